@@ -1,0 +1,59 @@
+# BareFlow GDB: `make demo` shows the main job, `make test` proves it. Both do their own set-up.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+JOBS := $(shell nproc)
+
+.PHONY: help setup firmware demo test lint types unit guest bench clean
+help:
+	@sed -n 's/^#: //p' Makefile
+#: make demo      set up, build the firmware, run the main job; leaves build/demo/
+#: make test      set up, then lint, types, unit tests, firmware tests, tests on the real guest
+#: make bench     measure; prints a table, writes build/bench.json, exits 1 when a goal is missed
+#: make setup     only install what is missing (apt packages by name, .venv from pinned requirements)
+#: make firmware  only build the unikernel
+#: make clean     remove build/
+
+build/.packages: scripts/packages.txt scripts/setup-packages
+	@mkdir -p build
+	@scripts/setup-packages scripts/packages.txt
+	@touch $@
+
+$(VENV)/.installed: requirements.txt pyproject.toml | build/.packages
+	@echo "setup: Python packages into $(VENV) (pinned, with hashes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: build/.packages $(VENV)/.installed
+
+firmware: setup
+	@$(MAKE) --no-print-directory -C firmware -j$(JOBS) PYTHON=$(abspath $(PY))
+
+demo: firmware
+	@$(PY) -m bareflow_gdb.cli.main demo --out build/demo
+
+lint: setup
+	$(VENV)/bin/ruff check bareflow_gdb gdb_scripts tests
+	$(VENV)/bin/ruff format --check bareflow_gdb gdb_scripts tests
+
+types: setup
+	$(VENV)/bin/mypy
+
+unit: setup
+	$(VENV)/bin/pytest -q tests/unit
+
+guest: firmware
+	$(VENV)/bin/pytest -q -n $(JOBS) --dist loadfile tests/firmware tests/guest tests/gdb
+
+test: lint types firmware
+	$(VENV)/bin/pytest -q -n $(JOBS) --dist loadfile tests
+
+bench: firmware
+	@$(PY) bench/run.py --json build/bench.json
+
+clean:
+	rm -rf build

@@ -1,0 +1,589 @@
+/*
+ * The contract between the BareFlow kernel and everything that looks at it from outside.
+ *
+ * The firmware includes this file; the suite parses the same text with dissect.cstruct. One text, no copies.
+ * Subset of C: `#define NAME number`, plain `enum`, one field per line, fixed-width types, explicit padding so
+ * that packed offsets equal the i386 ones (u64 is aligned to 4). Enum-valued fields are uintN_t.
+ * Little-endian throughout. Addresses are 32-bit physical = linear ones (no paging). Every CRC is zlib's CRC-32.
+ */
+
+typedef uint32_t bf_ptr;
+
+/* ---- Memory map (machine pc, 64 MiB) ---------------------------------------------------------------------- */
+#define BF_BOOT_RECORD_ADDRESS 0x00000600
+#define BF_STAGE1_ADDRESS 0x00007C00
+#define BF_STAGE2_ADDRESS 0x00007E00
+#define BF_STAGE2_SECTORS 8
+#define BF_IMAGE_BASE 0x00010000
+#define BF_IMAGE_ENTRY 0x00010004
+#define BF_IMAGE_LBA 9
+#define BF_IMAGE_MAX_SECTORS 512
+#define BF_IMAGE_LIMIT 0x00080000
+#define BF_STACK_BOTTOM 0x00080000
+#define BF_STACK_TOP 0x00090000
+#define BF_HEAP_BASE 0x00100000
+#define BF_HEAP_SIZE 0x00040000
+#define BF_POOL_CODE_BASE 0x00200000
+#define BF_POOL_CODE_SIZE 0x00040000
+#define BF_POOL_DATA_BASE 0x00240000
+#define BF_POOL_DATA_SIZE 0x00080000
+#define BF_POOL_METADATA_BASE 0x002C0000
+#define BF_POOL_METADATA_SIZE 0x00020000
+#define BF_RING0_HEADER 0x00300000
+#define BF_RING0_RECORDS 0x00301000
+#define BF_RING0_CAPACITY 65536
+#define BF_RING1_HEADER 0x00501000
+#define BF_RING1_RECORDS 0x00502000
+#define BF_RING1_CAPACITY 8192
+#define BF_MAILBOX_SLOTS 0x00600000
+#define BF_MAILBOX_HEADER 0x00601000
+#define BF_STAGING_BASE 0x00602000
+#define BF_STAGING_SIZE 0x00008000
+#define BF_WEIGHTS_BASE 0x00800000
+#define BF_VGA_TEXT 0x000B8000
+#define BF_VGA_TEXT_BYTES 4000
+
+#define BF_NAME_BYTES 32
+#define BF_MAX_FUNCTIONS 32
+#define BF_MAX_MODULES 16
+#define BF_MAX_VERSIONS 512
+#define BF_MAX_BLOCKS 2048
+#define BF_LEVELS 4
+
+/* ---- Image header: the first 32 bytes of the kernel image, at BF_IMAGE_BASE ---------------------------------- */
+#define BF_FLUD_MAGIC 0x464C5544
+
+struct bf_image_header {
+    uint32_t magic;             /* BF_FLUD_MAGIC; bytes 44 55 4c 46 */
+    uint8_t jump[4];            /* `jmp short` over this header; stage 2 enters here */
+    bf_ptr root;                /* address of struct bf_root */
+    uint32_t image_bytes;       /* bytes on disk; stage 2 reads ceil(image_bytes / 512) sectors */
+    uint32_t crc;               /* CRC-32 of the image_bytes, this field taken as 0 */
+    uint32_t reserved[3];
+};
+
+/* ---- Boot record, at BF_BOOT_RECORD_ADDRESS; written from stage 1 on --------------------------------------- */
+#define BF_BOOT_MAGIC 0x52424642
+#define BF_BOOT_STAGES 16
+
+enum bf_boot_stage {
+    BF_STAGE_NONE = 0,
+    BF_STAGE_STAGE1 = 1,        /* stage 1 runs */
+    BF_STAGE_STAGE2 = 2,        /* stage 2 runs */
+    BF_STAGE_A20 = 3,           /* A20 is on */
+    BF_STAGE_HEADER = 4,        /* first image sector is in memory, signature seen */
+    BF_STAGE_LOADED = 5,        /* the whole image is in memory */
+    BF_STAGE_VERIFIED = 6,      /* the CRC is right */
+    BF_STAGE_PROTECTED = 7,     /* CR0.PE is set, flat segments are loaded */
+    BF_STAGE_KERNEL = 8,        /* the kernel's first instruction has run */
+    BF_STAGE_CORE = 9,          /* serial, VGA, IDT, heap are up */
+    BF_STAGE_POOLS = 10,        /* the JIT pools are up */
+    BF_STAGE_MODULES = 11,      /* modules are loaded and tested */
+    BF_STAGE_REGISTERED = 12,   /* functions are registered with the adaptive JIT; a hold waits here */
+    BF_STAGE_RUNNING = 13,      /* the run has begun */
+    BF_STAGE_IDLE = 14,         /* the run has ended; the mailbox is served */
+    BF_STAGE_HALTED = 15        /* stopped for good: fatal error or exception */
+};
+
+enum bf_disk_method {
+    BF_DISK_NONE = 0,
+    BF_DISK_LBA = 1,
+    BF_DISK_CHS = 2
+};
+
+enum bf_a20_method {
+    BF_A20_NONE = 0,
+    BF_A20_ALREADY_ON = 1,
+    BF_A20_BIOS = 2,            /* INT 15h AX=2401h */
+    BF_A20_KEYBOARD = 3,        /* 8042 output port */
+    BF_A20_FAST = 4             /* port 92h */
+};
+
+enum bf_fatal {
+    BF_FATAL_NONE = 0,
+    BF_FATAL_SIGNATURE = 0x51,
+    BF_FATAL_A20 = 0xA2,
+    BF_FATAL_DISK = 0xD1,
+    BF_FATAL_VERIFY = 0xD2,     /* CRC wrong, or the image is larger than the loader holds */
+    BF_FATAL_NO_KERNEL = 0xE0
+};
+
+struct bf_boot_record {
+    uint32_t magic;             /* BF_BOOT_MAGIC, "BFBR" */
+    uint32_t size;              /* bytes of this record */
+    uint32_t stage;             /* enum bf_boot_stage: the last one reached */
+    uint32_t fatal;             /* enum bf_fatal */
+    uint32_t drive;             /* BIOS drive number */
+    uint32_t disk_method;       /* enum bf_disk_method */
+    uint32_t a20_method;        /* enum bf_a20_method */
+    uint32_t sectors_needed;    /* ceil(image bytes / 512), from the image header */
+    uint32_t sectors_asked;     /* sectors asked from the BIOS so far */
+    uint32_t sectors_read;      /* sectors that the BIOS delivered */
+    uint32_t load_address;
+    uint32_t memory_kib;        /* memory above 1 MiB, in KiB, by INT 15h AX=E801h or AH=88h */
+    uint32_t signature;         /* the u32 seen at the load address */
+    uint32_t crc_expected;
+    uint32_t crc_computed;
+    uint32_t bios_status;       /* AH of the last failed INT 13h, 0 if none failed */
+    uint64_t stage_tsc[16];     /* TSC when each stage was reached, 0 = not reached */
+};
+
+/* ---- Root descriptor ------------------------------------------------------------------------------------------ */
+/* The 16 magic bytes "BareFlow root\r\n\x1a" as four little-endian words. */
+#define BF_ROOT_MAGIC0 0x65726142
+#define BF_ROOT_MAGIC1 0x776F6C46
+#define BF_ROOT_MAGIC2 0x6F6F7220
+#define BF_ROOT_MAGIC3 0x1A0A0D74
+#define BF_ABI_MAJOR 1
+#define BF_ABI_MINOR 0
+
+enum bf_variant {
+    BF_VARIANT_KERNEL = 0,
+    BF_VARIANT_UNIKERNEL = 1
+};
+
+/* Bits of bf_root.hook_mask; each hook is a function in the .hooks page, called only when its bit is set. */
+enum bf_hook {
+    BF_HOOK_SWAP = 1,           /* bareflow_hook_swap(function, old_code, new_code, version) */
+    BF_HOOK_EXCEPTION = 2,      /* bareflow_hook_exception(record) */
+    BF_HOOK_POOL_FAIL = 4,      /* bareflow_hook_pool_fail(pool, size) */
+    BF_HOOK_REGISTER = 8,       /* bareflow_hook_register(function, name) */
+    BF_HOOK_MODULE_LOAD = 16,   /* bareflow_hook_module_load(module, code, size) */
+    BF_HOOK_REJECT = 32         /* bareflow_hook_reject(function, reason) */
+};
+
+enum bf_scenario {
+    BF_SCENARIO_RUN = 0,        /* tests, adaptive run of every function, export, idle */
+    BF_SCENARIO_RING_COST = 1,  /* measures an event's cost on and off, then idle */
+    BF_SCENARIO_RING_FLOOD = 2  /* computes and emits MARK events until bf_root.scenario_stop is set */
+};
+
+/*
+ * checksum: CRC-32 of the first checked_size bytes, the checksum field taken as 0. The words after checked_size
+ * are the ones that a debugger, a launcher or a test may set; all are read once, at their first use in the run,
+ * except hook_mask, call_sample and scenario_stop, which are read each time.
+ */
+struct bf_root {
+    uint32_t magic[4];
+    uint16_t abi_major;
+    uint16_t abi_minor;
+    uint32_t size;              /* bytes of this record */
+    uint32_t checked_size;
+    uint32_t checksum;
+    bf_ptr image_base;
+    uint32_t image_bytes;       /* bytes on disk */
+    bf_ptr image_end;           /* first address after .bss */
+    uint8_t build_id[20];       /* the ELF's GNU build id */
+    uint32_t variant;           /* enum bf_variant */
+    uint32_t cpu_count;
+    bf_ptr boot_record;         /* struct bf_boot_record */
+    bf_ptr module_manager;      /* module_manager_t (stock_kernel.h) */
+    bf_ptr function_profiler;   /* function_profiler_t */
+    bf_ptr adaptive_jit;        /* adaptive_jit_t */
+    bf_ptr function_table;      /* struct bf_function[BF_MAX_FUNCTIONS] */
+    bf_ptr version_table;       /* struct bf_version[BF_MAX_VERSIONS] */
+    bf_ptr pools;               /* memory_pool_t[3] */
+    bf_ptr block_table;         /* struct bf_block_table */
+    bf_ptr rings[4];            /* struct bf_ring_header, 0 = none */
+    bf_ptr mailbox;             /* struct bf_mailbox */
+    bf_ptr exception;           /* struct bf_exception */
+    bf_ptr fat16;               /* fat16_fs_t, 0 = no disk driver */
+    bf_ptr jit_profile;         /* jit_profile_t (stock_unikernel.h), 0 = none */
+    bf_ptr log_buffer;          /* struct bf_log */
+    bf_ptr exports;             /* struct bf_symbol[export_count] */
+    uint32_t export_count;
+    bf_ptr status;              /* struct bf_status */
+    bf_ptr cache;               /* struct bf_cache, 0 = none */
+    uint32_t reserved[3];
+    /* the settable words; checked_size ends here */
+    uint32_t thresholds[3];     /* calls at which O1, O2, O3 are asked for: 100, 1000, 10000 */
+    uint32_t hook_mask;         /* enum bf_hook bits */
+    uint32_t hold;              /* not 0: wait after registration until it becomes 0 */
+    uint32_t call_sample;       /* CALL events: every n-th call after the first 16 of a version; 0 = 64 */
+    uint32_t scenario;          /* enum bf_scenario */
+    uint32_t scenario_stop;
+    uint32_t run_calls;         /* calls of each function in the run; 0 = thresholds[2] + 1 */
+    uint32_t settable_reserved[3];
+};
+
+/* What the kernel counts while it runs; not covered by any checksum. */
+struct bf_status {
+    uint64_t tsc_hz;            /* measured against the PIT at boot; 0 = not measured yet */
+    uint32_t function_count;    /* records of the function table in use */
+    uint32_t version_count;     /* versions ever made; the newest version's number */
+    uint32_t swap_count;        /* publishing stores ever made */
+    uint32_t irq_count;         /* timer ticks */
+    uint32_t idle_loops;        /* turns of the idle loop, each a safe point */
+    uint32_t bench_iterations;  /* BF_SCENARIO_RING_COST: turns of each loop */
+    uint64_t bench_empty_tsc;   /* TSC ticks of the loop with no call site */
+    uint64_t bench_off_tsc;     /* … with a call site whose type is masked off */
+    uint64_t bench_on_tsc;      /* … with an event written each turn */
+    uint32_t bench_emitted;     /* BF_SCENARIO_RING_FLOOD: events emitted */
+    uint32_t bench_result;      /* what the guest computed meanwhile */
+};
+
+/* An exported kernel symbol, or a symbol of a function's shared data. */
+struct bf_symbol {
+    char name[32];
+    bf_ptr address;
+    uint32_t size;
+};
+
+/* ---- Functions and versions ------------------------------------------------------------------------------------ */
+enum bf_provider {
+    BF_PROVIDER_NONE = 0,
+    BF_PROVIDER_PRECOMPILED = 1, /* tiers made at build time, embedded or from disk */
+    BF_PROVIDER_MICRO_JIT = 2,
+    BF_PROVIDER_HOST = 3         /* through the mailbox */
+};
+
+/* int32_t f(int32_t a, int32_t b), cdecl, EBP frame, callee-saved registers kept. Index = mailbox slot. */
+struct bf_function {
+    char name[32];
+    int32_t arguments[2];       /* default arguments */
+    int32_t expected;           /* result for the default arguments */
+    uint32_t provider;          /* enum bf_provider: who makes its tiers inside the guest */
+    bf_ptr slot;                /* the published code pointer: jit_function_entry_t.current_code */
+    bf_ptr bitcode;             /* bitcode_header_t (128 bytes) followed by the payload, 0 = none */
+    uint32_t bitcode_size;      /* bytes of header and payload */
+    bf_ptr symbols;             /* struct bf_symbol[symbol_count]: the data that all versions share */
+    uint32_t symbol_count;
+    uint32_t profiler_id;       /* index into function_profiler_t.functions */
+    uint32_t module;            /* index into module_manager_t.modules, 0xFFFFFFFF = none */
+    uint32_t version;           /* number of the published version */
+    uint32_t level;             /* its level, 0..3 */
+    int32_t last_result;
+    uint64_t tsc_last_swap;
+};
+
+enum bf_version_state {
+    BF_VERSION_NONE = 0,
+    BF_VERSION_ALLOCATED = 1,
+    BF_VERSION_EMITTED = 2,
+    BF_VERSION_PUBLISHED = 3,
+    BF_VERSION_RETIRED = 4,     /* replaced, its code still in the pool */
+    BF_VERSION_FREED = 5
+};
+
+enum bf_reason {
+    BF_REASON_NONE = 0,
+    BF_REASON_INITIAL = 1,          /* first version of a function */
+    BF_REASON_THRESHOLD = 2,        /* the call count reached a threshold */
+    BF_REASON_HOST_ASKED = 3,       /* the doorbell */
+    BF_REASON_FORCED = 4,           /* control word: force a level */
+    BF_REASON_ROLLBACK = 5,         /* control word: roll back to a version */
+    BF_REASON_VETOED = 6,           /* control word: no swap of this function */
+    BF_REASON_NO_MEMORY = 7,        /* pool exhausted */
+    BF_REASON_BAD_CRC = 8,          /* a staged segment differs from its CRC */
+    BF_REASON_BAD_BOUNDS = 9,       /* a segment or entry outside what was allocated */
+    BF_REASON_BAD_BITCODE = 10,     /* host: LLVM refused the bitcode */
+    BF_REASON_LINK_FAILED = 11,     /* host: undefined symbol or unsupported relocation */
+    BF_REASON_COMPILER_DIED = 12,   /* host: the worker process ended or timed out */
+    BF_REASON_NO_BITCODE = 13,      /* the function has none */
+    BF_REASON_CANCELLED = 14,
+    BF_REASON_EMBEDDED = 15,        /* module sources */
+    BF_REASON_CACHE = 16,
+    BF_REASON_DISK = 17,
+    BF_REASON_EVICTED = 18,
+    BF_REASON_REPLACED = 19         /* retired because a newer version was published */
+};
+
+/* Record number n of version_table is any; search by `number`. Numbers start at 1 and are never reused. */
+struct bf_version {
+    uint32_t number;
+    uint16_t function;          /* index into the function table */
+    uint8_t level;
+    uint8_t state;              /* enum bf_version_state */
+    bf_ptr code;
+    uint32_t code_size;
+    uint32_t code_crc;
+    bf_ptr rodata;
+    uint32_t rodata_size;
+    bf_ptr entry;
+    uint64_t tsc_published;
+    uint64_t tsc_first;         /* first execution, 0 = not yet */
+    uint64_t tsc_retired;
+    uint16_t reason;            /* enum bf_reason: why it was made */
+    uint8_t provider;           /* enum bf_provider */
+    uint8_t padding;
+    uint32_t same_as;           /* number of an older version of the function with equal code bytes, else 0 */
+};
+
+/* ---- Pool block table, in the METADATA pool ------------------------------------------------------------------- */
+#define BF_BLOCKS_MAGIC 0x4B4C4642
+
+enum bf_pool_kind {
+    BF_POOL_CODE = 0,
+    BF_POOL_DATA = 1,
+    BF_POOL_METADATA = 2
+};
+
+enum bf_block_state {
+    BF_BLOCK_NONE = 0,          /* this record is free */
+    BF_BLOCK_FREE = 1,
+    BF_BLOCK_USED = 2
+};
+
+enum bf_owner_kind {
+    BF_OWNER_NONE = 0,
+    BF_OWNER_VERSION = 1,       /* owner = version number */
+    BF_OWNER_MODULE = 2,        /* owner = module index: code or shared data of a module */
+    BF_OWNER_TABLE = 3,         /* this block table */
+    BF_OWNER_CACHE = 4,         /* owner = cache record */
+    BF_OWNER_TEST = 5,          /* pool self-tests */
+    BF_OWNER_FILE = 6           /* bitcode or other file content read from disk */
+};
+
+struct bf_block {
+    bf_ptr address;             /* of the block header; the payload begins 16 bytes later */
+    uint32_t size;              /* payload bytes */
+    uint32_t owner;
+    uint8_t pool;               /* enum bf_pool_kind */
+    uint8_t state;              /* enum bf_block_state */
+    uint8_t owner_kind;         /* enum bf_owner_kind */
+    uint8_t padding;
+};
+
+struct bf_block_table {
+    uint32_t magic;             /* BF_BLOCKS_MAGIC, "BFLK" */
+    uint32_t capacity;          /* records allocated, at most BF_MAX_BLOCKS */
+    uint32_t count;             /* records in use: blocks[0..count), in no order */
+    uint32_t lost;              /* blocks that found no record */
+    bf_ptr blocks;              /* struct bf_block[capacity] */
+};
+
+/* ---- Event rings ------------------------------------------------------------------------------------------------ */
+#define BF_RING_MAGIC 0x474E5242
+#define BF_RING_VERSION 1
+#define BF_HEARTBEAT_DEAD_MS 500
+
+enum bf_ring_mode {
+    BF_RING_OFF = 0,
+    BF_RING_FLIGHT = 1,         /* overwrite the oldest */
+    BF_RING_LOSSLESS = 2        /* wait for the reader, unless its heartbeat is older than BF_HEARTBEAT_DEAD_MS */
+};
+
+/* Bit n of bf_ring_header.type_mask enables type n. Arguments: arg[0], arg[1], arg[2], arg[3]. */
+enum bf_event_type {
+    BF_EVENT_NONE = 0,
+    BF_EVENT_BOOT = 1,              /* id stage */
+    BF_EVENT_MODULE_LOAD = 2,       /* id module; code, size, reason */
+    BF_EVENT_MODULE_UNLOAD = 3,     /* id module; code, size, reason */
+    BF_EVENT_MODULE_OVERRIDE = 4,   /* id module; old code, new code, reason */
+    BF_EVENT_MODULE_CALL = 5,       /* id module; result, cycles low, cycles high */
+    BF_EVENT_POOL_ALLOC = 6,        /* id pool; payload address, size, owner, owner kind */
+    BF_EVENT_POOL_FREE = 7,         /* id pool; payload address, size, owner, owner kind */
+    BF_EVENT_POOL_FAIL = 8,         /* id pool; size asked, bytes free, reason */
+    BF_EVENT_JIT_REGISTER = 9,      /* id function; slot, code, profiler id */
+    BF_EVENT_THRESHOLD = 10,        /* id function; calls low, level from, level to, calls high */
+    BF_EVENT_REQUEST = 11,          /* id function; level wanted, request number, code address, reason */
+    BF_EVENT_COMPILE_BEGIN = 12,    /* id function; level, provider, request number */
+    BF_EVENT_COMPILE_END = 13,      /* id function; level, provider, request number, reason (0 = done) */
+    BF_EVENT_EMIT = 14,             /* id function; code, size, crc, version */
+    BF_EVENT_PUBLISH = 15,          /* id function; slot, old entry, new entry, version << 8 | reason << 3 | level */
+    BF_EVENT_FIRST_EXECUTION = 16,  /* id function; version, entry, calls low, calls high */
+    BF_EVENT_RETIRE = 17,           /* id function; version, code, size, reason */
+    BF_EVENT_FREE = 18,             /* id function; version, code, size, reason */
+    BF_EVENT_ROLLBACK = 19,         /* id function; from version, to version */
+    BF_EVENT_REJECT = 20,           /* id function; reason, request number, level */
+    BF_EVENT_VETO = 21,             /* id function; level wanted, reason */
+    BF_EVENT_EXCEPTION = 22,        /* id vector; eip, error code, cr2 */
+    BF_EVENT_IRQ = 23,              /* id irq line; tick */
+    BF_EVENT_CACHE = 24,            /* id module; slot, level, reason */
+    BF_EVENT_DISK = 25,             /* id 0 read; lba, sectors, status */
+    BF_EVENT_MAILBOX = 26,          /* id function; old state, new state, reason, request number */
+    BF_EVENT_CONSOLE = 27,          /* id bytes; position in the log buffer */
+    BF_EVENT_MARK = 28,             /* id and arguments are the emitter's own */
+    BF_EVENT_LAYER = 29,
+    BF_EVENT_TOKEN = 30,
+    BF_EVENT_CALL = 31              /* id function; version, a, b, result */
+};
+
+/* All but IRQ (23) and CALL (31). */
+#define BF_EVENT_DEFAULT_MASK 0x7F7FFFFF
+
+struct bf_event {
+    uint64_t tsc;
+    uint32_t seq;               /* the value of head when it was written: 0, 1, 2, … mod 2^32 */
+    uint8_t type;               /* enum bf_event_type */
+    uint8_t cpu;
+    uint16_t id;
+    uint32_t arg[4];
+};
+
+/* One 4 KiB page. The guest writes the middle part, the reader the last; each has its own cache lines. */
+struct bf_ring_header {
+    uint32_t magic;             /* BF_RING_MAGIC, "BRNG" */
+    uint32_t version;
+    uint32_t capacity;          /* records, a power of two */
+    uint32_t record_size;       /* 32 */
+    bf_ptr records;
+    uint32_t mode;              /* enum bf_ring_mode; a reader or debugger may set it */
+    uint32_t type_mask;         /* a reader or debugger may set it */
+    uint32_t ring;              /* index in bf_root.rings */
+    uint32_t reserved0[8];
+    uint32_t head;              /* @64: records ever written mod 2^32; index = head & (capacity - 1) */
+    uint32_t dropped;           /* records overwritten before a live reader took them, in lossless mode */
+    uint32_t waits;             /* times that the guest found the ring full */
+    uint32_t reader_deaths;     /* times that the heartbeat was found dead */
+    uint32_t reserved1[12];
+    uint32_t tail;              /* @128: records taken by the reader */
+    uint32_t heartbeat;         /* the reader counts it up at least every 50 ms */
+    uint32_t reserved2[14];
+};
+
+/* ---- Mailbox: the host compiles, the guest installs ------------------------------------------------------------ */
+#define BF_MAILBOX_MAGIC 0x584F424D
+
+/* In brackets: who owns the state, that is, who alone may leave it. */
+enum bf_mail_state {
+    BF_MAIL_IDLE = 0,           /* [guest] */
+    BF_MAIL_REQUESTED = 1,      /* [host]  */
+    BF_MAIL_COMPILING = 2,      /* [host]  */
+    BF_MAIL_READY = 3,          /* [guest] both segments are staged */
+    BF_MAIL_NEED_MORE = 4,      /* [guest] need_code / need_rodata are set; leads back to requested */
+    BF_MAIL_INSTALLED = 5,      /* [guest] goes on to idle at the next safe point */
+    BF_MAIL_REJECTED = 6        /* [guest] likewise; the host sets it, with `reason`, when it cannot compile */
+};
+
+enum bf_control {
+    BF_CONTROL_ALLOW = 0,
+    BF_CONTROL_VETO = 1,        /* no swap of this function */
+    BF_CONTROL_FORCE = 2,       /* control_argument = level; becomes ALLOW when done */
+    BF_CONTROL_ROLLBACK = 3     /* control_argument = version number; becomes VETO when done */
+};
+
+struct bf_segment {
+    uint32_t offset;            /* into this slot's staging area */
+    bf_ptr address;             /* where it will run */
+    uint32_t size;
+    uint32_t crc;
+};
+
+/* 128 bytes; slot i belongs to function i; its staging area is BF_STAGING_BASE + i * BF_STAGING_SIZE. */
+struct bf_mail_slot {
+    uint32_t state;             /* enum bf_mail_state */
+    uint32_t request;           /* number of the request, counts up per slot */
+    uint32_t level_wanted;
+    bf_ptr bitcode;             /* header and payload */
+    uint32_t bitcode_size;
+    uint32_t bitcode_level;
+    bf_ptr code_address;        /* allocated before the request */
+    uint32_t code_capacity;
+    bf_ptr rodata_address;
+    uint32_t rodata_capacity;
+    uint32_t need_code;         /* host: bytes needed, with NEED_MORE */
+    uint32_t need_rodata;
+    uint32_t reason;            /* enum bf_reason of the last rejection */
+    struct bf_segment code;
+    struct bf_segment rodata;
+    uint32_t entry_offset;      /* into the code segment */
+    uint32_t level;             /* that the code was compiled at */
+    uint32_t ask;               /* host: level + 1 to ask for, then the doorbell; the guest sets it to 0 */
+    uint32_t control;           /* enum bf_control */
+    uint32_t control_argument;
+    uint32_t done_request;      /* the last request that ended … */
+    uint32_t done_state;        /* … as BF_MAIL_INSTALLED or BF_MAIL_REJECTED */
+    uint32_t done_reason;
+    uint32_t done_version;      /* version number installed */
+    uint32_t reserved[2];
+};
+
+struct bf_mailbox {
+    uint32_t magic;             /* BF_MAILBOX_MAGIC, "MBOX" */
+    uint32_t slot_count;
+    uint32_t slot_size;
+    bf_ptr slots;               /* struct bf_mail_slot[slot_count] */
+    bf_ptr staging;
+    uint32_t staging_size;      /* bytes per slot */
+    uint32_t doorbell;          /* host: 1 = look at the `ask` and `control` words; the guest sets it to 0 */
+};
+
+/* ---- Exception record -------------------------------------------------------------------------------------------- */
+#define BF_EXCEPTION_MAGIC 0x43584642
+
+struct bf_exception {
+    uint32_t magic;             /* BF_EXCEPTION_MAGIC, "BFXC" */
+    uint32_t count;             /* exceptions ever taken; 0 = the rest is empty */
+    uint32_t vector;
+    uint32_t error_code;
+    uint32_t eip;
+    uint32_t cs;
+    uint32_t eflags;
+    uint32_t eax;
+    uint32_t ecx;
+    uint32_t edx;
+    uint32_t ebx;
+    uint32_t esp;
+    uint32_t ebp;
+    uint32_t esi;
+    uint32_t edi;
+    uint32_t cr0;
+    uint32_t cr2;
+    uint32_t cr3;
+    uint32_t cr4;
+    uint64_t tsc;
+    uint8_t code[16];           /* bytes at eip */
+};
+
+/* ---- Log buffer: everything that was printed on COM1 ------------------------------------------------------------- */
+#define BF_LOG_MAGIC 0x474F4C42
+#define BF_LOG_BYTES 16384
+
+struct bf_log {
+    uint32_t magic;             /* BF_LOG_MAGIC, "BLOG" */
+    uint32_t capacity;          /* bytes of `text`, a power of two */
+    uint32_t written;           /* bytes ever written mod 2^32; index = written & (capacity - 1) */
+    bf_ptr text;
+};
+
+/* ---- Module image, header version 2 (module_header_t is in stock_kernel.h) --------------------------------------- */
+/*
+ * 48-byte header (magic "BDOM", version 2, entry_point = 0x30 + offset of the entry, code_size) · code_size bytes ·
+ * u32 bss_size · u32 n · n × u32 relocation · SHA-256 of all that precedes.
+ * The last bytes of the code_size bytes are struct bf_module_tail, preceded by its symbol table. The tail says which part is code, read-only
+ * data, writable data. Code goes to the CODE pool, the rest to the DATA pool (a store into a page with translated
+ * code is slow), the writable data once per module, whatever tier comes later.
+ * A relocation: bits 0..29 offset into the code_size bytes of a word to add a base to; bits 30..31 which base.
+ */
+#define BF_MODULE_TAIL_MAGIC 0x4C544D42
+#define BF_RELOC_OFFSET_MASK 0x3FFFFFFF
+#define BF_RELOC_BASE_SHIFT 30
+
+enum bf_reloc_base {
+    BF_RELOC_CODE = 0,
+    BF_RELOC_DATA = 1,          /* the module's one writable data area: .data then .bss */
+    BF_RELOC_RODATA = 2
+};
+
+/* Offsets are into the code_size bytes. Symbol table: struct bf_symbol with address = offset into the data area. */
+struct bf_module_tail {
+    uint32_t code_size;         /* code is at offset 0 */
+    uint32_t rodata_offset;
+    uint32_t rodata_size;
+    uint32_t data_offset;
+    uint32_t data_size;         /* initialised part; bss_size zero bytes follow it in memory */
+    uint32_t symbols_offset;
+    uint32_t symbol_count;
+    uint32_t magic;             /* BF_MODULE_TAIL_MAGIC, "BMTL" */
+};
+
+/* ---- Cache of module images in the DATA pool ---------------------------------------------------------------------- */
+#define BF_CACHE_SLOTS 16
+
+struct bf_cache_slot {
+    char name[32];
+    uint32_t level;
+    bf_ptr image;
+    uint32_t image_size;
+    uint32_t state;             /* 0 empty, 1 filled, 2 its version is published */
+    uint64_t tsc_last_used;
+};
+
+struct bf_cache {
+    uint32_t slot_count;
+    uint32_t hits;
+    uint32_t misses;
+    uint32_t evictions;
+    struct bf_cache_slot slots[16];
+};
