@@ -1,0 +1,81 @@
+"""What does it cost? Runs every benchmark against one build, prints a table, writes JSON, exits 1 on a missed goal.
+
+Each benchmark module has `measure(image: Path) -> list[dict]`; a row is {name, value, unit, goal, better, met, peer,
+peer_value}, `better` is "higher" or "lower". Rows that depend on two modules (trace_ratio) are made here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+from bareflow_gdb.errors import BareflowError  # noqa: E402
+from bench import gdb, recompile, ring  # noqa: E402
+
+Row = dict[str, Any]
+
+
+def trace_ratio(rows: list[Row]) -> Row:
+    """How many times more events per second the ring takes than gdb breakpoints, in this same run."""
+    value = {row["name"]: row["value"] for row in rows}
+    ratio = value["lossless_events_per_s"] / value["breakpoint_events_per_s"]
+    return {
+        "name": "trace_ratio",
+        "value": ratio,
+        "unit": "x",
+        "goal": 1000,
+        "better": "higher",
+        "met": ratio >= 1000,
+        "peer": "gdb breakpoints (events/s)",
+        "peer_value": value["breakpoint_events_per_s"],
+    }
+
+
+def show(rows: list[Row]) -> None:
+    table = Table(title="BareFlow GDB benchmarks")
+    for column in ("name", "value", "unit", "goal", "met", "peer", "peer value"):
+        table.add_column(column, justify="right" if column in ("value", "goal", "peer value") else "left")
+    for row in rows:
+        goal = "" if row["goal"] is None else f"{'≥' if row['better'] == 'higher' else '≤'} {row['goal']:,}"
+        peer_value = "" if row["peer_value"] is None else f"{row['peer_value']:,.1f}"
+        met = "" if row["goal"] is None else ("yes" if row["met"] else "NO")
+        table.add_row(
+            row["name"], f"{row['value']:,.1f}", row["unit"], goal, met, row["peer"] or "", peer_value
+        )
+    Console(width=140 if not sys.stdout.isatty() else None).print(table)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure BareFlow GDB and compare with its goals.")
+    parser.add_argument("--image", type=Path, default=ROOT / "build/firmware/fluid.img")
+    parser.add_argument("--json", type=Path, default=ROOT / "build/bench.json", help="where the rows go")
+    options = parser.parse_args()
+    rows: list[Row] = []
+    try:
+        for module in (ring, gdb, recompile):
+            print(f"bench: {module.__name__} …", flush=True)
+            rows += module.measure(options.image)
+    except BareflowError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    rows.append(trace_ratio(rows))
+    show(rows)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    missed = [row["name"] for row in rows if not row["met"]]
+    if missed:
+        print(f"bench: goals missed: {', '.join(missed)}", file=sys.stderr)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
