@@ -194,7 +194,8 @@ struct bf_root {
     uint32_t export_count;
     bf_ptr status;              /* struct bf_status */
     bf_ptr cache;               /* struct bf_cache, 0 = none */
-    uint32_t reserved[3];
+    bf_ptr module_images;       /* struct bf_module_image[BF_MAX_MODULES], index as in module_manager; 0 = none */
+    uint32_t reserved[2];
     /* the settable words; checked_size ends here */
     uint32_t thresholds[3];     /* calls at which O1, O2, O3 are asked for: 100, 1000, 10000 */
     uint32_t hook_mask;         /* enum bf_hook bits */
@@ -566,6 +567,22 @@ struct bf_module_tail {
     uint32_t symbols_offset;
     uint32_t symbol_count;
     uint32_t magic;             /* BF_MODULE_TAIL_MAGIC, "BMTL" */
+};
+
+/* Where a loaded module came from and where its parts went, so that a debugger finds its header again. */
+struct bf_module_image {
+    bf_ptr image;               /* module_header_t of the image it was loaded from, 0 = not kept in memory */
+    uint32_t image_size;        /* bytes, header to SHA-256 */
+    uint32_t level;             /* 0..3 */
+    uint32_t source;            /* enum bf_reason: EMBEDDED, CACHE or DISK */
+    bf_ptr code;
+    uint32_t code_size;
+    bf_ptr rodata;
+    uint32_t rodata_size;
+    bf_ptr data;                /* .data then .bss, shared by all tiers */
+    uint32_t data_size;
+    bf_ptr entry;
+    uint32_t reserved[5];
 };
 
 /* ---- Cache of module images in the DATA pool ---------------------------------------------------------------------- */
