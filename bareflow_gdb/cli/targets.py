@@ -1,0 +1,74 @@
+"""What is TARGET? A machine's name, a gdbstub's address, or a file recognised by its content."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bareflow_gdb.errors import UsageError
+
+if TYPE_CHECKING:
+    from bareflow_gdb.memory.protocol import Memory
+    from bareflow_gdb.qemu.machine import Machine
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that questions can be asked of.
+
+    kind: "machine", "gdbstub", "core", "dump", "trace", "disk", "elf" or "serial".
+    """
+
+    kind: str
+    description: str
+    path: Path | None = None
+    machine: Machine | None = None
+    trace: Any = None
+    symbols: Mapping[str, int] = field(default_factory=dict)
+    source: Memory | None = None
+
+    @property
+    def memory(self) -> Memory:
+        """The guest memory; raises UsageError when this target has none."""
+        if self.source is None:
+            raise UsageError(
+                f"{self.description} holds no guest memory; give a running machine, a core, a dump or a trace"
+            )
+        return self.source
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """Adds the optional TARGET word, as `options.target`."""
+    parser.add_argument(
+        "target",
+        nargs="?",
+        metavar="TARGET",
+        help="machine name, tcp:HOST:PORT, unix:PATH, core, dump, trace directory (default: the newest machine)",
+    )
+
+
+def open_target(text: str | None) -> Target:
+    """The target that `text` names (None: the only or newest machine); raises UsageError or Unreachable."""
+    from bareflow_gdb.cli import recognise
+    from bareflow_gdb.qemu.machine import Machine
+
+    if text is None:
+        return machine_target(Machine.find(None))
+    if text.startswith(("tcp:", "unix:")):
+        from bareflow_gdb.memory.gdbstub import GdbStub
+
+        return Target("gdbstub", f"the gdbstub at {text}", source=GdbStub.connect(text))
+    path = Path(text)
+    if "/" in text or path.exists():
+        if not path.exists():
+            raise UsageError(f"{text} does not exist; give a machine's name (bareflow list) or a file")
+        return recognise.open_path(path)
+    return machine_target(Machine.find(text))
+
+
+def machine_target(machine: Machine) -> Target:
+    """A running machine as a target."""
+    return Target("machine", f"machine {machine.name}", machine=machine, source=machine.memory())

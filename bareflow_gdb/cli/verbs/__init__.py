@@ -1,0 +1,1 @@
+"""One verb of `bareflow` per file: `HELP`, `configure(parser)`, `main(options) -> exit code`."""

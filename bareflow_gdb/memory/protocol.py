@@ -1,0 +1,138 @@
+"""What is a `Memory`? The one protocol that decoders read through, and the one choke point all readers share.
+
+Only RAM is ever read: a read of device memory has side effects, and QEMU's RAM file holds zeros for
+0xA0000-0xFFFFF.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Protocol
+
+from bareflow_gdb.errors import BareflowError, ReadError, Unreachable
+
+RAM_SIZE = 64 << 20
+DEVICES_START = 0xA0000
+DEVICES_END = 0x100000
+SCREEN_ADDRESS = 0xB8000
+SCREEN_BYTES = 4000
+
+Range = tuple[int, int]
+
+
+def ram_ranges(ram_size: int = RAM_SIZE) -> tuple[Range, ...]:
+    """The readable ranges [start, end) of a machine with `ram_size` bytes of RAM."""
+    if ram_size <= DEVICES_START:
+        return ((0, ram_size),)
+    if ram_size <= DEVICES_END:
+        return ((0, DEVICES_START),)
+    return ((0, DEVICES_START), (DEVICES_END, ram_size))
+
+
+class Memory(Protocol):
+    """Guest memory by physical (= linear) address."""
+
+    name: str
+    live: bool
+    packets: int
+    bytes_read: int
+
+    def read(self, address: int, size: int, what: str) -> bytes:
+        """`size` bytes at `address`; `what` labels the error. Raises ReadError."""
+
+    def write(self, address: int, data: bytes, what: str) -> None:
+        """Writes `data`, an aligned word as one store. Raises ReadError, also when it is read-only."""
+
+    def invalidate(self) -> None:
+        """Forgets cached bytes: a stop went by."""
+
+    def screen(self) -> bytes:
+        """The 4,000 bytes of VGA text; raises Unreachable when this source has none."""
+
+
+class CheckedMemory(ABC):
+    """A reader with bounds, labels, counters and, where reading is costly, a cache until `invalidate`.
+
+    A child sets `cache_line` (bytes, a power of two; 0 = none), implements `_fetch`, and `_store` if it can.
+    """
+
+    name = "memory"
+    live = False
+    cache_line = 0
+
+    def __init__(self, ranges: Iterable[Range] | None = None) -> None:
+        self.ranges: tuple[Range, ...] = ram_ranges() if ranges is None else tuple(ranges)
+        self.packets = 0
+        self.bytes_read = 0
+        self._lines: dict[int, bytes] = {}
+
+    @abstractmethod
+    def _fetch(self, address: int, size: int) -> bytes:
+        """The bytes, from a range already checked; raises BareflowError or OSError."""
+
+    def _store(self, address: int, data: bytes) -> None:  # noqa: ARG002
+        raise Unreachable(f"a {self.name} cannot be written; write to a running machine instead")
+
+    def read(self, address: int, size: int, what: str) -> bytes:
+        if size <= 0:
+            if size < 0:
+                raise ReadError(address, size, what, "the size is negative, the record before it is damaged")
+            return b""
+        self._check(address, size, what, "read")
+        try:
+            data = self._cached(address, size) if self.cache_line else self._fetch(address, size)
+        except ReadError as error:
+            raise ReadError(address, size, what, error.why) from error
+        except (BareflowError, OSError) as error:
+            raise ReadError(address, size, what, str(error)) from error
+        if len(data) != size:
+            raise ReadError(address, size, what, f"the {self.name} delivered {len(data)} bytes only")
+        self.bytes_read += size
+        return data
+
+    def write(self, address: int, data: bytes, what: str) -> None:
+        if not data:
+            return
+        self._check(address, len(data), what, "write")
+        try:
+            self._store(address, bytes(data))
+        except (BareflowError, OSError) as error:
+            raise ReadError(address, len(data), what, str(error), verb="write") from error
+        self.invalidate()
+
+    def invalidate(self) -> None:
+        self._lines.clear()
+
+    def screen(self) -> bytes:
+        raise Unreachable(f"a {self.name} does not contain the screen; read it from a running machine")
+
+    def _check(self, address: int, size: int, what: str, verb: str) -> None:
+        end = address + size
+        for start, stop in self.ranges:
+            if start <= address and end <= stop:
+                return
+        known = ", ".join(f"0x{start:08x}-0x{stop:08x}" for start, stop in self.ranges)
+        why = f"that is not inside the RAM of this {self.name} ({known})"
+        raise ReadError(address, size, what, why, verb=verb)
+
+    def _cached(self, address: int, size: int) -> bytes:
+        line = self.cache_line
+        first, last = address // line, (address + size - 1) // line
+        wanted = range(first, last + 1)
+        missing = [number for number in wanted if number not in self._lines]
+        if missing:
+            # One fetch from the first to the last missing line: some bytes twice cost less than a round trip.
+            self._fill(missing[0], missing[-1])
+        data = b"".join(self._lines[number] for number in wanted)
+        skip = address - first * line
+        return data[skip : skip + size]
+
+    def _fill(self, first: int, last: int) -> None:
+        line = self.cache_line
+        data = self._fetch(first * line, (last - first + 1) * line)
+        if len(data) != (last - first + 1) * line:
+            raise Unreachable(f"the {self.name} delivered {len(data)} bytes only")
+        for number in range(first, last + 1):
+            at = (number - first) * line
+            self._lines[number] = data[at : at + line]

@@ -1,0 +1,1 @@
+"""Floor 2: how to start, control and stop the machine."""
