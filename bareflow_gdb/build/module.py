@@ -1,0 +1,274 @@
+"""Link one tier of a module into a module image with header version 2 (layout: abi/bareflow.h).
+
+    python -m bareflow_gdb.build.module --object primes.O2.o --name primes --entry primes_main --output primes.O2.mod
+
+The image is relocatable: three areas (code, read-only data, writable data), each word that holds an address listed
+with the area it points into. The loader must place each area at a multiple of 16.
+
+Writable data exists once per module, whatever tier runs, so its layout must not depend on the tier. Three rules make
+it so: it has external linkage (no optimiser may split, shrink or drop it; `build.wrap` and this linker refuse
+statics), it is ordered by name, and each symbol begins at a multiple of 16 (optimisers raise the alignment of single
+variables). `--data-from` compares the result with another tier's image. Its initial bytes may not point into code or
+read-only data: those belong to one version and go away with it.
+"""
+
+import argparse
+import hashlib
+import struct
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.build.files import write_atomically
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.recompile.objects import (
+    Area,
+    Compiled,
+    LinkError,
+    check_name,
+    place,
+    read_object,
+    relocate,
+    undefined,
+)
+
+AREA_ALIGNMENT = 16
+IMAGE_VERSION = 2
+
+
+@dataclass(frozen=True)
+class DataSymbol:
+    name: str
+    offset: int  # into the writable data area
+    size: int
+
+
+@dataclass(frozen=True)
+class DataArea:
+    """The writable data: initialised bytes, then `bss_size` zero bytes; the sections' variables lie by name."""
+
+    symbols: tuple[DataSymbol, ...]
+    initialised: bytes
+    bss_size: int
+
+
+@dataclass(frozen=True)
+class ModuleImage:
+    """A version-2 image taken apart again."""
+
+    name: str
+    entry: int  # into the code
+    code: bytes
+    rodata: bytes
+    data: DataArea
+    relocations: tuple[int, ...]
+
+
+def lay_out_data(compiled: Compiled) -> DataArea:
+    """Place every writable variable, initialised ones first, each kind by name."""
+    initialised, zero = bytearray(), []
+    symbols = []
+    for symbol in compiled.writable():
+        check_name(symbol.name)
+        piece = compiled.piece(symbol.section) if symbol.section is not None else None
+        if piece is None or symbol.size == 0 or symbol.value + symbol.size > len(piece.data):
+            raise LinkError(f"writable data {symbol.name} has no size; define it in C")
+        if piece.zero:
+            zero.append(symbol)
+            continue
+        initialised += bytes(-len(initialised) % AREA_ALIGNMENT)
+        symbols.append(DataSymbol(symbol.name, len(initialised), symbol.size))
+        initialised += piece.data[symbol.value : symbol.value + symbol.size]
+    end = len(initialised)
+    for symbol in zero:
+        end += -end % AREA_ALIGNMENT
+        symbols.append(DataSymbol(symbol.name, end, symbol.size))
+        end += symbol.size
+    for piece in compiled.pieces:
+        if piece.area is Area.DATA and piece.alignment > AREA_ALIGNMENT:
+            raise LinkError(
+                f"{piece.name} wants alignment {piece.alignment}, the loader gives {AREA_ALIGNMENT}; lower it"
+            )
+    return DataArea(tuple(symbols), bytes(initialised), end - len(initialised))
+
+
+def link_module(object_bytes: bytes, name: str, entry: str) -> bytes:
+    """The module image; raises LinkError with the reason when the object cannot become one."""
+    check_name(name)
+    compiled = read_object(object_bytes)
+    missing = undefined(compiled)
+    if missing:
+        raise LinkError(f"undefined symbols: {', '.join(missing)}; a module must define all that it uses")
+    entry_symbol = compiled.function(entry)
+    data = lay_out_data(compiled)
+    placed = place(compiled)
+    images = {Area.CODE: bytearray(placed.code), Area.RODATA: bytearray(placed.rodata)}
+    bases = {Area.CODE: 0, Area.RODATA: 0}
+    offsets = {symbol.name: symbol.offset for symbol in data.symbols}
+    _refuse_cross_area_calls(compiled)
+    fixups = relocate(compiled, images, placed.offsets, bases, offsets, {})
+    initialised, pointers = _relocate_data(compiled, data)
+
+    code, rodata = bytes(images[Area.CODE]), bytes(images[Area.RODATA])
+    rodata_offset = _align(len(code))
+    data_offset = _align(rodata_offset + len(rodata))
+    symbols_offset = _align(data_offset + len(initialised))
+    starts = {Area.CODE: 0, Area.RODATA: rodata_offset}
+    words = [starts[fixup.area] + fixup.offset | _base(fixup.target) for fixup in fixups]
+    words += [data_offset + pointer | _base(Area.DATA) for pointer in pointers]
+    body = bytearray()
+    for start, part in (
+        (0, code),
+        (rodata_offset, rodata),
+        (data_offset, initialised),
+        (symbols_offset, b""),
+    ):
+        body += bytes(start - len(body)) + part
+    for symbol in data.symbols:
+        body += layouts.pack("bf_symbol", name=symbol.name.encode(), address=symbol.offset, size=symbol.size)
+    body += layouts.pack(
+        "bf_module_tail",
+        code_size=len(code),
+        rodata_offset=rodata_offset,
+        rodata_size=len(rodata),
+        data_offset=data_offset,
+        data_size=len(initialised),
+        symbols_offset=symbols_offset,
+        symbol_count=len(data.symbols),
+        magic=layouts.const("BF_MODULE_TAIL_MAGIC"),
+    )
+    assert entry_symbol.section is not None
+    header = layouts.pack(
+        "module_header_t",
+        magic=layouts.const("MODULE_MAGIC"),
+        name=name.encode(),
+        entry_point=layouts.size("module_header_t")
+        + placed.offsets[entry_symbol.section]
+        + entry_symbol.value,
+        code_size=len(body),
+        version=IMAGE_VERSION,
+    )
+    image = header + body + struct.pack(f"<II{len(words)}I", data.bss_size, len(words), *sorted(words))
+    return image + hashlib.sha256(image).digest()
+
+
+def read_module(image: bytes) -> ModuleImage:
+    """Take a version-2 image apart; raises LinkError when it is not a whole one."""
+    header_size, tail_size = layouts.size("module_header_t"), layouts.size("bf_module_tail")
+    if len(image) < header_size + tail_size + 40 or hashlib.sha256(image[:-32]).digest() != image[-32:]:
+        raise LinkError("not a whole module image of version 2: its SHA-256 does not match; build it again")
+    header = layouts.unpack("module_header_t", image)
+    body = image[header_size : header_size + header.code_size]
+    tail = layouts.unpack("bf_module_tail", body[-tail_size:])
+    if header.version != IMAGE_VERSION or tail.magic != layouts.const("BF_MODULE_TAIL_MAGIC"):
+        raise LinkError("not a module image of version 2; build it with bareflow_gdb.build.module")
+    bss_size, count = struct.unpack_from("<II", image, header_size + header.code_size)
+    words = struct.unpack_from(f"<{count}I", image, header_size + header.code_size + 8)
+    symbols = layouts.unpack_array("bf_symbol", body[tail.symbols_offset :], tail.symbol_count)
+    return ModuleImage(
+        name=_text(header.name),
+        entry=header.entry_point - header_size,
+        code=body[: tail.code_size],
+        rodata=body[tail.rodata_offset : tail.rodata_offset + tail.rodata_size],
+        data=DataArea(
+            tuple(DataSymbol(_text(s.name), s.address, s.size) for s in symbols),
+            body[tail.data_offset : tail.data_offset + tail.data_size],
+            bss_size,
+        ),
+        relocations=words,
+    )
+
+
+def require_same_data(image: bytes, other: bytes, other_name: str) -> None:
+    """Raise LinkError unless both tiers agree on the module's writable data."""
+    mine, theirs = read_module(image).data, read_module(other).data
+    if mine != theirs:
+        raise LinkError(
+            f"the writable data differs from that of {other_name} ({_describe(mine)} against {_describe(theirs)}), "
+            "but all tiers share one copy; build every tier from the same bitcode"
+        )
+
+
+def _describe(data: DataArea) -> str:
+    names = ", ".join(f"{symbol.name}+{symbol.size}" for symbol in data.symbols)
+    return names or "none"
+
+
+def _relocate_data(compiled: Compiled, data: DataArea) -> tuple[bytes, list[int]]:
+    """Fill in pointers between writable variables; returns the bytes and the offsets of those pointers."""
+    image, pointers = bytearray(data.initialised), []
+    offsets = {symbol.name: symbol.offset for symbol in data.symbols}
+    for relocation in compiled.relocations:
+        piece = compiled.piece(relocation.section)
+        if piece is None or piece.area is not Area.DATA:
+            continue
+        owner = next(
+            s
+            for s in compiled.writable()
+            if s.section == relocation.section and s.value <= relocation.offset < s.value + s.size
+        )
+        if relocation.symbol.name not in offsets:
+            raise LinkError(
+                f"writable data {owner.name} begins with a pointer into code or read-only data, "
+                "which go away with their version; make it const, or set it at run time"
+            )
+        offset = offsets[owner.name] + relocation.offset - owner.value
+        (addend,) = struct.unpack_from("<I", image, offset)
+        struct.pack_into("<I", image, offset, offsets[relocation.symbol.name] + addend & 0xFFFFFFFF)
+        pointers.append(offset)
+    return bytes(image), pointers
+
+
+def _refuse_cross_area_calls(compiled: Compiled) -> None:
+    """A relative word works only inside one area: the areas are placed apart."""
+    for relocation in compiled.relocations:
+        here = compiled.piece(relocation.section)
+        there = compiled.piece(relocation.symbol.section) if relocation.symbol.section is not None else None
+        if relocation.kind != 1 and here is not None and there is not None and here.area is not there.area:
+            raise LinkError(
+                f"{here.name} refers to {there.name} by distance (relocation type {relocation.kind}), "
+                "but they are placed apart; compile with -fno-pic"
+            )
+
+
+def _base(area: Area | None) -> int:
+    names = {Area.CODE: "BF_RELOC_CODE", Area.RODATA: "BF_RELOC_RODATA", Area.DATA: "BF_RELOC_DATA"}
+    if area is None:
+        raise LinkError("a word refers to a fixed address; a module must define all that it uses")
+    return layouts.const(names[area]) << layouts.const("BF_RELOC_BASE_SHIFT")
+
+
+def _align(size: int) -> int:
+    return size + -size % AREA_ALIGNMENT
+
+
+def _text(field: bytes) -> str:
+    return bytes(field).split(b"\0", 1)[0].decode("ascii", "replace")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bareflow_gdb.build.module", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--object", type=Path, required=True, help="the tier's relocatable object")
+    parser.add_argument("--name", required=True, help="the module's name")
+    parser.add_argument("--entry", required=True, help="its entry function")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument(
+        "--data-from", type=Path, help="another tier's image, whose writable data must be the same"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        image = link_module(options.object.read_bytes(), options.name, options.entry)
+        if options.data_from:
+            require_same_data(image, options.data_from.read_bytes(), options.data_from.name)
+        write_atomically(options.output, image)
+    except (BareflowError, OSError) as error:
+        print(f"module: {options.object}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""What does assembly code need to know of the ABI headers?
+
+Writes a nasm include file: every `#define` and enum constant of bareflow.h by its own name, every field offset as
+`struct.field`, every struct size as `sizeof.struct`. So the boot loader and the kernel's C code share one text.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from dissect.cstruct import Structure, cstruct
+
+HEADER = Path(__file__).parents[1] / "abi" / "bareflow.h"
+
+
+def nasm_constants(header_text: str) -> str:
+    """The include file for a header in the ABI's subset of C."""
+    parser = cstruct(endian="<")
+    parser.load(header_text)
+    lines = ["; Generated from bareflow_gdb/abi/bareflow.h by bareflow_gdb.build.nasm_constants."]
+    for name, value in parser.consts.items():
+        if isinstance(value, int):
+            lines.append(f"%define {name} {int(value)}")
+    for name, kind in parser.typedefs.items():
+        members = getattr(kind, "__members__", {})
+        lines += [f"%define {member} {int(item.value)}" for member, item in members.items()]
+        if isinstance(kind, type) and issubclass(kind, Structure) and name.startswith("bf_"):
+            lines.append(f"%define sizeof.{name} {len(kind)}")
+            lines += [f"%define {name}.{field.name} {field.offset}" for field in kind.__fields__]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="write the ABI's constants as a nasm include file")
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    options.output.write_text(nasm_constants(HEADER.read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

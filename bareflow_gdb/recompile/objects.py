@@ -1,0 +1,258 @@
+"""What does a compiled object contain that has to be placed in the guest, and how is it relocated?
+
+Reads an ELF32 i386 relocatable object (System V ABI, Intel386 supplement, chapter 4: REL entries, addends in the
+section bytes). Both linkers use it: `build.module` with areas at base 0, `recompile.link` with final addresses.
+"""
+
+import io
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.constants import SH_FLAGS, SHN_INDICES
+from elftools.elf.elffile import ELFFile
+from elftools.elf.relocation import RelocationSection
+from elftools.elf.sections import Section, SymbolTableSection
+
+from bareflow_gdb.errors import BareflowError
+
+R_386_32 = 1
+R_386_PC32 = 2
+R_386_PLT32 = 4
+_KINDS = {3: "R_386_GOT32", 9: "R_386_GOTOFF", 10: "R_386_GOTPC", 14: "R_386_TLS_IE", 43: "R_386_GOT32X"}
+_NAME_LIMIT = 31
+
+
+class LinkError(BareflowError):
+    """The object cannot be linked; the message says what stands in the way."""
+
+
+class Area(Enum):
+    CODE = "code"
+    RODATA = "read-only data"
+    DATA = "writable data"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One section that occupies guest memory; `data` of a .bss section is its zero bytes."""
+
+    index: int
+    name: str
+    area: Area
+    alignment: int
+    data: bytes
+    zero: bool
+
+
+@dataclass(frozen=True)
+class Symbol:
+    name: str
+    section: int | None  # None: undefined
+    value: int
+    size: int
+    is_section: bool
+
+
+@dataclass(frozen=True)
+class Relocation:
+    section: int  # the section that is patched
+    offset: int
+    kind: int
+    symbol: Symbol
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The parts of an object that matter to a linker."""
+
+    pieces: tuple[Piece, ...]
+    symbols: tuple[Symbol, ...]
+    relocations: tuple[Relocation, ...]
+
+    def piece(self, index: int) -> Piece | None:
+        return next((piece for piece in self.pieces if piece.index == index), None)
+
+    def writable(self) -> list[Symbol]:
+        """The named writable data, ordered by name."""
+        data = {piece.index for piece in self.pieces if piece.area is Area.DATA}
+        found = [s for s in self.symbols if s.section in data and not s.is_section]
+        return sorted(found, key=lambda symbol: symbol.name)
+
+    def function(self, name: str) -> Symbol:
+        for symbol in self.symbols:
+            piece = None if symbol.section is None else self.piece(symbol.section)
+            if symbol.name == name and piece is not None and piece.area is Area.CODE:
+                return symbol
+        raise LinkError(f"the object has no function {name}; check the entry name")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the code and read-only sections lie, as offsets into their areas."""
+
+    offsets: Mapping[int, int]  # section index -> offset
+    code: bytes
+    rodata: bytes
+
+
+@dataclass(frozen=True)
+class Fixup:
+    """An absolute word that was written: `offset` in `area` holds an address in `target` (None: a fixed address)."""
+
+    area: Area
+    offset: int
+    target: Area | None
+
+
+def read_object(data: bytes) -> Compiled:
+    """Decode an object; raises LinkError for anything that is not a linkable ELF32 i386 object."""
+    try:
+        elf = ELFFile(io.BytesIO(data))
+        if elf.elfclass != 32 or elf["e_machine"] != "EM_386" or elf["e_type"] != "ET_REL":
+            raise LinkError(
+                "not an ELF32 i386 relocatable object; compile with --target=i686-unknown-none-elf -c"
+            )
+        pieces = tuple(
+            piece for i, s in enumerate(elf.iter_sections()) if (piece := _piece(i, s)) is not None
+        )
+        table = elf.get_section_by_name(".symtab")
+        if not isinstance(table, SymbolTableSection):
+            raise LinkError("the object has no symbol table; do not strip it")
+        symbols = tuple(_symbol(entry) for entry in table.iter_symbols())
+        placed = {piece.index for piece in pieces}
+        relocations = tuple(
+            Relocation(section["sh_info"], r["r_offset"], r["r_info_type"], symbols[r["r_info_sym"]])
+            for section in elf.iter_sections()
+            if isinstance(section, RelocationSection) and section["sh_info"] in placed
+            for r in section.iter_relocations()
+        )
+    except (ELFError, struct.error, IndexError, UnicodeDecodeError, AssertionError) as error:
+        raise LinkError(f"the object is damaged ({error}); compile it again") from error
+    return Compiled(pieces, symbols, relocations)
+
+
+def _piece(index: int, section: Section) -> Piece | None:
+    flags, name = section["sh_flags"], section.name
+    # Unwind tables are for host tools; gdb takes them from the object's .debug_frame.
+    if not flags & SH_FLAGS.SHF_ALLOC or section["sh_size"] == 0 or name.startswith(".eh_frame"):
+        return None
+    if flags & SH_FLAGS.SHF_TLS or name.startswith((".init_array", ".fini_array", ".ctors", ".dtors")):
+        raise LinkError(
+            f"section {name} needs a run-time start-up that a JIT function has not; avoid what creates it"
+        )
+    zero = section["sh_type"] == "SHT_NOBITS"
+    if flags & SH_FLAGS.SHF_EXECINSTR:
+        area = Area.CODE
+    elif flags & SH_FLAGS.SHF_WRITE:
+        area = Area.DATA
+    else:
+        area = Area.RODATA
+    data = bytes(section["sh_size"]) if zero else section.data()
+    return Piece(index, name, area, max(1, section["sh_addralign"]), data, zero)
+
+
+def _symbol(entry: object) -> Symbol:
+    name, index = entry.name, entry["st_shndx"]  # type: ignore[attr-defined, index]
+    if index == "SHN_COMMON":
+        raise LinkError(f"{name} is a common symbol; compile with -fno-common")
+    section = None if index == "SHN_UNDEF" or not isinstance(index, int) else index
+    info = entry["st_info"]["type"]  # type: ignore[index]
+    return Symbol(name, section, entry["st_value"], entry["st_size"], info == "STT_SECTION")  # type: ignore[index]
+
+
+def place(compiled: Compiled, code_base: int = 0, rodata_base: int = 0) -> Placement:
+    """Lay the code and the read-only sections out, aligned for areas that begin at the given addresses."""
+    offsets: dict[int, int] = {}
+    images: dict[Area, bytearray] = {}
+    for area, base, fill in ((Area.CODE, code_base, b"\x90"), (Area.RODATA, rodata_base, b"\0")):
+        image = images[area] = bytearray()
+        for piece in compiled.pieces:
+            if piece.area is area:
+                image += fill * (-(base + len(image)) % piece.alignment)
+                offsets[piece.index] = len(image)
+                image += piece.data
+    return Placement(offsets, bytes(images[Area.CODE]), bytes(images[Area.RODATA]))
+
+
+def undefined(compiled: Compiled) -> list[str]:
+    """Names that relocations need and the object does not define."""
+    return sorted({r.symbol.name for r in compiled.relocations if r.symbol.section is None})
+
+
+def relocate(
+    compiled: Compiled,
+    images: Mapping[Area, bytearray],
+    offsets: Mapping[int, int],
+    bases: Mapping[Area, int],
+    data: Mapping[str, int],
+    external: Mapping[str, int],
+) -> list[Fixup]:
+    """Apply every relocation that lies in `offsets`' sections to `images`, and say which words hold addresses.
+
+    `bases` are the addresses of the areas, `data` those of the writable symbols by name, `external` those of
+    symbols that the object does not define. A relative word across areas is right only for final addresses.
+    """
+    fixups = []
+    for relocation in compiled.relocations:
+        if relocation.section not in offsets:
+            continue
+        piece = compiled.piece(relocation.section)
+        assert piece is not None
+        place_offset = offsets[relocation.section] + relocation.offset
+        target, address = _target(compiled, relocation.symbol, offsets, bases, data, external)
+        image = images[piece.area]
+        if relocation.offset + 4 > len(piece.data):
+            raise LinkError(f"a relocation lies outside section {piece.name}; compile the object again")
+        (addend,) = struct.unpack_from("<I", image, place_offset)
+        if relocation.kind == R_386_32:
+            fixups.append(Fixup(piece.area, place_offset, target))
+            value = address + addend
+        elif relocation.kind in (R_386_PC32, R_386_PLT32):
+            value = address + addend - (bases[piece.area] + place_offset)
+        else:
+            kind = _KINDS.get(relocation.kind, f"type {relocation.kind}")
+            raise LinkError(
+                f"unsupported relocation {kind} to {relocation.symbol.name or 'a section'}; compile with -fno-pic"
+            )
+        struct.pack_into("<I", image, place_offset, value & 0xFFFFFFFF)
+    return fixups
+
+
+def _target(
+    compiled: Compiled,
+    symbol: Symbol,
+    offsets: Mapping[int, int],
+    bases: Mapping[Area, int],
+    data: Mapping[str, int],
+    external: Mapping[str, int],
+) -> tuple[Area | None, int]:
+    if symbol.section is None:
+        if symbol.name not in external:
+            raise LinkError(
+                f"undefined symbol {symbol.name}; define it in the module or export it from the kernel"
+            )
+        return None, external[symbol.name]
+    piece = compiled.piece(symbol.section)
+    if piece is None:
+        raise LinkError(
+            f"{symbol.name or 'a relocation'} points into a section that is not loaded; do not refer to it"
+        )
+    if piece.area is Area.DATA:
+        # Through a section symbol it is unknown which variable is meant, so the one shared copy cannot be found.
+        if symbol.is_section:
+            raise LinkError(f"writable data in {piece.name} is reached without a name; drop `static` from it")
+        if symbol.name not in data:
+            raise LinkError(
+                f"writable data {symbol.name} is not among the function's shared data; rebuild its module"
+            )
+        return Area.DATA, data[symbol.name]
+    return piece.area, bases[piece.area] + offsets[symbol.section] + symbol.value
+
+
+def check_name(name: str) -> None:
+    """Raise LinkError when a symbol's name does not fit the guest's tables."""
+    if len(name.encode()) > _NAME_LIMIT:
+        raise LinkError(f"the name {name} is longer than {_NAME_LIMIT} bytes; shorten it")
