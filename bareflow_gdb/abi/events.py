@@ -1,7 +1,7 @@
 """What do the id and the four arguments of each event type mean?
 
-The one table behind reports, the command line, gdb and the tests. The order and the names follow the comments of
-`enum bf_event_type` in bareflow.h; a test compares the two. Standard library only: gdb imports this too.
+The one table behind reports, the command line, gdb and the tests. The order and the names follow the comments
+of `enum bf_event_type` in bareflow.h; a test compares the two. Standard library only: gdb imports this too.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class EventType:
         return found
 
 
-ADDRESSES = frozenset({"code", "old_code", "new_code", "address", "slot", "old", "new", "entry", "eip", "cr2"})
+ADDRESSES = frozenset(
+    {"code", "old_code", "new_code", "address", "slot", "old", "new", "entry", "eip", "cr2"}
+)
 SIGNED = frozenset({"result", "a", "b"})
 ENUMS = {
     "stage": "bf_boot_stage",

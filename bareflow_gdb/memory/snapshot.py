@@ -1,0 +1,144 @@
+"""How is guest memory read out of a saved trace? And how is it saved?
+
+`DIRECTORY/memory/` holds `index.json` (address, size, file name, CRC-32 of each range) and a zlib stream per
+range. Standard library only, so that gdb can open a trace too.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from bareflow_gdb.errors import BadData, BareflowError, ReadError, Unreachable
+from bareflow_gdb.memory.protocol import SCREEN_BYTES, CheckedMemory, Memory, Range
+
+FOLDER = "memory"
+_INDEX = "index.json"
+_SCREEN = "screen.bin"
+_MAX_RANGES = 4096
+_MAX_BYTES = 256 << 20
+
+
+def save(memory: Memory, ranges: Iterable[Range], directory: Path) -> int:
+    """Saves the ranges [start, end) of `memory` below `directory`; returns the bytes saved, uncompressed.
+
+    A range that cannot be read is left out. The index is replaced last: a snapshot is the old or the new one.
+    """
+    folder = directory / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    known: set[str] = {_INDEX}
+    listed = []
+    total = 0
+    for start, end in merged(ranges):
+        try:
+            data = memory.read(start, end - start, "trace snapshot")
+        except ReadError:
+            continue
+        crc = zlib.crc32(data)
+        name = f"{start:08x}-{crc:08x}.z"
+        if not (folder / name).exists():
+            _replace(folder / name, zlib.compress(data, 1))
+        known.add(name)
+        listed.append({"address": start, "size": len(data), "file": name, "crc": crc})
+        total += len(data)
+    screen = _screen(memory)
+    if screen:
+        known.add(_SCREEN)
+        _replace(folder / _SCREEN, screen)
+    _replace(folder / _INDEX, json.dumps({"ranges": listed}, indent=1).encode())
+    for old in folder.iterdir():
+        if old.name not in known:
+            old.unlink()
+    return total
+
+
+def merged(ranges: Iterable[Range]) -> list[Range]:
+    """The ranges sorted, with those that touch or overlap joined."""
+    joined: list[Range] = []
+    for start, end in sorted(part for part in ranges if part[0] < part[1]):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _screen(memory: Memory) -> bytes:
+    try:
+        return memory.screen()
+    except BareflowError:
+        return b""
+
+
+def _replace(path: Path, data: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+class SnapshotMemory(CheckedMemory):
+    """The saved ranges of a trace. Raises BadData when the trace has no usable snapshot."""
+
+    name = "trace snapshot"
+
+    def __init__(self, directory: Path) -> None:
+        folder = directory / FOLDER
+        try:
+            listed = json.loads((folder / _INDEX).read_bytes())["ranges"]
+            self._parts = [_Part(folder, part) for part in listed[:_MAX_RANGES]]
+        except FileNotFoundError as error:
+            raise BadData(
+                f"the trace {directory} has no memory snapshot: its recorder was killed before the first one;"
+                " its events can still be read with `bareflow trace show`"
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadData(f"the memory snapshot of the trace {directory} is damaged: {error}") from error
+        if sum(part.size for part in self._parts) > _MAX_BYTES:
+            raise BadData(f"the memory snapshot of the trace {directory} claims more than {_MAX_BYTES} bytes")
+        super().__init__((part.start, part.start + part.size) for part in self._parts)
+        self._screen_path = folder / _SCREEN
+
+    def _fetch(self, address: int, size: int) -> bytes:
+        for part in self._parts:
+            if part.start <= address and address + size <= part.start + part.size:
+                return part.data()[address - part.start :][:size]
+        raise Unreachable("that range was not saved")
+
+    def screen(self) -> bytes:
+        try:
+            data = self._screen_path.read_bytes()
+        except OSError:
+            return super().screen()
+        if len(data) != SCREEN_BYTES:
+            raise BadData(f"the saved screen has {len(data)} bytes instead of {SCREEN_BYTES}")
+        return data
+
+
+class _Part:
+    """One saved range, inflated at the first read."""
+
+    def __init__(self, folder: Path, entry: dict[str, object]) -> None:
+        start, size, name, crc = entry["address"], entry["size"], entry["file"], entry["crc"]
+        if not (isinstance(start, int) and isinstance(size, int) and isinstance(crc, int)):
+            raise ValueError("a range without numbers")
+        if start < 0 or size <= 0 or start + size > 1 << 32:
+            raise ValueError(f"a range of {size} bytes at {start}")
+        if not isinstance(name, str) or Path(name).name != name:
+            raise ValueError(f"a file name that leaves the trace: {name!r}")
+        self.start, self.size, self._crc = start, size, crc
+        self._path = folder / name
+        self._data: bytes | None = None
+
+    def data(self) -> bytes:
+        if self._data is None:
+            try:
+                inflater = zlib.decompressobj()
+                data = inflater.decompress(self._path.read_bytes(), self.size + 1)
+            except (OSError, zlib.error) as error:
+                raise BadData(f"{self._path.name} of the memory snapshot is damaged: {error}") from error
+            if len(data) != self.size or zlib.crc32(data) != self._crc:
+                raise BadData(f"{self._path.name} of the memory snapshot is damaged: its CRC is wrong")
+            self._data = data
+        return self._data

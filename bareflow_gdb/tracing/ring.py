@@ -1,0 +1,238 @@
+"""What has the guest written into an event ring, and what of it was lost?
+
+The ring is read where it lies in QEMU's RAM, through a shared mapping, while the guest runs. Protocol
+(bareflow.h): a record is complete before `head` moves, so after a copy `head` is read again and everything
+that the guest may have overwritten meanwhile is dropped and counted. Nothing torn is ever returned.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BadData
+from bareflow_gdb.tracing.events import EVENT_DTYPE, Batch
+
+HEARTBEAT_SECONDS = 0.02
+CHUNK_RECORDS = 16384
+MODE_OFF = layouts.const("BF_RING_OFF")
+MODE_FLIGHT = layouts.const("BF_RING_FLIGHT")
+MODE_LOSSLESS = layouts.const("BF_RING_LOSSLESS")
+
+_MASK32 = 0xFFFFFFFF
+_IDENTITY = (layouts.const("BF_RING_MAGIC"), layouts.const("BF_RING_VERSION"))
+_HEADER_BYTES = layouts.size("bf_ring_header")
+
+
+def _word(field: str) -> int:
+    return layouts.offset("bf_ring_header", field) // 4
+
+
+_MODE, _HEAD, _TAIL, _HEARTBEAT = _word("mode"), _word("head"), _word("tail"), _word("heartbeat")
+_DROPPED, _WAITS, _DEATHS = _word("dropped"), _word("waits"), _word("reader_deaths")
+_TYPE_MASK = _word("type_mask")
+
+
+@dataclass(frozen=True)
+class RingCounts:
+    """What reader and guest counted. `taken + lost` is how far the reader has come since it attached."""
+
+    ring: int
+    capacity: int
+    mode: int
+    first: int
+    taken: int
+    lost: int
+    guest_dropped: int
+    guest_waits: int
+    reader_deaths: int
+
+
+class RingReader:
+    """One ring in a writable mapping of guest RAM (`ram[address]` is the guest's byte at `address`).
+
+    Raises BadData when the header at `header` is not a ring's or does not fit into the RAM.
+    """
+
+    def __init__(self, ram: memoryview, header: int) -> None:
+        if header % 4 or header < 0 or header + _HEADER_BYTES > len(ram):
+            raise BadData(f"the ring header at {header:#010x} is outside the guest's {len(ram)} bytes of RAM")
+        fields = layouts.unpack("bf_ring_header", bytes(ram[header : header + _HEADER_BYTES]))
+        capacity, records = int(fields.capacity), int(fields.records)
+        if (fields.magic, fields.version) != _IDENTITY:
+            raise BadData(f"there is no event ring at {header:#010x}: wait until the kernel has booted")
+        if fields.record_size != EVENT_DTYPE.itemsize or capacity < 2 or capacity & (capacity - 1):
+            raise BadData(
+                f"the event ring at {header:#010x} claims {capacity} records of {fields.record_size} B"
+            )
+        if records % 4 or records + capacity * EVENT_DTYPE.itemsize > len(ram):
+            raise BadData(f"the event ring at {header:#010x} has records outside RAM, at {records:#010x}")
+        self.ring = int(fields.ring) & 0xFF
+        self.header = header
+        self.capacity = capacity
+        self._words = ram[header : header + _HEADER_BYTES].cast("I")
+        self._records = np.frombuffer(ram, EVENT_DTYPE, capacity, records)
+        self._mode_before: int | None = None
+        self._next = self._words[_HEAD]
+        self._first = self._next
+        self._lost = 0
+
+    def attach(self, *, lossless: bool, past: bool = True) -> None:
+        """Start at the oldest record that is still there (`past`) or at the newest; switch the mode.
+
+        A ring that is off stays off.
+        """
+        words = self._words
+        words[_HEARTBEAT] = (words[_HEARTBEAT] + 1) & _MASK32
+        head = words[_HEAD]
+        words[_TAIL] = (head - 1) & _MASK32
+        if lossless and words[_MODE] == MODE_FLIGHT:
+            self._mode_before = words[_MODE]
+            words[_MODE] = MODE_LOSSLESS
+        self._next = head - min(head, self.capacity - 1) if past else head
+        self._first = self._next
+        self._lost = 0
+
+    def detach(self) -> None:
+        """Give the ring back: the mode is again what it was at `attach`."""
+        self._words[_TAIL] = self._next & _MASK32
+        if self._mode_before is not None and self._words[_MODE] == MODE_LOSSLESS:
+            self._words[_MODE] = self._mode_before
+        self._mode_before = None
+
+    def beat(self) -> None:
+        """Tell the guest that the reader lives; at least every 50 ms in lossless mode."""
+        self._words[_HEARTBEAT] = (self._words[_HEARTBEAT] + 1) & _MASK32
+
+    @property
+    def head(self) -> int:
+        """The guest's head, extended to 64 bits by how far this reader has come."""
+        return self._next + (self._words[_HEAD] - self._next & _MASK32)
+
+    @property
+    def position(self) -> int:
+        """Sequence number, extended to 64 bits, of the next record to take."""
+        return self._next
+
+    @property
+    def pending(self) -> int:
+        """Records written and not yet taken."""
+        return self._words[_HEAD] - self._next & _MASK32
+
+    def drain(self, limit: int = CHUNK_RECORDS) -> Batch:
+        """Up to `limit` of the oldest records that are not taken yet; empty when there is none."""
+        head = self.head
+        lost = 0
+        oldest = head - self.capacity + 1
+        if self._next < oldest:
+            lost = oldest - self._next
+            self._next = oldest
+        first = self._next
+        count = min(head - first, limit, self.capacity)
+        start = first & (self.capacity - 1)
+        until_wrap = self.capacity - start
+        if count <= until_wrap:
+            events = self._records[start : start + count].copy()
+        else:
+            events = np.concatenate((self._records[start:], self._records[: count - until_wrap]))
+        # The record at head - capacity may be half overwritten at this very moment: it counts as lost too.
+        overtaken = max(0, min(count, self.head - self.capacity + 1 - first))
+        expected = np.arange(first + overtaken, first + count, dtype=np.uint64).astype(np.uint32)
+        good = events["seq"][overtaken:] == expected
+        if not good.all():
+            # Only a guest that breaks the protocol gets here: keep what follows the last impossible record.
+            overtaken += int(np.flatnonzero(~good)[-1]) + 1
+        self._next = first + count
+        # One behind, so that a waiting guest never fills the slot that the overtaking rule must give up.
+        self._words[_TAIL] = (self._next - 1) & _MASK32
+        lost += overtaken
+        self._lost += lost
+        return Batch(self.ring, events[overtaken:], first + overtaken, lost)
+
+    def counts(self) -> RingCounts:
+        """The loss account of this reader and of the guest."""
+        words = self._words
+        return RingCounts(
+            ring=self.ring,
+            capacity=self.capacity,
+            mode=words[_MODE],
+            first=self._first,
+            taken=self._next - self._first - self._lost,
+            lost=self._lost,
+            guest_dropped=words[_DROPPED],
+            guest_waits=words[_WAITS],
+            reader_deaths=words[_DEATHS],
+        )
+
+    @property
+    def type_mask(self) -> int:
+        """Which event types the guest writes; bit n enables type n."""
+        return self._words[_TYPE_MASK]
+
+    @type_mask.setter
+    def type_mask(self, mask: int) -> None:
+        self._words[_TYPE_MASK] = mask & _MASK32
+
+    def close(self) -> None:
+        """Let go of the mapping; the reader is of no use afterwards."""
+        self._words.release()
+        self._records = np.empty(0, EVENT_DTYPE)
+
+
+class Rings:
+    """All rings of a guest, attached together and kept alive by one heartbeat thread. A context manager."""
+
+    def __init__(
+        self, ram: memoryview, headers: Iterable[int], *, lossless: bool = True, past: bool = True
+    ) -> None:
+        self.readers = [RingReader(ram, header) for header in headers]
+        self._lossless = lossless
+        self._past = past
+        self._stop = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="ring heartbeat", daemon=True)
+
+    def __enter__(self) -> Rings:
+        for reader in self.readers:
+            reader.attach(lossless=self._lossless, past=self._past)
+        self._heart.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._heart.join()
+        for reader in self.readers:
+            reader.detach()
+            reader.close()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_SECONDS):
+            for reader in self.readers:
+                reader.beat()
+
+    def drain(self) -> Sequence[Batch]:
+        """One batch per ring that had something, interrupt rings first so that their few records keep up."""
+        batches = (reader.drain() for reader in reversed(self.readers))
+        return [batch for batch in batches if len(batch.events) or batch.lost]
+
+    def drain_all(self, take: Callable[[Batch], None]) -> None:
+        """Take what was written until now; ends even when the guest writes on."""
+        goals = [reader.head for reader in self.readers]
+        for reader, goal in zip(self.readers, goals, strict=True):
+            while reader.position < goal:
+                take(reader.drain())
+
+    @property
+    def nearly_empty(self) -> bool:
+        """Whether the guest has room for a while, so that the reader may sleep."""
+        return all(reader.pending < reader.capacity // 8 for reader in self.readers)
+
+    def counts(self) -> list[RingCounts]:
+        """The loss account of every ring."""
+        return [reader.counts() for reader in self.readers]

@@ -1,0 +1,201 @@
+"""The ring reader against a concurrent writer: a C program that does what the kernel does."""
+
+from __future__ import annotations
+
+import mmap
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BadData
+from bareflow_gdb.tracing.events import Batch, to_trace
+from bareflow_gdb.tracing.ring import MODE_FLIGHT, MODE_LOSSLESS, RingReader, Rings
+
+CAPACITY = 4096
+RECORDS = 0x1000
+
+
+@pytest.fixture(scope="session")
+def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    program = tmp_path_factory.mktemp("writer") / "ring_writer"
+    source = Path(__file__).with_name("ring_writer.c")
+    subprocess.run(["clang-19", "-O2", "-Wall", "-Werror", "-o", program, source], check=True)
+    return program
+
+
+def header(**changes: int) -> bytes:
+    fields = {
+        "magic": layouts.const("BF_RING_MAGIC"),
+        "version": layouts.const("BF_RING_VERSION"),
+        "capacity": CAPACITY,
+        "record_size": 32,
+        "records": RECORDS,
+        "mode": MODE_FLIGHT,
+        "type_mask": layouts.const("BF_EVENT_DEFAULT_MASK"),
+    } | changes
+    return layouts.pack("bf_ring_header", **fields)
+
+
+class Guest:
+    """A file that stands for QEMU's RAM, with one ring at 0."""
+
+    def __init__(self, path: Path, **changes: int) -> None:
+        self.path = path
+        path.write_bytes(header(**changes).ljust(RECORDS, b"\0") + bytes(CAPACITY * 32))
+        with path.open("r+b") as file:
+            self.ram = memoryview(mmap.mmap(file.fileno(), 0))
+
+    def write(self, writer: Path, count: int, *freeze: int) -> subprocess.Popen[bytes]:
+        arguments = [str(writer), str(self.path), "0", str(count), *map(str, freeze)]
+        return subprocess.Popen(arguments, stdout=subprocess.PIPE)
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Guest:
+    return Guest(tmp_path / "ram")
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def check(batch: Batch) -> None:
+    """Every word of every record must belong to its sequence number: a torn record would not."""
+    events = batch.events
+    seq = np.arange(batch.first, batch.first + len(events), dtype=np.uint64).astype(np.uint32)
+    assert np.array_equal(events["seq"], seq)
+    assert np.array_equal(events["tsc"], seq.astype(np.uint64) * 3)
+    assert np.array_equal(events["id"], seq.astype(np.uint16))
+    arguments = np.stack([seq, ~seq, seq ^ np.uint32(0x5A5A5A5A), seq + np.uint32(7)], axis=1)
+    assert np.array_equal(events["arg"], arguments)
+
+
+def test_lossless_mode_loses_nothing_however_fast_the_guest_writes(guest: Guest, writer: Path) -> None:
+    count = 3_000_000
+    taken = 0
+    with Rings(guest.ram, [0]) as rings:
+        process = guest.write(writer, count)
+        while process.poll() is None or rings.readers[0].pending:
+            for batch in rings.drain():
+                check(batch)
+                assert batch.first == taken and batch.lost == 0
+                taken += len(batch.events)
+        counts = rings.counts()[0]
+    assert taken == count == counts.taken
+    assert counts.lost == 0
+
+
+def test_flight_mode_never_returns_a_torn_record_and_accounts_for_every_lost_one(
+    guest: Guest, writer: Path, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    count = 5_000_000
+    reader = RingReader(guest.ram, 0)
+    reader.attach(lossless=False)
+    process = guest.write(writer, count)
+    processes.append(process)
+    taken = lost = 0
+    while process.poll() is None or reader.pending:
+        batch = reader.drain()
+        check(batch)
+        assert batch.first == taken + lost + batch.lost
+        taken += len(batch.events)
+        lost += batch.lost
+        time.sleep(0.0005)
+    assert taken + lost == count
+    assert taken and lost, "this run did not overtake the reader: it proves nothing"
+
+
+def test_a_record_that_is_half_overwritten_is_lost_not_returned(
+    guest: Guest, writer: Path, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    reader = RingReader(guest.ram, 0)
+    reader.attach(lossless=False)
+    process = guest.write(writer, CAPACITY + 1, CAPACITY)
+    processes.append(process)
+    assert process.stdout is not None and process.stdout.readline() == b"frozen\n"
+    batch = reader.drain(CAPACITY)
+    check(batch)
+    assert (batch.first, batch.lost, len(batch.events)) == (1, 1, CAPACITY - 1)
+
+
+def test_sequence_numbers_go_on_past_two_to_the_32(tmp_path: Path, writer: Path) -> None:
+    start = 2**32 - 1000
+    guest = Guest(tmp_path / "ram", head=start)
+    reader = RingReader(guest.ram, 0)
+    reader.attach(lossless=False, past=False)
+    assert guest.write(writer, 3000).wait() == 0
+    first = reader.drain(1500)
+    second = reader.drain(CAPACITY)
+    check(first)
+    check(second)
+    assert (first.first, second.first, second.first + len(second.events)) == (
+        start,
+        start + 1500,
+        start + 3000,
+    )
+
+
+def test_attaching_takes_what_the_flight_recorder_still_holds(guest: Guest, writer: Path) -> None:
+    assert guest.write(writer, 100).wait() == 0
+    reader = RingReader(guest.ram, 0)
+    reader.attach(lossless=False)
+    batch = reader.drain()
+    check(batch)
+    assert (batch.first, len(batch.events)) == (0, 100)
+
+
+def test_the_mode_is_given_back_and_the_heart_beats_while_attached(guest: Guest) -> None:
+    with Rings(guest.ram, [0]) as rings:
+        assert rings.counts()[0].mode == MODE_LOSSLESS
+        words = guest.ram[: layouts.size("bf_ring_header")].cast("I")
+        heartbeat = layouts.offset("bf_ring_header", "heartbeat") // 4
+        before, start = words[heartbeat], time.monotonic()
+        while words[heartbeat] < before + 10:
+            assert time.monotonic() - start < 10, "the heart stands still"
+            time.sleep(0.01)
+    assert words[layouts.offset("bf_ring_header", "mode") // 4] == MODE_FLIGHT
+
+
+def test_a_ring_that_somebody_switched_off_stays_off(tmp_path: Path) -> None:
+    guest = Guest(tmp_path / "ram", mode=0)
+    with Rings(guest.ram, [0]) as rings:
+        assert rings.counts()[0].mode == 0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"magic": 0},
+        {"version": 9},
+        {"capacity": 3},
+        {"capacity": 1 << 31},
+        {"record_size": 16},
+        {"records": 0x7FFFFFFC},
+        {"records": 0x1002},
+    ],
+)
+def test_a_header_that_cannot_be_right_is_refused(tmp_path: Path, damage: dict[str, int]) -> None:
+    with pytest.raises(BadData):
+        RingReader(Guest(tmp_path / "ram", **damage).ram, 0)
+
+
+def test_rings_are_merged_in_the_order_of_time() -> None:
+    def batch(ring: int, *times: int) -> Batch:
+        events = np.zeros(len(times), layouts.numpy_dtype("bf_event"))
+        events["tsc"] = times
+        return Batch(ring, events, 100 * ring, 0)
+
+    merged = to_trace([batch(1, 5, 6, 30), batch(0, 1, 5, 40)])
+    assert merged["tsc"].tolist() == [1, 5, 5, 6, 30, 40]
+    assert merged["ring"].tolist() == [0, 1, 0, 1, 1, 0]
+    assert merged["seq"].tolist() == [0, 100, 1, 101, 102, 2]
