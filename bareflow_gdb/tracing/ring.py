@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 
@@ -53,16 +54,22 @@ class RingCounts:
     reader_deaths: int
 
 
-class RingReader:
-    """One ring in a writable mapping of guest RAM (`ram[address]` is the guest's byte at `address`).
+class MappedRam(Protocol):
+    """Guest RAM that can be looked at without a copy: `memory.qemu_ram.QemuRam`."""
 
-    Raises BadData when the header at `header` is not a ring's or does not fit into the RAM.
+    def view(self, address: int, size: int, what: str) -> memoryview:
+        """`size` bytes at `address`, which change while the guest runs. Raises ReadError."""
+
+
+class RingReader:
+    """One ring, in RAM that is mapped writable.
+
+    Raises BadData when there is no ring at `header`, ReadError when it or its records are not in RAM.
     """
 
-    def __init__(self, ram: memoryview, header: int) -> None:
-        if header % 4 or header < 0 or header + _HEADER_BYTES > len(ram):
-            raise BadData(f"the ring header at {header:#010x} is outside the guest's {len(ram)} bytes of RAM")
-        fields = layouts.unpack("bf_ring_header", bytes(ram[header : header + _HEADER_BYTES]))
+    def __init__(self, ram: MappedRam, header: int) -> None:
+        page = ram.view(header, _HEADER_BYTES, "ring header")
+        fields = layouts.unpack("bf_ring_header", bytes(page))
         capacity, records = int(fields.capacity), int(fields.records)
         if (fields.magic, fields.version) != _IDENTITY:
             raise BadData(f"there is no event ring at {header:#010x}: wait until the kernel has booted")
@@ -70,13 +77,15 @@ class RingReader:
             raise BadData(
                 f"the event ring at {header:#010x} claims {capacity} records of {fields.record_size} B"
             )
-        if records % 4 or records + capacity * EVENT_DTYPE.itemsize > len(ram):
-            raise BadData(f"the event ring at {header:#010x} has records outside RAM, at {records:#010x}")
+        if (header | records) % 4:
+            raise BadData(
+                f"the event ring at {header:#010x} is not aligned, its records are at {records:#010x}"
+            )
         self.ring = int(fields.ring) & 0xFF
         self.header = header
         self.capacity = capacity
-        self._words = ram[header : header + _HEADER_BYTES].cast("I")
-        self._records = np.frombuffer(ram, EVENT_DTYPE, capacity, records)
+        self._words = page.cast("I")
+        self._records = np.frombuffer(ram.view(records, capacity * 32, "ring records"), EVENT_DTYPE)
         self._mode_before: int | None = None
         self._next = self._words[_HEAD]
         self._first = self._next
@@ -188,7 +197,7 @@ class Rings:
     """All rings of a guest, attached together and kept alive by one heartbeat thread. A context manager."""
 
     def __init__(
-        self, ram: memoryview, headers: Iterable[int], *, lossless: bool = True, past: bool = True
+        self, ram: MappedRam, headers: Iterable[int], *, lossless: bool = True, past: bool = True
     ) -> None:
         self.readers = [RingReader(ram, header) for header in headers]
         self._lossless = lossless

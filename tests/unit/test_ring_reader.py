@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ import numpy as np
 import pytest
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BadData
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.tracing.events import Batch, to_trace
 from bareflow_gdb.tracing.ring import MODE_FLIGHT, MODE_LOSSLESS, RingReader, Rings
 
@@ -47,8 +47,7 @@ class Guest:
     def __init__(self, path: Path, **changes: int) -> None:
         self.path = path
         path.write_bytes(header(**changes).ljust(RECORDS, b"\0") + bytes(CAPACITY * 32))
-        with path.open("r+b") as file:
-            self.ram = memoryview(mmap.mmap(file.fileno(), 0))
+        self.ram = QemuRam(path)
 
     def write(self, writer: Path, count: int, *freeze: int) -> subprocess.Popen[bytes]:
         arguments = [str(writer), str(self.path), "0", str(count), *map(str, freeze)]
@@ -157,7 +156,7 @@ def test_attaching_takes_what_the_flight_recorder_still_holds(guest: Guest, writ
 def test_the_mode_is_given_back_and_the_heart_beats_while_attached(guest: Guest) -> None:
     with Rings(guest.ram, [0]) as rings:
         assert rings.counts()[0].mode == MODE_LOSSLESS
-        words = guest.ram[: layouts.size("bf_ring_header")].cast("I")
+        words = guest.ram.view(0, layouts.size("bf_ring_header"), "ring header").cast("I")
         heartbeat = layouts.offset("bf_ring_header", "heartbeat") // 4
         before, start = words[heartbeat], time.monotonic()
         while words[heartbeat] < before + 10:
@@ -185,7 +184,7 @@ def test_a_ring_that_somebody_switched_off_stays_off(tmp_path: Path) -> None:
     ],
 )
 def test_a_header_that_cannot_be_right_is_refused(tmp_path: Path, damage: dict[str, int]) -> None:
-    with pytest.raises(BadData):
+    with pytest.raises(BareflowError):
         RingReader(Guest(tmp_path / "ram", **damage).ram, 0)
 
 
