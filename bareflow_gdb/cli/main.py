@@ -1,4 +1,4 @@
-"""How is `bareflow VERB [--json] [TARGET]` run? Finds the verb, runs it, turns what went wrong into a sentence.
+"""How is `bareflow VERB [--json] [TARGET]` run? Finds the verb, runs it, turns errors into a sentence.
 
 Exit codes: 0 fine, 1 the answer is "no" or has findings, 2 could not look; 130 and 141 as shells use them.
 """

@@ -46,7 +46,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         "target",
         nargs="?",
         metavar="TARGET",
-        help="machine name, tcp:HOST:PORT, unix:PATH, core, dump, trace directory (default: the newest machine)",
+        help="machine name, tcp:HOST:PORT, unix:PATH, core, dump or trace (default: the newest machine)",
     )
 
 

@@ -1,0 +1,455 @@
+"""How is a BareFlow machine started, found, waited for and stopped?
+
+A machine is a QEMU process, detached from the terminal, with a private directory: `machine.json gdb.sock
+qmp.sock serial.log qemu.log` (the RAM file is where there is room for it).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BadData, BareflowError, Unreachable, UsageError
+from bareflow_gdb.memory.protocol import SCREEN_ADDRESS, SCREEN_BYTES, Memory
+from bareflow_gdb.memory.qemu_ram import QemuRam
+from bareflow_gdb.qemu import directory as places
+from bareflow_gdb.qemu import qmp
+from bareflow_gdb.qemu.command import Wiring, command_line
+from bareflow_gdb.qemu.process import Process, started_at
+
+if TYPE_CHECKING:
+    from bareflow_gdb.qemu.image import RootSettings
+
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+POLL_SECONDS = 0.005
+
+
+@dataclass
+class Machine:
+    """A machine that runs, or did when this object was made."""
+
+    name: str
+    directory: Path
+    pid: int
+    gdb_socket: Path
+    qmp_socket: Path
+    ram_path: Path
+    serial_path: Path
+    image: Path
+    memory_mib: int = 64
+    icount: int | None = None
+    started: str | None = None
+    created: float = 0.0
+    process: Process = field(init=False, repr=False, compare=False)
+    # Kept so that the ended child is reaped, and no zombie stays while the launching program lives.
+    child: subprocess.Popen[bytes] | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.process = Process(self.pid, self.started)
+
+    @classmethod
+    def launch(
+        cls,
+        image: Path,
+        *,
+        name: str | None = None,
+        directory: Path | None = None,
+        memory_mib: int = 64,
+        icount: int | None = None,
+        paused: bool = False,
+        settings: RootSettings | None = None,
+        disk: Path | None = None,
+        floppy: bool = False,
+    ) -> Machine:
+        """Starts QEMU on `image` and returns once it answers; the guest may not have run yet.
+
+        name: found again by it (default vm1, vm2, …). directory: instead of the user's runtime directory.
+        icount: virtual nanoseconds per instruction as a power of two; the TSC then counts instructions.
+        settings: words of the root descriptor, set in a copy of the image. Raises BareflowError.
+        """
+        for file in (image, disk):
+            if file is not None and not file.is_file():
+                raise UsageError(f"{file} is not there; `make firmware` builds the images")
+        for machine in cls.stale():
+            if machine.name == name:
+                machine.clean()
+        folder = _own_directory(directory, name) if directory is not None else places.claim(name)
+        try:
+            return cls._launch_in(
+                folder,
+                name or folder.name,
+                image,
+                memory_mib=memory_mib,
+                icount=icount,
+                paused=paused,
+                settings=settings,
+                disk=disk,
+                floppy=floppy,
+            )
+        except BaseException:
+            if directory is None:
+                places.remove(folder)
+            raise
+
+    @classmethod
+    def _launch_in(
+        cls,
+        folder: Path,
+        name: str,
+        image: Path,
+        *,
+        memory_mib: int,
+        icount: int | None,
+        paused: bool,
+        settings: RootSettings | None,
+        disk: Path | None,
+        floppy: bool,
+    ) -> Machine:
+        booted = image.resolve()
+        if settings is not None:
+            from bareflow_gdb.qemu.image import patched_copy
+
+            booted = folder / "disk.img"
+            patched_copy(image, settings, booted)
+        sockets = places.socket_directory(folder)
+        ram = places.make_ram_file(folder, name, memory_mib << 20)
+        wiring = Wiring(
+            name=name,
+            image=booted,
+            ram=ram,
+            memory_mib=memory_mib,
+            serial=folder / "serial.log",
+            gdb_socket=sockets / "gdb.sock",
+            qmp_socket=sockets / "qmp.sock",
+            icount=icount,
+            paused=paused,
+            disk=disk.resolve() if disk else None,
+            floppy=floppy,
+        )
+        try:
+            child = _start(wiring, folder / "qemu.log")
+        except BaseException:
+            places.remove_files(ram, sockets, folder)
+            raise
+        machine = cls(
+            name=name,
+            directory=folder,
+            pid=child.pid,
+            gdb_socket=wiring.gdb_socket,
+            qmp_socket=wiring.qmp_socket,
+            ram_path=ram,
+            serial_path=wiring.serial,
+            image=image.resolve(),
+            memory_mib=memory_mib,
+            icount=icount,
+            started=started_at(child.pid),
+            created=time.time(),
+            child=child,
+        )
+        places.write_record(folder, machine.record())
+        return machine
+
+    @classmethod
+    def find(cls, name: str | None) -> Machine:
+        """The running machine of this name; without a name the newest. Raises Unreachable."""
+        running = cls.all()
+        if name is None:
+            if not running:
+                raise Unreachable("no machine is running; `bareflow run` starts one")
+            return max(running, key=lambda machine: machine.created)
+        for machine in running:
+            if machine.name == name:
+                return machine
+        others = ", ".join(machine.name for machine in running) or "none"
+        raise Unreachable(
+            f"no machine named {name} is running (running: {others}); `bareflow run` starts one"
+        )
+
+    @staticmethod
+    def all() -> list[Machine]:
+        """The running machines of this user, oldest first."""
+        found = (Machine.load(folder) for folder in places.folders())
+        running = [machine for machine in found if machine is not None and machine.alive()]
+        return sorted(running, key=lambda machine: machine.created)
+
+    @staticmethod
+    def stale() -> list[Machine]:
+        """Machines whose QEMU has ended by itself, their files still there; `clean` removes those."""
+        found = (Machine.load(folder) for folder in places.folders())
+        return [machine for machine in found if machine is not None and not machine.alive()]
+
+    @classmethod
+    def load(cls, folder: Path) -> Machine | None:
+        """The machine whose directory this is, None when machine.json is not there (it is still starting)."""
+        record = places.read_record(folder)
+        if record is None:
+            return None
+        try:
+            return cls(
+                name=str(record["name"]),
+                directory=folder,
+                pid=int(record["pid"]),
+                gdb_socket=Path(record["gdb_socket"]),
+                qmp_socket=Path(record["qmp_socket"]),
+                ram_path=Path(record["ram"]),
+                serial_path=Path(record["serial"]),
+                image=Path(record["image"]),
+                memory_mib=int(record["memory_mib"]),
+                icount=record["icount"],
+                started=record["started"],
+                created=float(record["created"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadData(f"{folder / places.RECORD} is damaged ({error!r}); remove {folder}") from error
+
+    def record(self) -> dict[str, Any]:
+        """What machine.json holds."""
+        return {
+            "name": self.name,
+            "pid": self.pid,
+            "started": self.started,
+            "created": self.created,
+            "image": str(self.image),
+            "memory_mib": self.memory_mib,
+            "icount": self.icount,
+            "gdb_socket": str(self.gdb_socket),
+            "qmp_socket": str(self.qmp_socket),
+            "ram": str(self.ram_path),
+            "serial": str(self.serial_path),
+        }
+
+    def alive(self) -> bool:
+        """True while its QEMU runs."""
+        if self.child is not None:
+            self.child.poll()
+        return self.process.alive()
+
+    def memory(self) -> QemuRam:
+        """Its RAM, readable and writable while the guest runs."""
+        return QemuRam(self.ram_path, screen=self.read_screen, alive=self.process.alive)
+
+    def qmp(self, command: str, **arguments: Any) -> Any:
+        """The answer to one QMP command; an underscore in an argument's name stands for a dash."""
+        self._require_alive()
+        named = {key.replace("_", "-"): value for key, value in arguments.items()}
+        return qmp.execute(self.qmp_socket, [(command, named)], who=f"machine {self.name}")[0]
+
+    def pause(self) -> None:
+        """Stops the virtual CPU; its clocks stand still."""
+        self.qmp("stop")
+
+    def resume(self) -> None:
+        """Lets the virtual CPU run on."""
+        self.qmp("cont")
+
+    def status(self) -> str:
+        """QEMU's word for it: "running", "paused", "prelaunch", "shutdown", …"""
+        return str(self.qmp("query-status")["status"])
+
+    def read_physical(self, address: int, size: int) -> bytes:
+        """Bytes by QMP `pmemsave`: slower than `memory()`, but it sees the screen too."""
+        path = self.directory / f".pmem-{os.getpid()}-{time.monotonic_ns()}"
+        try:
+            self.qmp("pmemsave", val=address, size=size, filename=str(path))
+            return path.read_bytes()
+        finally:
+            path.unlink(missing_ok=True)
+
+    def read_screen(self) -> bytes:
+        """The 4,000 bytes of VGA text."""
+        return self.read_physical(SCREEN_ADDRESS, SCREEN_BYTES)
+
+    def dump_core(self, path: Path) -> None:
+        """Writes an ELF core of RAM and registers; `path` appears only when it is complete."""
+        target = path.resolve()
+        if not target.parent.is_dir():
+            raise UsageError(f"{target.parent} is not a directory; make it first")
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        try:
+            self.qmp("dump-guest-memory", paging=False, protocol=f"file:{partial}")
+            partial.chmod(0o600)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def stage(self) -> int:
+        """The last boot stage reached (enum bf_boot_stage), 0 before stage 1 ran."""
+        memory = self.memory()
+        try:
+            return _stage(memory)
+        finally:
+            memory.close()
+
+    def wait_for_stage(self, stage: int | str, timeout: float = 60.0) -> None:
+        """Waits until the boot record shows `stage` or a later one: a number, "idle", or "BF_STAGE_IDLE".
+
+        Raises BareflowError when the time is over or the guest halts on the way, Unreachable when QEMU ends.
+        """
+        wanted = stage_number(stage)
+        halted = layouts.const("BF_STAGE_HALTED")
+        memory = self.memory()
+
+        def reached() -> bool:
+            now = _stage(memory)
+            if now == halted and wanted != halted:
+                raise BareflowError(
+                    f"machine {self.name} halted before stage {_word(wanted)}; {self._last_words()}"
+                )
+            return now >= wanted
+
+        try:
+            self._wait(reached, timeout, f"stage {_word(wanted)}")
+        finally:
+            memory.close()
+
+    def wait_for_serial(self, text: str, timeout: float = 60.0) -> str:
+        """Waits until COM1 has printed `text`; returns all that was printed. Raises like wait_for_stage."""
+        self._wait(lambda: text in self.serial(), timeout, f"the serial text {text!r}")
+        return self.serial()
+
+    def serial(self) -> str:
+        """Everything that COM1 has printed so far."""
+        try:
+            return self.serial_path.read_text(encoding="latin-1")
+        except FileNotFoundError:
+            return ""
+
+    def stop(self) -> None:
+        """Ends QEMU and removes RAM, sockets and machine.json, in the user's runtime directory everything."""
+        self.process.kill(signal.SIGTERM)
+        if not self.process.wait(STOP_SECONDS):
+            self.process.kill(signal.SIGKILL)
+            if not self.process.wait(STOP_SECONDS):
+                raise BareflowError(
+                    f"machine {self.name} (process {self.pid}) does not end; it may hang in the kernel"
+                )
+        if self.child is not None:
+            self.child.wait()
+        self.clean()
+
+    def clean(self) -> None:
+        """Removes the files of a machine that has ended."""
+        if self.alive():
+            raise UsageError(f"machine {self.name} is running; `bareflow stop {self.name}` ends it")
+        places.remove_files(self.ram_path, self.gdb_socket.parent, self.directory)
+        if places.is_runtime(self.directory):
+            places.remove(self.directory)
+
+    def _wait(self, reached: Callable[[], bool], timeout: float, what: str) -> None:
+        deadline = time.monotonic() + timeout
+        while not reached():
+            if not self.alive():
+                # It may have been reached between the two looks.
+                if reached():
+                    return
+                raise Unreachable(f"QEMU of machine {self.name} ended before {what}; {self._last_words()}")
+            if time.monotonic() > deadline:
+                raise BareflowError(
+                    f"machine {self.name} did not reach {what} within {timeout:g} s; {self._last_words()}"
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _last_words(self) -> str:
+        lines = [line for line in self.serial().splitlines() if line.strip()]
+        last = (
+            f'the last serial line is "{lines[-1].strip()}"'
+            if lines
+            else "nothing was printed on the serial line"
+        )
+        messages = _messages(self.directory / "qemu.log")
+        said = f", QEMU said: {messages}" if messages else ""
+        return f"the last stage is {_word(self._stage_of_file())}, {last}{said}"
+
+    def _stage_of_file(self) -> int:
+        memory = QemuRam(self.ram_path, writable=False)
+        try:
+            return _stage(memory)
+        finally:
+            memory.close()
+
+    def _require_alive(self) -> None:
+        if not self.alive():
+            raise Unreachable(
+                f"QEMU of machine {self.name} has ended; its messages are in {self.directory}/qemu.log"
+            )
+
+
+def stage_number(stage: int | str) -> int:
+    """The number of a boot stage given as a number, "idle" or "BF_STAGE_IDLE"; raises UsageError."""
+    if isinstance(stage, int):
+        return stage
+    names = layouts.enum_values("bf_boot_stage")
+    found = names.get(stage, names.get(f"BF_STAGE_{stage.upper()}"))
+    if found is None:
+        words = ", ".join(_word(value) for value in names.values())
+        raise UsageError(f"there is no boot stage {stage!r}; the stages are {words}")
+    return found
+
+
+def _stage(memory: Memory) -> int:
+    address = layouts.const("BF_BOOT_RECORD_ADDRESS")
+    record = layouts.unpack(
+        "bf_boot_record", memory.read(address, layouts.size("bf_boot_record"), "boot record")
+    )
+    return int(record.stage) if record.magic == layouts.const("BF_BOOT_MAGIC") else 0
+
+
+def _word(stage: int) -> str:
+    return layouts.enum_name("bf_boot_stage", stage).removeprefix("BF_STAGE_").lower()
+
+
+def _own_directory(folder: Path, name: str | None) -> Path:
+    if name is not None:
+        places.check_name(name)
+    folder = places.private(folder.absolute())
+    before = Machine.load(folder)
+    if before is not None:
+        before.clean()
+    return folder
+
+
+def _start(wiring: Wiring, log: Path) -> subprocess.Popen[bytes]:
+    words = command_line(wiring)
+    with log.open("wb") as messages:
+        child = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=messages,
+            stderr=messages,
+            start_new_session=True,
+            umask=0o077,
+            cwd="/",
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while not (wiring.qmp_socket.exists() and wiring.gdb_socket.exists() and wiring.serial.exists()):
+        if child.poll() is not None:
+            raise BareflowError(f"QEMU did not start: {_messages(log) or f'exit code {child.returncode}'}")
+        if time.monotonic() > deadline:
+            child.kill()
+            child.wait()
+            raise BareflowError(f"QEMU did not open its sockets within {START_SECONDS:g} s: {_messages(log)}")
+        time.sleep(POLL_SECONDS)
+    try:
+        # QEMU opens its sockets before it looks at some of its options.
+        qmp.execute(wiring.qmp_socket, [("query-status", {})], who=f"machine {wiring.name}")
+    except BareflowError as error:
+        child.kill()
+        child.wait()
+        raise BareflowError(f"QEMU did not start: {_messages(log) or error}") from error
+    return child
+
+
+def _messages(log: Path) -> str:
+    try:
+        text = log.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return " / ".join(line.strip() for line in text.splitlines() if line.strip())[-500:]

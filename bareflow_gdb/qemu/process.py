@@ -1,0 +1,56 @@
+"""Is this process still that process, and does it still run?"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from pathlib import Path
+
+
+def started_at(pid: int) -> str | None:
+    """When process `pid` started, in kernel ticks, which with the pid names it. None: gone, or a zombie."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    after_name = text.rsplit(")", 1)[1].split()
+    return None if after_name[0] in "ZX" else after_name[19]
+
+
+class Process:
+    """A process held by a pidfd: a reused pid is never mistaken for it, and asking costs a microsecond."""
+
+    def __init__(self, pid: int, started: str | None = None) -> None:
+        """`started` is what `started_at` said when the process was new; another value means it is gone."""
+        self.pid = pid
+        self._handle: int | None = None
+        self._poll = select.poll()
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        # Compared after the pidfd is open: from here on the pid cannot be reused unnoticed.
+        if started is not None and started_at(pid) != started:
+            os.close(handle)
+            return
+        self._handle = handle
+        self._poll.register(handle, select.POLLIN)
+
+    def alive(self) -> bool:
+        """True while it runs; a zombie does not."""
+        return self._handle is not None and not self._poll.poll(0)
+
+    def wait(self, seconds: float) -> bool:
+        """Waits for its end; True when it has ended."""
+        return self._handle is None or bool(self._poll.poll(seconds * 1000))
+
+    def kill(self, number: signal.Signals) -> None:
+        """Sends a signal, unless it is gone."""
+        if self._handle is not None and self.alive():
+            signal.pidfd_send_signal(self._handle, number)
+
+    def __del__(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
