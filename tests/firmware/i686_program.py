@@ -1,4 +1,4 @@
-"""How does a test run i686 code of the firmware without a machine? It links the code and runs it in unicorn."""
+"""How does a test run i686 code of the firmware without a machine? Linked, it runs in unicorn."""
 
 from __future__ import annotations
 
