@@ -1,0 +1,6 @@
+"""`gdb -x bareflow.py` from the repository's root: the same as `gdb -x gdb_scripts/bareflow.py`."""
+
+import runpy
+from pathlib import Path
+
+runpy.run_path(str(Path(__file__).resolve().parent / "gdb_scripts" / "bareflow.py"))

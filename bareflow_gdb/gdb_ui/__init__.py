@@ -1,0 +1,1 @@
+"""The suite inside gdb: commands, guards, sessions. Imported by gdb's own Python only."""

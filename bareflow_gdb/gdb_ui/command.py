@@ -1,0 +1,211 @@
+"""How does a function become a `bf` command, with arguments, help, completion, and its way to text or JSON?
+
+A command is a function `(options, session) -> record`; what it returns is printed by `show`, or as JSON with
+`--json`. Progress goes through `session.say`, which is silent with `--json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import gdb
+
+from bareflow_gdb.errors import BareflowError, UsageError
+
+if TYPE_CHECKING:
+    from bareflow_gdb.gdb_ui.session import Session
+
+Run = Callable[[argparse.Namespace, "Session"], Any]
+Completer = Callable[["Session"], Iterable[str]]
+
+EXIT_NO = 1
+EXIT_COULD_NOT_LOOK = 2
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a command: what argparse wants to know, and where completion finds its values."""
+
+    flags: tuple[str, ...]
+    keywords: dict[str, Any]
+    complete: Completer | None
+
+    @property
+    def is_option(self) -> bool:
+        return self.flags[0].startswith("-")
+
+    @property
+    def usage(self) -> str:
+        if not self.is_option:
+            name = str(self.keywords.get("metavar", self.flags[0].upper()))
+            return f"[{name}]" if self.keywords.get("nargs") == "?" else name
+        if self.keywords.get("action") == "store_true":
+            return f"[{self.flags[0]}]"
+        choices = self.keywords.get("choices")
+        value = "|".join(map(str, choices)) if choices else self.keywords.get("metavar", "N")
+        return f"[{self.flags[0]} {value}]"
+
+
+def argument(*flags: str, complete: Completer | None = None, **keywords: Any) -> Argument:
+    """An argument in argparse's own words."""
+    return Argument(flags, keywords, complete)
+
+
+COMMON = (
+    argument("--json", action="store_true", help="print the record as JSON, as `bareflow … --json` does"),
+    argument("--debug", action="store_true", help="when it fails, show the Python traceback too"),
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A `bf` command: `run` makes a record, `show` its text, `verdict` says whether the answer is yes."""
+
+    name: str
+    summary: str
+    details: str
+    example: str
+    arguments: tuple[Argument, ...]
+    run: Run
+    show: Callable[[Any], str] | None
+    verdict: Callable[[Any], bool] | None
+
+    @property
+    def help(self) -> str:
+        """The text of `help bf NAME`; its first line is what `help bf` lists."""
+        lines = [f"{self.summary}."]
+        if self.details:
+            lines += ["", self.details]
+        usage = " ".join(item.usage for item in (*self.arguments, *COMMON))
+        lines += ["", f"Usage: bf {self.name} {usage}"]
+        for item in (*self.arguments, *COMMON):
+            lines.append(f"  {', '.join(item.flags):<12} {item.keywords['help']}")
+        lines += ["", f"Example: {self.example}"]
+        return "\n".join(lines)
+
+    def parse(self, text: str) -> argparse.Namespace:
+        """Raises UsageError."""
+        parser = _Parser(prog=f"bf {self.name}", add_help=False)
+        for item in (*self.arguments, *COMMON):
+            parser.add_argument(*item.flags, **item.keywords)
+        return parser.parse_args(gdb.string_to_argv(text))
+
+    def complete(self, text: str, word: str, session: Session) -> list[str]:
+        """Options, their choices, and guest names; nothing at all when the guest cannot be asked."""
+        *before, token = text.split(" ")
+        previous = before[-1] if before else ""
+        try:
+            found = self._candidates(previous, token, session)
+        except (BareflowError, gdb.error):
+            return []
+        # gdb breaks words at "-" too: it wants back only what follows the last break.
+        skip = len(token) - len(word)
+        return [name[skip:] for name in found if name.startswith(token)]
+
+    def _candidates(self, previous: str, token: str, session: Session) -> list[str]:
+        options = [item for item in (*self.arguments, *COMMON) if item.is_option]
+        for item in options:
+            if previous in item.flags and "choices" in item.keywords:
+                return [str(value) for value in item.keywords["choices"]]
+        if token.startswith("-"):
+            return [flag for item in options for flag in item.flags]
+        found: list[str] = []
+        for item in self.arguments:
+            if not item.is_option:
+                found += [str(value) for value in item.keywords.get("choices", ())]
+                found += item.complete(session) if item.complete is not None else ()
+        return found
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that raises instead of ending gdb."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}; see `help {self.prog}`")
+
+
+REGISTRY: dict[str, Command] = {}
+
+
+def command(
+    name: str,
+    *,
+    example: str,
+    arguments: tuple[Argument, ...] = (),
+    show: Callable[[Any], str] | None = None,
+    verdict: Callable[[Any], bool] | None = None,
+) -> Callable[[Run], Run]:
+    """Makes the decorated function the command `bf NAME`; its docstring is the help text."""
+
+    def register(run: Run) -> Run:
+        summary, _, details = (run.__doc__ or name).partition("\n\n")
+        details = "\n".join(line.strip() for line in details.strip().splitlines())
+        summary = " ".join(summary.split()).rstrip(".")
+        REGISTRY[name] = Command(name, summary, details, example, arguments, run, show, verdict)
+        return run
+
+    return register
+
+
+class GdbCommand(gdb.Command):
+    """gdb's side of a command: errors become one line and leave gdb usable."""
+
+    def __init__(self, prefix: str, definition: Command, current: Callable[[], Session]) -> None:
+        self.__doc__ = definition.help
+        self.definition = definition
+        self.current = current
+        super().__init__(f"{prefix} {definition.name}", gdb.COMMAND_DATA)
+
+    def invoke(self, text: str, from_tty: bool) -> None:  # noqa: ARG002 - gdb's signature
+        debug = "--debug" in text.split()
+        try:
+            yes = self._run(text)
+        except KeyboardInterrupt:
+            fail(f"bf {self.definition.name}: interrupted; gdb and the guest are as they are now", EXIT_NO)
+        except (BareflowError, gdb.error) as error:
+            if debug:
+                print(traceback.format_exc(), end="")
+            fail(f"bf {self.definition.name}: {_one_sentence(error)}", EXIT_COULD_NOT_LOOK)
+        if not yes and gdb.parameter("bareflow exit-on-error"):
+            _quit(EXIT_NO)
+
+    def _run(self, text: str) -> bool:
+        options = self.definition.parse(text)
+        session = self.current()
+        session.quiet = options.json
+        record = self.definition.run(options, session)
+        if record is None:
+            return True
+        if options.json:
+            from bareflow_gdb.render.jsonable import dumps
+
+            print(dumps(record))
+        elif self.definition.show is not None:
+            print(self.definition.show(record))
+        return self.definition.verdict is None or self.definition.verdict(record)
+
+    def complete(self, text: str, word: str | None) -> list[str]:
+        # gdb first asks with word None where the word begins.
+        return self.definition.complete(text, word or "", self.current())
+
+
+def _one_sentence(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Ends the command with one line; ends gdb too when `set bareflow exit-on-error on` asked for that."""
+    if gdb.parameter("bareflow exit-on-error"):
+        gdb.write(message + "\n", gdb.STDERR)
+        gdb.flush(gdb.STDERR)
+        _quit(code)
+    raise gdb.GdbError(message)
+
+
+def _quit(code: int) -> None:
+    gdb.execute("set confirm off")
+    gdb.execute(f"quit {code}")

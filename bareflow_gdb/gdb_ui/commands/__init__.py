@@ -1,0 +1,1 @@
+"""One `bf` command per file; `plugin.load` imports them all."""

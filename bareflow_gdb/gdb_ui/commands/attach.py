@@ -1,0 +1,60 @@
+"""`bf attach`: connect gdb to a machine by its name, or to any gdbstub."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from typing import Any
+
+import gdb
+
+from bareflow_gdb.errors import Unreachable
+from bareflow_gdb.gdb_ui.command import argument, command
+from bareflow_gdb.gdb_ui.session import Session
+
+
+def machine_names(session: Session) -> Iterable[str]:  # noqa: ARG001 - a completer
+    from bareflow_gdb.qemu.machine import Machine
+
+    return [machine.name for machine in Machine.all()]
+
+
+def gdb_address(target: str | None) -> str:
+    """What `target remote` wants for a machine's name, tcp:HOST:PORT or unix:PATH; raises BareflowError."""
+    if target is not None and target.startswith("unix:"):
+        return target.removeprefix("unix:")
+    if target is not None and target.startswith("tcp:"):
+        return target
+    from bareflow_gdb.qemu.machine import Machine
+
+    return str(Machine.find(target).gdb_socket)
+
+
+@command(
+    "attach",
+    example="bf attach demo",
+    arguments=(
+        argument(
+            "target",
+            nargs="?",
+            metavar="MACHINE",
+            complete=machine_names,
+            help="machine name, tcp:HOST:PORT or unix:PATH (default: the newest machine)",
+        ),
+    ),
+)
+def attach(options: argparse.Namespace, session: Session) -> Any:
+    """Connect gdb to a machine, as `target remote` does.
+
+    The guest stops, as gdb's guests do. `bf` commands then read the RAM of a machine of `bareflow run` from
+    the host, after its bytes were compared with what gdb sees; any other guest is read through gdb.
+    """
+    address = gdb_address(options.target)
+    # The kernel's ELF may not be loaded, and QEMU's CPU model says x86-64 until the first stop.
+    try:
+        gdb.execute(f"target remote {address}", to_string=True)
+    except gdb.error as error:
+        raise Unreachable(
+            f"cannot connect to {address} ({error}); is the machine running, and no other gdb attached?"
+        ) from error
+    session.say(f"attached to {address}")

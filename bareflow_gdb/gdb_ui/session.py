@@ -1,0 +1,231 @@
+"""What does the suite know about the connection that gdb has now? One object each, forgotten with it.
+
+Event handlers here only count: whatever was cached is dropped by the next command that asks, so a stop costs
+no packet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import gdb
+
+from bareflow_gdb.errors import BareflowError, ReadError, Unreachable, UsageError
+
+if TYPE_CHECKING:
+    from bareflow_gdb.gdb_ui.jit_symbols import JitSymbols
+    from bareflow_gdb.guest.guest import Guest
+    from bareflow_gdb.memory.inferior import InferiorMemory
+    from bareflow_gdb.memory.protocol import Memory
+    from bareflow_gdb.qemu.machine import Machine
+
+# A place where every kernel has bytes that differ from those of another: image header and first code.
+_COMPARED = (0x10000, 256)
+
+_STALE_EVENTS = ("stop", "cont", "exited", "new_objfile", "memory_changed")
+
+
+class Symbols(Mapping[str, int]):
+    """gdb's symbols by name, looked up when asked for; without an ELF it is simply empty."""
+
+    def __getitem__(self, name: str) -> int:
+        try:
+            return int(gdb.parse_and_eval(f"(unsigned long)&{name}"))
+        except gdb.error as error:
+            raise KeyError(name) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+class Session:
+    """One connection: its machine, its memory, its guest."""
+
+    def __init__(self, connection: gdb.TargetConnection | None) -> None:
+        self.connection = connection
+        self.quiet = False
+        self.symbols = Symbols()
+        self._machine: Machine | None = None
+        self._machine_sought = False
+        self._memory: Memory | None = None
+        self._guest: Guest | None = None
+        self._jit_symbols: JitSymbols | None = None
+
+    def say(self, text: str) -> None:
+        """Progress and narration; nothing with --json."""
+        if not self.quiet:
+            print(text, flush=True)
+
+    @property
+    def running(self) -> bool:
+        """Does the guest run in the background, so that gdb itself cannot read it?"""
+        thread = gdb.selected_thread()
+        if thread is None:
+            threads = gdb.selected_inferior().threads()
+            return any(item.is_running() for item in threads)
+        return bool(thread.is_running())
+
+    def require(self) -> None:
+        """Raises Unreachable unless gdb is connected to a guest or has a core."""
+        if self.connection is None:
+            raise Unreachable("gdb is not connected to a guest; `bf attach` or `target remote` first")
+        if self.connection.type not in ("remote", "extended-remote", "core"):
+            raise Unreachable(
+                f"gdb debugs a {self.connection.type} program, not a guest; connect with `bf attach`"
+            )
+        if not gdb.selected_inferior().threads():
+            raise Unreachable("the guest is gone; connect anew with `bf attach` or `target remote`")
+
+    @property
+    def machine(self) -> Machine | None:
+        """The machine of `bareflow run` behind this connection; None when QEMU was started otherwise."""
+        if not self._machine_sought:
+            self._machine_sought = True
+            self._machine = _machine_behind(self.connection)
+        return self._machine
+
+    @property
+    def memory(self) -> Memory:
+        """QEMU's RAM when it is this guest's, else gdb's own reads. Raises Unreachable."""
+        self.require()
+        if self._memory is None:
+            self._memory = self._choose_memory()
+        return self._memory
+
+    def _choose_memory(self) -> Memory:
+        from bareflow_gdb.memory.inferior import InferiorMemory
+
+        inferior = InferiorMemory()
+        if self.machine is None:
+            return inferior
+        try:
+            ram = self.machine.memory()
+        except BareflowError:
+            return inferior
+        if not self.running and not _same_bytes(ram, inferior):
+            return inferior
+        return ram
+
+    @property
+    def guest(self) -> Guest:
+        """The guest, attached to at the first question. Raises BareflowError."""
+        memory = self.memory
+        if self.running and not self._reads_while_running():
+            raise Unreachable(
+                "the guest runs, and its RAM can be read only while it is stopped: `interrupt` first"
+            )
+        if self._guest is None:
+            from bareflow_gdb.guest.guest import Guest
+
+            self._guest = Guest.attach(memory, self.symbols)
+        return self._guest
+
+    def _reads_while_running(self) -> bool:
+        from bareflow_gdb.memory.inferior import InferiorMemory
+
+        return not isinstance(self._memory, InferiorMemory)
+
+    @property
+    def jit_symbols(self) -> JitSymbols:
+        """Debug information attached to recompiled code of this connection."""
+        if self._jit_symbols is None:
+            from bareflow_gdb.gdb_ui.jit_symbols import JitSymbols
+
+            self._jit_symbols = JitSymbols()
+        return self._jit_symbols
+
+    def refresh(self) -> None:
+        """Drops what was read before the last stop."""
+        if self._memory is not None:
+            self._memory.invalidate()
+        self._guest = None
+
+    def forget(self) -> None:
+        """The connection is gone: what gdb was told because of it goes too."""
+        if self._jit_symbols is not None:
+            self._jit_symbols.detach_all()
+
+
+def _same_bytes(ram: Memory, inferior: InferiorMemory) -> bool:
+    """Is this RAM file the memory that gdb sees? One packet."""
+    try:
+        return ram.read(*_COMPARED, "comparison") == inferior.read(*_COMPARED, "comparison")
+    except ReadError:
+        return False
+
+
+def _machine_behind(connection: gdb.TargetConnection | None) -> Machine | None:
+    details = getattr(connection, "details", None)
+    if not details:
+        return None
+    from bareflow_gdb.qemu.machine import Machine
+
+    return next((machine for machine in Machine.all() if _same_socket(machine, str(details))), None)
+
+
+def _same_socket(machine: Machine, details: str) -> bool:
+    from pathlib import Path
+
+    try:
+        return Path(details).samefile(machine.gdb_socket)
+    except OSError:
+        return False
+
+
+class Sessions:
+    """The plug-in's one state: the session of the connection that gdb has now."""
+
+    def __init__(self) -> None:
+        self._session = Session(None)
+        self._gone: list[Session] = []
+        self._generation = 0
+        self._seen = 0
+
+    def connect(self) -> None:
+        """Hooks up the counters."""
+        for name in _STALE_EVENTS:
+            getattr(gdb.events, name).connect(self._count)
+        gdb.events.connection_removed.connect(self._disconnected)
+
+    def disconnect(self) -> None:
+        """Unhooks the counters and forgets the session."""
+        for name in _STALE_EVENTS:
+            getattr(gdb.events, name).disconnect(self._count)
+        gdb.events.connection_removed.disconnect(self._disconnected)
+        self._session.forget()
+
+    def current(self) -> Session:
+        """The session of the selected inferior's connection; a new one when the connection is another."""
+        while self._gone:
+            self._gone.pop().forget()
+        connection = gdb.selected_inferior().connection
+        if connection is not self._session.connection:
+            self._session.forget()
+            self._session = Session(connection)
+        if self._generation != self._seen or self._session.running:
+            self._seen = self._generation
+            self._session.refresh()
+        return self._session
+
+    def _count(self, event: Any) -> None:  # noqa: ARG002 - gdb's signature
+        self._generation += 1
+
+    def _disconnected(self, event: gdb.ConnectionEvent) -> None:
+        if event.connection is self._session.connection:
+            self._gone.append(self._session)
+            self._session = Session(None)
+
+
+def require_machine(session: Session, purpose: str) -> Machine:
+    """The machine behind the session; raises UsageError that says what it is needed for."""
+    session.require()
+    machine = session.machine
+    if machine is None:
+        raise UsageError(
+            f"{purpose} needs a machine started by `bareflow run`; this guest was started otherwise"
+        )
+    return machine
