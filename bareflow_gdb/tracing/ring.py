@@ -85,7 +85,9 @@ class RingReader:
         self.header = header
         self.capacity = capacity
         self._words = page.cast("I")
-        self._records = np.frombuffer(ram.view(records, capacity * 32, "ring records"), EVENT_DTYPE)
+        # Rows of four 64-bit words: NumPy copies a structured dtype field by field, 28 times slower.
+        view = ram.view(records, capacity * EVENT_DTYPE.itemsize, "ring records")
+        self._records = np.frombuffer(view, np.uint64).reshape(capacity, -1)
         self._mode_before: int | None = None
         self._next = self._words[_HEAD]
         self._first = self._next
@@ -146,9 +148,10 @@ class RingReader:
         start = first & (self.capacity - 1)
         until_wrap = self.capacity - start
         if count <= until_wrap:
-            events = self._records[start : start + count].copy()
+            rows = self._records[start : start + count].copy()
         else:
-            events = np.concatenate((self._records[start:], self._records[: count - until_wrap]))
+            rows = np.concatenate((self._records[start:], self._records[: count - until_wrap]))
+        events = rows.view(EVENT_DTYPE)[:, 0]
         # The record at head - capacity may be half overwritten at this very moment: it counts as lost too.
         overtaken = max(0, min(count, self.head - self.capacity + 1 - first))
         expected = np.arange(first + overtaken, first + count, dtype=np.uint64).astype(np.uint32)
@@ -190,7 +193,7 @@ class RingReader:
     def close(self) -> None:
         """Let go of the mapping; the reader is of no use afterwards."""
         self._words.release()
-        self._records = np.empty(0, EVENT_DTYPE)
+        self._records = np.empty((0, 4), np.uint64)
 
 
 class Rings:

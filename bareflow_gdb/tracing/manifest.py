@@ -1,0 +1,145 @@
+"""What was recorded: which guest, which clock, which sources, how much was lost?
+
+`manifest.json` of a trace directory. It is written when the recording starts (`complete` false) and at its
+end, so the trace of a recorder that was killed still names its guest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bareflow_gdb.errors import BadData, UsageError
+
+FILE = "manifest.json"
+KIND = "bareflow trace"
+SCHEMA_VERSION = 1
+_MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """One event source and its loss account: `first` is its first sequence number, `lost` is exact."""
+
+    name: str
+    ring: int
+    capacity: int
+    first: int
+    events: int
+    lost: int
+    guest_dropped: int
+    guest_waits: int
+    reader_deaths: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`manifest.json`. Strings that came from the guest are without control characters."""
+
+    suite: str
+    machine: str
+    started: str
+    seconds: float
+    complete: bool
+    ended: str
+    """Why the recording ended: "idle", "time", "interrupted", "guest gone", "halted", "" while it runs."""
+    clock: str
+    """"tsc" (host time under plain emulation) or "icount" (instructions)."""
+    tsc_hz: int
+    abi: str
+    variant: str
+    build_id: str
+    thresholds: tuple[int, ...]
+    functions: tuple[str, ...]
+    modules: tuple[str, ...]
+    sources: tuple[Source, ...]
+
+    def save(self, directory: Path) -> None:
+        """Replaces the manifest of `directory` at once."""
+        record = {"kind": KIND, "schema": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        partial = directory / (FILE + ".partial")
+        partial.write_text(json.dumps(record, indent=1) + "\n")
+        partial.replace(directory / FILE)
+
+
+def is_trace(directory: Path) -> bool:
+    """Whether this is a trace directory, of whatever version."""
+    return (directory / FILE).is_file()
+
+
+def load(directory: Path) -> Manifest:
+    """The manifest of a trace; raises UsageError when it is not a trace, BadData when it cannot be right."""
+    path = directory / FILE
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise BadData(f"{path} is larger than any manifest; this is not a trace of bareflow")
+        record = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{directory} is not a trace: it has no {FILE}; `bareflow trace record` makes one"
+        ) from error
+    except NotADirectoryError as error:
+        raise UsageError(f"{directory} is not a trace directory") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadData(f"{path} is damaged: {error}") from error
+    if not isinstance(record, dict) or record.get("kind") != KIND:
+        raise BadData(f"{path} does not belong to a bareflow trace; give the directory of one")
+    if record.get("schema") != SCHEMA_VERSION:
+        raise BadData(
+            f"{directory} is a trace of version {record.get('schema')!r}, this suite reads {SCHEMA_VERSION};"
+            " use the suite that recorded it"
+        )
+    try:
+        return _decode(record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadData(f"{path} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _decode(record: dict[str, Any]) -> Manifest:
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(Manifest):
+        value = record[field.name]
+        if field.name == "sources":
+            value = tuple(_source(item) for item in _listed(value))
+        elif field.name == "thresholds":
+            value = tuple(int(item) for item in _listed(value))
+        elif field.name in ("functions", "modules"):
+            value = tuple(_text(item) for item in _listed(value))
+        elif field.name == "complete":
+            value = value is True
+        elif field.name == "seconds":
+            value = float(value)
+        elif field.name == "tsc_hz":
+            value = _count(value)
+        else:
+            value = _text(value)
+        values[field.name] = value
+    return Manifest(**values)
+
+
+def _source(item: dict[str, Any]) -> Source:
+    numbers = {field.name: _count(item[field.name]) for field in dataclasses.fields(Source)[1:]}
+    return Source(name=_text(item["name"]), **numbers)
+
+
+def _listed(value: Any) -> list[Any]:
+    if not isinstance(value, list) or len(value) > 4096:
+        raise ValueError("a list was expected")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 64:
+        raise ValueError(f"{value!r} is not a count")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > 4096:
+        raise ValueError("a text was expected")
+    return "".join(character if character.isprintable() else "?" for character in value)

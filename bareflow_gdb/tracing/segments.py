@@ -1,0 +1,91 @@
+"""How do events become Parquet files, and how are these read back?
+
+A segment `events-NNN.parquet` is complete on its own: sorted by TSC, zstd, the schema's version in its
+metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bareflow_gdb.errors import BadData
+from bareflow_gdb.tracing.events import TRACE_DTYPE, Batch, Events, to_trace
+from bareflow_gdb.tracing.journal import read_journal
+
+PATTERN = "events-*.parquet"
+ARGUMENTS = ("arg0", "arg1", "arg2", "arg3")
+SCHEMA = pa.schema(
+    [
+        ("tsc", pa.uint64()),
+        ("seq", pa.uint64()),
+        ("ring", pa.uint8()),
+        ("type", pa.uint8()),
+        ("cpu", pa.uint8()),
+        ("id", pa.uint16()),
+        *((name, pa.uint32()) for name in ARGUMENTS),
+    ]
+)
+_DELTAS = ("tsc", "seq")
+
+
+def segment_path(directory: Path, number: int) -> Path:
+    """The Parquet file of segment `number`."""
+    return directory / f"events-{number:03d}.parquet"
+
+
+def to_table(events: Events) -> Any:
+    """`TRACE_DTYPE` events as an Arrow table."""
+    columns = [np.ascontiguousarray(events[name]) for name in SCHEMA.names[:6]]
+    columns += [np.ascontiguousarray(events["arg"][:, index]) for index in range(len(ARGUMENTS))]
+    return pa.table(columns, schema=SCHEMA)
+
+
+def to_events(table: Any) -> Events:
+    """An Arrow table as `TRACE_DTYPE` events."""
+    events = np.empty(table.num_rows, TRACE_DTYPE)
+    for name in SCHEMA.names[:6]:
+        events[name] = table.column(name).to_numpy()
+    for index, name in enumerate(ARGUMENTS):
+        events["arg"][:, index] = table.column(name).to_numpy()
+    return events
+
+
+def write_segment(path: Path, batches: Iterable[Batch]) -> int:
+    """Writes the batches as one segment that is there whole or not at all; returns the number of events."""
+    table = to_table(to_trace(batches))
+    partial = path.with_name(path.name + ".partial")
+    pq.write_table(
+        table,
+        partial,
+        compression="zstd",
+        use_dictionary=[name for name in SCHEMA.names if name not in _DELTAS],
+        column_encoding=dict.fromkeys(_DELTAS, "DELTA_BINARY_PACKED"),
+    )
+    partial.replace(path)
+    return int(table.num_rows)
+
+
+def convert_journal(journal: Path, segment: Path) -> int:
+    """Turns a closed journal into a segment and removes the journal; returns the number of events."""
+    count = write_segment(segment, read_journal(journal))
+    journal.unlink()
+    return count
+
+
+def read_segment(path: Path) -> Any:
+    """The Arrow table of a segment; raises BadData when it is truncated or not one of ours."""
+    try:
+        table = pq.ParquetFile(path).read()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise BadData(
+            f"{path} is damaged: {str(error).splitlines()[0]}; remove it to read the rest"
+        ) from error
+    if table.schema.names != SCHEMA.names or table.schema.types != SCHEMA.types:
+        raise BadData(f"{path} has other columns than an event segment; it was written by another version")
+    return table
