@@ -1,0 +1,119 @@
+"""Complete a kernel image after linking, and put it on a disk with the boot stages.
+
+    python -m bareflow_gdb.build.finish_image --elf kernel.elf --kernel kernel.bin --stage1 stage1.bin \\
+        --stage2 stage2.bin --disk fluid.img
+
+What only the finished image knows is filled in: its length, the build id, the root descriptor's checksum, the CRC.
+An image larger than the loader reads is refused here, where it can be seen.
+"""
+
+import argparse
+import sys
+import zlib
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import NoteSection, SymbolTableSection
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BadData, BareflowError
+from bareflow_gdb.qemu.directory import write_atomically
+from bareflow_gdb.qemu.image import SECTOR, compose_disk, decode_image_header, image_crc
+
+
+def check_size(image_bytes: int) -> None:
+    """Raises BadData when stage 2 would not read all of the image."""
+    limit = layouts.const("BF_IMAGE_MAX_SECTORS")
+    needed = -(-image_bytes // SECTOR)
+    if needed > limit:
+        raise BadData(
+            f"image needs {needed} sectors, the loader reads {limit}: make the kernel at least "
+            f"{image_bytes - limit * SECTOR} bytes smaller"
+        )
+
+
+def finished_kernel(raw: bytes, build_id: bytes, root: int, end: int) -> bytes:
+    """The kernel image `raw` with header and root descriptor (at address `root`) completed.
+
+    end: first address after .bss. Raises BadData when the image is too large, or header and root do not agree.
+    """
+    check_size(len(raw))
+    header = decode_image_header(raw, "the linked kernel")
+    if header.root != root:
+        raise BadData(
+            f"the image header leads to 0x{header.root:08x}, bareflow_root is at 0x{root:08x}; relink"
+        )
+    image = bytearray(raw)
+    base = layouts.const("BF_IMAGE_BASE")
+
+    def put(struct: str, at: int, field: str, value: bytes) -> None:
+        where = at + layouts.offset(struct, field)
+        image[where : where + len(value)] = value
+
+    def word(value: int) -> bytes:
+        return value.to_bytes(4, "little")
+
+    at = root - base
+    descriptor = layouts.unpack("bf_root", bytes(image[at:]))
+    if tuple(descriptor.magic) != tuple(layouts.const(f"BF_ROOT_MAGIC{n}") for n in range(4)):
+        raise BadData(
+            "bareflow_root does not begin with the root magic; initialise it in the kernel's source"
+        )
+    if descriptor.checked_size != layouts.offset("bf_root", "thresholds"):
+        raise BadData("bareflow_root.checked_size must end before the settable words")
+    put("bf_root", at, "image_base", word(base))
+    put("bf_root", at, "image_bytes", word(len(image)))
+    put("bf_root", at, "image_end", word(end))
+    put("bf_root", at, "build_id", build_id[:20].ljust(20, b"\0"))
+    put("bf_root", at, "checksum", word(0))
+    put("bf_root", at, "checksum", word(zlib.crc32(image[at : at + descriptor.checked_size])))
+    put("bf_image_header", 0, "image_bytes", word(len(image)))
+    put("bf_image_header", 0, "crc", word(image_crc(bytes(image))))
+    return bytes(image)
+
+
+def elf_facts(elf: Path) -> tuple[bytes, int, int]:
+    """Build id, address of bareflow_root, address of _end. Raises BadData when one is not in the ELF file."""
+    with elf.open("rb") as file:
+        parsed = ELFFile(file)
+        notes = parsed.get_section_by_name(".note.gnu.build-id")
+        table = parsed.get_section_by_name(".symtab")
+        if not isinstance(notes, NoteSection) or not isinstance(table, SymbolTableSection):
+            raise BadData(
+                f"{elf} has no build id or no symbols; link it with --build-id=sha1 and do not strip it"
+            )
+        build_id = bytes.fromhex(next(note["n_desc"] for note in notes.iter_notes()))
+        found = {}
+        for name in ("bareflow_root", "_end"):
+            symbols = table.get_symbol_by_name(name)
+            if not symbols:
+                raise BadData(f"{elf} has no symbol {name}")
+            found[name] = int(symbols[0]["st_value"])
+    return build_id, found["bareflow_root"], found["_end"]
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="complete a kernel image and compose the boot disk")
+    parser.add_argument("--elf", type=Path, required=True)
+    parser.add_argument("--kernel", type=Path, required=True, help="raw image, completed in place")
+    parser.add_argument("--stage1", type=Path, required=True)
+    parser.add_argument("--stage2", type=Path, required=True)
+    parser.add_argument("--disk", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    try:
+        build_id, root, end = elf_facts(options.elf)
+        kernel = finished_kernel(options.kernel.read_bytes(), build_id, root, end)
+        disk = compose_disk(options.stage1.read_bytes(), options.stage2.read_bytes(), kernel)
+    except BareflowError as error:
+        print(f"finish_image: {error}", file=sys.stderr)
+        return 1
+    write_atomically(options.kernel, kernel)
+    write_atomically(options.disk, disk)
+    print(
+        f"image: {len(kernel)} bytes, {-(-len(kernel) // SECTOR)} of {layouts.const('BF_IMAGE_MAX_SECTORS')} sectors"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
