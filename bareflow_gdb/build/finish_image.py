@@ -3,7 +3,7 @@
     python -m bareflow_gdb.build.finish_image --elf kernel.elf --kernel kernel.bin --stage1 stage1.bin \\
         --stage2 stage2.bin --disk fluid.img
 
-What only the finished image knows is filled in: its length, the build id, the root descriptor's checksum, the CRC.
+Filled in is what only the finished image knows: its length, the build id, the root's checksum, the CRC.
 An image larger than the loader reads is refused here, where it can be seen.
 """
 
@@ -35,7 +35,7 @@ def check_size(image_bytes: int) -> None:
 def finished_kernel(raw: bytes, build_id: bytes, root: int, end: int) -> bytes:
     """The kernel image `raw` with header and root descriptor (at address `root`) completed.
 
-    end: first address after .bss. Raises BadData when the image is too large, or header and root do not agree.
+    end: first address after .bss. Raises BadData when the image is too large, or header and root disagree.
     """
     check_size(len(raw))
     header = decode_image_header(raw, "the linked kernel")
@@ -109,9 +109,8 @@ def main(arguments: list[str]) -> int:
         return 1
     write_atomically(options.kernel, kernel)
     write_atomically(options.disk, disk)
-    print(
-        f"image: {len(kernel)} bytes, {-(-len(kernel) // SECTOR)} of {layouts.const('BF_IMAGE_MAX_SECTORS')} sectors"
-    )
+    limit = layouts.const("BF_IMAGE_MAX_SECTORS")
+    print(f"image: {len(kernel)} bytes, {-(-len(kernel) // SECTOR)} of {limit} sectors")
     return 0
 
 

@@ -1,30 +1,31 @@
 """What does assembly code need to know of the ABI headers?
 
-Writes a nasm include file: every `#define` and enum constant of bareflow.h by its own name, every field offset as
-`struct.field`, every struct size as `sizeof.struct`. So the boot loader and the kernel's C code share one text.
+Writes a nasm include file: every `#define` and enum constant of bareflow.h by its own name, every field
+offset as `struct.field`, every struct size as `sizeof.struct`. So assembly and C code share one text.
 """
 
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
-from dissect.cstruct import Structure, cstruct
+from dissect.cstruct import cstruct
+
+from bareflow_gdb.qemu.directory import write_atomically
 
 HEADER = Path(__file__).parents[1] / "abi" / "bareflow.h"
 
 
 def nasm_constants(header_text: str) -> str:
     """The include file for a header in the ABI's subset of C."""
-    parser = cstruct(endian="<")
+    parser: Any = cstruct(endian="<")
     parser.load(header_text)
     lines = ["; Generated from bareflow_gdb/abi/bareflow.h by bareflow_gdb.build.nasm_constants."]
-    for name, value in parser.consts.items():
-        if isinstance(value, int):
-            lines.append(f"%define {name} {int(value)}")
+    lines += [f"%define {name} {value}" for name, value in parser.consts.items() if isinstance(value, int)]
     for name, kind in parser.typedefs.items():
         members = getattr(kind, "__members__", {})
         lines += [f"%define {member} {int(item.value)}" for member, item in members.items()]
-        if isinstance(kind, type) and issubclass(kind, Structure) and name.startswith("bf_"):
+        if name.startswith("bf_") and hasattr(kind, "__fields__"):
             lines.append(f"%define sizeof.{name} {len(kind)}")
             lines += [f"%define {name}.{field.name} {field.offset}" for field in kind.__fields__]
     return "\n".join(lines) + "\n"
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="write the ABI's constants as a nasm include file")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args(arguments)
-    options.output.write_text(nasm_constants(HEADER.read_text()))
+    write_atomically(options.output, nasm_constants(HEADER.read_text()).encode())
     return 0
 
 

@@ -1,7 +1,8 @@
 """What is on a boot disk, and how is it changed before a launch?
 
-Disk: stage 1 in sector 0, stage 2 in sectors 1 to 8, the kernel image from sector 9 on. The kernel image begins
-with `struct bf_image_header`, which leads to the root descriptor, whose last words may be set before a run.
+Disk: stage 1 in sector 0, stage 2 in sectors 1 to 8, the kernel image from sector 9 on. The kernel image
+begins with `struct bf_image_header`, which leads to the root descriptor, whose last words may be set before
+a run.
 """
 
 from __future__ import annotations
@@ -49,19 +50,19 @@ def decode_image_header(kernel: bytes, source: str) -> ImageHeader:
     size = layouts.size("bf_image_header")
     if len(kernel) < size:
         raise BadData(
-            f"{source} has {len(kernel)} bytes where a kernel image begins; the image is truncated, rebuild it"
+            f"{source} has {len(kernel)} bytes where a kernel image begins; it is truncated, rebuild it"
         )
     header = layouts.unpack("bf_image_header", kernel[:size])
     if header.magic != layouts.const("BF_FLUD_MAGIC"):
         raise BadData(
-            f"{source} does not hold a kernel image: FLUD is expected at its start, 0x{header.magic:08x} is there; "
-            "choose a disk image made by `make firmware`"
+            f"{source} does not hold a kernel image: FLUD is expected at its start, "
+            f"0x{header.magic:08x} is there; choose a disk image made by `make firmware`"
         )
     return ImageHeader(header.root, header.image_bytes, header.crc)
 
 
 def read_image_header(image: Path) -> ImageHeader:
-    """The header of the kernel on a disk image. Raises BadData when it is not one, UsageError when unreadable."""
+    """The header of the kernel on a disk image. Raises BadData or UsageError."""
     return decode_image_header(_kernel_part(image, _read(image)), str(image))
 
 
