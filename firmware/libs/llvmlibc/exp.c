@@ -8,8 +8,7 @@
 #define LN2_LOW 0x1.473de6af278edp-34
 #define ONE_OVER_LN2 0x1.71547652b82fep+0
 
-double exp(double x)
-{
+double exp(double x) {
     if (exponent_of(x) == DOUBLE_EXPONENT_SPECIAL)
         return x == -__builtin_inf() ? 0.0 : x + x; /* infinity, NaN */
     if (x > OVERFLOW_ABOVE)

@@ -1,6 +1,5 @@
 /* The C library subset that compiled code may call: memory, strings, and elementary functions on the x87. */
-#ifndef LLVMLIBC_H
-#define LLVMLIBC_H
+#pragma once
 
 #include <stddef.h>
 
@@ -29,6 +28,4 @@ float logf(float x);
 
 #ifdef __cplusplus
 }
-#endif
-
 #endif

@@ -9,8 +9,7 @@
 #define LN2_LOW 0x1.473de6af278edp-34
 #define SQRT2_FRACTION 0x6A09E667F3BCDULL /* of sqrt(2) = 1.414... */
 
-double log(double x)
-{
+double log(double x) {
     if (x == 0.0)
         return -__builtin_inf();
     if (exponent_of(x) == DOUBLE_EXPONENT_SPECIAL && x != -__builtin_inf())

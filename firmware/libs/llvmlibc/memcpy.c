@@ -1,7 +1,6 @@
 #include "llvmlibc.h"
 
-void *memcpy(void *to, const void *from, size_t bytes)
-{
+void *memcpy(void *to, const void *from, size_t bytes) {
     unsigned char *destination = to;
     const unsigned char *source = from;
 

@@ -2,8 +2,7 @@
 
 #include "llvmlibc.h"
 
-void *memmove(void *to, const void *from, size_t bytes)
-{
+void *memmove(void *to, const void *from, size_t bytes) {
     unsigned char *destination = to;
     const unsigned char *source = from;
 

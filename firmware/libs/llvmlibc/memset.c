@@ -2,8 +2,7 @@
 
 #include "llvmlibc.h"
 
-void *memset(void *to, int value, size_t bytes)
-{
+void *memset(void *to, int value, size_t bytes) {
     unsigned char *destination = to;
     unsigned char byte = (unsigned char)value;
 

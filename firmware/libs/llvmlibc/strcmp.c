@@ -1,7 +1,6 @@
 #include "llvmlibc.h"
 
-int strcmp(const char *left, const char *right)
-{
+int strcmp(const char *left, const char *right) {
     while (*left != '\0' && *left == *right) {
         left++;
         right++;

@@ -28,8 +28,7 @@ struct reduced {
 };
 
 /* The upper 64 of the 128 bits of a product. */
-static uint64_t multiply_high(uint64_t a, uint64_t b)
-{
+static uint64_t multiply_high(uint64_t a, uint64_t b) {
     uint64_t low = (a & 0xFFFFFFFF) * (b & 0xFFFFFFFF);
     uint64_t middle = (a >> 32) * (b & 0xFFFFFFFF) + (low >> 32);
     uint64_t other = (a & 0xFFFFFFFF) * (b >> 32) + (middle & 0xFFFFFFFF);
@@ -37,8 +36,7 @@ static uint64_t multiply_high(uint64_t a, uint64_t b)
 }
 
 /* product = |x| * 2/pi modulo 4, as an integer of 192 bits (word 0 is the lowest) whose bit 190 has weight 1. */
-static void multiply_by_two_over_pi(uint32_t product[WORDS], double x)
-{
+static void multiply_by_two_over_pi(uint32_t product[WORDS], double x) {
     uint64_t mantissa = (bits_of(x) & DOUBLE_FRACTION_MASK) | (1ULL << DOUBLE_FRACTION_BITS);
     uint32_t mantissa_low = (uint32_t)mantissa;
     uint32_t mantissa_high = (uint32_t)(mantissa >> 32);
@@ -70,8 +68,7 @@ static void multiply_by_two_over_pi(uint32_t product[WORDS], double x)
 }
 
 /* For finite |x| >= 1/2: the table has no more zeros than that needs. */
-static struct reduced reduce(double x)
-{
+static struct reduced reduce(double x) {
     uint32_t product[WORDS];
     multiply_by_two_over_pi(product, x);
     unsigned quadrant = product[WORDS - 1] >> 30;
@@ -113,8 +110,7 @@ static struct reduced reduce(double x)
 }
 
 /* Taylor, for |high| <= pi/4; the first term left out is below 2^-63 of the result. */
-static double kernel_sin(double high, double low)
-{
+static double kernel_sin(double high, double low) {
     double square = high * high;
     double tail = 1 / 355687428096000.0; /* 1/17! */
     tail = -1 / 1307674368000.0 + square * tail;
@@ -128,8 +124,7 @@ static double kernel_sin(double high, double low)
     return high + (high * square * tail + (low - 0.5 * square * low));
 }
 
-static double kernel_cos(double high, double low)
-{
+static double kernel_cos(double high, double low) {
     double square = high * high;
     double tail = -1 / 6402373705728000.0; /* 1/18! */
     tail = 1 / 20922789888000.0 + square * tail;
@@ -146,8 +141,7 @@ static double kernel_cos(double high, double low)
 }
 
 /* sin(x) when shift is 0; cos(x), which is sin(x + pi/2), when it is 1. */
-static double sine_of_shifted(double x, unsigned shift)
-{
+static double sine_of_shifted(double x, unsigned shift) {
     if (exponent_of(x) == DOUBLE_EXPONENT_SPECIAL)
         return x - x; /* NaN */
 
@@ -166,12 +160,10 @@ static double sine_of_shifted(double x, unsigned shift)
     return ((quadrant >> 1) & 1) != (unsigned)negative ? -result : result;
 }
 
-double sin(double x)
-{
+double sin(double x) {
     return sine_of_shifted(x, 0);
 }
 
-double cos(double x)
-{
+double cos(double x) {
     return sine_of_shifted(x, 1);
 }
