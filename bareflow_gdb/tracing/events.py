@@ -6,14 +6,15 @@ ring that an event came from and the sequence number extended to 64 bits (`TRACE
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from bareflow_gdb.abi import events as abi_events
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.abi.events import event_type
+from bareflow_gdb.guest.events import Event
 
 Events = npt.NDArray[np.void]
 
@@ -65,21 +66,8 @@ def in_order(events: Events) -> Events:
     return events[np.argsort(tsc, kind="stable")]
 
 
-@dataclass(frozen=True)
-class Event:
-    """One event, decoded: arguments by name, as the table in `abi/events.py` tells."""
-
-    tsc: int
-    ring: int
-    seq: int
-    type: str
-    cpu: int
-    id: int
-    fields: dict[str, int]
-
-
-def decode(events: Events) -> Iterable[Event]:
-    """`TRACE_DTYPE` events one by one, as records; for what is shown, not for millions."""
+def decode(events: Events) -> Iterator[Event]:
+    """`TRACE_DTYPE` events one by one, as the records of floor 3; for what is shown, not for millions."""
     for tsc, seq, ring, number, cpu, identifier, arguments in events.tolist():
-        kind = abi_events.event_type(number)
-        yield Event(tsc, ring, seq, kind.name, cpu, identifier, kind.fields(identifier, arguments))
+        name = event_type(number).name
+        yield Event(tsc, seq, ring, name, cpu, identifier, tuple(int(value) for value in arguments))

@@ -1,0 +1,143 @@
+"""Which machine code did each version have? Kept by content, so that it outlives its place in the pool.
+
+`code/SHA256.bin` holds the bytes, `code/index.json` one entry per version. Bytes are taken when their EMIT
+event is drained, and kept only when their CRC is the one that the guest announced.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bareflow_gdb.abi.events import Fields
+from bareflow_gdb.errors import BadData, BareflowError, ReadError
+from bareflow_gdb.guest.functions import Version
+from bareflow_gdb.memory.protocol import Memory
+
+FOLDER = "code"
+INDEX = "index.json"
+MAX_CODE_BYTES = 1 << 20
+MAX_VERSIONS = 1 << 20
+
+
+@dataclass(frozen=True)
+class SavedCode:
+    """One version's code; `sha256` is "" when the bytes could not be taken."""
+
+    version: int
+    function: int
+    level: int | None
+    address: int
+    size: int
+    crc: int
+    entry: int
+    sha256: str
+
+
+class CodeStore:
+    """Collects the code of versions into a trace directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._folder = directory / FOLDER
+        self._folder.mkdir()
+        self._saved: dict[int, SavedCode] = {}
+        self._changed = True
+
+    def emitted(self, memory: Memory, event: Fields) -> None:
+        """Takes the bytes that an EMIT event announced."""
+        address = event["code"]
+        place = (address, event["size"], event["crc"], address)
+        self._take(memory, SavedCode(event["version"], event["function"], None, *place, ""))
+
+    def published(self, version: int, level: int, entry: int) -> None:
+        """Completes a version with what its PUBLISH event tells."""
+        known = self._saved.get(version)
+        if known is not None and (known.level, known.entry) != (level, entry):
+            self._saved[version] = dataclasses.replace(known, level=level, entry=entry)
+            self._changed = True
+
+    def listed(self, memory: Memory, version: Version) -> None:
+        """Takes the bytes of a version in the guest's table, unless they were taken before."""
+        known = self._saved.get(version.number)
+        if known is None or not known.sha256:
+            place = (int(version.code), version.code_size, int(version.code_crc), int(version.entry))
+            self._take(memory, SavedCode(version.number, version.function, version.level, *place, ""))
+        self.published(version.number, version.level, version.entry)
+
+    def _take(self, memory: Memory, code: SavedCode) -> None:
+        if len(self._saved) >= MAX_VERSIONS:
+            return
+        data = self._read(memory, code)
+        if data:
+            digest = hashlib.sha256(data).hexdigest()
+            path = self._folder / f"{digest}.bin"
+            if not path.exists():
+                path.write_bytes(data)
+            code = dataclasses.replace(code, sha256=digest)
+        self._saved[code.version] = code
+        self._changed = True
+
+    def _read(self, memory: Memory, code: SavedCode) -> bytes:
+        """The bytes, or none when the guest's words cannot be right or the code is gone already."""
+        if not 0 < code.size <= MAX_CODE_BYTES:
+            return b""
+        try:
+            data = memory.read(code.address, code.size, f"code of version {code.version}")
+        except ReadError:
+            return b""
+        return data if zlib.crc32(data) == code.crc else b""
+
+    def save(self) -> None:
+        """Replaces the index when it has changed."""
+        if not self._changed:
+            return
+        entries = [dataclasses.asdict(self._saved[number]) for number in sorted(self._saved)]
+        partial = self._folder / (INDEX + ".partial")
+        partial.write_text(json.dumps({"versions": entries}, indent=1) + "\n")
+        partial.replace(self._folder / INDEX)
+        self._changed = False
+
+
+def load(directory: Path) -> dict[int, SavedCode]:
+    """The versions of a trace by number; empty when the recorder was killed before any. Raises BadData."""
+    path = directory / FOLDER / INDEX
+    try:
+        entries = json.loads(path.read_bytes())["versions"]
+        return {code.version: code for code in map(_entry, entries[:MAX_VERSIONS])}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BadData(f"{path} is damaged ({error}); remove it to read the rest of the trace") from error
+
+
+def _entry(item: dict[str, Any]) -> SavedCode:
+    code = SavedCode(**item)
+    numbers = (code.version, code.function, code.address, code.size, code.crc, code.entry)
+    if not all(isinstance(number, int) and 0 <= number < 1 << 32 for number in numbers):
+        raise ValueError("a version with impossible numbers")
+    if code.level is not None and not isinstance(code.level, int):
+        raise ValueError("a version with an impossible level")
+    if code.sha256 and (len(code.sha256) != 64 or not set(code.sha256) <= set("0123456789abcdef")):
+        raise ValueError("a version with an impossible digest")
+    return code
+
+
+def code_bytes(directory: Path, code: SavedCode) -> bytes:
+    """The saved machine code. Raises BareflowError when it was not saved, BadData when it is damaged."""
+    if not code.sha256:
+        raise BareflowError(
+            f"the code of version {code.version} was not saved: it was gone before the recorder saw it"
+        )
+    path = directory / FOLDER / f"{code.sha256}.bin"
+    try:
+        data = path.read_bytes()[: MAX_CODE_BYTES + 1]
+    except OSError as error:
+        raise BadData(f"{path} cannot be read: {error.strerror}") from error
+    if hashlib.sha256(data).hexdigest() != code.sha256:
+        raise BadData(f"{path} is damaged: its content has another digest than its name")
+    return data

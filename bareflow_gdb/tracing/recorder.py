@@ -1,0 +1,279 @@
+"""How is a running guest recorded into a trace directory?
+
+Drains the event rings while the guest runs and journals what it takes; a second thread turns closed journals
+into Parquet. The guest is never stopped, may die at any time, and its last moment is saved from the RAM that
+is still mapped here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import BinaryIO
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.abi.events import BY_NAME, event_type
+from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.memory import snapshot
+from bareflow_gdb.memory.qemu_ram import QemuRam
+from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.tracing import segments
+from bareflow_gdb.tracing.codes import CodeStore
+from bareflow_gdb.tracing.events import Batch
+from bareflow_gdb.tracing.journal import JournalWriter, journal_path
+from bareflow_gdb.tracing.manifest import Manifest, Source
+from bareflow_gdb.tracing.moment import Moment, read_moment, read_stage, wait_for_kernel
+from bareflow_gdb.tracing.ring import Rings
+
+SEGMENT_RECORDS = 2_000_000
+LOOK_SECONDS = 0.05
+SNAPSHOT_SECONDS = 5.0
+NAP_SECONDS = 0.001
+BOOT_SECONDS = 60.0
+
+_EMIT = BY_NAME["emit"].number
+_PUBLISH = BY_NAME["publish"].number
+_ENDED_STAGES = {
+    layouts.const("BF_STAGE_IDLE"): "idle",
+    layouts.const("BF_STAGE_HALTED"): "halted",
+}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a recording is."""
+
+    seconds: float
+    events: int
+    lost: int
+    swaps: int
+    stage: str
+
+
+class Recorder:
+    """Records one machine into a new directory. A context manager: leaving it completes the trace.
+
+    Raises UsageError when the directory has something in it, Unreachable or BadData when there is no guest
+    with event rings within `boot_seconds`.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        directory: Path,
+        *,
+        lossless: bool = True,
+        segment_records: int = SEGMENT_RECORDS,
+        boot_seconds: float = BOOT_SECONDS,
+    ) -> None:
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise UsageError(f"{directory} is not an empty directory; give a new one with --out")
+        self.directory = directory
+        self.machine = machine
+        self._segment_records = segment_records
+        # Without the machine's own check for life: RAM stays readable here after QEMU has gone.
+        self.ram = QemuRam(machine.ram_path, screen=machine.read_screen)
+        self.moment = wait_for_kernel(self.ram, machine, boot_seconds)
+        directory.mkdir(parents=True, exist_ok=True)
+        self._serial: BinaryIO = machine.serial_path.open("rb")
+        self._codes = CodeStore(directory)
+        self._rings = Rings(self.ram, self.moment.rings, lossless=lossless)
+        self._journal = JournalWriter(journal_path(directory, 0))
+        self._segment = 0
+        self._worker = ThreadPoolExecutor(1, "trace segments")
+        self._pending: list[Future[object]] = []
+        self._began = time.monotonic()
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._swaps = 0
+        self._ended = ""
+
+    def __enter__(self) -> Recorder:
+        self._rings.__enter__()
+        self._save_moment()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+
+    def release_hold(self) -> None:
+        """Lets a guest run that waits after registration."""
+        address = self.moment.root.address + layouts.offset("bf_root", "hold")
+        self.ram.write(address, bytes(4), "hold word of the root descriptor")
+
+    def run(
+        self,
+        *,
+        until_idle: bool = False,
+        seconds: float | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> str:
+        """Records until the run has ended, the time is over or `stopped()`; returns why, as in the manifest.
+
+        In any case it ends when QEMU ends or the guest halts.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
+        next_snapshot = time.monotonic() + SNAPSHOT_SECONDS
+        next_look = 0.0
+        while not self._ended:
+            self.drain()
+            if self._rings.nearly_empty:
+                time.sleep(NAP_SECONDS)
+            now = time.monotonic()
+            if now < next_look:
+                continue
+            next_look = now + LOOK_SECONDS
+            self._ended = self._reason_to_end(until_idle, deadline, stopped)
+            if progress is not None:
+                progress(self.progress())
+            if now >= next_snapshot:
+                next_snapshot = now + SNAPSHOT_SECONDS
+                self._in_background(self._save_moment)
+        return self._ended
+
+    def _reason_to_end(self, until_idle: bool, deadline: float | None, stopped: Callable[[], bool]) -> str:
+        stage = read_stage(self.ram)
+        if not self.machine.alive():
+            return "guest gone"
+        ended = _ENDED_STAGES.get(stage, "")
+        if ended == "halted" or (ended and until_idle):
+            return ended
+        if stopped():
+            return "interrupted"
+        return "time" if deadline is not None and time.monotonic() >= deadline else ""
+
+    def drain(self) -> int:
+        """Takes one batch per ring into the journal; returns the number of events."""
+        taken = 0
+        for batch in self._rings.drain():
+            taken += len(batch.events)
+            self._take(batch)
+        return taken
+
+    def _take(self, batch: Batch) -> None:
+        if not len(batch.events) and not batch.lost:
+            return
+        self._journal.write(batch)
+        types = batch.events["type"]
+        of_code = batch.events[(types == _EMIT) | (types == _PUBLISH)]
+        for _, _, number, _, function, arguments in of_code.tolist():
+            fields = event_type(number).fields(function, arguments)
+            if number == _EMIT:
+                self._codes.emitted(self.ram, fields)
+            else:
+                self._swaps += 1
+                self._codes.published(fields["version"], fields["level"], fields["new"])
+        if self._journal.records >= self._segment_records:
+            self._next_segment()
+
+    def _next_segment(self) -> None:
+        self._journal.close()
+        journal = self._journal.path
+        segment = segments.segment_path(self.directory, self._segment)
+        self._in_background(lambda: segments.convert_journal(journal, segment))
+        self._segment += 1
+        self._journal = JournalWriter(journal_path(self.directory, self._segment))
+
+    def _in_background(self, work: Callable[[], object]) -> None:
+        for done in [future for future in self._pending if future.done()]:
+            self._pending.remove(done)
+            done.result()
+        self._pending.append(self._worker.submit(work))
+
+    def progress(self) -> Progress:
+        """How far the recording is."""
+        counts = self._rings.counts()
+        return Progress(
+            seconds=time.monotonic() - self._began,
+            events=sum(count.taken for count in counts),
+            lost=sum(count.lost for count in counts),
+            swaps=self._swaps,
+            stage=layouts.enum_name("bf_boot_stage", read_stage(self.ram)).removeprefix("BF_STAGE_").lower(),
+        )
+
+    def finish(self, ended: str | None = None) -> Manifest:
+        """Takes what is left, saves the last moment, converts the journal, gives the rings back."""
+        try:
+            self._rings.drain_all(self._take)
+            self._next_segment()
+            self._journal.close()
+            self._journal.path.unlink()
+            sources = self._sources()
+        finally:
+            self._rings.__exit__(None, None, None)
+        for future in self._pending:
+            future.result()
+        self._worker.shutdown()
+        manifest = self._save_moment(ended or self._ended or "interrupted", sources)
+        self._serial.close()
+        self.ram.close()
+        return manifest
+
+    def _sources(self) -> tuple[Source, ...]:
+        return tuple(
+            Source(
+                name=f"ring {count.ring}",
+                ring=count.ring,
+                capacity=count.capacity,
+                first=count.first,
+                events=count.taken,
+                lost=count.lost,
+                guest_dropped=count.guest_dropped,
+                guest_waits=count.guest_waits,
+                reader_deaths=count.reader_deaths,
+            )
+            for count in self._rings.counts()
+        )
+
+    def _save_moment(self, ended: str = "", sources: tuple[Source, ...] = ()) -> Manifest:
+        """Saves tables, symbols, serial output and the manifest as they are now."""
+        moment = self._read_moment()
+        for version in moment.versions:
+            self._codes.listed(self.ram, version)
+        self._codes.save()
+        snapshot.save(self.ram, moment.ranges, self.directory)
+        self._serial.seek(0)
+        _replace(self.directory / "serial.log", self._serial.read())
+        symbols = [dataclasses.asdict(symbol) for symbol in moment.symbols]
+        _replace(self.directory / "symbols.json", json.dumps({"symbols": symbols}, indent=1).encode())
+        root = moment.root
+        manifest = Manifest(
+            suite=metadata.version("bareflow-gdb"),
+            machine=self.machine.name,
+            started=self._started,
+            seconds=round(time.monotonic() - self._began, 3),
+            complete=bool(ended),
+            ended=ended,
+            clock="tsc" if self.machine.icount is None else "icount",
+            tsc_hz=moment.tsc_hz,
+            abi=root.abi,
+            variant=root.variant,
+            build_id=root.build_id,
+            thresholds=root.thresholds,
+            functions=moment.functions,
+            modules=moment.modules,
+            sources=sources,
+        )
+        manifest.save(self.directory)
+        return manifest
+
+    def _read_moment(self) -> Moment:
+        """The tables now; the last readable ones when the guest has destroyed its root descriptor."""
+        try:
+            self.moment = read_moment(self.ram)
+        except BareflowError:
+            return self.moment
+        return self.moment
+
+
+def _replace(path: Path, data: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(data)
+    partial.replace(path)
