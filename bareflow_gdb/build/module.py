@@ -1,15 +1,16 @@
 """Link one tier of a module into a module image with header version 2 (layout: abi/bareflow.h).
 
-    python -m bareflow_gdb.build.module --object primes.O2.o --name primes --entry primes_main --output primes.O2.mod
+    python -m bareflow_gdb.build.module --object primes.O2.o --name primes --entry primes_main \\
+        --output primes.O2.mod
 
-The image is relocatable: three areas (code, read-only data, writable data), each word that holds an address listed
-with the area it points into. The loader must place each area at a multiple of 16.
+The image is relocatable: three areas (code, read-only data, writable data), and each word that holds an
+address is listed with the area it points into. The loader must place each area at a multiple of 16.
 
-Writable data exists once per module, whatever tier runs, so its layout must not depend on the tier. Three rules make
-it so: it has external linkage (no optimiser may split, shrink or drop it; `build.wrap` and this linker refuse
-statics), it is ordered by name, and each symbol begins at a multiple of 16 (optimisers raise the alignment of single
-variables). `--data-from` compares the result with another tier's image. Its initial bytes may not point into code or
-read-only data: those belong to one version and go away with it.
+Writable data exists once per module, whatever tier runs, so its layout must not depend on the tier. Three
+rules make it so: it has external linkage (no optimiser may split, shrink or drop it; `build.wrap` and this
+linker refuse statics), it is ordered by name, each symbol begins at a multiple of 16 (optimisers raise the
+alignment of single variables). `--data-from` compares the result with another tier's image. Its initial bytes
+may not point into code or read-only data: those belong to one version and go away with it.
 """
 
 import argparse
@@ -20,18 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.build.files import write_atomically
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.qemu.directory import write_atomically
 from bareflow_gdb.recompile.objects import (
     Area,
     Compiled,
-    LinkError,
     check_name,
     place,
     read_object,
     relocate,
     undefined,
 )
+from bareflow_gdb.recompile.refusal import LinkError
 
 AREA_ALIGNMENT = 16
 IMAGE_VERSION = 2
@@ -46,7 +47,7 @@ class DataSymbol:
 
 @dataclass(frozen=True)
 class DataArea:
-    """The writable data: initialised bytes, then `bss_size` zero bytes; the sections' variables lie by name."""
+    """The writable data: initialised bytes, then `bss_size` zero bytes; each part ordered by name."""
 
     symbols: tuple[DataSymbol, ...]
     initialised: bytes
@@ -185,8 +186,8 @@ def require_same_data(image: bytes, other: bytes, other_name: str) -> None:
     mine, theirs = read_module(image).data, read_module(other).data
     if mine != theirs:
         raise LinkError(
-            f"the writable data differs from that of {other_name} ({_describe(mine)} against {_describe(theirs)}), "
-            "but all tiers share one copy; build every tier from the same bitcode"
+            f"the writable data differs from that of {other_name} ({_describe(mine)} against "
+            f"{_describe(theirs)}), but all tiers share one copy; build every tier from the same bitcode"
         )
 
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.build.files import write_atomically
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.qemu.directory import write_atomically
 from bareflow_gdb.recompile import ir
 
 

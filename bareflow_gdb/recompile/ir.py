@@ -8,23 +8,17 @@ import re
 
 import llvmlite.binding as llvm
 
-from bareflow_gdb.errors import BareflowError
-
-BITCODE_MAGIC = b"BC\xc0\xde"
-PAYLOAD_LIMIT = 1 << 20
+from bareflow_gdb.recompile.refusal import BadBitcode
+from bareflow_gdb.recompile.wrapped import BITCODE_START, PAYLOAD_LIMIT
 
 _TRIPLE = re.compile(r"i[3-6]86-")
 _WRITABLE = re.compile(r"^@[^=]+= (?P<flags>.*?)\bglobal ")
 _LOCAL_LINKAGE = re.compile(r"\b(internal|private)\b")
 
 
-class BadBitcode(BareflowError):
-    """LLVM or this project's rules refuse the bitcode."""
-
-
 def parse(payload: bytes) -> llvm.ModuleRef:
     """The module in `payload`, verified by LLVM; raises BadBitcode."""
-    if not payload.startswith(BITCODE_MAGIC):
+    if not payload.startswith(BITCODE_START):
         raise BadBitcode(
             f"not LLVM bitcode: it begins with {payload[:4].hex(' ') or 'nothing'} instead of 42 43 c0 de; "
             "give the output of `clang -emit-llvm -c`"
@@ -45,8 +39,8 @@ def parse(payload: bytes) -> llvm.ModuleRef:
 def check(module: llvm.ModuleRef, entry: str) -> None:
     """Raise BadBitcode unless the module can become a version of a JIT function that starts at `entry`.
 
-    Writable data must have external linkage: LLVM splits, shrinks or drops a `static` differently at each level,
-    and all versions of a function share one copy of it.
+    Writable data must have external linkage: LLVM splits, shrinks or drops a `static` differently at each
+    level, and all versions of a function share one copy of it.
     """
     if not _TRIPLE.match(module.triple):
         raise BadBitcode(
@@ -54,14 +48,14 @@ def check(module: llvm.ModuleRef, entry: str) -> None:
         )
     defined = {function.name: function for function in module.functions if not function.is_declaration}
     if entry not in defined:
-        raise BadBitcode(
-            f"the bitcode has no function {entry}, only {', '.join(sorted(defined)) or 'none'}; name its entry"
-        )
+        known = ", ".join(sorted(defined)) or "none"
+        raise BadBitcode(f"the bitcode has no function {entry}, only {known}; name its entry")
     for name, function in defined.items():
         attributes = b" ".join(function.attributes)
         if re.search(rb"\boptnone\b", attributes):
             raise BadBitcode(
-                f"{name} is marked optnone, so every level would be O0; compile with -O1 -Xclang -disable-llvm-passes"
+                f"{name} is marked optnone, so every level would be O0; "
+                "compile with -O1 -Xclang -disable-llvm-passes"
             )
         if b'"frame-pointer"="all"' not in attributes:
             raise BadBitcode(f"{name} does not keep a frame pointer; compile with -fno-omit-frame-pointer")
@@ -69,6 +63,6 @@ def check(module: llvm.ModuleRef, entry: str) -> None:
         match = _WRITABLE.match(str(variable))
         if match and _LOCAL_LINKAGE.search(match["flags"]):
             raise BadBitcode(
-                f"writable data {variable.name} is static, and LLVM lays statics out differently at each level; "
-                "drop `static` so that all versions can share one copy"
+                f"writable data {variable.name} is static, and LLVM lays statics out differently at each "
+                "level; drop `static` so that all versions can share one copy"
             )

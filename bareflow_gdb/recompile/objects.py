@@ -1,7 +1,8 @@
 """What does a compiled object contain that has to be placed in the guest, and how is it relocated?
 
-Reads an ELF32 i386 relocatable object (System V ABI, Intel386 supplement, chapter 4: REL entries, addends in the
-section bytes). Both linkers use it: `build.module` with areas at base 0, `recompile.link` with final addresses.
+Reads an ELF32 i386 relocatable object (System V ABI, Intel386 supplement, chapter 4: REL entries, addends in
+the section bytes). Two linkers use it: `build.module` with areas at base 0, `recompile.link` with the final
+addresses.
 """
 
 import io
@@ -11,22 +12,19 @@ from dataclasses import dataclass
 from enum import Enum
 
 from elftools.common.exceptions import ELFError
-from elftools.elf.constants import SH_FLAGS, SHN_INDICES
+from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import Section, SymbolTableSection
 
-from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.recompile.refusal import LinkError
 
 R_386_32 = 1
 R_386_PC32 = 2
 R_386_PLT32 = 4
 _KINDS = {3: "R_386_GOT32", 9: "R_386_GOTOFF", 10: "R_386_GOTPC", 14: "R_386_TLS_IE", 43: "R_386_GOT32X"}
 _NAME_LIMIT = 31
-
-
-class LinkError(BareflowError):
-    """The object cannot be linked; the message says what stands in the way."""
+SHN_ABS = 0xFFF1
 
 
 class Area(Enum):
@@ -100,7 +98,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Fixup:
-    """An absolute word that was written: `offset` in `area` holds an address in `target` (None: a fixed address)."""
+    """An absolute word: at `offset` in `area` lies an address in `target` (None: a fixed address)."""
 
     area: Area
     offset: int
@@ -177,6 +175,29 @@ def place(compiled: Compiled, code_base: int = 0, rodata_base: int = 0) -> Place
     return Placement(offsets, bytes(images[Area.CODE]), bytes(images[Area.RODATA]))
 
 
+def size_anywhere(compiled: Compiled, area: Area) -> int:
+    """Bytes that are enough for `area` (code or read-only data) at any address."""
+    placed = place(compiled)
+    size = len(placed.code if area is Area.CODE else placed.rodata)
+    return size + max((piece.alignment - 1 for piece in compiled.pieces if piece.area is area), default=0)
+
+
+def with_absolute_symbols(data: bytes, addresses: Mapping[str, int]) -> bytes:
+    """The object with the named symbols fixed at the given addresses (SHN_ABS), for debuggers.
+
+    A debugger can place sections, but each shared variable lies where the guest has it.
+    """
+    patched = bytearray(data)
+    table = ELFFile(io.BytesIO(data)).get_section_by_name(".symtab")
+    assert isinstance(table, SymbolTableSection)
+    for index, entry in enumerate(table.iter_symbols()):
+        if entry.name in addresses:
+            start = table["sh_offset"] + index * table["sh_entsize"]
+            struct.pack_into("<I", patched, start + 4, addresses[entry.name])  # Elf32_Sym.st_value
+            struct.pack_into("<H", patched, start + 14, SHN_ABS)  # Elf32_Sym.st_shndx
+    return bytes(patched)
+
+
 def undefined(compiled: Compiled) -> list[str]:
     """Names that relocations need and the object does not define."""
     return sorted({r.symbol.name for r in compiled.relocations if r.symbol.section is None})
@@ -190,7 +211,7 @@ def relocate(
     data: Mapping[str, int],
     external: Mapping[str, int],
 ) -> list[Fixup]:
-    """Apply every relocation that lies in `offsets`' sections to `images`, and say which words hold addresses.
+    """Apply each relocation that lies in a section of `offsets` to `images`; the absolute words are returned.
 
     `bases` are the addresses of the areas, `data` those of the writable symbols by name, `external` those of
     symbols that the object does not define. A relative word across areas is right only for final addresses.
@@ -215,7 +236,8 @@ def relocate(
         else:
             kind = _KINDS.get(relocation.kind, f"type {relocation.kind}")
             raise LinkError(
-                f"unsupported relocation {kind} to {relocation.symbol.name or 'a section'}; compile with -fno-pic"
+                f"unsupported relocation {kind} to {relocation.symbol.name or 'a section'}; "
+                "compile with -fno-pic"
             )
         struct.pack_into("<I", image, place_offset, value & 0xFFFFFFFF)
     return fixups
@@ -241,7 +263,7 @@ def _target(
             f"{symbol.name or 'a relocation'} points into a section that is not loaded; do not refer to it"
         )
     if piece.area is Area.DATA:
-        # Through a section symbol it is unknown which variable is meant, so the one shared copy cannot be found.
+        # A section symbol does not say which variable is meant, so its shared copy cannot be found.
         if symbol.is_section:
             raise LinkError(f"writable data in {piece.name} is reached without a name; drop `static` from it")
         if symbol.name not in data:

@@ -1,0 +1,120 @@
+"""What bytes go to the guest? Links a compiled object for the addresses at which it will run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bareflow_gdb.recompile.objects import (
+    Area,
+    Symbol,
+    place,
+    read_object,
+    relocate,
+    size_anywhere,
+    with_absolute_symbols,
+)
+from bareflow_gdb.recompile.refusal import LinkError
+
+# push ebp; mov ebp, esp: frame walks and this project's unwinder rely on it.
+FRAME_PROLOGUE = bytes.fromhex("55 89 e5")
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where the guest made room: addresses, and capacities in bytes."""
+
+    code: int
+    code_capacity: int
+    rodata: int
+    rodata_capacity: int
+
+
+@dataclass(frozen=True)
+class SharedSymbol:
+    """A variable of which all versions of a function share one copy."""
+
+    address: int
+    size: int
+
+
+@dataclass(frozen=True)
+class NeedMore:
+    """The room is too small; bytes needed at any address."""
+
+    code: int
+    rodata: int
+
+
+@dataclass(frozen=True)
+class LinkedSymbol:
+    name: str
+    address: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Linked:
+    code: bytes
+    rodata: bytes
+    entry_offset: int  # into the code
+    symbols: tuple[LinkedSymbol, ...]
+    sections: Mapping[str, int]  # section name -> address, as `add-symbol-file -s` takes them
+    symbol_file: bytes  # the object, its shared variables at their guest addresses
+
+
+def link(
+    data: bytes,
+    entry: str,
+    room: Room,
+    shared: Mapping[str, SharedSymbol],
+    exports: Mapping[str, int],
+) -> Linked | NeedMore:
+    """Link an ELF32 i386 object; raises LinkError.
+
+    `shared` is the function's writable data in the guest, `exports` the kernel's symbols by name.
+    """
+    compiled = read_object(data)
+    start = compiled.function(entry)
+    writable = compiled.writable()
+    for symbol in writable:
+        _check_shared(symbol, shared)
+    placed = place(compiled, room.code, room.rodata)
+    if len(placed.code) > room.code_capacity or len(placed.rodata) > room.rodata_capacity:
+        return NeedMore(size_anywhere(compiled, Area.CODE), size_anywhere(compiled, Area.RODATA))
+    images = {Area.CODE: bytearray(placed.code), Area.RODATA: bytearray(placed.rodata)}
+    bases = {Area.CODE: room.code, Area.RODATA: room.rodata}
+    addresses = {symbol.name: shared[symbol.name].address for symbol in writable}
+    relocate(compiled, images, placed.offsets, bases, addresses, exports)
+    assert start.section is not None
+    entry_offset = placed.offsets[start.section] + start.value
+    if images[Area.CODE][entry_offset : entry_offset + 3] != FRAME_PROLOGUE:
+        raise LinkError(f"{entry} does not set up an EBP frame; compile with -fno-omit-frame-pointer")
+    areas = {piece.index: bases[piece.area] for piece in compiled.pieces if piece.index in placed.offsets}
+    symbols = tuple(
+        LinkedSymbol(s.name, areas[s.section] + placed.offsets[s.section] + s.value, s.size)
+        for s in compiled.symbols
+        if s.section in areas and not s.is_section and s.name
+    )
+    sections = {
+        piece.name: areas[piece.index] + placed.offsets[piece.index]
+        for piece in compiled.pieces
+        if piece.index in areas
+    }
+    code, rodata = bytes(images[Area.CODE]), bytes(images[Area.RODATA])
+    return Linked(
+        code, rodata, entry_offset, symbols, sections, with_absolute_symbols(data, {**exports, **addresses})
+    )
+
+
+def _check_shared(symbol: Symbol, shared: Mapping[str, SharedSymbol]) -> None:
+    known = shared.get(symbol.name)
+    if known is None:
+        names = ", ".join(sorted(shared)) or "none"
+        raise LinkError(
+            f"writable data {symbol.name} is not among the function's shared data ({names}); "
+            "the bitcode is not the one that the module was built from"
+        )
+    if known.size != symbol.size:
+        raise LinkError(
+            f"writable data {symbol.name} has {symbol.size} bytes in the bitcode and {known.size} in the "
+            "guest; the bitcode is not the one that the module was built from"
+        )

@@ -1,0 +1,79 @@
+"""How does the host make its moves in the mailbox? Each is one store by the owner of the state."""
+
+import struct
+import zlib
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.mailbox import MailSlot
+from bareflow_gdb.guest.values import word
+from bareflow_gdb.memory.protocol import Memory
+from bareflow_gdb.recompile.link import Linked, NeedMore
+from bareflow_gdb.recompile.refusal import LinkError
+
+HOST_OWNED = ("requested", "compiling")
+_SEGMENT_ALIGNMENT = 16
+
+
+def take(memory: Memory, slot: MailSlot) -> None:
+    """requested → compiling."""
+    _move(memory, slot, "BF_MAIL_COMPILING")
+
+
+def stage(memory: Memory, slot: MailSlot, staging_size: int, linked: Linked, level: int) -> None:
+    """Write both segments, then compiling → ready; raises LinkError when they do not fit the staging area."""
+    rodata_offset = len(linked.code) + -len(linked.code) % _SEGMENT_ALIGNMENT
+    if rodata_offset + len(linked.rodata) > staging_size:
+        raise LinkError(
+            f"{slot.function} needs {rodata_offset + len(linked.rodata)} bytes, more than the mailbox holds "
+            f"({staging_size}); make it smaller or lower the level"
+        )
+    memory.write(slot.staging, linked.code, "staged code")
+    memory.write(slot.staging + rodata_offset, linked.rodata, "staged read-only data")
+    code = _segment(0, slot.code_address, linked.code)
+    rodata = _segment(rodata_offset, slot.rodata_address, linked.rodata)
+    description = code + rodata + struct.pack("<II", linked.entry_offset, level)
+    memory.write(slot.address + layouts.offset("bf_mail_slot", "code"), description, "staged segments")
+    _move(memory, slot, "BF_MAIL_READY")
+
+
+def want_more(memory: Memory, slot: MailSlot, need: NeedMore) -> None:
+    """compiling → need_more: the guest makes room and asks again."""
+    _set(memory, slot, "need_code", need.code)
+    _set(memory, slot, "need_rodata", need.rodata)
+    _move(memory, slot, "BF_MAIL_NEED_MORE")
+
+
+def reject(memory: Memory, slot: MailSlot, reason: str) -> None:
+    """compiling → rejected; `reason` is a constant of enum bf_reason."""
+    _set(memory, slot, "reason", layouts.const(reason))
+    _move(memory, slot, "BF_MAIL_REJECTED")
+
+
+def ask(memory: Memory, slot: MailSlot, doorbell: int, level: int) -> None:
+    """Ask the guest to request this level; `doorbell` is the address of that word."""
+    _set(memory, slot, "ask", level + 1)
+    memory.write(doorbell, struct.pack("<I", 1), "doorbell")
+
+
+def _segment(offset: int, address: int, data: bytes) -> bytes:
+    return struct.pack("<IIII", offset, address, len(data), zlib.crc32(data))
+
+
+def _set(memory: Memory, slot: MailSlot, field: str, value: int) -> None:
+    memory.write(
+        slot.address + layouts.offset("bf_mail_slot", field), struct.pack("<I", value), f"mailbox {field}"
+    )
+
+
+def _move(memory: Memory, slot: MailSlot, state: str) -> None:
+    """Leave a state that the host owns; raises BareflowError when the guest's word is another one."""
+    address = slot.address + layouts.offset("bf_mail_slot", "state")
+    memory.invalidate()
+    (now,) = struct.unpack("<I", memory.read(address, 4, "mailbox state"))
+    if word("bf_mail_state", now) not in HOST_OWNED:
+        raise BareflowError(
+            f"the mailbox slot of {slot.function} became {word('bf_mail_state', now)} while the host owned "
+            "it; another host may be serving, or the guest was restarted: try again"
+        )
+    memory.write(address, struct.pack("<I", layouts.const(state)), "mailbox state")

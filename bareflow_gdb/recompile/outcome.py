@@ -1,0 +1,54 @@
+"""What became of one request to recompile a function?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bareflow_gdb.guest.values import Address
+
+
+@dataclass(frozen=True)
+class Phases:
+    """Milliseconds on the host's clock; a phase that was not reached is None."""
+
+    request: float | None = None
+    """Doorbell to the guest's request."""
+    compile: float | None = None
+    link: float | None = None
+    """Linking and staging."""
+    install: float | None = None
+    """Staged to installed, or to rejected, by the guest."""
+    first_execution: float | None = None
+    """Installed to the first call of the new code."""
+    total: float | None = None
+    """From the doorbell (without one: from the guest's request) to the first call."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    function: str
+    request: int
+    """Number of the request, counted by the guest per function."""
+    level: int
+    state: str
+    """"installed" or "rejected"."""
+    reason: str
+    """Why it was rejected, as a word of enum bf_reason."""
+    message: str
+    """The same as a sentence; empty when installed."""
+    version: int | None
+    code: Address
+    code_size: int
+    rodata: Address
+    rodata_size: int
+    result: int | None
+    """What the guest's first call of the new version returned."""
+    expected: int | None
+    correct: bool | None
+    milliseconds: Phases
+    remarks: tuple[str, ...]
+    """What LLVM said about its optimisations."""
+    symbol_file: Path | None
+
+    @property
+    def installed(self) -> bool:
+        return self.state == "installed"

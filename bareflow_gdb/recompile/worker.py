@@ -1,0 +1,97 @@
+"""The process in which LLVM runs: bitcode in, relocatable object out.
+
+    python -m bareflow_gdb.recompile.worker        (started by recompile.compiler)
+
+LLVM aborts the whole process on some damaged input, so nothing else lives here. Frames come in on stdin, go
+out on stdout; LLVM's own words (optimisation remarks) go to stderr, where the parent reads them.
+"""
+
+import os
+import resource
+import sys
+import time
+from typing import Any, BinaryIO
+
+import llvmlite.binding as llvm
+
+from bareflow_gdb.recompile import ir
+from bareflow_gdb.recompile.frames import encode, read_frame
+from bareflow_gdb.recompile.refusal import BadBitcode
+
+CPU = "i686"
+FEATURES = "-mmx,-sse"  # the kernel does not save their registers
+MEMORY_LIMIT = 4 << 30
+REMARKS = "inline|loop-unroll|loop-delete|licm"
+
+_WARM_UP = """
+target triple = "i686-unknown-none-elf"
+define i32 @warm(i32 %a) #0 {
+  %b = add i32 %a, 1
+  ret i32 %b
+}
+attributes #0 = { "frame-pointer"="all" }
+"""
+
+
+def compile_bitcode(payload: bytes, entry: str, level: int) -> tuple[bytes, dict[str, float]]:
+    """The object for i686 at `level`, and milliseconds per phase; raises BadBitcode."""
+    started = time.perf_counter()
+    module = ir.parse(payload)
+    ir.check(module, entry)
+    parsed = time.perf_counter()
+    data, optimised = _compile(module, level)
+    emitted = time.perf_counter()
+    return data, {
+        "parse": (parsed - started) * 1e3,
+        "optimise": (optimised - parsed) * 1e3,
+        "emit": (emitted - optimised) * 1e3,
+    }
+
+
+def _compile(module: llvm.ModuleRef, level: int) -> tuple[bytes, float]:
+    # `default` is what clang uses; llvmlite's own default, for JIT, makes calls through registers.
+    machine = llvm.Target.from_triple(module.triple).create_target_machine(
+        cpu=CPU, features=FEATURES, opt=level, reloc="static", codemodel="default"
+    )
+    tuning = llvm.create_pipeline_tuning_options(speed_level=level)
+    passes = llvm.create_pass_builder(machine, tuning)
+    passes.getModulePassManager().run(module, passes)
+    optimised = time.perf_counter()
+    return machine.emit_object(module), optimised
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer compile requests until the other side closes its end."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    llvm.set_option("bareflow", f"-pass-remarks={REMARKS}")
+    # The first compilation pays for LLVM's lazy initialisation; nobody waits for this one.
+    _compile(llvm.parse_assembly(_WARM_UP), 3)
+    answers.write(encode({"ready": True}))
+    answers.flush()
+    while (frame := read_frame(requests)) is not None:
+        head, payload = frame
+        answers.write(_answer(head, payload))
+        answers.flush()
+
+
+def _answer(head: dict[str, Any], payload: bytes) -> bytes:
+    try:
+        data, milliseconds = compile_bitcode(payload, str(head["entry"]), int(head["level"]))
+    except BadBitcode as error:
+        return encode({"refused": str(error)})
+    return encode({"milliseconds": milliseconds}, data)
+
+
+def main() -> int:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    # Anything that a library prints must not end up between the frames.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    serve(sys.stdin.buffer, answers)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
