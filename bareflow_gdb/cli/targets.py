@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 class Target:
     """Something that questions can be asked of.
 
-    kind: "machine", "gdbstub", "core", "dump", "trace", "disk", "elf" or "serial".
+    kind: "machine", "gdbstub", "core", "dump", "trace", "disk", "kernel" (its ELF or binary) or "serial".
     """
 
     kind: str
@@ -27,16 +26,14 @@ class Target:
     path: Path | None = None
     machine: Machine | None = None
     trace: Any = None
-    symbols: Mapping[str, int] = field(default_factory=dict)
     source: Memory | None = None
+    no_memory: str = "holds no guest memory; give a running machine, a core, a dump or a trace"
 
     @property
     def memory(self) -> Memory:
         """The guest memory; raises UsageError when this target has none."""
         if self.source is None:
-            raise UsageError(
-                f"{self.description} holds no guest memory; give a running machine, a core, a dump or a trace"
-            )
+            raise UsageError(f"{self.description} {self.no_memory}")
         return self.source
 
 
@@ -60,6 +57,10 @@ def open_target(text: str | None) -> Target:
     if text.startswith(("tcp:", "unix:")):
         from bareflow_gdb.memory.gdbstub import GdbStub
 
+        for machine in Machine.all():
+            if text == f"unix:{machine.gdb_socket}":
+                # The same guest through its RAM: it need not be stopped.
+                return machine_target(machine)
         return Target("gdbstub", f"the gdbstub at {text}", source=GdbStub.connect(text))
     path = Path(text)
     if "/" in text or path.exists():

@@ -1,52 +1,57 @@
-"""Reads guest memory through gdb's own connection: the only reader that needs `import gdb`.
+"""Reads guest memory through gdb, whatever gdb is connected to.
 
-Works while the guest is stopped, and on a core that gdb has open. About 2 KB a packet.
+The only file outside gdb_ui/ that imports gdb.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import gdb
 
 from bareflow_gdb.errors import Unreachable
-from bareflow_gdb.memory.protocol import SCREEN_ADDRESS, SCREEN_BYTES, CheckedMemory, Range
+from bareflow_gdb.memory.protocol import RAM_SIZE, SCREEN_ADDRESS, SCREEN_BYTES, CheckedMemory, ram_ranges
 
-PACKET_BYTES = 2048
-"""What gdb asks for at once: QEMU's packets hold 4,096 characters, two for each byte."""
+# QEMU's gdbstub announces packets of 4,096 characters: gdb reads 2,048 and writes 2,032 bytes by each.
+READ_PACKET = 2048
+WRITE_PACKET = 2032
 
 
 class InferiorMemory(CheckedMemory):
-    """gdb's selected inferior; `packets` is an estimate, a proxy in the tests counts the real ones."""
+    """gdb's selected inferior. `live` is False: what is read is the state of this stop."""
 
     name = "gdb inferior"
-    live = True
-    cache_line = 64
+    packet_bytes = READ_PACKET
 
-    def __init__(self, ranges: Iterable[Range] | None = None) -> None:
-        super().__init__(ranges)
-        connection = gdb.selected_inferior().connection
-        self.live = connection is not None and connection.type != "core"
+    def __init__(self, ram_size: int = RAM_SIZE) -> None:
+        super().__init__(ram_ranges(ram_size))
+        self._written = False
 
     def _fetch(self, address: int, size: int) -> bytes:
-        self.packets += -(-size // PACKET_BYTES)
+        data = self._read(address, size)
+        self.packets += -(-size // READ_PACKET)
+        return data
+
+    def _read(self, address: int, size: int) -> bytes:
         try:
             return bytes(gdb.selected_inferior().read_memory(address, size))
+        except gdb.MemoryError as error:
+            raise Unreachable("gdb cannot access it") from error
         except gdb.error as error:
-            raise Unreachable(_sentence(error)) from error
+            raise Unreachable(f"gdb says: {_sentence(error)}") from error
 
     def _store(self, address: int, data: bytes) -> None:
-        self.packets += 1
         try:
             gdb.selected_inferior().write_memory(address, data)
         except gdb.error as error:
-            raise Unreachable(_sentence(error)) from error
+            raise Unreachable(f"gdb says: {_sentence(error)}") from error
+        # The first write of a connection is preceded by a probe for binary packets.
+        self.packets += -(-len(data) // WRITE_PACKET) + (not self._written)
+        self._written = True
 
     def screen(self) -> bytes:
-        if not self.live:
-            return super().screen()
-        return self._fetch(SCREEN_ADDRESS, SCREEN_BYTES)
+        data = self._read(SCREEN_ADDRESS, SCREEN_BYTES)
+        self.packets += -(-SCREEN_BYTES // READ_PACKET)
+        return data
 
 
-def _sentence(error: gdb.error) -> str:
-    return "gdb says: " + " ".join(str(error).split()).rstrip(".")
+def _sentence(error: BaseException) -> str:
+    return " ".join(str(error).split()).rstrip(".")

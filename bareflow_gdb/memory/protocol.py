@@ -17,6 +17,7 @@ DEVICES_START = 0xA0000
 DEVICES_END = 0x100000
 SCREEN_ADDRESS = 0xB8000
 SCREEN_BYTES = 4000
+LINE = 256
 
 Range = tuple[int, int]
 
@@ -54,12 +55,13 @@ class Memory(Protocol):
 class CheckedMemory(ABC):
     """A reader with bounds, labels, counters and, where reading is costly, a cache until `invalidate`.
 
-    A child sets `cache_line` (bytes, a power of two; 0 = none), implements `_fetch`, and `_store` if it can.
+    A child sets `packet_bytes` (what one round trip fetches; 0 = reading is cheap, no cache), implements
+    `_fetch`, and `_store` if it can. The ranges of a cached reader begin and end at multiples of LINE.
     """
 
     name = "memory"
     live = False
-    cache_line = 0
+    packet_bytes = 0
 
     def __init__(self, ranges: Iterable[Range] | None = None) -> None:
         self.ranges: tuple[Range, ...] = ram_ranges() if ranges is None else tuple(ranges)
@@ -81,7 +83,7 @@ class CheckedMemory(ABC):
             return b""
         self._check(address, size, what, "read")
         try:
-            data = self._cached(address, size) if self.cache_line else self._fetch(address, size)
+            data = self._cached(address, size) if self.packet_bytes else self._fetch(address, size)
         except ReadError as error:
             raise ReadError(address, size, what, error.why) from error
         except (BareflowError, OSError) as error:
@@ -117,22 +119,23 @@ class CheckedMemory(ABC):
         raise ReadError(address, size, what, why, verb=verb)
 
     def _cached(self, address: int, size: int) -> bytes:
-        line = self.cache_line
-        first, last = address // line, (address + size - 1) // line
-        wanted = range(first, last + 1)
+        wanted = range(address // LINE, (address + size - 1) // LINE + 1)
         missing = [number for number in wanted if number not in self._lines]
         if missing:
             # One fetch from the first to the last missing line: some bytes twice cost less than a round trip.
             self._fill(missing[0], missing[-1])
         data = b"".join(self._lines[number] for number in wanted)
-        skip = address - first * line
+        skip = address - wanted[0] * LINE
         return data[skip : skip + size]
 
     def _fill(self, first: int, last: int) -> None:
-        line = self.cache_line
-        data = self._fetch(first * line, (last - first + 1) * line)
-        if len(data) != (last - first + 1) * line:
+        start = first * LINE
+        # Whole packets: what follows a record is often asked for next, and costs nothing here.
+        packets = -(-(last + 1 - first) * LINE // self.packet_bytes)
+        limit = next(stop for begin, stop in self.ranges if begin <= start < stop)
+        size = min(packets * self.packet_bytes, limit - start)
+        data = self._fetch(start, size)
+        if len(data) != size:
             raise Unreachable(f"the {self.name} delivered {len(data)} bytes only")
-        for number in range(first, last + 1):
-            at = (number - first) * line
-            self._lines[number] = data[at : at + line]
+        for at in range(0, size, LINE):
+            self._lines[(start + at) // LINE] = data[at : at + LINE]

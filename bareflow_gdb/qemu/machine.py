@@ -10,17 +10,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError, Unreachable, UsageError
-from bareflow_gdb.memory.protocol import SCREEN_ADDRESS, SCREEN_BYTES, Memory
+from bareflow_gdb.memory.protocol import SCREEN_ADDRESS, SCREEN_BYTES
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu import directory as places
-from bareflow_gdb.qemu import qmp
+from bareflow_gdb.qemu import progress, qmp
 from bareflow_gdb.qemu.command import Wiring, command_line
 from bareflow_gdb.qemu.process import Process, started_at
 
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
-POLL_SECONDS = 0.005
 
 
 @dataclass
@@ -282,38 +279,22 @@ class Machine:
 
     def stage(self) -> int:
         """The last boot stage reached (enum bf_boot_stage), 0 before stage 1 ran."""
-        memory = self.memory()
-        try:
-            return _stage(memory)
-        finally:
-            memory.close()
+        return progress.stage(self)
 
     def wait_for_stage(self, stage: int | str, timeout: float = 60.0) -> None:
         """Waits until the boot record shows `stage` or a later one: a number, "idle", or "BF_STAGE_IDLE".
 
         Raises BareflowError when the time is over or the guest halts on the way, Unreachable when QEMU ends.
         """
-        wanted = stage_number(stage)
-        halted = layouts.const("BF_STAGE_HALTED")
-        memory = self.memory()
-
-        def reached() -> bool:
-            now = _stage(memory)
-            if now == halted and wanted != halted:
-                raise BareflowError(
-                    f"machine {self.name} halted before stage {_word(wanted)}; {self._last_words()}"
-                )
-            return now >= wanted
-
-        try:
-            self._wait(reached, timeout, f"stage {_word(wanted)}")
-        finally:
-            memory.close()
+        progress.wait_for_stage(self, stage, timeout)
 
     def wait_for_serial(self, text: str, timeout: float = 60.0) -> str:
         """Waits until COM1 has printed `text`; returns all that was printed. Raises like wait_for_stage."""
-        self._wait(lambda: text in self.serial(), timeout, f"the serial text {text!r}")
-        return self.serial()
+        return progress.wait_for_serial(self, text, timeout)
+
+    def release(self, timeout: float = 60.0) -> bool:
+        """Lets a guest that was launched with `hold` begin its run; False when it was not held."""
+        return progress.release(self, timeout)
 
     def serial(self) -> str:
         """Everything that COM1 has printed so far."""
@@ -343,67 +324,11 @@ class Machine:
         if places.is_runtime(self.directory):
             places.remove(self.directory)
 
-    def _wait(self, reached: Callable[[], bool], timeout: float, what: str) -> None:
-        deadline = time.monotonic() + timeout
-        while not reached():
-            if not self.alive():
-                # It may have been reached between the two looks.
-                if reached():
-                    return
-                raise Unreachable(f"QEMU of machine {self.name} ended before {what}; {self._last_words()}")
-            if time.monotonic() > deadline:
-                raise BareflowError(
-                    f"machine {self.name} did not reach {what} within {timeout:g} s; {self._last_words()}"
-                )
-            time.sleep(POLL_SECONDS)
-
-    def _last_words(self) -> str:
-        lines = [line for line in self.serial().splitlines() if line.strip()]
-        last = (
-            f'the last serial line is "{lines[-1].strip()}"'
-            if lines
-            else "nothing was printed on the serial line"
-        )
-        messages = _messages(self.directory / "qemu.log")
-        said = f", QEMU said: {messages}" if messages else ""
-        return f"the last stage is {_word(self._stage_of_file())}, {last}{said}"
-
-    def _stage_of_file(self) -> int:
-        memory = QemuRam(self.ram_path, writable=False)
-        try:
-            return _stage(memory)
-        finally:
-            memory.close()
-
     def _require_alive(self) -> None:
         if not self.alive():
             raise Unreachable(
                 f"QEMU of machine {self.name} has ended; its messages are in {self.directory}/qemu.log"
             )
-
-
-def stage_number(stage: int | str) -> int:
-    """The number of a boot stage given as a number, "idle" or "BF_STAGE_IDLE"; raises UsageError."""
-    if isinstance(stage, int):
-        return stage
-    names = layouts.enum_values("bf_boot_stage")
-    found = names.get(stage, names.get(f"BF_STAGE_{stage.upper()}"))
-    if found is None:
-        words = ", ".join(_word(value) for value in names.values())
-        raise UsageError(f"there is no boot stage {stage!r}; the stages are {words}")
-    return found
-
-
-def _stage(memory: Memory) -> int:
-    address = layouts.const("BF_BOOT_RECORD_ADDRESS")
-    record = layouts.unpack(
-        "bf_boot_record", memory.read(address, layouts.size("bf_boot_record"), "boot record")
-    )
-    return int(record.stage) if record.magic == layouts.const("BF_BOOT_MAGIC") else 0
-
-
-def _word(stage: int) -> str:
-    return layouts.enum_name("bf_boot_stage", stage).removeprefix("BF_STAGE_").lower()
 
 
 def _own_directory(folder: Path, name: str | None) -> Path:
@@ -431,25 +356,21 @@ def _start(wiring: Wiring, log: Path) -> subprocess.Popen[bytes]:
     deadline = time.monotonic() + START_SECONDS
     while not (wiring.qmp_socket.exists() and wiring.gdb_socket.exists() and wiring.serial.exists()):
         if child.poll() is not None:
-            raise BareflowError(f"QEMU did not start: {_messages(log) or f'exit code {child.returncode}'}")
+            raise BareflowError(
+                f"QEMU did not start: {progress.qemu_messages(log) or f'exit code {child.returncode}'}"
+            )
         if time.monotonic() > deadline:
             child.kill()
             child.wait()
-            raise BareflowError(f"QEMU did not open its sockets within {START_SECONDS:g} s: {_messages(log)}")
-        time.sleep(POLL_SECONDS)
+            raise BareflowError(
+                f"QEMU did not open its sockets within {START_SECONDS:g} s: {progress.qemu_messages(log)}"
+            )
+        time.sleep(progress.POLL_SECONDS)
     try:
         # QEMU opens its sockets before it looks at some of its options.
         qmp.execute(wiring.qmp_socket, [("query-status", {})], who=f"machine {wiring.name}")
     except BareflowError as error:
         child.kill()
         child.wait()
-        raise BareflowError(f"QEMU did not start: {_messages(log) or error}") from error
+        raise BareflowError(f"QEMU did not start: {progress.qemu_messages(log) or error}") from error
     return child
-
-
-def _messages(log: Path) -> str:
-    try:
-        text = log.read_text(errors="replace")
-    except FileNotFoundError:
-        return ""
-    return " / ".join(line.strip() for line in text.splitlines() if line.strip())[-500:]

@@ -1,0 +1,31 @@
+"""`bareflow core`: writes an ELF core of a running machine, for later."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from bareflow_gdb.cli.targets import open_target
+from bareflow_gdb.errors import UsageError
+
+HELP = "write an ELF core (RAM and registers) of a running machine"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the core goes")
+    parser.add_argument("target", nargs="?", metavar="TARGET", help="machine (default: the newest)")
+
+
+def main(options: argparse.Namespace) -> int:
+    target = open_target(options.target)
+    if target.machine is None:
+        raise UsageError(f"{target.description} is not a running machine; `bareflow list` shows them")
+    target.machine.dump_core(options.out)
+    size = options.out.stat().st_size
+    if options.json:
+        print(json.dumps({"core": str(options.out), "bytes": size, "machine": target.machine.name}))
+    else:
+        print(f"{options.out}: {size} bytes of machine {target.machine.name}")
+        print(f"  ask it   bareflow status {options.out}")
+    return 0

@@ -1,0 +1,34 @@
+"""`bareflow list`: the machines of this user."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+HELP = "the running machines of yours"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "Exit code 1 when no machine is running."
+
+
+def main(options: argparse.Namespace) -> int:
+    from bareflow_gdb.qemu.machine import Machine
+    from bareflow_gdb.qemu.progress import last_words, stage_word
+
+    running, ended = Machine.all(), Machine.stale()
+    if options.json:
+        rows = [{**machine.record(), "running": machine.alive()} for machine in running + ended]
+        print(json.dumps(rows, indent=2))
+        return 0 if running else 1
+    for machine in running:
+        age = int(time.time() - machine.created)
+        stage = stage_word(machine.stage())
+        print(f"{machine.name:<16} process {machine.pid:<8} {age:>6} s  stage {stage:<11} {machine.image}")
+    for machine in ended:
+        hint = f"`bareflow stop {machine.name}` cleans up"
+        print(f"{machine.name:<16} QEMU has ended; {last_words(machine)}; {hint}")
+    if not running:
+        print("no machine is running; `bareflow run` starts one")
+    return 0 if running else 1

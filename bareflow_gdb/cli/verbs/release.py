@@ -1,0 +1,31 @@
+"""`bareflow release`: lets a guest that was started with --hold begin its run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from bareflow_gdb.errors import UsageError
+
+HELP = "let a guest started with --hold begin its run"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", nargs="?", metavar="TARGET", help="machine (default: the newest)")
+    parser.epilog = "Exit code 1 when the guest was not held."
+
+
+def main(options: argparse.Namespace) -> int:
+    from bareflow_gdb.cli.targets import open_target
+
+    target = open_target(options.target)
+    if target.machine is None:
+        raise UsageError(f"{target.description} is not a running machine; `bareflow list` shows them")
+    held = target.machine.release()
+    if options.json:
+        print(json.dumps({"machine": target.machine.name, "released": held}))
+    elif held:
+        print(f"machine {target.machine.name} begins its run")
+    else:
+        print(f"machine {target.machine.name} was not held")
+    return 0 if held else 1

@@ -1,0 +1,84 @@
+"""`bareflow run`: starts a machine and leaves it running."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from bareflow_gdb.errors import UsageError
+
+HELP = "start a machine (QEMU with the BareFlow image), detached"
+DEFAULT_IMAGE = Path("build/firmware/fluid.img")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", help="name to find it by (default: vm1, vm2, …)")
+    parser.add_argument(
+        "--image", type=Path, default=DEFAULT_IMAGE, help=f"boot disk image (default {DEFAULT_IMAGE})"
+    )
+    parser.add_argument("--disk", type=Path, help="second disk: a FAT16 image with modules")
+    parser.add_argument("--floppy", action="store_true", help="boot the image as a 1.44 MB floppy (CHS path)")
+    parser.add_argument(
+        "--hold", action="store_true", help="let the guest wait before its run, for `bareflow release`"
+    )
+    parser.add_argument("--thresholds", metavar="A,B,C", help="calls for O1, O2, O3 (default 100,1000,10000)")
+    parser.add_argument("--paused", action="store_true", help="do not start the CPU; gdb or `cont` does")
+    parser.add_argument(
+        "--icount", type=int, metavar="N", help="count instructions: 2^N ns each, TSC deterministic"
+    )
+    parser.add_argument("--memory", type=int, default=64, metavar="MIB", help="RAM in MiB (default 64)")
+    parser.add_argument(
+        "--wait", metavar="STAGE", help="return when this boot stage is reached, for instance idle"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=60.0, metavar="S", help="seconds that --wait waits (60)"
+    )
+
+
+def main(options: argparse.Namespace) -> int:
+    from bareflow_gdb.qemu.image import RootSettings
+    from bareflow_gdb.qemu.machine import Machine
+    from bareflow_gdb.qemu.progress import stage_number
+
+    settings = None
+    if options.hold or options.thresholds:
+        thresholds = parse_thresholds(options.thresholds) if options.thresholds else (100, 1000, 10000)
+        settings = RootSettings(thresholds=thresholds, hold=int(options.hold))
+    wanted = stage_number(options.wait) if options.wait else None
+    machine = Machine.launch(
+        options.image,
+        name=options.name,
+        memory_mib=options.memory,
+        icount=options.icount,
+        paused=options.paused,
+        settings=settings,
+        disk=options.disk,
+        floppy=options.floppy,
+    )
+    if wanted is not None:
+        try:
+            machine.wait_for_stage(wanted, options.timeout)
+        except BaseException:
+            # It was to be waited for; a machine that nobody was told of must not stay behind.
+            machine.stop()
+            raise
+    if options.json:
+        print(json.dumps(machine.record(), indent=2))
+    else:
+        print(f"machine {machine.name} runs (process {machine.pid})")
+        print(f"  serial   {machine.serial_path}")
+        print(f"  gdb      target remote {machine.gdb_socket}")
+        print(f"  stop     bareflow stop {machine.name}")
+    return 0
+
+
+def parse_thresholds(text: str) -> tuple[int, int, int]:
+    """Three growing call counts; raises UsageError."""
+    try:
+        numbers = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3 or not 0 < numbers[0] < numbers[1] < numbers[2] < 1 << 32:
+        raise UsageError(f"{text!r} are not thresholds; write three growing numbers, for instance 7,70,700")
+    return numbers[0], numbers[1], numbers[2]

@@ -1,0 +1,172 @@
+"""Reads guest memory through a gdbstub, without gdb: a small client of the remote serial protocol.
+
+QEMU stops the guest when a client connects; `close` detaches, and the guest runs on. One client at a time.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from bareflow_gdb.errors import ReadError, Unreachable, UsageError
+from bareflow_gdb.memory.protocol import RAM_SIZE, SCREEN_ADDRESS, SCREEN_BYTES, CheckedMemory, ram_ranges
+
+ANSWER_SECONDS = 10.0
+SMALLEST_PACKET = 400
+ATTEMPTS = 3
+
+
+class GdbStub(CheckedMemory):
+    """A gdbstub at `tcp:HOST:PORT` or `unix:PATH`; the guest stands still until `close`."""
+
+    name = "gdbstub"
+
+    def __init__(self, connection: socket.socket, address: str, ram_size: int = RAM_SIZE) -> None:
+        super().__init__(ram_ranges(ram_size))
+        self.address = address
+        self._connection: socket.socket | None = connection
+        self._received = b""
+        self._answer_bytes = self._negotiate()
+        self.packet_bytes = self._answer_bytes
+
+    @classmethod
+    def connect(cls, text: str, *, timeout: float = ANSWER_SECONDS, ram_size: int = RAM_SIZE) -> GdbStub:
+        """The stub at this address. Raises UsageError for a malformed one, Unreachable when none answers."""
+        family, where = _parse(text)
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        connection.settimeout(timeout)
+        try:
+            connection.connect(where)
+            if family == socket.AF_INET:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return cls(connection, text, ram_size)
+        except OSError as error:
+            connection.close()
+            raise Unreachable(
+                f"no gdbstub at {text} ({error.strerror or error}); is the guest running?"
+            ) from error
+        except Unreachable:
+            connection.close()
+            raise
+
+    def close(self) -> None:
+        """Detaches: the guest runs on, also when it was paused before."""
+        if self._connection is None:
+            return
+        try:
+            self._command("D")
+        except Unreachable:
+            # A stub that is gone has nothing left to resume.
+            self._connection = None
+            return
+        self._connection.close()
+        self._connection = None
+
+    def __enter__(self) -> GdbStub:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _negotiate(self) -> int:
+        """Bytes of memory that one answer carries: two characters each, and no more than QEMU takes."""
+        answer = self._command("qSupported:xmlRegisters=i386")
+        sizes = [item.partition("=")[2] for item in answer.split(";") if item.startswith("PacketSize=")]
+        try:
+            characters = int(sizes[0], 16) if sizes else SMALLEST_PACKET
+        except ValueError:
+            characters = SMALLEST_PACKET
+        return max(min(characters, 1 << 16), SMALLEST_PACKET) // 512 * 256 or 128
+
+    def _fetch(self, address: int, size: int) -> bytes:
+        parts = []
+        while size:
+            step = min(size, self._answer_bytes)
+            parts.append(self._read(address, step))
+            address, size = address + step, size - step
+        return b"".join(parts)
+
+    def _read(self, address: int, size: int) -> bytes:
+        answer = self._command(f"m{address:x},{size:x}")
+        try:
+            data = bytes.fromhex(answer)
+        except ValueError as error:
+            raise ReadError(address, size, "gdbstub", f"the stub refused ({answer[:20]})") from error
+        if len(data) != size:
+            raise ReadError(address, size, "gdbstub", f"the stub delivered {len(data)} bytes ({answer[:20]})")
+        return data
+
+    def _store(self, address: int, data: bytes) -> None:
+        # The command's own text takes part of the packet.
+        step = self._answer_bytes - 32
+        for at in range(0, len(data), step):
+            part = data[at : at + step]
+            answer = self._command(f"M{address + at:x},{len(part):x}:{part.hex()}")
+            if answer != "OK":
+                raise ReadError(
+                    address + at, len(part), "gdbstub", f"the stub refused ({answer[:20]})", verb="write"
+                )
+
+    def screen(self) -> bytes:
+        return self._fetch(SCREEN_ADDRESS, SCREEN_BYTES)
+
+    def _command(self, text: str) -> str:
+        if self._connection is None:
+            raise Unreachable(f"the connection to {self.address} is closed")
+        self.packets += 1
+        body = text.encode("ascii")
+        packet = b"$%b#%02x" % (body, sum(body) & 0xFF)
+        try:
+            for _ in range(ATTEMPTS):
+                self._connection.sendall(packet)
+                if self._acknowledged():
+                    return self._answer()
+            raise Unreachable(f"{self.address} refuses every packet; is it a gdbstub?")
+        except TimeoutError as error:
+            raise Unreachable(f"{self.address} does not answer; is a gdb connected to it already?") from error
+        except OSError as error:
+            raise Unreachable(
+                f"the connection to {self.address} broke ({error.strerror or error})"
+            ) from error
+
+    def _acknowledged(self) -> bool:
+        while True:
+            byte = self._byte()
+            if byte in b"+-":
+                return byte == b"+"
+            if byte == b"$":
+                # A stop report that was under way; it ends with '#' and two digits, and wants its own '+'.
+                self._rest()
+
+    def _answer(self) -> str:
+        while self._byte() != b"$":
+            continue
+        return self._rest()
+
+    def _rest(self) -> str:
+        body = bytearray()
+        while (byte := self._byte()) != b"#":
+            body += byte
+        checksum = self._byte() + self._byte()
+        if f"{sum(body) & 0xFF:02x}".encode() != checksum.lower():
+            raise Unreachable(f"{self.address} sent a damaged packet; is it a gdbstub?")
+        if self._connection is not None:
+            self._connection.sendall(b"+")
+        return body.decode("latin-1")
+
+    def _byte(self) -> bytes:
+        if not self._received and self._connection is not None:
+            self._received = self._connection.recv(1 << 16)
+            if not self._received:
+                raise Unreachable(f"{self.address} closed the connection; is the guest gone?")
+        first, self._received = self._received[:1], self._received[1:]
+        return first
+
+
+def _parse(text: str) -> tuple[socket.AddressFamily, str | tuple[str, int]]:
+    kind, _, rest = text.partition(":")
+    if kind == "unix" and rest:
+        return socket.AF_UNIX, rest
+    host, _, port = rest.rpartition(":")
+    if kind == "tcp" and port.isdecimal() and 0 < int(port) < 65536:
+        return socket.AF_INET, (host or "localhost", int(port))
+    raise UsageError(f"{text!r} is not the address of a gdbstub; write tcp:HOST:PORT or unix:PATH")
