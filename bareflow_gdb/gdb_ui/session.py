@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import gdb
 
 from bareflow_gdb.errors import BareflowError, ReadError, Unreachable, UsageError
+from bareflow_gdb.gdb_ui import running
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.jit_symbols import JitSymbols
@@ -48,6 +49,7 @@ class Session:
     def __init__(self, connection: gdb.TargetConnection | None) -> None:
         self.connection = connection
         self.quiet = False
+        self.left_running = False
         self.symbols = Symbols()
         self._machine: Machine | None = None
         self._machine_sought = False
@@ -144,6 +146,11 @@ class Session:
             self._memory.invalidate()
         self._guest = None
 
+    def go_on(self) -> None:
+        """Lets the guest run in the background, and remembers that it was not the user who did."""
+        running.go_on()
+        self.left_running = True
+
     def forget(self) -> None:
         """The connection is gone: what gdb was told because of it goes too."""
         if self._jit_symbols is not None:
@@ -190,12 +197,14 @@ class Sessions:
         for name in _STALE_EVENTS:
             getattr(gdb.events, name).connect(self._count)
         gdb.events.connection_removed.connect(self._disconnected)
+        gdb.events.gdb_exiting.connect(self._exiting)
 
     def disconnect(self) -> None:
         """Unhooks the counters and forgets the session."""
         for name in _STALE_EVENTS:
             getattr(gdb.events, name).disconnect(self._count)
         gdb.events.connection_removed.disconnect(self._disconnected)
+        gdb.events.gdb_exiting.disconnect(self._exiting)
         self._session.forget()
 
     def current(self) -> Session:
@@ -218,6 +227,11 @@ class Sessions:
         if event.connection is self._session.connection:
             self._gone.append(self._session)
             self._session = Session(None)
+
+    def _exiting(self, event: Any) -> None:  # noqa: ARG002 - gdb's signature
+        # gdb refuses to detach from a guest that runs, and says so; closing the connection lets it run on.
+        if self._session.left_running and self._session.running:
+            gdb.execute("disconnect", to_string=True)
 
 
 def require_machine(session: Session, purpose: str) -> Machine:

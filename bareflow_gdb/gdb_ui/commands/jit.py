@@ -1,0 +1,22 @@
+"""`bf jit`: the functions of the adaptive JIT and their versions."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bareflow_gdb.gdb_ui.command import command
+from bareflow_gdb.gdb_ui.guards import only_with_guest
+from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.show import table
+
+
+@command(
+    "jit",
+    example="bf jit --json",
+    show=table("jit"),
+)
+@only_with_guest
+def jit(options: argparse.Namespace, session: Session) -> Any:  # noqa: ARG001 - every command has both
+    """Show each function of the adaptive JIT: level, calls, next threshold, versions."""
+    return session.guest.jit()

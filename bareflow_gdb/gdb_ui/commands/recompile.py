@@ -1,0 +1,158 @@
+"""`bf recompile`: LLVM on the host compiles a function's bitcode out of guest memory, the guest swaps it in."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gdb
+
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.gdb_ui import child, running
+from bareflow_gdb.gdb_ui.command import argument, command
+from bareflow_gdb.gdb_ui.commands.step_swap import function_names, publish_store, slot_of
+from bareflow_gdb.gdb_ui.guards import only_with_machine
+from bareflow_gdb.gdb_ui.session import Session, require_machine
+
+# When the guest stands still after the new code was installed, the host program waits this long for a result.
+GRACE_SECONDS = 5.0
+
+
+@command(
+    "recompile",
+    example="bf recompile primes --level 3 --stop",
+    arguments=(
+        argument("function", metavar="FUNCTION", complete=function_names, help="the function to compile"),
+        argument("--level", type=int, choices=(0, 1, 2, 3), default=3, help="optimisation level (default 3)"),
+        argument("--stop", action="store_true", help="stop at the first instruction of the new code"),
+    ),
+    show=lambda outcome: _text(outcome),
+    verdict=lambda outcome: outcome["state"] == "installed",
+)
+@only_with_machine
+def recompile(options: argparse.Namespace, session: Session) -> dict[str, Any]:
+    """Compile a function anew with the host's LLVM and let the guest swap it in.
+
+    The bitcode is read out of guest memory, and the guest installs the code at a safe point; so a stopped guest
+    runs until that is done, and is stopped again. Debug information of the new code is attached to its address,
+    that of replaced versions removed.
+    """
+    machine = require_machine(session, "bf recompile")
+    slot = slot_of(session, options.function)
+    level = str(options.level)
+    with _child("recompile", options.function, "--level", level, "--json", machine.name) as compiler:
+        session.say(f"compiling {options.function} at O{level} on the host …")
+        if session.running:
+            compiler.wait(None)
+        elif options.stop:
+            _run_to_new_code(session, compiler, slot)
+        else:
+            _run_until_done(compiler)
+        outcome = compiler.answer()
+    session.refresh()
+    versions = [v for function in session.guest.jit().functions for v in function.versions]
+    session.jit_symbols.sync(machine.directory, versions)
+    return outcome
+
+
+class _Compiler:
+    """The child and the thread that takes its output."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.interrupt_when_done = False
+        self._out = ""
+        self._err = ""
+        self._done = threading.Event()
+        threading.Thread(target=self._collect, daemon=True).start()
+
+    def _collect(self) -> None:
+        self._out, self._err = self.process.communicate()
+        self._done.set()
+        gdb.post_event(self._stop_guest)
+
+    def _stop_guest(self) -> None:
+        # Runs in gdb's own thread, while the foreground `continue` waits for events.
+        if self.interrupt_when_done:
+            gdb.execute("interrupt")
+
+    @property
+    def done(self) -> bool:
+        return self._done.is_set()
+
+    def wait(self, seconds: float | None) -> bool:
+        """Waits for the child; a Ctrl-C ends the waiting."""
+        return self._done.wait(seconds)
+
+    def answer(self) -> dict[str, Any]:
+        """What the child printed; raises BareflowError with its last words when that is no answer."""
+        try:
+            record = json.loads(self._out)
+        except ValueError:
+            raise BareflowError(child.last_words(self._err)) from None
+        return dict(record)
+
+
+@contextmanager
+def _child(*words: str) -> Iterator[_Compiler]:
+    """The running child; ended on every way out."""
+    process = child.start(*words)
+    try:
+        yield _Compiler(process)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+
+
+def _run_until_done(compiler: _Compiler) -> None:
+    """Lets the guest run until the child has ended."""
+    compiler.interrupt_when_done = True
+    try:
+        stop = running.resume()
+    finally:
+        compiler.interrupt_when_done = False
+    if not compiler.done and (stop.interrupted or not compiler.wait(GRACE_SECONDS)):
+        raise BareflowError(f"{stop} stopped the guest before the recompilation was done; it was given up")
+
+
+def _run_to_new_code(session: Session, compiler: _Compiler, slot: int) -> None:
+    """Lets the guest run until the new code is about to be executed for the first time."""
+    store = publish_store(session)
+    compiler.interrupt_when_done = True
+    try:
+        with running.internal_breakpoint(store, f"$edx == {slot}") as published:
+            stop = running.resume()
+        if published in stop.breakpoints:
+            with running.internal_breakpoint(running.read_register("eax")) as entered:
+                stop = running.resume()
+            if entered in stop.breakpoints:
+                compiler.interrupt_when_done = False
+                compiler.wait(GRACE_SECONDS)
+                return
+    finally:
+        compiler.interrupt_when_done = False
+    if not compiler.done:
+        raise BareflowError(
+            f"{stop} stopped the guest before the new code ran; the recompilation was given up"
+        )
+
+
+def _text(outcome: dict[str, Any]) -> str:
+    if outcome["state"] != "installed":
+        return f"{outcome['function']}: {outcome['state']} ({outcome['reason']}): {outcome['message']}"
+    lines = [
+        f"{outcome['function']}: version {outcome['version']} at O{outcome['level']} installed, "
+        f"{outcome['code_size']} bytes at {outcome['code']}"
+    ]
+    if outcome["result"] is not None:
+        verdict = "as expected" if outcome["correct"] else f"expected {outcome['expected']}"
+        lines.append(f"first call returned {outcome['result']} ({verdict})")
+    total = outcome["milliseconds"]["total"]
+    if total is not None:
+        lines.append(f"{total:.1f} ms from request to first execution")
+    return "\n".join(lines)

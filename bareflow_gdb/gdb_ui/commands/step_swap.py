@@ -1,0 +1,188 @@
+"""`bf step-swap`: stop before the atomic store that publishes new code, and step across it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.gdb_ui import running
+from bareflow_gdb.gdb_ui.command import argument, command
+from bareflow_gdb.gdb_ui.guards import only_when_stopped
+from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.guest.values import Address
+
+STORE = "bareflow_publish_store"
+ROWS = 200
+
+
+@dataclass(frozen=True)
+class Side:
+    """The code on one side of the swap."""
+
+    version: int
+    level: int
+    entry: Address
+    code: Address
+    code_size: int
+
+
+@dataclass(frozen=True)
+class SwapStep:
+    """One publishing store, seen from both sides."""
+
+    function: str
+    slot: Address
+    store: Address
+    instruction: str
+    before: Address
+    after: Address
+    old: Side | None
+    new: Side | None
+    listing: tuple[str, ...]
+    eip_before: Address
+    eip_after: Address
+    goes_on: bool
+
+
+def function_names(session: Session) -> Iterable[str]:
+    """For completion: the functions registered with the adaptive JIT."""
+    return [function.name for function in session.guest.jit().functions]
+
+
+def slot_of(session: Session, name: str) -> int:
+    """The address of a function's code pointer; raises UsageError with the names there are."""
+    functions = session.guest.jit().functions
+    for function in functions:
+        if function.name == name:
+            return int(function.slot)
+    names = ", ".join(function.name for function in functions) or "none yet; let the guest run on first"
+    raise UsageError(f"no function {name} is registered with the adaptive JIT (registered: {names})")
+
+
+@command(
+    "step-swap",
+    example="bf step-swap primes --stay",
+    arguments=(
+        argument(
+            "function",
+            nargs="?",
+            metavar="FUNCTION",
+            complete=function_names,
+            help="wait for a swap of this function, others pass (default: the next swap of any)",
+        ),
+        argument("--stay", action="store_true", help="remain stopped after the store"),
+    ),
+    show=lambda step: _text(step),
+)
+@only_when_stopped
+def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
+    """Stop before the next atomic swap, show old and new code, step across the store, and go on.
+
+    The guest runs until it is about to store a new code pointer; then one instruction is stepped and the
+    pointer is shown before and after. Afterwards the guest runs in the background (`interrupt` stops it), or
+    remains stopped with --stay. The breakpoint is internal and removed on every way out, also by Ctrl-C.
+    """
+    store = publish_store(session)
+    condition = None
+    if options.function is not None:
+        condition = f"$edx == {slot_of(session, options.function)}"
+    session.say(f"waiting for {'a swap' if condition is None else f'a swap of {options.function}'} …")
+    with running.internal_breakpoint(store, condition) as breakpoint:
+        stop = running.resume()
+    if breakpoint not in stop.breakpoints:
+        raise BareflowError(
+            f"no swap came: {stop} stopped the guest first; nothing of this command is left set"
+        )
+    session.refresh()
+    step = _across(session, store, stay=options.stay)
+    if step.goes_on:
+        session.go_on()
+    return step
+
+
+def publish_store(session: Session) -> int:
+    """Where the publishing store is: by the guest's own export table, else by the ELF that gdb has."""
+    exports = {symbol.name: symbol.address for symbol in session.guest.exports()}
+    if STORE in exports:
+        return int(exports[STORE])
+    if STORE in session.symbols:
+        return session.symbols[STORE]
+    raise BareflowError(f"this kernel neither exports nor has a symbol {STORE}; load its ELF with `file`")
+
+
+def _across(session: Session, store: int, *, stay: bool) -> SwapStep:
+    from bareflow_gdb.render import code_diff
+
+    slot, entry = running.read_register("edx"), running.read_register("eax")
+    eip_before = running.read_register("eip")
+    jit = session.guest.jit()
+    name = next((function.name for function in jit.functions if function.slot == slot), f"slot 0x{slot:08x}")
+    before = _pointer(session, slot)
+    versions = sorted(
+        (v for function in jit.functions for v in function.versions), key=lambda v: v.number, reverse=True
+    )
+    sides = [
+        next(
+            (
+                Side(v.number, v.level, v.entry, v.code, v.code_size)
+                for v in versions
+                if v.entry == wanted and v.state not in ("freed", "none")
+            ),
+            None,
+        )
+        for wanted in (before, entry)
+    ]
+    code = session.memory.read(store, 16, "publishing store")
+    instruction = code_diff.disassemble(code, store)[0].text
+    listing = _listing(session, *sides)
+    running.step_instruction()
+    session.refresh()
+    return SwapStep(
+        function=name,
+        slot=Address(slot),
+        store=Address(store),
+        instruction=instruction,
+        before=Address(before),
+        after=Address(_pointer(session, slot)),
+        old=sides[0],
+        new=sides[1],
+        listing=listing,
+        eip_before=Address(eip_before),
+        eip_after=Address(running.read_register("eip")),
+        goes_on=not stay,
+    )
+
+
+def _pointer(session: Session, slot: int) -> int:
+    return int.from_bytes(session.memory.read(slot, 4, "published code pointer"), "little")
+
+
+def _listing(session: Session, old: Side | None, new: Side | None) -> tuple[str, ...]:
+    from bareflow_gdb.render import code_diff
+
+    if old is None or new is None:
+        missing = "old" if old is None else "new"
+        return (f"the {missing} code is in no version record, so it cannot be shown",)
+    listings = []
+    for side in (old, new):
+        size = min(side.code_size, code_diff.LONGEST)
+        listings.append(
+            code_diff.disassemble(session.memory.read(side.code, size, f"code of v{side.version}"), side.code)
+        )
+    titles = tuple(f"v{s.version} O{s.level}, {s.code_size} bytes at 0x{s.code:08x}" for s in (old, new))
+    return tuple(
+        code_diff.two_columns(code_diff.align(*listings), (titles[0], titles[1]), most=ROWS).splitlines()
+    )
+
+
+def _text(step: SwapStep) -> str:
+    lines = [f"{step.function}: stopped before the publishing store", *(f"  {line}" for line in step.listing)]
+    lines += [
+        f"before the store  eip 0x{step.eip_before:08x}   *0x{step.slot:08x} = 0x{step.before:08x}",
+        f"  {step.instruction}",
+        f"after the store   eip 0x{step.eip_after:08x}   *0x{step.slot:08x} = 0x{step.after:08x}",
+    ]
+    lines.append("the guest goes on; `interrupt` stops it" if step.goes_on else "the guest remains stopped")
+    return "\n".join(lines)

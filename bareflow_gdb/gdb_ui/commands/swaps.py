@@ -1,0 +1,22 @@
+"""`bf swaps`: every code swap so far."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bareflow_gdb.gdb_ui.command import command
+from bareflow_gdb.gdb_ui.guards import only_with_guest
+from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.show import table
+
+
+@command(
+    "swaps",
+    example="bf swaps",
+    show=table("swaps"),
+)
+@only_with_guest
+def swaps(options: argparse.Namespace, session: Session) -> Any:  # noqa: ARG001 - every command has both
+    """List the code swaps: when, why, from which code to which, and how long it took."""
+    return session.guest.swaps()

@@ -1,0 +1,105 @@
+"""How does a command let the guest run and get it back? One foreground resume, and why it stopped.
+
+Nothing here runs in a stop handler: handlers only note what gdb told them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gdb
+
+from bareflow_gdb.errors import BareflowError, Unreachable
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why the guest stopped: at breakpoints, by a signal's name, or else."""
+
+    breakpoints: tuple[gdb.Breakpoint, ...]
+    signal: str
+
+    @property
+    def interrupted(self) -> bool:
+        return self.signal == "SIGINT"
+
+    def __str__(self) -> str:
+        if self.interrupted:
+            return "an interrupt"
+        if self.signal:
+            return f"signal {self.signal}"
+        numbers = ", ".join(str(item.number) for item in self.breakpoints if item.number > 0)
+        return f"breakpoint {numbers}" if numbers else "another stop"
+
+
+@contextlib.contextmanager
+def internal_breakpoint(address: int, condition: str | None = None) -> Iterator[gdb.Breakpoint]:
+    """An invisible breakpoint that is gone again on every way out of the block."""
+    breakpoint = gdb.Breakpoint(f"*0x{address:x}", internal=True)
+    try:
+        breakpoint.silent = True
+        if condition is not None:
+            breakpoint.condition = condition
+        yield breakpoint
+    finally:
+        if breakpoint.is_valid():
+            breakpoint.delete()
+
+
+def resume() -> Stop:
+    """`continue` in the foreground until the guest stops; its usual stop message is not printed.
+
+    Raises Unreachable when the guest went away meanwhile.
+    """
+    stops: list[Any] = []
+    gdb.events.stop.connect(stops.append)
+    try:
+        with _quiet_stops():
+            gdb.execute("continue", to_string=True)
+    except gdb.error as error:
+        raise _lost(error) from error
+    finally:
+        gdb.events.stop.disconnect(stops.append)
+    if not stops or not gdb.selected_inferior().threads():
+        raise Unreachable("the guest went away while it ran; connect anew with `bf attach`")
+    last = stops[-1]
+    return Stop(tuple(getattr(last, "breakpoints", ())), str(getattr(last, "stop_signal", "")))
+
+
+def step_instruction() -> None:
+    """One machine instruction, without the usual output; raises Unreachable when the guest is gone."""
+    try:
+        with _quiet_stops():
+            gdb.execute("stepi", to_string=True)
+    except gdb.error as error:
+        raise _lost(error) from error
+    if not gdb.selected_inferior().threads():
+        raise Unreachable("the guest went away during a step; connect anew with `bf attach`")
+
+
+def go_on() -> None:
+    """Lets the guest run in the background: the prompt comes back, and `interrupt` stops the guest."""
+    gdb.execute("continue &", to_string=True)
+
+
+def read_register(name: str) -> int:
+    """A 32-bit register of the stopped guest."""
+    return int(gdb.selected_frame().read_register(name)) & 0xFFFFFFFF
+
+
+def _lost(error: gdb.error) -> BareflowError:
+    sentence = " ".join(str(error).split()).rstrip(".")
+    return Unreachable(f"the guest went away ({sentence}); connect anew with `bf attach`")
+
+
+@contextlib.contextmanager
+def _quiet_stops() -> Iterator[None]:
+    before = gdb.parameter("suppress-cli-notifications")
+    gdb.execute("set suppress-cli-notifications on")
+    try:
+        yield
+    finally:
+        gdb.execute(f"set suppress-cli-notifications {'on' if before else 'off'}")

@@ -1,0 +1,97 @@
+"""What changed between two versions of a function's code? Both listings side by side, equal parts aligned.
+
+Branch targets inside the code are written as offsets (`+0x1c`), so that code that only moved compares equal.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+LONGEST = 64 << 10
+"""Bytes of one version that are disassembled; a larger size in guest memory cannot be right."""
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One machine instruction; `offset` counts from the start of the version's code."""
+
+    offset: int
+    size: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the two columns; None where the other side has more instructions."""
+
+    old: Instruction | None
+    new: Instruction | None
+
+    @property
+    def equal(self) -> bool:
+        return self.old is not None and self.new is not None and self.old.text == self.new.text
+
+
+@cache
+def _disassembler() -> Any:
+    import capstone
+
+    engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_32)
+    # Bytes that are no instruction become `.byte`, so that garbage is shown and not cut off.
+    engine.skipdata = True
+    return engine
+
+
+def disassemble(code: bytes, address: int) -> list[Instruction]:
+    """The instructions of `code` as it runs at `address`."""
+    size = min(len(code), LONGEST)
+    return [
+        Instruction(start - address, length, _text(mnemonic, operands, address, size))
+        for start, length, mnemonic, operands in _disassembler().disasm_lite(code[:size], address)
+    ]
+
+
+def _text(mnemonic: str, operands: str, address: int, size: int) -> str:
+    if mnemonic.startswith(("j", "call", "loop")) and operands.startswith("0x"):
+        target = int(operands, 16)
+        if address <= target < address + size:
+            return f"{mnemonic} +0x{target - address:x}"
+    return f"{mnemonic} {operands}".rstrip()
+
+
+def align(old: Sequence[Instruction], new: Sequence[Instruction]) -> list[Row]:
+    """Both listings in rows: equal instructions share one, changed ones face each other."""
+    matcher = difflib.SequenceMatcher(None, [i.text for i in old], [i.text for i in new], autojunk=False)
+    rows: list[Row] = []
+    for _, i, i_end, j, j_end in matcher.get_opcodes():
+        left, right = old[i:i_end], new[j:j_end]
+        for index in range(max(len(left), len(right))):
+            rows.append(
+                Row(
+                    left[index] if index < len(left) else None,
+                    right[index] if index < len(right) else None,
+                )
+            )
+    return rows
+
+
+def two_columns(rows: Sequence[Row], titles: tuple[str, str], most: int | None = None) -> str:
+    """The rows as plain text, `|` where the sides differ; at most `most` rows, and how many are left out."""
+    shown = rows if most is None else rows[:most]
+    left = [_cell(row.old) for row in shown]
+    width = max([len(titles[0]), *map(len, left)], default=0)
+    lines = [f"{titles[0]:<{width}}   {titles[1]}"]
+    for row, cell in zip(shown, left, strict=True):
+        mark = " " if row.equal else "|"
+        lines.append(f"{cell:<{width}} {mark} {_cell(row.new)}".rstrip())
+    if len(shown) < len(rows):
+        lines.append(f"… {len(rows) - len(shown)} more lines")
+    return "\n".join(lines)
+
+
+def _cell(instruction: Instruction | None) -> str:
+    return "" if instruction is None else f"+{instruction.offset:03x} {instruction.text}"
