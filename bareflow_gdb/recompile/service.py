@@ -59,8 +59,8 @@ class _Job:
 class Service:
     """Serves one guest's mailbox.
 
-    `directory` is the machine's: symbol files go there, and a lock in it makes sure that one process serves at a
-    time. A Service that does not get the lock asks and watches, and leaves the work to the one that has it.
+    `directory` is the machine's: symbol files go there, and a lock in it makes sure that one process serves.
+    A Service that does not get the lock asks and watches, and leaves the work to the one that has it.
     """
 
     def __init__(

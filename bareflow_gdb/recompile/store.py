@@ -1,7 +1,7 @@
 """Where does a debugger find the symbols of a version that the host compiled?
 
-`jit/NAME.O3.v17.elf` is the relocatable object with DWARF and symbols; `jit/index.json` lists where the sections
-of each lie in the guest, as `add-symbol-file FILE -s .text ADDRESS` takes them.
+`jit/NAME.O3.v17.elf` is the relocatable object with DWARF and symbols; `jit/index.json` lists where the
+sections of each lie in the guest, as `add-symbol-file FILE -s .text ADDRESS` takes them.
 """
 
 import fcntl

@@ -1,0 +1,47 @@
+"""`bareflow serve`: answers every compile request of a running guest until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from bareflow_gdb.errors import BareflowError, ReadError
+
+HELP = "compile what a running guest asks for, until Ctrl-C"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    from bareflow_gdb.cli.targets import add_target
+
+    add_target(parser)
+
+
+def main(options: argparse.Namespace) -> int:
+    from bareflow_gdb.cli.targets import open_target
+    from bareflow_gdb.cli.verbs.recompile import describe, open_service
+    from bareflow_gdb.render.jsonable import to_json
+
+    target = open_target(options.target)
+    served = 0
+    with open_service(target) as service:
+        if not service.serving:
+            raise BareflowError(f"another process serves {target.description} already; end that one first")
+        names = ", ".join(function.name for function in service.functions()) or "no functions yet"
+        print(f"serving {target.description} ({names}); Ctrl-C ends it", file=sys.stderr, flush=True)
+        try:
+            for outcome in service.serve():
+                served += 1
+                if options.json:
+                    print(json.dumps(to_json(outcome)), flush=True)
+                elif outcome.installed:
+                    print("\n".join(describe(outcome)), flush=True)
+                else:
+                    print(f"{outcome.function} at O{outcome.level}: {outcome.message}", flush=True)
+        except KeyboardInterrupt:
+            print(f"{served} requests answered", file=sys.stderr)
+        except ReadError:
+            if target.machine is None or target.machine.alive():
+                raise
+            print(f"{target.description} has ended; {served} requests answered", file=sys.stderr)
+    return 0
