@@ -1,0 +1,160 @@
+"""Which functions does the adaptive JIT know, and which versions of their code exist?
+
+Read budget: the function table 1 to 2 packets (96 bytes each), the version table 1 packet per 32 versions; a guest
+that made more than 512 versions reuses records, so the table never costs more than 17 packets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.clock import Counters, read_counters
+from bareflow_gdb.guest.reading import capped, many, need
+from bareflow_gdb.guest.root import Root
+from bareflow_gdb.guest.values import Address, Word, clean, word
+from bareflow_gdb.memory.protocol import Memory
+
+NO_MODULE = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class Function:
+    """`struct bf_function`: one record of the function table."""
+
+    index: int
+    """Also the mailbox slot."""
+    name: str
+    arguments: tuple[int, int]
+    expected: int
+    last_result: int
+    provider: str
+    slot: Address
+    """Where the published code pointer is kept."""
+    bitcode: Address
+    bitcode_size: int
+    """Bytes of header and payload."""
+    symbols: Address
+    symbol_count: int
+    profiler_id: int
+    module: int | None
+    """Index of its module."""
+    version: int
+    """Number of the published version."""
+    level: int
+    tsc_last_swap: int
+
+
+@dataclass(frozen=True)
+class Version:
+    """`struct bf_version`: one version of one function's code."""
+
+    number: int
+    function: int
+    """Index into the function table."""
+    function_name: str
+    level: int
+    state: str
+    reason: str
+    provider: str
+    code: Address
+    code_size: int
+    code_crc: Word
+    rodata: Address
+    rodata_size: int
+    entry: Address
+    tsc_published: int
+    tsc_first: int
+    """First execution, 0 = not yet."""
+    tsc_retired: int
+    same_as: int
+    """Number of an older version with equal code bytes, 0 = none."""
+
+    def holds(self, address: int) -> bool:
+        """Is the address inside this version's code?"""
+        return self.code_size > 0 and self.code <= address < self.code + self.code_size
+
+
+def read_functions(memory: Memory, root: Root, counters: Counters, problems: list[str]) -> list[Function]:
+    """The records in use, at most BF_MAX_FUNCTIONS; a cap is named in `problems`."""
+    table = need(root.function_table, "function table")
+    count = capped(counters.function_count, layouts.const("BF_MAX_FUNCTIONS"), "functions", problems)
+    raws = many(memory, "bf_function", table, count, "function table")
+    return [_function(index, raw) for index, raw in enumerate(raws)]
+
+
+def _function(index: int, raw: Any) -> Function:
+    return Function(
+        index=index,
+        name=clean(raw.name),
+        arguments=raw.arguments,
+        expected=raw.expected,
+        last_result=raw.last_result,
+        provider=word("bf_provider", raw.provider),
+        slot=Address(raw.slot),
+        bitcode=Address(raw.bitcode),
+        bitcode_size=raw.bitcode_size,
+        symbols=Address(raw.symbols),
+        symbol_count=raw.symbol_count,
+        profiler_id=raw.profiler_id,
+        module=None if raw.module == NO_MODULE else raw.module,
+        version=raw.version,
+        level=raw.level,
+        tsc_last_swap=raw.tsc_last_swap,
+    )
+
+
+def read_versions(
+    memory: Memory, root: Root, counters: Counters, functions: list[Function], problems: list[str]
+) -> list[Version]:
+    """The versions in the table by number; a table that has been reused is named in `problems`."""
+    table = need(root.version_table, "version table")
+    capacity = layouts.const("BF_MAX_VERSIONS")
+    if counters.version_count > capacity:
+        problems.append(
+            f"{counters.version_count} versions were made, the table holds {capacity}: the oldest are gone"
+        )
+    raws = many(memory, "bf_version", table, min(counters.version_count, capacity), "version table")
+    none = layouts.const("BF_VERSION_NONE")
+    found = [_version(raw, functions) for raw in raws if raw.number and raw.state != none]
+    return sorted(found, key=lambda version: version.number)
+
+
+def _version(raw: Any, functions: list[Function]) -> Version:
+    known = raw.function < len(functions)
+    return Version(
+        number=raw.number,
+        function=raw.function,
+        function_name=functions[raw.function].name if known else f"function {raw.function}",
+        level=raw.level,
+        state=word("bf_version_state", raw.state),
+        reason=word("bf_reason", raw.reason),
+        provider=word("bf_provider", raw.provider),
+        code=Address(raw.code),
+        code_size=raw.code_size,
+        code_crc=Word(raw.code_crc),
+        rodata=Address(raw.rodata),
+        rodata_size=raw.rodata_size,
+        entry=Address(raw.entry),
+        tsc_published=raw.tsc_published,
+        tsc_first=raw.tsc_first,
+        tsc_retired=raw.tsc_retired,
+        same_as=raw.same_as,
+    )
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Counters, functions and versions: what most questions need together."""
+
+    counters: Counters
+    functions: list[Function]
+    versions: list[Version]
+
+
+def read_tables(memory: Memory, root: Root, problems: list[str]) -> Tables:
+    """Raises BadData when the kernel has none of these tables, ReadError."""
+    counters = read_counters(memory, root)
+    functions = read_functions(memory, root, counters, problems)
+    return Tables(counters, functions, read_versions(memory, root, counters, functions, problems))

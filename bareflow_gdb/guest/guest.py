@@ -1,0 +1,195 @@
+"""What can be asked of a guest? The one object that every question starts from.
+
+Nothing is read before it is asked for, and nothing is kept between questions but the place of the root descriptor:
+caching is the memory reader's business, which knows when the guest has moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from bareflow_gdb.errors import BadData, BareflowError, UsageError
+from bareflow_gdb.guest import events as events_
+from bareflow_gdb.guest.bitcode import Bitcode, read_bitcode
+from bareflow_gdb.guest.boot import Boot, read_boot
+from bareflow_gdb.guest.clock import Counters, read_counters
+from bareflow_gdb.guest.events import LAST, Event, Ring
+from bareflow_gdb.guest.exception import ExceptionRecord, read_exception
+from bareflow_gdb.guest.find import find_root, read_root
+from bareflow_gdb.guest.functions import Function, Version, read_tables
+from bareflow_gdb.guest.identify import Identity, identify
+from bareflow_gdb.guest.jit import Jit, read_jit
+from bareflow_gdb.guest.log import Log, read_log
+from bareflow_gdb.guest.mailbox import Mailbox, read_mailbox
+from bareflow_gdb.guest.modules import Modules, read_modules
+from bareflow_gdb.guest.owners import Owners, read_owners
+from bareflow_gdb.guest.pools import Pools, read_pools
+from bareflow_gdb.guest.profiler import Profile, read_profile
+from bareflow_gdb.guest.reading import settled
+from bareflow_gdb.guest.root import Root
+from bareflow_gdb.guest.status import Status, read_status
+from bareflow_gdb.guest.swaps import Swaps, list_swaps
+from bareflow_gdb.memory.protocol import Memory
+
+T = TypeVar("T")
+
+
+class Guest:
+    """A guest as seen through one `Memory`. Every question raises only BareflowError and its children."""
+
+    def __init__(self, memory: Memory, symbols: Mapping[str, int] | None = None) -> None:
+        self.memory = memory
+        self.symbols: Mapping[str, int] = dict(symbols or {})
+        self.found_by = ""
+        """How the root descriptor was found: "image header", "symbol" or "scan"; "" = not found yet."""
+        self._root_address = 0
+
+    @classmethod
+    def attach(cls, memory: Memory, symbols: Mapping[str, int] | None = None) -> Guest:
+        """A guest whose root has been looked for. It need not be there: the boot may not have come so far."""
+        guest = cls(memory, symbols)
+        guest.find()
+        return guest
+
+    def find(self) -> Root | None:
+        """Looks for the root descriptor anew; None, and no error, when there is none that can be used."""
+        self.found_by, self._root_address = "", 0
+        try:
+            found = find_root(self.memory, self.symbols)
+        except BareflowError:
+            return None
+        self.found_by, self._root_address = found.how, found.root.address
+        return found.root
+
+    def root(self) -> Root:
+        """The root descriptor; raises BadData with the reason when there is none that can be used. 1 packet."""
+        if self._root_address:
+            return read_root(self.memory, self._root_address)
+        found = find_root(self.memory, self.symbols)
+        self.found_by, self._root_address = found.how, found.root.address
+        return found.root
+
+    def boot(self) -> Boot:
+        """Stages, disk, checks. Needs no root: it answers before a kernel is in memory. 3 packets."""
+        root = self._root_or_none()
+        return read_boot(self.memory, root, self._tsc_hz(root))
+
+    def counters(self) -> Counters:
+        """What the kernel counts while it runs. 2 packets."""
+        return read_counters(self.memory, self.root())
+
+    def modules(self, check: bool = False) -> Modules:
+        """Loaded modules and their headers; `check` also computes each image's SHA-256."""
+        root = self.root()
+        return self._settled(lambda: read_modules(self.memory, root, check))
+
+    def pools(self, kind: str | None = None, check: bool = False) -> Pools:
+        """The three pools or one of them; `check` also walks the pools' own block headers."""
+        root = self.root()
+        owners = read_owners(self.memory, root)
+        return self._settled(lambda: read_pools(self.memory, root, owners, kind, check))
+
+    def profile(self) -> Profile:
+        """What the function profiler counted, the hottest first."""
+        root = self.root()
+        return self._settled(lambda: read_profile(self.memory, root))
+
+    def functions(self) -> tuple[Function, ...]:
+        """The function table."""
+        root = self.root()
+        return tuple(read_tables(self.memory, root, []).functions)
+
+    def versions(self) -> tuple[Version, ...]:
+        """The version table by number."""
+        root = self.root()
+        return tuple(read_tables(self.memory, root, []).versions)
+
+    def jit(self) -> Jit:
+        """Functions with versions, thresholds, current code, control words."""
+        root = self.root()
+        return self._settled(lambda: self._jit(root))
+
+    def swaps(self, last: int = LAST) -> Swaps:
+        """Swaps from the version table and the last events of the main ring."""
+        root = self.root()
+        return self._settled(lambda: self._swaps(root, last))
+
+    def mailbox(self) -> Mailbox:
+        """The slots of registered functions."""
+        root = self.root()
+        return read_mailbox(self.memory, root, read_tables(self.memory, root, []).functions)
+
+    def bitcode(self) -> tuple[Bitcode, ...]:
+        """The bitcode wrapper of each function."""
+        return tuple(read_bitcode(self.memory, function) for function in self.functions())
+
+    def exception(self) -> ExceptionRecord:
+        """The last exception taken; its count is 0 when there was none."""
+        return read_exception(self.memory, self.root())
+
+    def log(self, last: int | None = None) -> Log:
+        """What was printed on COM1, the last `last` bytes or all that is kept."""
+        return read_log(self.memory, self.root(), last)
+
+    def rings(self) -> tuple[Ring, ...]:
+        """The headers of the event rings."""
+        root = self.root()
+        found = (events_.read_ring(self.memory, root, index) for index in range(len(root.rings)))
+        return tuple(ring for ring in found if ring is not None)
+
+    def events(self, last: int = LAST) -> list[Event]:
+        """The last events of all rings by time, at most `last` of each."""
+        return events_.read_all_last(self.memory, self.root(), last)
+
+    def identify(self, address: int) -> Identity:
+        """What is at this address? Works without a root too, with less to say."""
+        return identify(self.memory, self._root_or_none(), self.symbols, address)
+
+    def status(self) -> Status:
+        """Where the guest is, what is wrong, what to do next."""
+        root = self._root_or_none()
+        return self._settled(lambda: read_status(self.memory, root))
+
+    def function(self, name_or_index: str | int) -> Function:
+        """The function of that name or number; raises UsageError that lists what there is."""
+        functions = self.functions()
+        for function in functions:
+            if name_or_index in (function.name, function.index, str(function.index)):
+                return function
+        known = ", ".join(function.name for function in functions) or "none yet"
+        raise UsageError(f"no function {name_or_index!r} is registered; there are: {known}")
+
+    def owners(self) -> Owners:
+        """The names that block owners have."""
+        return read_owners(self.memory, self.root())
+
+    def _root_or_none(self) -> Root | None:
+        try:
+            return self.root() if self._root_address else self.find()
+        except BareflowError:
+            return self.find()
+
+    def _settled(self, read: Callable[[], T]) -> T:
+        return settled(self.memory, read)
+
+    def _tsc_hz(self, root: Root | None) -> int:
+        try:
+            return read_counters(self.memory, root).tsc_hz if root and root.status else 0
+        except BareflowError:
+            return 0
+
+    def _jit(self, root: Root) -> Jit:
+        problems: list[str] = []
+        tables = read_tables(self.memory, root, problems)
+        mailbox = None
+        if root.mailbox:
+            try:
+                mailbox = read_mailbox(self.memory, root, tables.functions)
+            except BadData as error:
+                problems.append(str(error))
+        return read_jit(self.memory, root, tables, mailbox, problems)
+
+    def _swaps(self, root: Root, last: int) -> Swaps:
+        tables = read_tables(self.memory, root, [])
+        return list_swaps(tables, events_.read_last(self.memory, root, 0, last), root.thresholds)

@@ -1,0 +1,241 @@
+"""Where is the guest, what is wrong, what is the next step? One screen.
+
+Read budget: 10 packets at most: root, boot record, counters, exception, functions, pools, two ring headers, mailbox
+header, mailbox slots; neighbours in the kernel's data come together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BadData, BareflowError, ReadError
+from bareflow_gdb.guest.boot import Boot, read_boot
+from bareflow_gdb.guest.clock import read_counters
+from bareflow_gdb.guest.events import read_ring
+from bareflow_gdb.guest.exception import read_exception
+from bareflow_gdb.guest.functions import Function, read_functions
+from bareflow_gdb.guest.mailbox import read_mailbox
+from bareflow_gdb.guest.pools import KINDS
+from bareflow_gdb.guest.reading import many
+from bareflow_gdb.guest.root import Root
+from bareflow_gdb.guest.values import Address
+from bareflow_gdb.memory.protocol import Memory
+
+
+@dataclass(frozen=True)
+class FunctionLine:
+    """One function, as short as can be."""
+
+    name: str
+    level: int
+    version: int
+    last_result: int
+    expected: int
+
+
+@dataclass(frozen=True)
+class PoolLine:
+    """One pool, as short as can be."""
+
+    kind: str
+    used: int
+    size: int
+
+
+@dataclass(frozen=True)
+class RingLine:
+    """One ring, as short as can be."""
+
+    index: int
+    mode: str
+    events: int
+    """Events ever written mod 2^32."""
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """The guest on one screen."""
+
+    stage: str
+    ok: bool
+    """Nothing is wrong as far as was looked."""
+    abi: str
+    """Version of the debug interface; "" = no root descriptor found."""
+    variant: str
+    build_id: str
+    held: bool
+    """The guest waits after registration for `hold` to become 0."""
+    thresholds: tuple[int, int, int] | None
+    swap_count: int
+    version_count: int
+    functions: tuple[FunctionLine, ...]
+    pools: tuple[PoolLine, ...]
+    rings: tuple[RingLine, ...]
+    mail: tuple[str, ...]
+    """Conversations that are open, as "function: state"."""
+    exception: str
+    """Name of the last exception taken; "" = none."""
+    exception_eip: Address
+    problems: tuple[str, ...]
+    next_step: str
+
+
+def read_status(memory: Memory, root: Root | None) -> Status:
+    """What cannot be read becomes a problem in the answer; raises ReadError only when nothing can be read."""
+    problems: list[str] = list(root.problems) if root else []
+    boot = _boot(memory, root, problems)
+    if root is None:
+        return _without_root(boot, problems)
+    parts = _Parts(memory, root, problems)
+    exception, eip = parts.exception()
+    functions = parts.functions()
+    swap_count, version_count = parts.counts
+    idle = boot is not None and boot.stage == "idle"
+    if idle:
+        problems += [
+            f"{f.name} returned {f.last_result} last, {f.expected} is expected"
+            for f in functions
+            if f.last_result != f.expected
+        ]
+    held = root.hold != 0 and boot is not None and boot.stage == "registered"
+    mail = parts.mail(functions)
+    return Status(
+        stage=boot.stage if boot else "unknown",
+        ok=not problems,
+        abi=root.abi,
+        variant=root.variant,
+        build_id=root.build_id,
+        held=held,
+        thresholds=root.thresholds,
+        swap_count=swap_count,
+        version_count=version_count,
+        functions=tuple(
+            FunctionLine(f.name, f.level, f.version, f.last_result, f.expected) for f in functions
+        ),
+        pools=parts.pools(),
+        rings=parts.rings(),
+        mail=mail,
+        exception=exception,
+        exception_eip=eip,
+        problems=tuple(problems),
+        next_step=_next_step(boot, exception, eip, held, mail, problems),
+    )
+
+
+def _boot(memory: Memory, root: Root | None, problems: list[str]) -> Boot | None:
+    try:
+        boot = read_boot(memory, root)
+    except BadData as error:
+        problems.append(str(error))
+        return None
+    problems += boot.problems
+    return boot
+
+
+def _without_root(boot: Boot | None, problems: list[str]) -> Status:
+    if boot is not None and boot.stage_number >= layouts.const("BF_STAGE_KERNEL"):
+        problems.append("the kernel runs, but no root descriptor can be found")
+    return Status(
+        stage=boot.stage if boot else "unknown",
+        ok=not problems and boot is not None,
+        abi="",
+        variant="",
+        build_id="",
+        held=False,
+        thresholds=None,
+        swap_count=0,
+        version_count=0,
+        functions=(),
+        pools=(),
+        rings=(),
+        mail=(),
+        exception="",
+        exception_eip=Address(0),
+        problems=tuple(problems),
+        next_step="`boot` shows how far the boot got" if boot else "boot a disk image of this project",
+    )
+
+
+class _Parts:
+    """The parts of a status, each of which may fail alone."""
+
+    def __init__(self, memory: Memory, root: Root, problems: list[str]) -> None:
+        self.memory = memory
+        self.root = root
+        self.problems = problems
+        self.counts = (0, 0)
+
+    def _note(self, error: BareflowError) -> None:
+        self.problems.append(str(error))
+
+    def exception(self) -> tuple[str, Address]:
+        try:
+            record = read_exception(self.memory, self.root)
+        except (BadData, ReadError) as error:
+            self._note(error)
+            return "", Address(0)
+        if not record.count:
+            return "", Address(0)
+        self.problems.append(f"the guest took {record.name} at 0x{record.registers.eip:08x}")
+        return record.name, record.registers.eip
+
+    def functions(self) -> list[Function]:
+        try:
+            counters = read_counters(self.memory, self.root)
+            self.counts = (counters.swap_count, counters.version_count)
+            return read_functions(self.memory, self.root, counters, self.problems)
+        except (BadData, ReadError) as error:
+            self._note(error)
+            return []
+
+    def pools(self) -> tuple[PoolLine, ...]:
+        if not self.root.pools:
+            return ()
+        try:
+            raws = many(self.memory, "memory_pool", self.root.pools, len(KINDS), "pools")
+        except ReadError as error:
+            self._note(error)
+            return ()
+        return tuple(
+            PoolLine(kind, raw.stats.used, raw.total_size) for kind, raw in zip(KINDS, raws, strict=True)
+        )
+
+    def rings(self) -> tuple[RingLine, ...]:
+        found = []
+        for index in range(len(self.root.rings)):
+            try:
+                ring = read_ring(self.memory, self.root, index)
+            except (BadData, ReadError) as error:
+                self._note(error)
+                continue
+            if ring is not None:
+                found.append(RingLine(index, ring.mode, ring.head, ring.dropped))
+        return tuple(found)
+
+    def mail(self, functions: list[Function]) -> tuple[str, ...]:
+        if not self.root.mailbox:
+            return ()
+        try:
+            box = read_mailbox(self.memory, self.root, functions)
+        except (BadData, ReadError) as error:
+            self._note(error)
+            return ()
+        return tuple(f"{slot.function}: {slot.state}" for slot in box.slots if slot.state != "idle")
+
+
+def _next_step(
+    boot: Boot | None, exception: str, eip: int, held: bool, mail: tuple[str, ...], problems: list[str]
+) -> str:
+    if exception:
+        return f"`identify 0x{eip:x}` says what runs there, `log` what was printed before"
+    if boot is None or not boot.ok:
+        return "`boot` shows how far the boot got"
+    if problems:
+        return "`boot`, `modules`, `pools` and `jit` show each part"
+    if held:
+        return "set `hold` in the root descriptor to 0, and the run begins"
+    if any(line.endswith(": requested") for line in mail):
+        return "`recompile` answers the request of the guest"
+    return "`jit` shows the functions, `swaps` how they came to their levels"

@@ -1,0 +1,76 @@
+"""How do single raw values become something a person or a program may see?
+
+Addresses get a type of their own, so that renderers know what to print in hexadecimal; enum numbers become lower-case
+words; bytes from the guest become text that cannot harm a terminal.
+"""
+
+from __future__ import annotations
+
+from typing import NewType
+
+from bareflow_gdb.abi import layouts
+
+Address = NewType("Address", int)
+"""A guest address: 32-bit physical, which equals linear."""
+
+Word = NewType("Word", int)
+"""A 32-bit pattern that is read in hexadecimal: a CRC, a magic number, a register."""
+
+NO_MINIMUM = (1 << 64) - 1
+"""What a profiler's minimum holds before the first call."""
+
+_PREFIX = {
+    "bf_boot_stage": "BF_STAGE_",
+    "bf_disk_method": "BF_DISK_",
+    "bf_a20_method": "BF_A20_",
+    "bf_fatal": "BF_FATAL_",
+    "bf_variant": "BF_VARIANT_",
+    "bf_hook": "BF_HOOK_",
+    "bf_scenario": "BF_SCENARIO_",
+    "bf_provider": "BF_PROVIDER_",
+    "bf_version_state": "BF_VERSION_",
+    "bf_reason": "BF_REASON_",
+    "bf_pool_kind": "BF_POOL_",
+    "bf_block_state": "BF_BLOCK_",
+    "bf_owner_kind": "BF_OWNER_",
+    "bf_ring_mode": "BF_RING_",
+    "bf_event_type": "BF_EVENT_",
+    "bf_mail_state": "BF_MAIL_",
+    "bf_control": "BF_CONTROL_",
+}
+
+
+def word(enum: str, value: int) -> str:
+    """`word("bf_boot_stage", 9)` is "core"; a value that the contract does not know is "unknown(77)"."""
+    return layouts.enum_name(enum, value).removeprefix(_PREFIX[enum]).lower()
+
+
+def words(enum: str, mask: int) -> tuple[str, ...]:
+    """The names of the bits that are set in a word of flags, unknown bits in hexadecimal."""
+    known = layouts.enum_values(enum)
+    names = [name.removeprefix(_PREFIX[enum]).lower() for name, bit in known.items() if mask & bit]
+    rest = mask & ~sum(known.values())
+    return (*names, f"0x{rest:x}") if rest else tuple(names)
+
+
+def clean(raw: bytes) -> str:
+    """The text up to the first NUL; anything but printable ASCII is shown as `?`."""
+    return "".join(chr(byte) if 0x20 <= byte < 0x7F else "?" for byte in raw.split(b"\0", 1)[0])
+
+
+def lines_of(raw: bytes) -> str:
+    """Guest output as text: printable ASCII, tabs and line ends only."""
+    keep = {0x09, 0x0A}
+    return "".join(
+        chr(byte) if 0x20 <= byte < 0x7F or byte in keep else "?" for byte in raw.replace(b"\r\n", b"\n")
+    )
+
+
+def microseconds(ticks: int, tsc_hz: int) -> float | None:
+    """TSC ticks as microseconds, rounded to 0.001; None when the guest has not measured its clock."""
+    return round(ticks * 1e6 / tsc_hz, 3) if tsc_hz else None
+
+
+def milliseconds(ticks: int, tsc_hz: int) -> float | None:
+    """TSC ticks as milliseconds, rounded to 0.001; None when the guest has not measured its clock."""
+    return round(ticks * 1e3 / tsc_hz, 3) if tsc_hz else None
