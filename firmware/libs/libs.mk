@@ -19,3 +19,14 @@ $(OUT)/libs/llvmlibc/%.o: libs/llvmlibc/%.c $(wildcard libs/llvmlibc/*.h)
 $(LLVMLIBC): $(LLVMLIBC_OBJECTS)
 	@rm -f $@
 	$(LLVM_AR) rcs $@ $^
+
+CXX_RUNTIME := $(OUT)/libs/libcxxrt.a
+CXX_OBJECTS := $(patsubst libs/cxx/%.cpp,$(OUT)/libs/cxx/%.o,$(wildcard libs/cxx/*.cpp))
+
+$(OUT)/libs/cxx/%.o: libs/cxx/%.cpp libs/cxx/cxx.h
+	@mkdir -p $(@D)
+	$(CLANGXX) $(I686) -mno-80387 -std=c++17 -O2 -g -fno-builtin -fno-exceptions -fno-rtti $(LIB_WARNINGS) -c $< -o $@
+
+$(CXX_RUNTIME): $(CXX_OBJECTS)
+	@rm -f $@
+	$(LLVM_AR) rcs $@ $^

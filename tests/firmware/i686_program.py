@@ -75,8 +75,14 @@ class I686Program(Calls):
     """Sources and archives linked at BASE; functions are called by name."""
 
     def __init__(
-        self, directory: Path, sources: list[Path], *libraries: Path, includes: tuple[Path, ...] = ()
+        self,
+        directory: Path,
+        sources: list[Path],
+        *libraries: Path,
+        includes: tuple[Path, ...] = (),
+        keep: str = "",
     ) -> None:
+        """`keep` names an archive's symbol that is linked though no source calls it."""
         super().__init__()
         objects = []
         for source in sources:
@@ -89,6 +95,7 @@ class I686Program(Calls):
             objects.append(target)
         elf = directory / "program.elf"
         link = ["ld.lld-19", "-m", "elf_i386", "-e", "0", f"--image-base={BASE:#x}", "--fatal-warnings"]
+        link += [f"--undefined={keep}"] if keep else []
         subprocess.run([*link, *objects, *libraries, "-o", elf], check=True)
 
         image = ELFFile(io.BytesIO(elf.read_bytes()))
