@@ -1,6 +1,7 @@
 """Reads an ELF core of the machine, as QMP `dump-guest-memory` writes it: ELF64, machine i386.
 
-One PT_LOAD per range of RAM, screen memory and ROM; one note per CPU. Format of the register notes: `QEMUCPUState` of QEMU's target/i386/arch_dump.c.
+One PT_LOAD per range of RAM, screen memory and ROM; one note per CPU. Format of the register notes:
+`QEMUCPUState` of QEMU's target/i386/arch_dump.c.
 """
 
 from __future__ import annotations

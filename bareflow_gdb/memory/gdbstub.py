@@ -5,6 +5,7 @@ QEMU stops the guest when a client connects; `close` detaches, and the guest run
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 from bareflow_gdb.errors import ReadError, Unreachable, UsageError
@@ -12,7 +13,9 @@ from bareflow_gdb.memory.protocol import RAM_SIZE, SCREEN_ADDRESS, SCREEN_BYTES,
 
 ANSWER_SECONDS = 10.0
 SMALLEST_PACKET = 400
+LARGEST_ANSWER = 1 << 20
 ATTEMPTS = 3
+DETACH = b"$D#44"
 
 
 class GdbStub(CheckedMemory):
@@ -45,6 +48,9 @@ class GdbStub(CheckedMemory):
                 f"no gdbstub at {text} ({error.strerror or error}); is the guest running?"
             ) from error
         except Unreachable:
+            # QEMU accepts this connection once the present client leaves, and stops the guest for it.
+            with contextlib.suppress(OSError):
+                connection.sendall(DETACH)
             connection.close()
             raise
 
@@ -143,9 +149,9 @@ class GdbStub(CheckedMemory):
         return self._rest()
 
     def _rest(self) -> str:
-        body = bytearray()
-        while (byte := self._byte()) != b"#":
-            body += byte
+        while b"#" not in self._received:
+            self._receive()
+        body, _, self._received = self._received.partition(b"#")
         checksum = self._byte() + self._byte()
         if f"{sum(body) & 0xFF:02x}".encode() != checksum.lower():
             raise Unreachable(f"{self.address} sent a damaged packet; is it a gdbstub?")
@@ -154,12 +160,16 @@ class GdbStub(CheckedMemory):
         return body.decode("latin-1")
 
     def _byte(self) -> bytes:
-        if not self._received and self._connection is not None:
-            self._received = self._connection.recv(1 << 16)
-            if not self._received:
-                raise Unreachable(f"{self.address} closed the connection; is the guest gone?")
+        if not self._received:
+            self._receive()
         first, self._received = self._received[:1], self._received[1:]
         return first
+
+    def _receive(self) -> None:
+        more = self._connection.recv(1 << 16) if self._connection is not None else b""
+        if not more or len(self._received) > LARGEST_ANSWER:
+            raise Unreachable(f"{self.address} closed the connection; is the guest gone?")
+        self._received += more
 
 
 def _parse(text: str) -> tuple[socket.AddressFamily, str | tuple[str, int]]:

@@ -74,7 +74,7 @@ class CheckedMemory(ABC):
         """The bytes, from a range already checked; raises BareflowError or OSError."""
 
     def _store(self, address: int, data: bytes) -> None:  # noqa: ARG002
-        raise Unreachable(f"a {self.name} cannot be written; write to a running machine instead")
+        raise Unreachable(f"this {self.name} cannot be written; write to a running machine instead")
 
     def read(self, address: int, size: int, what: str) -> bytes:
         if size <= 0:
@@ -107,7 +107,7 @@ class CheckedMemory(ABC):
         self._lines.clear()
 
     def screen(self) -> bytes:
-        raise Unreachable(f"a {self.name} does not contain the screen; read it from a running machine")
+        raise Unreachable(f"this {self.name} does not contain the screen; read it from a running machine")
 
     def _check(self, address: int, size: int, what: str, verb: str) -> None:
         end = address + size

@@ -1,0 +1,107 @@
+"""What do tests share? Real machines that end with the test, and where the built firmware is."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.machine import Machine
+
+FIRMWARE = Path(__file__).parent.parent / "build" / "firmware"
+QUICK = (10, 20, 30)
+BOOT_SECONDS = 120.0
+
+Boot = Callable[..., Machine]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_machines() -> Iterator[Path]:
+    """A runtime directory for this test session: its machines are not the user's."""
+    patch = pytest.MonkeyPatch()
+    folder = Path(tempfile.mkdtemp(prefix="bft-"))
+    patch.setenv("XDG_RUNTIME_DIR", str(folder))
+    yield folder
+    for machine in Machine.all() + Machine.stale():
+        machine.stop()
+    patch.undo()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def firmware() -> Path:
+    """The directory of the built firmware."""
+    if not (FIRMWARE / "fluid.img").exists():
+        pytest.fail(f"{FIRMWARE}/fluid.img is not built; run `make firmware` first")
+    return FIRMWARE
+
+
+@pytest.fixture(scope="session")
+def image(firmware: Path) -> Path:
+    """The boot disk image."""
+    return firmware / "fluid.img"
+
+
+@pytest.fixture
+def launched() -> Iterator[Boot]:
+    """Machine.launch, with the machine stopped when the test ends."""
+    machines: list[Machine] = []
+
+    def launch(*arguments: Any, **options: Any) -> Machine:
+        machine = Machine.launch(*arguments, **options)
+        machines.append(machine)
+        return machine
+
+    yield launch
+    for machine in machines:
+        machine.stop()
+
+
+@pytest.fixture
+def booted(image: Path, launched: Boot) -> Boot:
+    """A factory of machines: `booted(stage="idle", thresholds=(10, 20, 30), hold=0, …, icount=None, …)`."""
+
+    def boot(stage: str | int | None = "idle", **options: Any) -> Machine:
+        return _boot(launched, image, stage, options)
+
+    return boot
+
+
+@pytest.fixture(scope="module")
+def idle_machine(image: Path) -> Iterator[Machine]:
+    """One machine that has ended its run, thresholds 10/20/30, for tests of a file that only read."""
+    machine = _boot(Machine.launch, image, "idle", {})
+    yield machine
+    machine.stop()
+
+
+@pytest.fixture
+def boot_sector(tmp_path: Path) -> Callable[[str], Path]:
+    """Assembles 16-bit code (nasm) into a bootable disk image."""
+
+    def assemble(code: str) -> Path:
+        source, disk = tmp_path / "boot.asm", tmp_path / "boot.img"
+        start = "org 0x7c00\nbits 16\nxor ax,ax\nmov ds,ax\nmov es,ax\n"
+        source.write_text(f"{start}{code}\ntimes 510-($-$$) db 0\ndw 0xaa55\n")
+        subprocess.run(["nasm", "-f", "bin", "-o", str(disk), str(source)], check=True)
+        # SeaBIOS wants whole cylinders.
+        disk.write_bytes(disk.read_bytes().ljust(1 << 20, b"\0"))
+        return disk
+
+    return assemble
+
+
+def _boot(launch: Boot, image: Path, stage: str | int | None, options: dict[str, Any]) -> Machine:
+    known = RootSettings.__dataclass_fields__
+    words = {name: options.pop(name) for name in list(options) if name in known}
+    words.setdefault("thresholds", QUICK)
+    machine = launch(image, settings=RootSettings(**words), **options)
+    if stage is not None:
+        machine.wait_for_stage(stage, BOOT_SECONDS)
+    return machine

@@ -1,0 +1,284 @@
+"""Machines on a boot sector of a few lines: the launcher needs no kernel of ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Boot
+
+from bareflow_gdb.errors import BareflowError, ReadError, Unreachable, UsageError
+from bareflow_gdb.memory.core import ElfCore
+from bareflow_gdb.memory.dump import RawDump
+from bareflow_gdb.memory.gdbstub import GdbStub
+from bareflow_gdb.qemu.machine import Machine
+
+Assemble = Callable[[str], Path]
+
+# A boot record at stage "idle", one line on COM1, and a letter on the screen.
+IDLES = """
+    mov si, text
+    mov dx, 0x3f8
+.next: lodsb
+    test al, al
+    jz .printed
+    out dx, al
+    jmp .next
+.printed: mov dword [0x608], 14
+    mov dword [0x600], 0x52424642
+    mov ax, 0xb800
+    mov es, ax
+    mov word [es:0], 0x0741
+.halt: hlt
+    jmp .halt
+text: db "[serial] init ok", 10, 0
+"""
+HALTS = "mov dword [0x608], 15\nmov dword [0x600], 0x52424642\n.halt: hlt\njmp .halt"
+COUNTS = "cli\n.turn: inc dword [0x5000]\njmp .turn"
+
+
+@pytest.fixture
+def idle(launched: Boot, boot_sector: Assemble) -> Machine:
+    machine = launched(boot_sector(IDLES))
+    machine.wait_for_stage("idle")
+    return machine
+
+
+def test_a_machine_is_found_by_name_and_gone_after_stop(launched: Boot, boot_sector: Assemble) -> None:
+    machine = launched(boot_sector(IDLES), name="found")
+    assert Machine.find("found") == machine
+    machine.stop()
+    assert not machine.directory.exists()
+    assert not machine.ram_path.exists()
+    with pytest.raises(Unreachable, match="no machine named found"):
+        Machine.find("found")
+
+
+def test_the_newest_machine_is_the_default(launched: Boot, boot_sector: Assemble) -> None:
+    disk = boot_sector(IDLES)
+    launched(disk, name="older")
+    newer = launched(disk, name="newer")
+    assert Machine.find(None) == newer
+
+
+def test_directory_and_files_are_private(idle: Machine) -> None:
+    assert stat.S_IMODE(idle.directory.stat().st_mode) == 0o700
+    for path in (idle.ram_path, idle.serial_path, idle.directory / "machine.json"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_the_serial_log_is_usable_while_the_guest_runs(idle: Machine) -> None:
+    assert idle.wait_for_serial("init ok") == "[serial] init ok\n"
+
+
+def test_host_reads_equal_pmemsave(idle: Machine) -> None:
+    idle.pause()
+    assert idle.memory().read(0, 0xA0000, "low memory") == idle.read_physical(0, 0xA0000)
+
+
+def test_the_screen_is_read_through_qmp_and_not_from_the_ram_file(idle: Machine) -> None:
+    assert idle.memory().screen()[:2] == b"A\x07"
+    with pytest.raises(ReadError, match="not inside the RAM"):
+        idle.memory().read(0xB8000, 2, "screen")
+
+
+def test_a_host_write_is_seen_by_the_machine(idle: Machine) -> None:
+    idle.memory().write(0x200000, b"\x78\x56\x34\x12 and more", "test word")
+    assert idle.read_physical(0x200000, 13) == b"\x78\x56\x34\x12 and more"
+
+
+def test_pause_stops_the_guest_and_resume_lets_it_run(launched: Boot, boot_sector: Assemble) -> None:
+    machine = launched(boot_sector(COUNTS))
+    memory = machine.memory()
+
+    def count() -> int:
+        return int.from_bytes(memory.read(0x5000, 4, "counter"), "little")
+
+    _until(lambda: count() > 1000)
+    machine.pause()
+    assert machine.status() == "paused"
+    before = count()
+    time.sleep(0.05)
+    assert count() == before
+    machine.resume()
+    _until(lambda: count() > before)
+
+
+def test_a_paused_launch_has_not_run(launched: Boot, boot_sector: Assemble) -> None:
+    machine = launched(boot_sector(IDLES), paused=True)
+    assert machine.status() == "prelaunch"
+    assert machine.stage() == 0
+    machine.resume()
+    machine.wait_for_stage("idle")
+
+
+def test_waiting_names_the_last_stage_and_the_last_serial_line(idle: Machine) -> None:
+    with pytest.raises(BareflowError, match=r"within 0\.1 s; the last stage is idle.*'\[serial\] init ok'"):
+        idle.wait_for_serial("never printed", 0.1)
+
+
+def test_waiting_ends_at_once_when_the_guest_halts(launched: Boot, boot_sector: Assemble) -> None:
+    machine = launched(boot_sector(HALTS))
+    with pytest.raises(BareflowError, match="halted before stage idle"):
+        machine.wait_for_stage("idle", 60)
+
+
+def test_waiting_ends_at_once_when_qemu_dies(idle: Machine) -> None:
+    os.kill(idle.pid, signal.SIGKILL)
+    start = time.monotonic()
+    with pytest.raises(Unreachable, match=r"QEMU of machine .* ended before the serial text"):
+        idle.wait_for_serial("never printed", 60)
+    assert time.monotonic() - start < 10
+
+
+def test_commands_to_a_dead_qemu_fail_with_a_sentence(idle: Machine) -> None:
+    memory = idle.memory()
+    os.kill(idle.pid, signal.SIGKILL)
+    assert idle.process.wait(10)
+    with pytest.raises(Unreachable, match="has ended"):
+        idle.qmp("query-status")
+    with pytest.raises(ReadError, match="QEMU is gone"):
+        memory.read(0x600, 4, "boot record")
+    assert [machine.name for machine in Machine.stale()] == [idle.name]
+    assert idle not in Machine.all()
+
+
+def test_qemu_going_away_during_a_command_is_one_sentence_and_leaves_no_core(
+    launched: Boot, boot_sector: Assemble, tmp_path: Path
+) -> None:
+    machine = launched(boot_sector(IDLES), memory_mib=1024)
+    machine.wait_for_stage("idle")
+
+    def kill_once_it_writes() -> None:
+        _until(lambda: bool(list(tmp_path.glob(".core*"))))
+        os.kill(machine.pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_once_it_writes)
+    killer.start()
+    with pytest.raises(Unreachable, match="QEMU went away during QMP dump-guest-memory"):
+        machine.dump_core(tmp_path / "core")
+    killer.join()
+    assert list(tmp_path.glob("*core*")) == []
+
+
+def test_a_refused_command_says_so_and_the_machine_lives_on(idle: Machine) -> None:
+    with pytest.raises(BareflowError, match="QEMU refused no-such-command"):
+        idle.qmp("no-such-command")
+    assert idle.status() == "running"
+
+
+def test_a_core_holds_ram_and_registers(idle: Machine, tmp_path: Path) -> None:
+    idle.dump_core(tmp_path / "core")
+    core = ElfCore(tmp_path / "core")
+    idle.pause()
+    assert core.read(0x7C00, 512, "boot sector") == idle.read_physical(0x7C00, 512)
+    assert core.ranges == ((0, 0xA0000), (0x100000, 64 << 20))
+    (cpu,) = core.registers
+    assert cpu.bases["es"] == 0xB8000
+    monitor = idle.qmp("human-monitor-command", command_line="info registers")
+    assert f"EIP={cpu.eip:08x}" in monitor
+    assert f"ESI={cpu.general['esi']:08x}" in monitor
+    assert f"CR0={cpu.control[0]:08x}" in monitor
+
+
+def test_a_core_that_cannot_be_written_leaves_nothing(idle: Machine, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not a directory"):
+        idle.dump_core(tmp_path / "none" / "core")
+    os.kill(idle.pid, signal.SIGKILL)
+    assert idle.process.wait(10)
+    with pytest.raises(Unreachable):
+        idle.dump_core(tmp_path / "core")
+    assert list(tmp_path.glob("*core*")) == []
+
+
+def test_a_raw_dump_reads_like_the_machine(idle: Machine, tmp_path: Path) -> None:
+    idle.pause()
+    path = tmp_path / "dump"
+    idle.qmp("pmemsave", val=0, size=2 << 20, filename=str(path))
+    dump = RawDump(path)
+    assert dump.read(0x600, 64, "boot record") == idle.memory().read(0x600, 64, "boot record")
+    assert dump.screen() == idle.read_screen()
+    with pytest.raises(ReadError, match="not inside the RAM"):
+        dump.read(4 << 20, 4, "heap")
+
+
+def test_a_gdbstub_reads_and_writes_what_the_ram_holds(idle: Machine) -> None:
+    memory = idle.memory()
+    with GdbStub.connect(f"unix:{idle.gdb_socket}") as stub:
+        assert idle.status() == "paused"
+        assert stub.read(0x7C00, 512, "boot sector") == memory.read(0x7C00, 512, "boot sector")
+        stub.write(0x300001, b"0123456789" * 1000, "test bytes")
+        assert memory.read(0x300001, 10000, "test bytes") == b"0123456789" * 1000
+        assert stub.screen() == idle.read_screen()
+        with pytest.raises(Unreachable, match="is a gdb connected to it already"):
+            GdbStub.connect(f"unix:{idle.gdb_socket}", timeout=0.5)
+    _until(lambda: idle.status() == "running")
+
+
+def test_a_small_read_costs_one_packet_and_a_second_one_none(idle: Machine) -> None:
+    with GdbStub.connect(f"unix:{idle.gdb_socket}") as stub:
+        before = stub.packets
+        stub.read(0x7C00 + 700, 64, "record")
+        stub.read(0x7C00 + 800, 200, "record")
+        assert stub.packets == before + 1
+        stub.invalidate()
+        stub.read(0x7C00 + 700, 64, "record")
+        assert stub.packets == before + 2
+
+
+def test_a_long_directory_still_gets_sockets(launched: Boot, boot_sector: Assemble, tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    machine = launched(boot_sector(IDLES), directory=folder)
+    assert machine.status() == "running"
+    sockets = machine.gdb_socket.parent
+    machine.stop()
+    assert not sockets.exists()
+    assert sorted(path.name for path in folder.iterdir()) == ["qemu.log", "serial.log"]
+
+
+def test_a_name_in_use_is_refused(launched: Boot, boot_sector: Assemble) -> None:
+    launched(boot_sector(IDLES), name="taken")
+    with pytest.raises(UsageError, match="there is a machine named taken already"):
+        launched(boot_sector(IDLES), name="taken")
+
+
+def test_the_name_of_a_machine_that_died_can_be_used_again(launched: Boot, boot_sector: Assemble) -> None:
+    disk = boot_sector(IDLES)
+    first = launched(disk, name="again")
+    os.kill(first.pid, signal.SIGKILL)
+    assert first.process.wait(10)
+    second = launched(disk, name="again")
+    assert second.pid != first.pid
+    assert second.alive()
+
+
+def test_qemu_refusing_an_option_is_told_and_leaves_nothing(launched: Boot, boot_sector: Assemble) -> None:
+    with pytest.raises(BareflowError, match=r"QEMU did not start: .*Invalid shift"):
+        launched(boot_sector(IDLES), name="refused", icount=40)
+    assert not [machine for machine in Machine.all() + Machine.stale() if machine.name == "refused"]
+
+
+def test_a_reused_pid_is_not_taken_for_the_machine(idle: Machine) -> None:
+    path = idle.directory / "machine.json"
+    record = json.loads(path.read_text())
+    record["pid"] = os.getpid()
+    path.write_text(json.dumps(record))
+    loaded = Machine.load(idle.directory)
+    assert loaded is not None
+    assert not loaded.alive()
+    record["pid"] = idle.pid
+    path.write_text(json.dumps(record))
+
+
+def _until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true"
+        time.sleep(0.005)
