@@ -1,13 +1,15 @@
-"""When was each function swapped, as a trace tells it? The same records as `guest/swaps.py` gives inside gdb."""
+"""When was each function swapped, as a trace tells it? The same records as `guest/swaps.py` gives."""
 
 from __future__ import annotations
 
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.clock import Counters
 from bareflow_gdb.guest.events import Event
-from bareflow_gdb.guest.functions import Function, Version
+from bareflow_gdb.guest.functions import Function, Tables, read_tables
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.swaps import Swaps, list_swaps
 from bareflow_gdb.guest.values import Address
+from bareflow_gdb.tracing import segments
 from bareflow_gdb.tracing.events import decode
 from bareflow_gdb.tracing.store import Trace
 
@@ -20,31 +22,33 @@ def trace_swaps(trace: Trace) -> Swaps:
 
     Raises BadData when the trace is damaged.
     """
-    functions, versions, swap_count = _tables(trace)
-    return list_swaps(
-        functions,
-        versions,
-        trace_events(trace, *TYPES),
-        _three(trace.manifest.thresholds),
-        trace.manifest.tsc_hz,
-        swap_count,
-    )
+    first, second, third = (*trace.manifest.thresholds, 0, 0, 0)[:3]
+    return list_swaps(_tables(trace), _events(trace), (first, second, third))
 
 
-def trace_events(trace: Trace, *types: str) -> list[Event]:
-    """Events of the main ring by sequence number, as the decoders of floor 3 know them."""
-    events = trace.events(*types)
-    return sorted(decode(events[events["ring"] == MAIN_RING]), key=lambda event: event.seq)
+def _events(trace: Trace) -> list[Event]:
+    """The events that tell of swaps, and the very first one: it tells since when the events are complete."""
+    chosen = trace.events(*TYPES)
+    events = sorted(decode(chosen[chosen["ring"] == MAIN_RING]), key=lambda event: event.seq)
+    oldest = next(decode(segments.to_events(trace.table.slice(0, 1))), None)
+    return [oldest, *events] if oldest is not None else events
 
 
-def _tables(trace: Trace) -> tuple[tuple[Function, ...], tuple[Version, ...], int]:
+def _tables(trace: Trace) -> Tables:
     try:
         guest = Guest.attach(trace.memory(), trace.symbols)
-        return guest.functions(), guest.versions(), guest.counters().swap_count
+        return read_tables(guest.memory, guest.root(), [])
     except BareflowError:
-        names = enumerate(trace.manifest.functions)
-        published = len(trace.events("publish"))
-        return tuple(_named(index, name) for index, name in names), (), published
+        names = trace.manifest.functions
+        counters = Counters(
+            tsc_hz=trace.manifest.tsc_hz,
+            function_count=len(names),
+            version_count=0,
+            swap_count=len(trace.events("publish")),
+            irq_count=0,
+            idle_loops=0,
+        )
+        return Tables(counters, [_named(index, name) for index, name in enumerate(names)], [])
 
 
 def _named(index: int, name: str) -> Function:
@@ -68,8 +72,3 @@ def _named(index: int, name: str) -> Function:
         level=0,
         tsc_last_swap=0,
     )
-
-
-def _three(thresholds: tuple[int, ...]) -> tuple[int, int, int]:
-    first, second, third = (*thresholds, 0, 0, 0)[:3]
-    return first, second, third

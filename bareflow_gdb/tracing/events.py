@@ -69,5 +69,5 @@ def in_order(events: Events) -> Events:
 def decode(events: Events) -> Iterator[Event]:
     """`TRACE_DTYPE` events one by one, as the records of floor 3; for what is shown, not for millions."""
     for tsc, seq, ring, number, cpu, identifier, arguments in events.tolist():
-        name = event_type(number).name
-        yield Event(tsc, seq, ring, name, cpu, identifier, tuple(int(value) for value in arguments))
+        a, b, c, d = (int(value) for value in arguments)
+        yield Event(tsc, seq, ring, event_type(number).name, cpu, identifier, (a, b, c, d))

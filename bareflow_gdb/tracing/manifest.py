@@ -47,7 +47,7 @@ class Manifest:
     ended: str
     """Why the recording ended: "idle", "time", "interrupted", "guest gone", "halted", "" while it runs."""
     clock: str
-    """"tsc" (host time under plain emulation) or "icount" (instructions)."""
+    """ "tsc" (host time under plain emulation) or "icount" (instructions)."""
     tsc_hz: int
     abi: str
     variant: str

@@ -26,8 +26,11 @@ from bareflow_gdb.tracing.events import Events, to_trace
 from bareflow_gdb.tracing.journal import PATTERN as JOURNALS
 from bareflow_gdb.tracing.journal import read_journal
 
-# A query comes from a person, the trace it is asked of from anywhere: neither may reach files or Python variables.
-_CLOSED = {"enable_external_access": False, "python_enable_replacements": False}
+# A query is for this trace: it reaches neither files nor Python variables.
+_CLOSED: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": False,
+    "python_enable_replacements": False,
+}
 _MAX_FILES = 10_000
 _MAX_SERIAL = 64 << 20
 _MAX_SYMBOLS = 4096

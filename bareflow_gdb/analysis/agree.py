@@ -1,0 +1,90 @@
+"""Do the guest's log and the event ring tell the same story of its swaps?
+
+The log: `[RECOMPILE] NAME: O0 -> O1` and then `[ATOMIC-SWAP] Code pointer updated to O1`. The ring: PUBLISH
+events. They are written by different code at different moments, so a difference is a defect of the guest, or
+a loss.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bareflow_gdb.analysis.swaps import trace_swaps
+from bareflow_gdb.guest.swaps import Swap
+from bareflow_gdb.tracing.store import Trace
+
+_RECOMPILE = re.compile(r"\[RECOMPILE\] (?P<name>\S+): O(?P<old>\d) -> O(?P<new>\d)")
+_SWAP = re.compile(r"\[ATOMIC-SWAP\] Code pointer updated to O(?P<level>\d)")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One swap, as both sources can tell it."""
+
+    function: str
+    from_level: int | None
+    to_level: int
+
+    def __str__(self) -> str:
+        before = "?" if self.from_level is None else f"O{self.from_level}"
+        return f"{self.function} {before} -> O{self.to_level}"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Both stories compared; they agree when `disagreements` is empty."""
+
+    log_swaps: int
+    ring_swaps: int
+    disagreements: tuple[str, ...]
+
+    @property
+    def agree(self) -> bool:
+        """Whether log and ring tell the same story."""
+        return not self.disagreements
+
+
+def log_steps(serial: str) -> tuple[list[Step], list[str]]:
+    """The swaps that a serial log tells in their order, and what is odd about the log by itself."""
+    steps: list[Step] = []
+    odd: list[str] = []
+    announced: Step | None = None
+    for number, line in enumerate(serial.splitlines(), 1):
+        if match := _RECOMPILE.search(line):
+            announced = Step(match["name"], int(match["old"]), int(match["new"]))
+        elif match := _SWAP.search(line):
+            level = int(match["level"])
+            if announced is None:
+                odd.append(f"line {number} of the log swaps to O{level} without a [RECOMPILE] before it")
+            elif announced.to_level != level:
+                odd.append(f"line {number} of the log swaps to O{level} after announcing {announced}")
+            else:
+                steps.append(announced)
+            announced = None
+    return steps, odd
+
+
+def ring_steps(swaps: Iterable[Swap]) -> list[Step]:
+    """The swaps that events and version table tell, in their order."""
+    return [Step(swap.function, swap.from_level, swap.to_level) for swap in swaps]
+
+
+def compare(serial: str, swaps: Sequence[Swap]) -> Agreement:
+    """Log against ring."""
+    told, disagreements = log_steps(serial)
+    seen = ring_steps(swaps)
+    matcher = difflib.SequenceMatcher(None, told, seen, autojunk=False)
+    for kind, i, i_end, j, j_end in matcher.get_opcodes():
+        if kind == "equal":
+            continue
+        disagreements += [f"the log tells {step}, the ring does not, at this place" for step in told[i:i_end]]
+        disagreements += [f"the ring tells {step}, the log does not, at this place" for step in seen[j:j_end]]
+    return Agreement(len(told), len(seen), tuple(disagreements))
+
+
+def trace_agreement(trace: Trace) -> Agreement:
+    """Serial log against ring of one trace; raises BadData when the trace is damaged."""
+    return compare(trace.serial(), trace_swaps(trace).swaps)

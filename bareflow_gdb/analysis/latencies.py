@@ -1,0 +1,89 @@
+"""How long did each swap take, phase by phase: threshold, request, compile, emit, publish, first execution?"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.events import Event
+from bareflow_gdb.tracing.events import decode
+from bareflow_gdb.tracing.store import Trace
+
+PHASES = ("threshold", "request", "compile_begin", "compile_end", "emit", "publish", "first_execution")
+_INITIAL = layouts.const("BF_REASON_INITIAL")
+
+
+@dataclass(frozen=True)
+class SwapTimes:
+    """One swap: the TSC at which each phase of it was reached, None when the trace does not tell."""
+
+    function: str
+    version: int
+    level: int
+    threshold: int | None
+    request: int | None
+    compile_begin: int | None
+    compile_end: int | None
+    emit: int | None
+    publish: int | None
+    first_execution: int | None
+
+    def between(self, start: str, end: str) -> int | None:
+        """Ticks from one phase to another, None when one of them is not known."""
+        first, last = getattr(self, start), getattr(self, end)
+        return None if first is None or last is None else int(last - first)
+
+
+@dataclass(frozen=True)
+class PhaseSummary:
+    """One step of the swaps of a trace, in TSC ticks."""
+
+    start: str
+    end: str
+    count: int
+    minimum: int
+    median: float
+    maximum: int
+
+
+def swap_times(trace: Trace) -> list[SwapTimes]:
+    """Every swap of the trace that replaced code, in the order of publication."""
+    coming: dict[int, dict[str, int]] = {}
+    found: list[tuple[Event, dict[str, int]]] = []
+    by_version: dict[int, dict[str, int]] = {}
+    for event in decode(trace.events(*PHASES)):
+        fields = event.fields()
+        if event.type == "first_execution":
+            by_version.get(fields["version"], {}).setdefault(event.type, event.tsc)
+            continue
+        phases = coming.setdefault(event.id, {})
+        if event.type == "threshold":
+            phases.clear()
+        phases[event.type] = event.tsc
+        if event.type == "publish":
+            by_version[fields["version"]] = coming.pop(event.id)
+            if fields["reason"] != _INITIAL:
+                found.append((event, phases))
+    return [_times(trace, event, phases) for event, phases in found]
+
+
+def _times(trace: Trace, publish: Event, phases: dict[str, int]) -> SwapTimes:
+    fields = publish.fields()
+    reached = {phase: phases.get(phase) for phase in PHASES}
+    return SwapTimes(trace.function_name(publish.id), fields["version"], fields["level"], **reached)
+
+
+def summarise(times: Iterable[SwapTimes]) -> list[PhaseSummary]:
+    """Each step between neighbouring phases, and the whole, over all swaps that tell it."""
+    times = list(times)
+    steps = [*zip(PHASES, PHASES[1:], strict=False), (PHASES[0], PHASES[-1])]
+    found = []
+    for start, end in steps:
+        ticks = [value for swap in times if (value := swap.between(start, end)) is not None]
+        if ticks:
+            found.append(
+                PhaseSummary(start, end, len(ticks), min(ticks), statistics.median(ticks), max(ticks))
+            )
+    return found

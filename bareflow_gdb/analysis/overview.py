@@ -1,0 +1,97 @@
+"""What does a trace hold, in a few lines?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bareflow_gdb.abi.events import event_type
+from bareflow_gdb.analysis.swaps import trace_swaps
+from bareflow_gdb.tracing.store import Trace
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The figures that `bareflow trace show` prints."""
+
+    machine: str
+    variant: str
+    build_id: str
+    clock: str
+    tsc_hz: int
+    complete: bool
+    ended: str
+    started: str
+    seconds: float
+    events: int
+    lost: int
+    first_tsc: int
+    last_tsc: int
+    span: str
+    """Time from the first to the last event, in the trace's clock."""
+    functions: tuple[str, ...]
+    modules: tuple[str, ...]
+    thresholds: tuple[int, ...]
+    swaps: int
+    versions: int
+    code_saved: int
+    types: tuple[tuple[str, int], ...]
+    """Event type and number of events, the most frequent first."""
+
+
+def overview(trace: Trace) -> Overview:
+    """Raises BadData when the trace is damaged."""
+    manifest = trace.manifest
+    tsc = trace.table.column("tsc").to_numpy()
+    first, last = (int(tsc[0]), int(tsc[-1])) if len(tsc) else (0, 0)
+    return Overview(
+        machine=manifest.machine,
+        variant=manifest.variant,
+        build_id=manifest.build_id,
+        clock=clock_name(trace),
+        tsc_hz=manifest.tsc_hz,
+        complete=manifest.complete,
+        ended=manifest.ended,
+        started=manifest.started,
+        seconds=manifest.seconds,
+        events=trace.count,
+        lost=trace.lost,
+        first_tsc=first,
+        last_tsc=last,
+        span=duration(trace, last - first),
+        functions=manifest.functions,
+        modules=manifest.modules,
+        thresholds=manifest.thresholds,
+        swaps=len(trace_swaps(trace).swaps),
+        versions=len(trace.codes),
+        code_saved=sum(1 for code in trace.codes.values() if code.sha256),
+        types=type_counts(trace),
+    )
+
+
+def type_counts(trace: Trace) -> tuple[tuple[str, int], ...]:
+    """Event types and how many there are of each, the most frequent first."""
+    counts = np.bincount(trace.table.column("type").to_numpy(), minlength=1)
+    order = sorted(np.flatnonzero(counts).tolist(), key=lambda number: (-int(counts[number]), number))
+    return tuple((event_type(number).name, int(counts[number])) for number in order)
+
+
+def clock_name(trace: Trace) -> str:
+    """The clock in words; every report names it."""
+    if trace.manifest.clock == "icount":
+        return "instructions (QEMU -icount): exact, equal between runs"
+    rate = f"{trace.manifest.tsc_hz / 1e6:,.0f} MHz" if trace.manifest.tsc_hz else "of unmeasured rate"
+    return f"TSC {rate} under emulation: host time, with the host's noise"
+
+
+def duration(trace: Trace, ticks: int) -> str:
+    """TSC ticks in words: a time, or cycles when the guest has not measured its clock."""
+    rate = trace.manifest.tsc_hz
+    if not rate:
+        return f"{ticks:,} cycles"
+    seconds = ticks / rate
+    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "us")):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:,.3f} {unit}"
+    return f"{seconds * 1e9:,.0f} ns"

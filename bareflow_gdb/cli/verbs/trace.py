@@ -1,0 +1,145 @@
+"""`bareflow trace record | show | recover`: event traces of running machines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from bareflow_gdb.errors import UsageError
+
+if TYPE_CHECKING:
+    from bareflow_gdb.tracing.manifest import Manifest
+    from bareflow_gdb.tracing.recorder import Progress, Recorder
+
+HELP = "record what a running machine does, show or recover a trace"
+
+LINE_SECONDS = 1.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    record = actions.add_parser("record", help="record a running machine into a new directory")
+    record.add_argument("target", nargs="?", metavar="MACHINE", help="machine (default: the newest)")
+    record.add_argument("--machine", metavar="NAME", help="the same as MACHINE")
+    record.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty directory")
+    record.add_argument("--until-idle", action="store_true", help="end when the guest's run has ended")
+    record.add_argument("--seconds", type=float, metavar="N", help="end after N seconds")
+    record.add_argument(
+        "--release", action="store_true", help="let a guest started with --hold begin its run"
+    )
+    record.add_argument("--flight", action="store_true", help="never make the guest wait; may lose events")
+    show = actions.add_parser("show", help="what a trace holds")
+    show.add_argument("directory", type=Path, metavar="TRACE")
+    recover = actions.add_parser("recover", help="complete the trace of a recorder that was killed")
+    recover.add_argument("directory", type=Path, metavar="TRACE")
+    for action in (record, show, recover):
+        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+        action.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
+
+
+def main(options: argparse.Namespace) -> int:
+    actions = {"record": _record, "show": _show, "recover": _recover}
+    return actions[options.action](options)
+
+
+def _record(options: argparse.Namespace) -> int:
+    from bareflow_gdb.qemu.machine import Machine
+    from bareflow_gdb.tracing.recorder import Recorder
+
+    if options.seconds is not None and options.seconds < 0:
+        raise UsageError("--seconds takes a number that is not negative")
+    if options.machine and options.target and options.machine != options.target:
+        raise UsageError(f"two machines are named, {options.target} and {options.machine}; name one")
+    stop = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = [(number, signal.signal(number, end)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        machine = Machine.find(options.machine or options.target)
+        with Recorder(machine, options.out, lossless=not options.flight) as recorder:
+            if options.release:
+                recorder.release_hold()
+            _say(options, f"recording {machine.name} into {options.out}; Ctrl-C ends it")
+            _run(options, recorder, stop)
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+    return _tell(options, options.out)
+
+
+def _run(options: argparse.Namespace, recorder: Recorder, stop: threading.Event) -> None:
+    """Records with a line of progress: rewritten on a terminal, now and then a new one elsewhere."""
+    rewrite = sys.stderr.isatty()
+    shown = 0.0
+
+    def progress(now: Progress) -> None:
+        nonlocal shown
+        if now.seconds - shown < (0.1 if rewrite else LINE_SECONDS):
+            return
+        shown = now.seconds
+        line = (
+            f"{now.seconds:6.1f} s  {now.events:,} events  {now.lost:,} lost  {now.swaps} swaps  {now.stage}"
+        )
+        print(
+            f"\r{line}\x1b[K" if rewrite else line, end="" if rewrite else "\n", file=sys.stderr, flush=True
+        )
+
+    recorder.run(
+        until_idle=options.until_idle, seconds=options.seconds, stopped=stop.is_set, progress=progress
+    )
+    if rewrite:
+        print(file=sys.stderr)
+
+
+def _say(options: argparse.Namespace, line: str) -> None:
+    print(line, file=sys.stderr if options.json else sys.stdout, flush=True)
+
+
+def _show(options: argparse.Namespace) -> int:
+    return _tell(options, options.directory)
+
+
+def _recover(options: argparse.Namespace) -> int:
+    from bareflow_gdb.tracing.store import recover
+
+    count = recover(options.directory)
+    _say(options, f"{count:,} events recovered from the journal")
+    return _tell(options, options.directory)
+
+
+def _tell(options: argparse.Namespace, directory: Path) -> int:
+    from bareflow_gdb.analysis.overview import overview
+    from bareflow_gdb.render.jsonable import to_json
+    from bareflow_gdb.tracing.store import Trace
+
+    trace = Trace.open(directory)
+    found = overview(trace)
+    if options.json:
+        print(json.dumps(to_json(found), indent=2))
+        return 0
+    print(f"trace {directory}: {_ending(trace.manifest)}")
+    print(
+        f"  guest      {found.variant} {found.build_id[:12] or 'without build id'}, machine {found.machine}"
+    )
+    print(f"  clock      {found.clock}")
+    print(f"  events     {found.events:,} ({found.lost:,} lost) in {found.span}")
+    print(f"  functions  {', '.join(found.functions) or 'none'}")
+    print(f"  swaps      {found.swaps}")
+    print(f"  code       {found.code_saved} of {found.versions} versions")
+    for kind, count in found.types:
+        print(f"  {count:>12,}  {kind}")
+    return 0
+
+
+def _ending(manifest: Manifest) -> str:
+    if not manifest.complete:
+        return "its recorder was killed, or still runs; the events are readable as far as it came"
+    return f"recorded {manifest.started} for {manifest.seconds:.1f} s, ended: {manifest.ended}"
