@@ -33,8 +33,8 @@ start:
     mov al, BF_STAGE_HEADER
     call record_stage
 
-    mov cx, [RECORD(sectors_needed)]
-    cmp cx, BF_IMAGE_MAX_SECTORS
+    mov ecx, [RECORD(sectors_needed)]
+    cmp ecx, BF_IMAGE_MAX_SECTORS
     mov al, BF_FATAL_VERIFY
     ja fatal
     dec cx
@@ -103,9 +103,6 @@ check_header:
     shr ebx, 9
     inc ebx                     ; ceil(bytes / 512) without overflow
     mov [RECORD(sectors_needed)], ebx
-    cmp ebx, BF_IMAGE_MAX_SECTORS
-    mov al, BF_FATAL_VERIFY
-    ja fatal
     ret
 .no_kernel:
     mov al, BF_FATAL_NO_KERNEL

@@ -1,0 +1,211 @@
+"""Does the boot loader bring the kernel up on every path, and say what is wrong on every other?
+
+Real QEMU each time. What the loader did is read from the boot record in guest RAM.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.qemu.image import SECTOR, read_image_header
+from bareflow_gdb.qemu.machine import Machine
+
+IMAGE = Path(__file__).parents[2] / "build" / "firmware" / "fluid.img"
+KERNEL = layouts.const("BF_IMAGE_LBA") * SECTOR
+A20_TEST = SECTOR + 4  # the byte a20_test of stage 2
+METHODS = layouts.enum_values("bf_a20_method")
+STAGES = layouts.enum_values("bf_boot_stage")
+
+Launch = Callable[..., Machine]
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    """Boots a disk given as bytes; ends all machines afterwards."""
+    machines: list[Machine] = []
+
+    def start(disk: bytes, **options: Any) -> Machine:
+        image = tmp_path / f"{len(machines)}.img"
+        image.write_bytes(disk)
+        machines.append(Machine.launch(image, directory=tmp_path / f"vm{len(machines)}", **options))
+        return machines[-1]
+
+    yield start
+    for machine in machines:
+        machine.stop()
+
+
+@pytest.fixture
+def disk() -> bytearray:
+    return bytearray(IMAGE.read_bytes())
+
+
+def boot_record(machine: Machine) -> Any:
+    address, size = layouts.const("BF_BOOT_RECORD_ADDRESS"), layouts.size("bf_boot_record")
+    return layouts.unpack("bf_boot_record", machine.memory().read(address, size, "boot record"))
+
+
+def put_header(disk: bytearray, field: str, value: int) -> None:
+    struct.pack_into("<I", disk, KERNEL + layouts.offset("bf_image_header", field), value)
+
+
+def fatal(machine: Machine, code: int, stage: str) -> Any:
+    """The boot record of a machine that ends with this code: told on COM1, on the screen and in the record."""
+    text = f"FATAL ERROR: 0x{code:02X}"
+    machine.wait_for_serial(text + "\n")
+    assert text in machine.read_screen()[::2].decode("latin-1")
+    record = boot_record(machine)
+    assert record.fatal == code
+    assert record.stage == STAGES[f"BF_STAGE_{stage}"]
+    assert "[serial] init ok" not in machine.serial()
+    return record
+
+
+def sectors_of_image() -> int:
+    return read_image_header(IMAGE).sectors
+
+
+@pytest.mark.parametrize(("floppy", "method"), [(False, "LBA"), (True, "CHS")])
+def test_it_boots_from_a_hard_disk_by_lba_and_from_a_floppy_by_chs(
+    launch: Launch, disk: bytearray, floppy: bool, method: str
+) -> None:
+    machine = launch(disk, floppy=floppy)
+    machine.wait_for_stage("core")
+    record = boot_record(machine)
+    assert record.magic == layouts.const("BF_BOOT_MAGIC")
+    assert record.size == layouts.size("bf_boot_record")
+    assert record.drive == (0x00 if floppy else 0x80)
+    assert record.disk_method == layouts.const(f"BF_DISK_{method}")
+    assert record.a20_method == METHODS["BF_A20_ALREADY_ON"]
+    assert record.sectors_needed == record.sectors_asked == record.sectors_read == sectors_of_image()
+    assert record.load_address == layouts.const("BF_IMAGE_BASE")
+    assert record.signature == layouts.const("BF_FLUD_MAGIC")
+    assert record.fatal == 0
+    assert 64 * 1024 - 1024 - 256 <= record.memory_kib <= 64 * 1024 - 1024
+    assert machine.serial().startswith("[serial] init ok")
+
+
+def test_each_stage_has_its_time_in_order(launch: Launch, disk: bytearray) -> None:
+    machine = launch(disk)
+    machine.wait_for_stage("core")
+    times = boot_record(machine).stage_tsc
+    reached = list(times[STAGES["BF_STAGE_STAGE1"] : STAGES["BF_STAGE_CORE"] + 1])
+    assert all(reached)
+    assert reached == sorted(reached)
+
+
+def test_the_crc_of_the_loader_is_zlibs(launch: Launch, disk: bytearray) -> None:
+    machine = launch(disk)
+    machine.wait_for_stage("core")
+    header = read_image_header(IMAGE)
+    kernel = bytearray(disk[KERNEL : KERNEL + header.image_bytes])
+    at = layouts.offset("bf_image_header", "crc")
+    kernel[at : at + 4] = bytes(4)
+    record = boot_record(machine)
+    assert record.crc_computed == record.crc_expected == zlib.crc32(kernel)
+
+
+def test_the_image_in_memory_is_the_one_on_disk(launch: Launch, disk: bytearray) -> None:
+    # A kernel that does nothing: what follows the loader must not have changed the image yet.
+    header = read_image_header(IMAGE)
+    end = KERNEL + header.image_bytes
+    disk[KERNEL + 4 : KERNEL + 7] = b"\xf4\xeb\xfd"  # hlt; jmp -3
+    seal(disk)
+    machine = launch(disk)
+    machine.wait_for_stage("protected")
+    base = layouts.const("BF_IMAGE_BASE")
+    assert machine.memory().read(base, header.image_bytes, "kernel image") == bytes(disk[KERNEL:end])
+
+
+def seal(disk: bytearray) -> None:
+    """Make the CRC of a changed kernel image right again."""
+    put_header(disk, "crc", 0)
+    size = struct.unpack_from("<I", disk, KERNEL + layouts.offset("bf_image_header", "image_bytes"))[0]
+    put_header(disk, "crc", zlib.crc32(disk[KERNEL : KERNEL + size]))
+
+
+@pytest.mark.parametrize("sectors", [1, 2, 127, 128, 129, 255, 256, 257, 511, 512])
+@pytest.mark.parametrize("floppy", [False, True])
+def test_every_length_of_image_up_to_the_capacity_is_read_whole(
+    launch: Launch, disk: bytearray, floppy: bool, sectors: int
+) -> None:
+    size = sectors * SECTOR - 3
+    pattern = b"".join(
+        zlib.crc32(bytes([n & 255, n >> 8])).to_bytes(4, "little") for n in range(sectors * 128)
+    )
+    disk[KERNEL:] = bytes(len(disk) - KERNEL)
+    disk[KERNEL : KERNEL + size] = pattern[:size]
+    put_header(disk, "magic", layouts.const("BF_FLUD_MAGIC"))
+    disk[KERNEL + 4 : KERNEL + 7] = b"\xf4\xeb\xfd"
+    put_header(disk, "image_bytes", size)
+    seal(disk)
+    machine = launch(disk, floppy=floppy)
+    machine.wait_for_stage("protected")
+    record = boot_record(machine)
+    assert record.sectors_needed == record.sectors_asked == record.sectors_read == sectors
+    loaded = machine.memory().read(layouts.const("BF_IMAGE_BASE"), size, "kernel image")
+    assert loaded == bytes(disk[KERNEL : KERNEL + size])
+
+
+@pytest.mark.parametrize("method", ["BIOS", "KEYBOARD", "FAST"])
+def test_each_way_of_turning_a20_on_works_alone(launch: Launch, disk: bytearray, method: str) -> None:
+    disk[A20_TEST] = METHODS[f"BF_A20_{method}"]
+    machine = launch(disk)
+    machine.wait_for_stage("core")
+    assert boot_record(machine).a20_method == METHODS[f"BF_A20_{method}"]
+
+
+def test_without_a20_the_boot_ends_with_0xa2(launch: Launch, disk: bytearray) -> None:
+    disk[A20_TEST] = 0xFF  # off, and no method
+    record = fatal(launch(disk), 0xA2, "STAGE2")
+    assert record.a20_method == METHODS["BF_A20_NONE"]
+
+
+def test_a_wrong_signature_ends_with_0x51(launch: Launch, disk: bytearray) -> None:
+    put_header(disk, "magic", 0x464C5545)
+    assert fatal(launch(disk), 0x51, "A20").signature == 0x464C5545
+
+
+@pytest.mark.parametrize("part", ["first sector", "middle", "last byte"])
+def test_one_changed_bit_anywhere_ends_with_0xd2(launch: Launch, disk: bytearray, part: str) -> None:
+    size = read_image_header(IMAGE).image_bytes
+    disk[KERNEL + {"first sector": 40, "middle": size // 2, "last byte": size - 1}[part]] ^= 0x10
+    record = fatal(launch(disk), 0xD2, "LOADED")
+    assert record.crc_computed != record.crc_expected == read_image_header(IMAGE).crc
+
+
+@pytest.mark.parametrize("size", [512 * SECTOR + 1, 0x01000000, 0xFFFFFFFF])
+def test_an_image_larger_than_the_loader_holds_is_not_read_and_ends_with_0xd2(
+    launch: Launch, disk: bytearray, size: int
+) -> None:
+    put_header(disk, "image_bytes", size)
+    record = fatal(launch(disk), 0xD2, "HEADER")
+    assert record.sectors_needed == -(-size // SECTOR)
+    assert record.sectors_read == 1
+
+
+def test_a_disk_without_a_kernel_ends_with_0xe0(launch: Launch, disk: bytearray) -> None:
+    disk[KERNEL:] = bytes(len(disk) - KERNEL)
+    assert fatal(launch(disk), 0xE0, "A20").sectors_read == 1
+
+
+def test_a_kernel_of_no_bytes_ends_with_0xe0(launch: Launch, disk: bytearray) -> None:
+    put_header(disk, "image_bytes", 0)
+    fatal(launch(disk), 0xE0, "A20")
+
+
+def test_a_disk_that_ends_within_the_kernel_ends_with_0xd1(launch: Launch, disk: bytearray) -> None:
+    record = fatal(launch(disk[: KERNEL + 5 * SECTOR]), 0xD1, "HEADER")
+    assert record.bios_status != 0
+    assert record.sectors_read == 1 < record.sectors_asked
+
+
+def test_a_disk_that_ends_within_stage_2_ends_with_0xd1(launch: Launch, disk: bytearray) -> None:
+    fatal(launch(disk[: 4 * SECTOR]), 0xD1, "STAGE1")
