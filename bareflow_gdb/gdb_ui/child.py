@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 from bareflow_gdb.errors import BareflowError
 
@@ -28,17 +29,22 @@ def program() -> str:
     return found
 
 
-def start(*words: str) -> subprocess.Popen[str]:
-    """Starts `bareflow WORDS`, apart from gdb's terminal: a Ctrl-C in gdb does not reach it."""
+def start(*words: str, errors: IO[str] | None = None) -> subprocess.Popen[str]:
+    """Starts `bareflow WORDS`, apart from gdb's terminal: a Ctrl-C in gdb does not reach it.
+
+    errors: a file for what it writes to stderr (default: a pipe).
+    """
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     return subprocess.Popen(
         [program(), *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.PIPE if errors is None else errors,
         text=True,
         env=environment,
         start_new_session=True,
+        # Where no file can be taken for a machine of the same name.
+        cwd="/",
     )
 
 

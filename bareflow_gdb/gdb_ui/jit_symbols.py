@@ -1,7 +1,8 @@
-"""Which debug information belongs to code that was compiled while the guest ran? That of the published versions.
+"""Which debug information belongs to code that was compiled while the guest ran?
 
-The recompiler lists its objects in `jit/index.json` of the machine's directory: function, version, ELF object, and
-the address of each section. They are attached with `add-symbol-file` and removed once their version is replaced.
+The recompiler lists its objects in `jit/index.json` of the machine's directory: version, ELF object, and the
+address of each section. Those of published versions are attached with `add-symbol-file`, and removed once
+their version is replaced.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ no packet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import gdb
@@ -16,6 +15,7 @@ from bareflow_gdb.gdb_ui import running
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.jit_symbols import JitSymbols
+    from bareflow_gdb.gdb_ui.recording import Recording
     from bareflow_gdb.guest.guest import Guest
     from bareflow_gdb.memory.inferior import InferiorMemory
     from bareflow_gdb.memory.protocol import Memory
@@ -27,20 +27,12 @@ _COMPARED = (0x10000, 256)
 _STALE_EVENTS = ("stop", "cont", "exited", "new_objfile", "memory_changed")
 
 
-class Symbols(Mapping[str, int]):
-    """gdb's symbols by name, looked up when asked for; without an ELF it is simply empty."""
-
-    def __getitem__(self, name: str) -> int:
-        try:
-            return int(gdb.parse_and_eval(f"(unsigned long)&{name}"))
-        except gdb.error as error:
-            raise KeyError(name) from error
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
+def symbol(name: str) -> int | None:
+    """The address of a symbol of the ELF that gdb has; None without one."""
+    try:
+        return int(gdb.parse_and_eval(f"(unsigned long)&{name}"))
+    except gdb.error:
+        return None
 
 
 class Session:
@@ -50,12 +42,12 @@ class Session:
         self.connection = connection
         self.quiet = False
         self.left_running = False
-        self.symbols = Symbols()
         self._machine: Machine | None = None
         self._machine_sought = False
         self._memory: Memory | None = None
         self._guest: Guest | None = None
         self._jit_symbols: JitSymbols | None = None
+        self.recording: Recording | None = None
 
     def say(self, text: str) -> None:
         """Progress and narration; nothing with --json."""
@@ -121,9 +113,11 @@ class Session:
                 "the guest runs, and its RAM can be read only while it is stopped: `interrupt` first"
             )
         if self._guest is None:
+            from bareflow_gdb.guest.find import ROOT_SYMBOL
             from bareflow_gdb.guest.guest import Guest
 
-            self._guest = Guest.attach(memory, self.symbols)
+            root = symbol(ROOT_SYMBOL)
+            self._guest = Guest.attach(memory, {ROOT_SYMBOL: root} if root is not None else {})
         return self._guest
 
     def _reads_while_running(self) -> bool:
@@ -144,7 +138,6 @@ class Session:
         """Drops what was read before the last stop."""
         if self._memory is not None:
             self._memory.invalidate()
-        self._guest = None
 
     def go_on(self) -> None:
         """Lets the guest run in the background, and remembers that it was not the user who did."""
@@ -155,6 +148,13 @@ class Session:
         """The connection is gone: what gdb was told because of it goes too."""
         if self._jit_symbols is not None:
             self._jit_symbols.detach_all()
+        self.end_recording()
+
+    def end_recording(self) -> None:
+        """Tells the recorder to complete its trace, without waiting for that."""
+        if self.recording is not None:
+            self.recording.process.terminate()
+            self.recording = None
 
 
 def _same_bytes(ram: Memory, inferior: InferiorMemory) -> bool:
@@ -229,6 +229,7 @@ class Sessions:
             self._session = Session(None)
 
     def _exiting(self, event: Any) -> None:  # noqa: ARG002 - gdb's signature
+        self._session.end_recording()
         # gdb refuses to detach from a guest that runs, and says so; closing the connection lets it run on.
         if self._session.left_running and self._session.running:
             gdb.execute("disconnect", to_string=True)

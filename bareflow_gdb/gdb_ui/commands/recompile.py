@@ -1,4 +1,4 @@
-"""`bf recompile`: LLVM on the host compiles a function's bitcode out of guest memory, the guest swaps it in."""
+"""`bf recompile`: the host's LLVM compiles a function's bitcode anew, and the guest swaps it in."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import gdb
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import child, running
 from bareflow_gdb.gdb_ui.command import argument, command
-from bareflow_gdb.gdb_ui.commands.step_swap import function_names, publish_store, slot_of
 from bareflow_gdb.gdb_ui.guards import only_with_machine
+from bareflow_gdb.gdb_ui.guest_names import function_names, publish_store, slot_of
 from bareflow_gdb.gdb_ui.session import Session, require_machine
 
 # When the guest stands still after the new code was installed, the host program waits this long for a result.
@@ -38,9 +38,9 @@ GRACE_SECONDS = 5.0
 def recompile(options: argparse.Namespace, session: Session) -> dict[str, Any]:
     """Compile a function anew with the host's LLVM and let the guest swap it in.
 
-    The bitcode is read out of guest memory, and the guest installs the code at a safe point; so a stopped guest
-    runs until that is done, and is stopped again. Debug information of the new code is attached to its address,
-    that of replaced versions removed.
+    The bitcode is read out of guest memory, and the guest installs the code at a safe point; so a stopped
+    guest runs until that is done, and is stopped again. Debug information of the new code is attached to its
+    address, that of replaced versions removed.
     """
     machine = require_machine(session, "bf recompile")
     slot = slot_of(session, options.function)

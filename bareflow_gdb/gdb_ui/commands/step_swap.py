@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import argument, command
 from bareflow_gdb.gdb_ui.guards import only_when_stopped
+from bareflow_gdb.gdb_ui.guest_names import function_names, publish_store, slot_of
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.guest.values import Address
 
-STORE = "bareflow_publish_store"
 ROWS = 200
 
 
@@ -44,21 +43,6 @@ class SwapStep:
     eip_before: Address
     eip_after: Address
     goes_on: bool
-
-
-def function_names(session: Session) -> Iterable[str]:
-    """For completion: the functions registered with the adaptive JIT."""
-    return [function.name for function in session.guest.jit().functions]
-
-
-def slot_of(session: Session, name: str) -> int:
-    """The address of a function's code pointer; raises UsageError with the names there are."""
-    functions = session.guest.jit().functions
-    for function in functions:
-        if function.name == name:
-            return int(function.slot)
-    names = ", ".join(function.name for function in functions) or "none yet; let the guest run on first"
-    raise UsageError(f"no function {name} is registered with the adaptive JIT (registered: {names})")
 
 
 @command(
@@ -100,16 +84,6 @@ def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
     if step.goes_on:
         session.go_on()
     return step
-
-
-def publish_store(session: Session) -> int:
-    """Where the publishing store is: by the guest's own export table, else by the ELF that gdb has."""
-    exports = {symbol.name: symbol.address for symbol in session.guest.exports()}
-    if STORE in exports:
-        return int(exports[STORE])
-    if STORE in session.symbols:
-        return session.symbols[STORE]
-    raise BareflowError(f"this kernel neither exports nor has a symbol {STORE}; load its ELF with `file`")
 
 
 def _across(session: Session, store: int, *, stay: bool) -> SwapStep:

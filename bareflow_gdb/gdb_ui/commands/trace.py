@@ -1,0 +1,56 @@
+"""`bf trace`: record the guest's events while gdb goes on working."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bareflow_gdb.errors import UsageError
+from bareflow_gdb.gdb_ui.command import argument, command
+from bareflow_gdb.gdb_ui.guards import only_with_machine
+from bareflow_gdb.gdb_ui.recording import Progress, Recording, new_directory
+from bareflow_gdb.gdb_ui.session import Session, require_machine
+
+
+@command(
+    "trace",
+    example="bf trace start /tmp/run1",
+    arguments=(
+        argument("action", choices=("start", "status", "stop"), help="start, status or stop"),
+        argument("directory", nargs="?", metavar="DIR", help="where the trace goes (start only)"),
+    ),
+    show=lambda record: _text(record),
+)
+@only_with_machine
+def trace(options: argparse.Namespace, session: Session) -> Any:
+    """Record the guest's events into a trace directory, while it runs and while it is stopped.
+
+    A child reads the event rings out of QEMU's RAM, so recording stops nothing and sends no packet. `bf trace
+    stop` completes the trace and shows its summary; so does the end of the connection or of gdb, silently.
+    """
+    if options.directory is not None and options.action != "start":
+        raise UsageError(f"`bf trace {options.action}` takes no directory")
+    if options.action == "start":
+        if session.recording is not None and session.recording.process.poll() is None:
+            raise UsageError(f"recording into {session.recording.directory} already; `bf trace stop` ends it")
+        name = require_machine(session, "bf trace").name
+        session.recording = Recording.start(name, new_directory(options.directory, name))
+        return session.recording.progress()
+    recording = session.recording
+    if recording is None:
+        raise UsageError("nothing is being recorded; `bf trace start` begins")
+    if options.action == "status":
+        return recording.progress()
+    session.recording = None
+    return {"directory": str(recording.directory), **recording.end()}
+
+
+def _text(record: Progress | dict[str, Any]) -> str:
+    if isinstance(record, Progress):
+        return f"{record.state}: machine {record.machine} into {record.directory}\n  {record.progress}"
+    lines = [f"trace {record['directory']}"]
+    lines += [
+        f"  {name:<10} {record[name]}" for name in ("events", "lost", "swaps", "span") if name in record
+    ]
+    lines.append(f"  ask it     bareflow swaps {record['directory']}")
+    return "\n".join(lines)

@@ -1,0 +1,43 @@
+"""Which address does a name of the guest mean: a function's code pointer, the publishing store?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.gdb_ui.session import symbol
+from bareflow_gdb.guest.reading import many
+from bareflow_gdb.guest.values import clean
+
+if TYPE_CHECKING:
+    from bareflow_gdb.gdb_ui.session import Session
+
+STORE = "bareflow_publish_store"
+MOST_EXPORTS = 1024
+
+
+def function_names(session: Session) -> Iterable[str]:
+    """The functions registered with the adaptive JIT, for completion."""
+    return [function.name for function in session.guest.functions()]
+
+
+def slot_of(session: Session, name: str) -> int:
+    """The address of a function's code pointer; raises UsageError with the names there are."""
+    return int(session.guest.function(name).slot)
+
+
+def publish_store(session: Session) -> int:
+    """Where the publishing store is: by the guest's own export table, else by the ELF that gdb has.
+
+    The guest is asked first, because gdb may have another kernel's ELF. Raises BareflowError.
+    """
+    root = session.guest.root()
+    count = min(root.export_count, MOST_EXPORTS) if root.exports else 0
+    for symbol in many(session.memory, "bf_symbol", root.exports, count, "export table"):
+        if clean(symbol.name) == STORE:
+            return int(symbol.address)
+    address = symbol(STORE)
+    if address is not None:
+        return address
+    raise BareflowError(f"this kernel neither exports nor has a symbol {STORE}; load its ELF with `file`")

@@ -1,0 +1,95 @@
+"""How does gdb record a trace? A child of the host program reads the event rings out of QEMU's RAM."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.gdb_ui import child
+
+START_SECONDS = 20.0
+END_SECONDS = 60.0
+POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A recording that is under way."""
+
+    state: str
+    machine: str
+    directory: str
+    progress: str
+
+
+@dataclass
+class Recording:
+    """The recorder of one machine; `messages` is what it writes to stderr."""
+
+    machine: str
+    directory: Path
+    process: subprocess.Popen[str]
+    messages: IO[str]
+
+    @classmethod
+    def start(cls, machine: str, directory: Path) -> Recording:
+        """Returns once the recorder drains the rings; raises BareflowError with its last words otherwise."""
+        # Not a pipe: nobody would read the lines of progress out of it.
+        messages = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the recording
+        process = child.start("trace", "record", machine, "--out", str(directory), "--json", errors=messages)
+        recording = cls(machine, directory, process, messages)
+        deadline = time.monotonic() + START_SECONDS
+        try:
+            while not recording.last_line():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    break
+                time.sleep(POLL_SECONDS)
+            if process.poll() is not None or not recording.last_line():
+                raise BareflowError(f"the recorder did not start: {child.last_words(recording.last_line())}")
+        except BaseException:
+            process.terminate()
+            raise
+        return recording
+
+    def last_line(self) -> str:
+        """The last full line that the recorder wrote about its progress."""
+        self.messages.seek(0)
+        lines = [line for line in self.messages.read().splitlines() if line.strip()]
+        return lines[-1].strip() if lines else ""
+
+    def progress(self) -> Progress:
+        """How far it is; state is "recording" or "ended"."""
+        state = "recording" if self.process.poll() is None else "ended"
+        return Progress(state, self.machine, str(self.directory), self.last_line())
+
+    def end(self) -> dict[str, Any]:
+        """Completes the trace and returns its summary; raises BareflowError."""
+        self.process.terminate()
+        try:
+            out, _ = self.process.communicate(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise BareflowError(
+                f"the recorder does not end; `bareflow trace recover {self.directory}` completes the trace"
+            ) from None
+        try:
+            return dict(json.loads(out))
+        except ValueError:
+            raise BareflowError(child.last_words(self.last_line())) from None
+
+
+def new_directory(text: str | None, machine: str) -> Path:
+    """Where the trace goes: as asked for, else trace-MACHINE, trace-MACHINE-2, … in the current directory."""
+    if text is not None:
+        return Path(text).expanduser().absolute()
+    for number in range(1, 1000):
+        path = Path(f"trace-{machine}" + (f"-{number}" if number > 1 else "")).absolute()
+        if not path.exists():
+            return path
+    raise UsageError("there are 999 traces of this machine here; name a directory: `bf trace start DIR`")
