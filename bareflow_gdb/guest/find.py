@@ -36,7 +36,7 @@ def find_root(memory: Memory, symbols: Mapping[str, int] | None = None) -> Found
     """
     complaints: list[BadData] = []
     seen: set[int] = set()
-    for how, address in _candidates(memory, symbols or {}):
+    for how, address in _candidates(memory, {} if symbols is None else symbols):
         if address in seen:
             continue
         seen.add(address)

@@ -40,7 +40,7 @@ class Guest:
 
     def __init__(self, memory: Memory, symbols: Mapping[str, int] | None = None) -> None:
         self.memory = memory
-        self.symbols: Mapping[str, int] = dict(symbols or {})
+        self.symbols: Mapping[str, int] = {} if symbols is None else symbols
         self.found_by = ""
         """How the root descriptor was found: "image header", "symbol" or "scan"; "" = not found yet."""
         self._root_address = 0

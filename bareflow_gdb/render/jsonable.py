@@ -1,0 +1,65 @@
+"""How does a record become JSON? The same field names and values from gdb and from the command line.
+
+Addresses and 32-bit patterns are strings "0x%08x", by the type of their field; everything else stays what it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from functools import cache
+from typing import Any
+
+from bareflow_gdb.guest.values import Address, Word
+
+_HEXADECIMAL = (Address, Word)
+
+
+def to_json(record: Any) -> Any:
+    """A frozen dataclass, or a tuple or list of them, as dictionaries, lists, strings, numbers, booleans, None."""
+    return _convert(record, None)
+
+
+def dumps(record: Any) -> str:
+    """The JSON text, indented."""
+    return json.dumps(to_json(record), indent=2, ensure_ascii=False)
+
+
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        hints = _hints(type(value))
+        return {
+            field.name: _convert(getattr(value, field.name), hints[field.name])
+            for field in dataclasses.fields(value)
+        }
+    if isinstance(value, tuple | list):
+        inner = _element(hint)
+        return [_convert(item, inner) for item in value]
+    if isinstance(value, dict):
+        arguments = typing.get_args(hint)
+        inner = arguments[1] if len(arguments) == 2 else None
+        return {str(key): _convert(item, inner) for key, item in value.items()}
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int) and _is_hexadecimal(hint):
+        return f"0x{value:08x}"
+    return value
+
+
+def _element(hint: Any) -> Any:
+    """The type of a sequence's elements; our tuples hold one type each."""
+    arguments = typing.get_args(hint)
+    return arguments[0] if arguments else None
+
+
+def _is_hexadecimal(hint: Any) -> bool:
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return any(part in _HEXADECIMAL for part in typing.get_args(hint))
+    return hint in _HEXADECIMAL

@@ -1,0 +1,77 @@
+"""How does each answer look as text? One function per question, the same for gdb and the command line.
+
+`color` asks for ANSI colours (and needs rich); without it the text is plain and fixed-width.
+"""
+
+from __future__ import annotations
+
+from bareflow_gdb.guest.boot import Boot
+from bareflow_gdb.guest.exception import ExceptionRecord
+from bareflow_gdb.guest.identify import Identity
+from bareflow_gdb.guest.jit import Jit
+from bareflow_gdb.guest.log import Log
+from bareflow_gdb.guest.modules import Modules
+from bareflow_gdb.guest.pools import Pools
+from bareflow_gdb.guest.profiler import Profile
+from bareflow_gdb.guest.status import Status
+from bareflow_gdb.guest.swaps import Swaps
+from bareflow_gdb.render import views
+from bareflow_gdb.render.text import coloured, plain
+from bareflow_gdb.render.view import View
+
+WIDTH = 140
+
+
+def show(view: View, width: int = WIDTH, color: bool = False) -> str:
+    """A view as text, no newline at the end."""
+    return coloured(view, width) if color else plain(view)
+
+
+def status(record: Status, width: int = WIDTH, color: bool = False) -> str:
+    """Where the guest is, what is wrong, what next."""
+    return show(views.status_view(record), width, color)
+
+
+def boot(record: Boot, width: int = WIDTH, color: bool = False) -> str:
+    """Boot stages and what was loaded."""
+    return show(views.boot_view(record), width, color)
+
+
+def modules(record: Modules, width: int = WIDTH, color: bool = False) -> str:
+    """Modules and their headers."""
+    return show(views.modules_view(record), width, color)
+
+
+def pools(record: Pools, width: int = WIDTH, color: bool = False) -> str:
+    """Pools: statistics, picture, blocks."""
+    return show(views.pools_view(record), width, color)
+
+
+def profile(record: Profile, width: int = WIDTH, color: bool = False) -> str:
+    """The function profile."""
+    return show(views.profile_view(record), width, color)
+
+
+def jit(record: Jit, width: int = WIDTH, color: bool = False) -> str:
+    """Functions of the adaptive JIT and their versions."""
+    return show(views.jit_view(record), width, color)
+
+
+def swaps(record: Swaps, width: int = WIDTH, color: bool = False) -> str:
+    """Code swaps in the order of time."""
+    return show(views.swaps_view(record), width, color)
+
+
+def identify(record: Identity, width: int = WIDTH, color: bool = False) -> str:
+    """One address in words."""
+    return show(views.identity_view(record), width, color)
+
+
+def exception(record: ExceptionRecord, width: int = WIDTH, color: bool = False) -> str:
+    """The last exception."""
+    return show(views.exception_view(record), width, color)
+
+
+def log(record: Log, width: int = WIDTH, color: bool = False) -> str:
+    """What was printed on COM1."""
+    return show(views.log_view(record), width, color)

@@ -1,0 +1,106 @@
+"""How is a view printed: plain and fixed-width, or coloured on a terminal?
+
+rich is imported only for the coloured form: pipes, files and tests need the standard library alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TextIO
+
+from bareflow_gdb.render.view import Cell, Table, View
+
+_RICH_STYLES = {"good": "green", "bad": "bold red", "dim": "dim", "strong": "bold"}
+_GAP = "  "
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """A terminal, and the user has not said NO_COLOR (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def plain(view: View) -> str:
+    """Fixed-width text without any escape sequence, no newline at the end."""
+    return "\n".join(line.rstrip() for line in _lines(view))
+
+
+def coloured(view: View, width: int = 100) -> str:
+    """The same with rich's tables and ANSI colours, at most `width` columns wide."""
+    import io
+
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=width, highlight=False, legacy_windows=False)
+
+    def text(value: Cell) -> Text:
+        return Text(value.text, style=_RICH_STYLES.get(value.style, ""))
+
+    if view.title:
+        console.print(Text(view.title, style="bold"))
+    label_width = max((len(label) for label, _ in view.facts), default=0)
+    for label, value in view.facts:
+        console.print(Text.assemble((f"  {label:<{label_width}}  ", "cyan"), text(value)), soft_wrap=True)
+    for part in view.parts:
+        if isinstance(part, str):
+            console.print(Text(part), soft_wrap=True)
+            continue
+        if part.title:
+            console.print(Text(part.title, style="bold"))
+        if not part.rows:
+            console.print(Text(f"  {part.empty}", style="dim"))
+            continue
+        grid = RichTable(box=None, pad_edge=False, header_style="cyan", padding=(0, 2, 0, 0))
+        for column in part.columns:
+            grid.add_column(column.name, justify="right" if column.right else "left", no_wrap=True)
+        for row in part.rows:
+            grid.add_row(*(text(value) for value in row))
+        console.print(grid)
+    for problem in view.problems:
+        console.print(Text.assemble(("problem: ", "bold red"), problem), soft_wrap=True)
+    for note in view.notes:
+        console.print(Text(note, style="dim"), soft_wrap=True)
+    return out.getvalue().rstrip("\n")
+
+
+def _lines(view: View) -> Iterator[str]:
+    if view.title:
+        yield view.title
+    label_width = max((len(label) for label, _ in view.facts), default=0)
+    for label, value in view.facts:
+        yield f"  {label:<{label_width}}  {value.text}"
+    for part in view.parts:
+        if isinstance(part, str):
+            yield from part.splitlines()
+        else:
+            yield from _table(part)
+    for problem in view.problems:
+        yield f"problem: {problem}"
+    yield from view.notes
+
+
+def _table(part: Table) -> Iterator[str]:
+    if part.title:
+        yield part.title
+    if not part.rows:
+        yield f"  {part.empty}"
+        return
+    widths = [
+        max(len(column.name), *(len(row[index].text) for row in part.rows))
+        for index, column in enumerate(part.columns)
+    ]
+    right = [column.right for column in part.columns]
+    yield _row([column.name for column in part.columns], widths, right)
+    for row in part.rows:
+        yield _row([value.text for value in row], widths, right)
+
+
+def _row(texts: list[str], widths: list[int], right: list[bool]) -> str:
+    cells = (
+        text.rjust(width) if to_right else text.ljust(width)
+        for text, width, to_right in zip(texts, widths, right, strict=True)
+    )
+    return "  " + _GAP.join(cells)

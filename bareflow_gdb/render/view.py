@@ -1,0 +1,90 @@
+"""What does an answer look like before anybody decides on colour and width?
+
+A view is a title, facts (label and value), tables, free text, problems and notes. Every record becomes one view; a
+view becomes plain text or coloured text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value with the way it is meant: "", "good", "bad", "dim", "strong"."""
+
+    text: str
+    style: str = ""
+
+
+Value = str | int | Cell
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading; numbers are `right` aligned."""
+
+    name: str
+    right: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of equal length under columns."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    title: str = ""
+    empty: str = "none"
+    """What is said when there are no rows."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything an answer shows, from top to bottom."""
+
+    title: str
+    facts: tuple[tuple[str, Cell], ...] = ()
+    parts: tuple[Table | str, ...] = ()
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+def cell(value: Value | None) -> Cell:
+    """Any value as a cell; None is shown as `-`, numbers with thousands separated."""
+    if isinstance(value, Cell):
+        return value
+    if value is None:
+        return Cell("-", "dim")
+    if isinstance(value, int):
+        return Cell(f"{value:,}")
+    return Cell(value)
+
+
+def address(value: int | None) -> Cell:
+    """An address as 0x%08x, 0 as `-`."""
+    return Cell(f"0x{value:08x}") if value else Cell("-", "dim")
+
+
+def number(value: float | None, digits: int = 1) -> Cell:
+    """A measured value with its decimals, None as `-`."""
+    return Cell(f"{value:,.{digits}f}") if value is not None else Cell("-", "dim")
+
+
+def yes(value: bool, good: str = "yes", bad: str = "no") -> Cell:
+    """Good or bad news."""
+    return Cell(good, "good") if value else Cell(bad, "bad")
+
+
+def facts(*pairs: tuple[str, Value | None]) -> tuple[tuple[str, Cell], ...]:
+    """Labels with their values."""
+    return tuple((label, cell(value)) for label, value in pairs)
+
+
+def table(
+    columns: str, rows: Sequence[Sequence[Value | None]], title: str = "", empty: str = "none"
+) -> Table:
+    """`columns` are headings separated by `|`; one that begins with `>` is aligned to the right."""
+    heads = tuple(Column(name.removeprefix(">"), name.startswith(">")) for name in columns.split("|"))
+    return Table(heads, tuple(tuple(cell(value) for value in row) for row in rows), title, empty)
