@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -354,7 +355,7 @@ def _start(wiring: Wiring, log: Path) -> subprocess.Popen[bytes]:
             cwd="/",
         )
     deadline = time.monotonic() + START_SECONDS
-    while not (wiring.qmp_socket.exists() and wiring.gdb_socket.exists() and wiring.serial.exists()):
+    while not (_listens(wiring.qmp_socket) and wiring.gdb_socket.exists() and wiring.serial.exists()):
         if child.poll() is not None:
             raise BareflowError(
                 f"QEMU did not start: {progress.qemu_messages(log) or f'exit code {child.returncode}'}"
@@ -374,3 +375,13 @@ def _start(wiring: Wiring, log: Path) -> subprocess.Popen[bytes]:
         child.wait()
         raise BareflowError(f"QEMU did not start: {progress.qemu_messages(log) or error}") from error
     return child
+
+
+def _listens(path: Path) -> bool:
+    # Between QEMU's bind and its listen the file is there and connections are refused.
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True

@@ -57,7 +57,7 @@ def put_header(disk: bytearray, field: str, value: int) -> None:
 
 
 def fatal(machine: Machine, code: int, stage: str) -> Any:
-    """The boot record of a machine that ends with this code: told on COM1, on the screen and in the record."""
+    """The boot record of a guest that ends with this code, told on COM1, on the screen and in the record."""
     text = f"FATAL ERROR: 0x{code:02X}"
     machine.wait_for_serial(text + "\n")
     assert text in machine.read_screen()[::2].decode("latin-1")
