@@ -34,9 +34,9 @@ def publish_store(session: Session) -> int:
     """
     root = session.guest.root()
     count = min(root.export_count, MOST_EXPORTS) if root.exports else 0
-    for symbol in many(session.memory, "bf_symbol", root.exports, count, "export table"):
-        if clean(symbol.name) == STORE:
-            return int(symbol.address)
+    for export in many(session.memory, "bf_symbol", root.exports, count, "export table"):
+        if clean(export.name) == STORE:
+            return int(export.address)
     address = symbol(STORE)
     if address is not None:
         return address

@@ -1,0 +1,79 @@
+"""How do the tests run a real gdb, and the host program beside it?"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "gdb_scripts" / "bareflow.py"
+IMAGE = ROOT / "build" / "firmware" / "fluid.img"
+KERNEL = ROOT / "build" / "firmware" / "kernel.elf"
+GDBS = {"gdb-debian": Path("/usr/bin/gdb"), "gdb-environment": Path(sys.executable).parent / "gdb"}
+SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a gdb in batch mode printed, and how it ended."""
+
+    out: str
+    err: str
+    code: int
+
+    def json(self) -> Any:
+        """The one JSON value in the output."""
+        start = self.out.index("{")
+        return json.JSONDecoder().raw_decode(self.out[start:])[0]
+
+
+@dataclass(frozen=True)
+class Gdb:
+    """One gdb binary."""
+
+    path: Path
+
+    def command(self, *commands: str, suite: bool = True, elf: Path | None = None) -> list[str]:
+        words = [str(self.path), "-nx", "-batch"]
+        if suite:
+            words += ["-x", str(SCRIPT)]
+        for command in commands:
+            words += ["-ex", command]
+        return words + ([str(elf)] if elf else [])
+
+    def run(
+        self,
+        *commands: str,
+        suite: bool = True,
+        elf: Path | None = None,
+        cwd: Path | None = None,
+        timeout: float = SECONDS,
+    ) -> Result:
+        """Runs the commands one after the other, whatever becomes of each, and ends."""
+        done = subprocess.run(
+            self.command(*commands, suite=suite, elf=elf),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=cwd,
+            env={**os.environ, "NO_COLOR": "1"},
+        )
+        return Result(done.stdout, done.stderr, done.returncode)
+
+
+def bareflow(*words: str) -> Result:
+    """The host program."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bareflow_gdb.cli.main", *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    return Result(done.stdout, done.stderr, done.returncode)
