@@ -264,6 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
         image = link_module(options.object.read_bytes(), options.name, options.entry)
         if options.data_from:
             require_same_data(image, options.data_from.read_bytes(), options.data_from.name)
+        options.output.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(options.output, image)
     except (BareflowError, OSError) as error:
         print(f"module: {options.object}: {error}", file=sys.stderr)

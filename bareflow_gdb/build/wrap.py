@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         payload = options.input.read_bytes()
         wrapped = wrap(payload, options.name, options.entry, options.level, options.version)
+        options.output.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(options.output, wrapped)
     except (BareflowError, OSError) as error:
         print(f"wrap: {options.input}: {error}", file=sys.stderr)
