@@ -5,7 +5,6 @@ QEMU's QMP socket serves one client at a time, so that a connection kept open wo
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,10 +23,15 @@ def execute(socket: Path, commands: Sequence[Command], *, who: str) -> list[Any]
 
     Raises Unreachable when QEMU is not there or goes away, BareflowError when it refuses a command.
     """
+    # Not at the top: gdb imports this file, and asyncio costs it 20 ms that few commands need.
+    import asyncio
+
     return asyncio.run(_execute(socket, commands, who))
 
 
 async def _execute(socket: Path, commands: Sequence[Command], who: str) -> list[Any]:
+    import asyncio
+
     from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient, QMPError
 
     # qemu.qmp logs each failure to stderr before it raises it; the caller gets one sentence instead.
@@ -55,6 +59,8 @@ async def _execute(socket: Path, commands: Sequence[Command], who: str) -> list[
 
 
 async def _close(client: Any) -> None:
+    import asyncio
+
     from qemu.qmp import QMPError
 
     try:

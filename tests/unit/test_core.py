@@ -1,0 +1,101 @@
+"""ELF cores: a small one built here, and every way in which one can be wrong."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bareflow_gdb.errors import BadData, BareflowError, ReadError
+from bareflow_gdb.memory.core import ElfCore
+
+LOADS = ((0, 0x2000), (0xC0000, 0x50000), (0xFD000000, 0x1000))
+
+
+def core_bytes(*, kind: int = 4, machine: int = 3, esp: int = 0x8FFC0, note_size: int = 0x1B8) -> bytes:
+    """ELF64, machine i386, as `dump-guest-memory` writes it; byte a of RAM is a >> 8."""
+    cpu = struct.pack("<II18Q", 1, 0x1B8, *range(1, 7), esp, *range(8, 17), 0x10123, 0x202)
+    cpu += b"".join(struct.pack("<IIIIQ", 8 + n, 0xFFFF, 0, 0, n << 16) for n in range(10))
+    cpu += struct.pack("<5QQ", 0x11, 0, 0xDEAD, 0, 0, 0)
+    note = struct.pack("<III", 5, note_size, 0) + b"QEMU\0\0\0\0" + cpu[:note_size]
+    count = len(LOADS) + 1
+    offset = 64 + 56 * count
+    headers = [struct.pack("<IIQQQQQQ", 4, 0, offset, 0, 0, len(note), len(note), 0)]
+    offset += len(note)
+    for start, size in LOADS:
+        headers.append(struct.pack("<IIQQQQQQ", 1, 0, offset, start, start, size, size, 0))
+        offset += size
+    elf = b"\x7fELF\x02\x01\x01" + bytes(9)
+    elf += struct.pack("<HHIQQQIHHHHHH", kind, machine, 1, 0, 64, 0, 0, 64, 56, count, 0, 0, 0)
+    ram = b"".join(bytes((start + at) >> 8 & 0xFF for at in range(size)) for start, size in LOADS)
+    return elf + b"".join(headers) + note + ram
+
+
+def write(folder: Path, data: bytes) -> Path:
+    path = folder / "core"
+    path.write_bytes(data)
+    return path
+
+
+def test_ram_is_read_by_physical_address(tmp_path: Path) -> None:
+    core = ElfCore(write(tmp_path, core_bytes()))
+    assert core.read(0x1200, 2, "word") == b"\x12\x12"
+    assert core.read(0x101300, 1, "heap") == b"\x13"
+
+
+def test_screen_rom_and_pci_memory_are_left_out(tmp_path: Path) -> None:
+    core = ElfCore(write(tmp_path, core_bytes()))
+    assert core.ranges == ((0, 0x2000), (0x100000, 0x110000))
+    for address in (0xC0000, 0xFFFFF, 0xFD000000, 0x3000):
+        with pytest.raises(ReadError, match="not inside the RAM of this ELF core"):
+            core.read(address, 1, "device")
+
+
+def test_registers_come_from_the_note(tmp_path: Path) -> None:
+    (cpu,) = ElfCore(write(tmp_path, core_bytes())).registers
+    assert (cpu.eip, cpu.eflags, cpu.general["esp"], cpu.general["eax"]) == (0x10123, 0x202, 0x8FFC0, 1)
+    assert cpu.selectors["ds"] == 9
+    assert cpu.bases["idt"] == 9 << 16
+    assert cpu.control[2] == 0xDEAD
+
+
+def test_another_elf_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match="is a program, not a core; make a core with `bareflow core`"):
+        ElfCore(write(tmp_path, core_bytes(kind=2)))
+    with pytest.raises(BadData, match="is a core of machine EM_X86_64, not i386"):
+        ElfCore(write(tmp_path, core_bytes(machine=62)))
+
+
+def test_a_truncated_core_says_what_is_missing(tmp_path: Path) -> None:
+    whole = core_bytes()
+    with pytest.raises(BadData, match=f"is truncated: it has {len(whole) - 0x1001} bytes and needs"):
+        ElfCore(write(tmp_path, whole[: len(whole) - 0x1001]))
+
+
+def test_a_short_register_note_is_bad_data(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match="register note"):
+        ElfCore(write(tmp_path, core_bytes(note_size=100)))
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 15, 16, 63, 64, 100, 288, 400])
+def test_every_truncation_is_an_error_of_the_suite(tmp_path: Path, length: int) -> None:
+    with pytest.raises(BareflowError):
+        ElfCore(write(tmp_path, core_bytes()[:length]))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.tuples(st.integers(4, 780), st.integers(0, 255)), min_size=1, max_size=6))
+def test_garbage_in_the_headers_raises_only_errors_of_the_suite(
+    tmp_path: Path, changes: list[tuple[int, int]]
+) -> None:
+    data = bytearray(core_bytes())
+    for at, value in changes:
+        data[at] = value
+    try:
+        core = ElfCore(write(tmp_path, bytes(data)))
+        core.read(0x1000, 16, "anything")
+    except BareflowError:
+        return
