@@ -100,7 +100,7 @@ def _problems(function: Function, magic: int, payload: int, header: int) -> list
 
 
 def read_payload(memory: Memory, bitcode: Bitcode) -> bytes:
-    """The LLVM bitcode itself; raises BadData with the first thing that is wrong with its wrapper, ReadError."""
+    """The LLVM bitcode itself; raises BadData with what is wrong with its wrapper, ReadError."""
     if not bitcode.address:
         raise BadData(f"{bitcode.function} carries no bitcode")
     fatal = [text for text in bitcode.problems if "offset" not in text or not bitcode.payload]

@@ -1,6 +1,6 @@
 """How far did the boot get, what was loaded, and what was wrong?
 
-Read budget: 1 packet for the record (192 bytes), 1 for the clock's frequency. Works before any kernel is in memory.
+Read budget: 1 packet for the record (192 bytes), 1 for the clock. Works before any kernel is in memory.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.reading import one
 from bareflow_gdb.guest.root import Root
 from bareflow_gdb.guest.values import Address, Word, milliseconds, word
 from bareflow_gdb.memory.protocol import Memory
@@ -18,7 +19,7 @@ _FATAL_WORDS = {
     0x51: "the image in memory does not begin with FLUD: write the kernel to sector 9 of the disk image",
     0xA2: "no method turned the A20 line on: try another machine or firmware",
     0xD1: "the BIOS could not read the disk: look at the drive, the method and the BIOS status below",
-    0xD2: "the image failed verification: its CRC is wrong, or it is larger than the loader holds; rebuild the image",
+    0xD2: "the image failed verification: its CRC is wrong, or the loader cannot hold it; rebuild the image",
     0xE0: "there is no kernel on the disk: write the kernel image to sector 9",
 }
 
@@ -88,9 +89,7 @@ class Boot:
 def read_boot(memory: Memory, root: Root | None, tsc_hz: int = 0) -> Boot:
     """Raises BadData when there is no boot record, ReadError when memory cannot be read."""
     address = root.boot_record if root and root.boot_record else layouts.const("BF_BOOT_RECORD_ADDRESS")
-    raw = layouts.unpack(
-        "bf_boot_record", memory.read(address, layouts.size("bf_boot_record"), "boot record")
-    )
+    raw = one(memory, "bf_boot_record", address, "boot record")
     if raw.magic != layouts.const("BF_BOOT_MAGIC"):
         raise BadData(
             f"there is no boot record at 0x{address:08x}: stage 1 did not run, or this loader writes none; "
@@ -150,8 +149,8 @@ def _problems(raw: Any) -> list[str]:
         found.append(f"the signature at 0x{raw.load_address:08x} is 0x{raw.signature:08x}, not FLUD")
     if raw.sectors_needed > const("BF_IMAGE_MAX_SECTORS"):
         found.append(
-            f"the image needs {raw.sectors_needed} sectors, the loader holds {const('BF_IMAGE_MAX_SECTORS')}: "
-            "make the kernel smaller"
+            f"the image needs {raw.sectors_needed} sectors, the loader holds "
+            f"{const('BF_IMAGE_MAX_SECTORS')}: make the kernel smaller"
         )
     if stage >= const("BF_STAGE_LOADED") and raw.sectors_read < raw.sectors_needed:
         found.append(

@@ -1,9 +1,9 @@
 """What were the last events of a ring?
 
-For the flight recorder's end as gdb and one-shot commands need it: the header and the last N records in one read
-each, in order, nothing torn. Draining a ring for a trace is the recorder's work.
-Read budget: 1 packet for the header before, 1 per 64 records, 1 for the header after (not when the guest is stopped
-and the reader caches).
+For the flight recorder's end as gdb and one-shot commands need it: the header and the last N records in one
+read each, in order, nothing torn. Draining a ring for a trace is the recorder's work.
+Read budget: 1 packet for the header before, 1 per 64 records, 1 for the header after (not when the guest is
+stopped and the reader caches).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def read_ring(memory: Memory, root: Root, index: int) -> Ring | None:
     raw = one(memory, "bf_ring_header", address, f"header of ring {index}")
     if raw.magic != layouts.const("BF_RING_MAGIC"):
         raise BadData(
-            f"ring {index} has magic 0x{raw.magic:08x}, not BRNG: the rings are not up yet, or it was overwritten"
+            f"ring {index} has magic 0x{raw.magic:08x}, not BRNG: not up yet, or something wrote over it"
         )
     size = layouts.size("bf_event")
     if raw.record_size != size or raw.capacity & raw.capacity - 1 or not 0 < raw.capacity <= _MAX_CAPACITY:

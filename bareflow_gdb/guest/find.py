@@ -1,6 +1,6 @@
 """Where is the root descriptor, and how was it found?
 
-Three ways in turn: the image header at the load address, the symbol `bareflow_root`, a scan of RAM for the magic.
+Three ways in turn: the image header at the load address, the symbol `bareflow_root`, a scan for the magic.
 Each candidate is validated (version, sizes, checksum, pointers) before it is believed.
 """
 

@@ -1,7 +1,7 @@
 """Which functions does the adaptive JIT know, and which versions of their code exist?
 
-Read budget: the function table 1 to 2 packets (96 bytes each), the version table 1 packet per 32 versions; a guest
-that made more than 512 versions reuses records, so the table never costs more than 17 packets.
+Read budget: the function table 1 to 2 packets (96 bytes each), the version table 1 packet per 32 versions; a
+guest that made more than 512 versions reuses records, so the table never costs more than 17 packets.
 """
 
 from __future__ import annotations

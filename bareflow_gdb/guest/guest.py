@@ -1,6 +1,6 @@
 """What can be asked of a guest? The one object that every question starts from.
 
-Nothing is read before it is asked for, and nothing is kept between questions but the place of the root descriptor:
+Nothing is read before it is asked for, and nothing is kept between questions but the root's place:
 caching is the memory reader's business, which knows when the guest has moved.
 """
 
@@ -63,7 +63,7 @@ class Guest:
         return found.root
 
     def root(self) -> Root:
-        """The root descriptor; raises BadData with the reason when there is none that can be used. 1 packet."""
+        """The root descriptor, 1 packet; raises BadData with the reason when none can be used."""
         if self._root_address:
             return read_root(self.memory, self._root_address)
         found = find_root(self.memory, self.symbols)

@@ -1,7 +1,7 @@
 """What is at this address?
 
-Read budget: root 1, then only what the region needs: tables of functions.py and the block table for a pool, the
-export table (1 packet per 50 symbols) for the kernel.
+Read budget: root 1, then only what the region needs: tables of functions.py and the block table for a pool,
+the export table (1 packet per 50 symbols) for the kernel.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Identity:
     region: str
     """Part of the memory map: "kernel", "code pool", "ring 0", …"""
     name: str
-    """The object there: a symbol, a record with its field, a function's version, a pool block; "" = unknown."""
+    """The object there: symbol, record with its field, function's version, pool block; "" = unknown."""
     start: Address
     """First address of the object, or of the region when there is no object."""
     size: int

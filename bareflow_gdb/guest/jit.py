@@ -1,7 +1,7 @@
 """Which code does each function run now, which versions does it have, what decides the next one?
 
-Read budget, beyond the tables of functions.py and mailbox.py: 1 packet for the JIT entries (48 bytes each) and 1 to 2
-for the profiler's records; adaptive_jit_t as a whole would be 5.
+Read budget, beyond the tables of functions.py and mailbox.py: 1 packet for the JIT entries (48 bytes each)
+and 1 to 2 for the profiler's records; adaptive_jit_t as a whole would be 5.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bareflow_gdb.memory.protocol import Memory
 
 @dataclass(frozen=True)
 class JitFunction:
-    """One function of the adaptive JIT: function table, JIT entry, profiler record and mailbox slot together."""
+    """One function: its function table record, JIT entry, profiler record and mailbox slot together."""
 
     index: int
     name: str
@@ -150,14 +150,15 @@ def _function(
     agrees = published is not None and published.entry == current
     if published is not None and not agrees:
         problems.append(
-            f"{function.name} runs 0x{current:08x}, its published version {published.number} begins at 0x{published.entry:08x}"
+            f"{function.name} runs 0x{current:08x}, its version {published.number} begins at "
+            f"0x{published.entry:08x}"
         )
     elif published is None and function.version:
         problems.append(f"{function.name} runs version {function.version}, which is not in the version table")
     profile = profiles[function.profiler_id] if function.profiler_id < len(profiles) else None
     if profile is None:
         problems.append(
-            f"{function.name} is counted under id 0x{function.profiler_id:x}, which the profiler does not have"
+            f"{function.name} is counted under id 0x{function.profiler_id:x}, unknown to the profiler"
         )
     mail = mailbox.slots[function.index] if mailbox and function.index < len(mailbox.slots) else None
     return JitFunction(

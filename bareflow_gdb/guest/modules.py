@@ -1,7 +1,7 @@
 """Which modules run, from where, and is each header right?
 
-Read budget: 1 packet for the manager (1,356 bytes), 1 for the image table (1 KiB), 1 per header that does not lie
-within 2 KB of another. `check` also reads every image for its SHA-256: about 1 packet per 2 KB.
+Read budget: 1 packet for the manager (1,356 bytes), 1 for the image table (1 KiB), 1 per header that does
+not lie within 2 KB of another. `check` also reads every image for its SHA-256: about 1 packet per 2 KB.
 """
 
 from __future__ import annotations
@@ -199,9 +199,7 @@ def _problems(name: str, raw: Any, image: Any, header: ModuleHeader | None) -> l
     if raw.loaded and not is_ram(raw.code_ptr):
         found.append(f"its entry 0x{raw.code_ptr:08x} is not RAM")
     elif raw.loaded and raw.code_ptr < layouts.const("BF_IMAGE_BASE"):
-        found.append(
-            f"its entry 0x{raw.code_ptr:08x} is below the kernel: the entry was stored without its load address"
-        )
+        found.append(f"its entry 0x{raw.code_ptr:08x} is below the kernel: stored without its load address")
     if header is None:
         if image is not None and image.image:
             found.append(f"its image at 0x{image.image:08x} cannot be read")

@@ -1,7 +1,7 @@
 """What is in the JIT pools, who owns each block, how fragmented are they?
 
-Read budget: pools 1 packet, block table 1, its records 1 per 128 blocks, owners' names 2 to 4 more. `check` also reads
-every block header and walks each pool from end to end: 1 packet per 2 KB of pool.
+Read budget: pools 1 packet, block table 1, its records 1 per 128 blocks, owners' names 2 to 4 more. `check`
+also reads every block header and walks each pool from end to end: 1 packet per 2 KB of pool.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Pool:
     size: int
     initialized: bool
     used: int
-    """Bytes, by the guest's own statistics, like the next five."""
+    """Bytes, by the guest's own statistics like the next five; a block counts with its header."""
     free: int
     allocations: int
     frees: int
@@ -64,7 +64,7 @@ class Pool:
     """Free bytes outside the largest free block, percent of the free bytes."""
     blocks: tuple[Block, ...]
     largest_free: int
-    """Bytes, computed from the blocks."""
+    """Bytes with the header, computed from the blocks like the next two."""
     free_computed: int
     fragmentation_computed: int
     problems: tuple[str, ...]
@@ -132,7 +132,8 @@ def _records(memory: Memory, table: Any, problems: list[str]) -> list[Any]:
         return []
     if table.magic != layouts.const("BF_BLOCKS_MAGIC"):
         raise BadData(
-            f"the block table has magic 0x{table.magic:08x}, not BFLK: something wrote over it, or the pools are not up yet"
+            f"the block table has magic 0x{table.magic:08x}, not BFLK: the pools are not up yet, "
+            "or something wrote over it"
         )
     capacity = capped(table.capacity, layouts.const("BF_MAX_BLOCKS"), "block records allocated", problems)
     count = capped(table.count, capacity, "blocks", problems)
@@ -154,7 +155,7 @@ def _block(raw: Any, owners: Owners) -> Block:
 
 def _pool(memory: Memory, index: int, raw: Any, records: list[Any], owners: Owners, check: bool) -> Pool:
     blocks = sorted((_block(record, owners) for record in records), key=lambda block: block.address)
-    free = [block.size for block in blocks if block.state == "free"]
+    free = [block.size + HEADER_BYTES for block in blocks if block.state == "free"]
     largest, total = max(free, default=0), sum(free)
     problems = _problems(raw, blocks) if raw.initialized else []
     if check and raw.initialized:
@@ -191,7 +192,8 @@ def _problems(raw: Any, blocks: list[Block]) -> list[str]:
     used = sum(1 for block in blocks if block.state == "used")
     if used != stats.num_allocations - stats.num_deallocations:
         found.append(
-            f"{stats.num_allocations} allocations less {stats.num_deallocations} frees are not the {used} used blocks"
+            f"{stats.num_allocations} allocations less {stats.num_deallocations} frees "
+            f"are not the {used} used blocks"
         )
     at = base
     for block in blocks:

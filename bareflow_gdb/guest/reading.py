@@ -96,10 +96,10 @@ def strings(memory: Memory, addresses: Iterable[int], longest: int, what: str) -
 
 
 def settled(memory: Memory, read: Callable[[], T]) -> T:
-    """What `read` returns twice in a row: a guest that runs may change a table between two reads of one question.
+    """What `read` returns twice in a row: a running guest may change a table between two reads.
 
-    A source whose reads cost packets belongs to a stopped guest: it is read once. A guest that never holds still
-    gives its last state.
+    A source whose reads cost packets belongs to a stopped guest: it is read once. A guest that never holds
+    still gives its last state.
     """
     last = read()
     if not memory.live or memory.packets:

@@ -1,4 +1,4 @@
-"""What does the root descriptor say: versions, addresses of everything, the words that may be set before a run?"""
+"""What does the root descriptor say: versions, addresses of everything, the settable words?"""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MAPPED = ram_ranges(3 << 30)
 
 @dataclass(frozen=True)
 class Root:
-    """`struct bf_root` of bareflow.h, checked: a pointer that cannot be one is 0 here and named in `problems`."""
+    """`struct bf_root`, checked: a pointer that cannot be one is 0 here and named in `problems`."""
 
     address: Address
     abi: str

@@ -1,7 +1,7 @@
 """Where is the guest, what is wrong, what is the next step? One screen.
 
-Read budget: 10 packets at most: root, boot record, counters, exception, functions, pools, two ring headers, mailbox
-header, mailbox slots; neighbours in the kernel's data come together.
+Read budget: 10 packets at most: root, boot record, counters, exception, functions, pools, two ring headers,
+mailbox header, mailbox slots; neighbours in the kernel's data come together.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """When was each function swapped, why, and to what?
 
-Joined from two sources: the version table knows every publication that still has its record; the events THRESHOLD,
-PUBLISH and FIRST_EXECUTION, as far as they are still in the ring, add the call, the times in between, and republished
-versions (roll-backs).
+Joined from two sources: the version table knows every publication that still has its record; the events
+THRESHOLD, PUBLISH and FIRST_EXECUTION, as far as they are still in the ring, add the call, the times in
+between, and republished versions (roll-backs).
 Read budget, beyond the tables of functions.py: that of events.py.
 """
 
@@ -29,7 +29,7 @@ class Swap:
     to_version: int
     reason: str
     call: int | None
-    """Calls of the function when it was decided: from the THRESHOLD event, else the threshold of the level."""
+    """Calls when it was decided: from the THRESHOLD event, else the threshold of the level."""
     old_code: Address
     new_code: Address
     code_size: int

@@ -1,7 +1,7 @@
 """How do single raw values become something a person or a program may see?
 
-Addresses get a type of their own, so that renderers know what to print in hexadecimal; enum numbers become lower-case
-words; bytes from the guest become text that cannot harm a terminal.
+Addresses get a type of their own, so that renderers know what to print in hexadecimal; enum numbers become
+lower-case words; bytes from the guest become text that cannot harm a terminal.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How does a record become JSON? The same field names and values from gdb and from the command line.
 
-Addresses and 32-bit patterns are strings "0x%08x", by the type of their field; everything else stays what it is.
+Addresses and 32-bit patterns are strings "0x%08x", by the type of their field; all else stays what it is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HEXADECIMAL = (Address, Word)
 
 
 def to_json(record: Any) -> Any:
-    """A frozen dataclass, or a tuple or list of them, as dictionaries, lists, strings, numbers, booleans, None."""
+    """A frozen dataclass, or a tuple or list of them, in the types that JSON has."""
     return _convert(record, None)
 
 

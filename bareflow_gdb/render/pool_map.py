@@ -1,7 +1,7 @@
 """What does a pool look like from end to end: used, free, and where the waste is?
 
-One character stands for an equal share of the pool's bytes. Used shares are shaded by how full they are; a letter
-row below names the owners.
+One character stands for an equal share of the pool's bytes. Used shares are shaded by how full they are; a
+letter row below names the owners.
 """
 
 from __future__ import annotations

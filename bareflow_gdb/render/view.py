@@ -1,7 +1,7 @@
 """What does an answer look like before anybody decides on colour and width?
 
-A view is a title, facts (label and value), tables, free text, problems and notes. Every record becomes one view; a
-view becomes plain text or coloured text.
+A view is a title, facts (label and value), tables, free text, problems and notes. Every record becomes one
+view; a view becomes plain text or coloured text.
 """
 
 from __future__ import annotations

@@ -1,0 +1,21 @@
+"""`bareflow jit`: which code does each function run now, which versions does it have?"""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "functions of the adaptive JIT: level, versions, thresholds, control words"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    from bareflow_gdb.cli.targets import add_target
+
+    add_target(parser)
+    parser.epilog = "Exit code 1 when code pointers and tables contradict one another."
+
+
+def main(options: argparse.Namespace) -> int:
+    from bareflow_gdb.cli.ask import ask
+    from bareflow_gdb.render import tables
+
+    return ask(options, lambda guest: guest.jit(), tables.jit, lambda record: not record.problems)
