@@ -71,6 +71,7 @@ _Noreturn void exception_take(struct interrupt_frame *frame) {
     record->count++;
     if (taken) {                        /* while telling of the first one: that record is the one that matters */
         serial_printf("\n[EXCEPTION] again: vector %u, EIP 0x%08x\n", frame->vector, frame->eip);
+        boot_stage(BF_STAGE_HALTED);
         cpu_halt();
     }
     taken = true;
