@@ -72,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BareflowError as error:
         return _complain(first, str(error), debug)
     except OSError as error:
-        return _complain(first, f"{error.strerror or error}: {error.filename or 'no file name'}", debug)
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(first, f"{where}{error.strerror or error}", debug)
     except Exception as error:  # noqa: BLE001 - the one place where a defect of ours becomes a sentence
         return _complain(
             first, f"a defect in bareflow: {type(error).__name__}: {error}; --debug shows where", debug

@@ -29,7 +29,7 @@ def open_path(path: Path) -> Target:
         raise BadData(f"{path} is empty; give a core, a dump, a trace or a running machine")
     if head.startswith(b"\x7fELF"):
         return _open_elf(path, head)
-    if _word(head, 0x1FE) & 0xFFFF == 0xAA55:
+    if head[510:512] == b"\x55\xaa":
         return _open_disk(path, head)
     if _is_dump(head):
         from bareflow_gdb.memory.dump import RawDump

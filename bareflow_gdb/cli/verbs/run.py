@@ -9,14 +9,12 @@ from pathlib import Path
 from bareflow_gdb.errors import UsageError
 
 HELP = "start a machine (QEMU with the BareFlow image), detached"
-DEFAULT_IMAGE = Path("build/firmware/fluid.img")
+BUILT = Path("build/firmware/fluid.img")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name to find it by (default: vm1, vm2, …)")
-    parser.add_argument(
-        "--image", type=Path, default=DEFAULT_IMAGE, help=f"boot disk image (default {DEFAULT_IMAGE})"
-    )
+    parser.add_argument("--image", type=Path, help=f"boot disk image (default {BUILT})")
     parser.add_argument("--disk", type=Path, help="second disk: a FAT16 image with modules")
     parser.add_argument("--floppy", action="store_true", help="boot the image as a 1.44 MB floppy (CHS path)")
     parser.add_argument(
@@ -47,7 +45,7 @@ def main(options: argparse.Namespace) -> int:
         settings = RootSettings(thresholds=thresholds, hold=int(options.hold))
     wanted = stage_number(options.wait) if options.wait else None
     machine = Machine.launch(
-        options.image,
+        options.image or default_image(),
         name=options.name,
         memory_mib=options.memory,
         icount=options.icount,
@@ -71,6 +69,12 @@ def main(options: argparse.Namespace) -> int:
         print(f"  gdb      target remote {machine.gdb_socket}")
         print(f"  stop     bareflow stop {machine.name}")
     return 0
+
+
+def default_image() -> Path:
+    """The image that `make firmware` built, here or in the repository that this suite is run from."""
+    beside = Path(__file__).parents[3] / BUILT
+    return beside if beside.is_file() and not BUILT.is_file() else BUILT
 
 
 def parse_thresholds(text: str) -> tuple[int, int, int]:
