@@ -23,11 +23,7 @@ def take(memory: Memory, slot: MailSlot) -> None:
 def stage(memory: Memory, slot: MailSlot, staging_size: int, linked: Linked, level: int) -> None:
     """Write both segments, then compiling → ready; raises LinkError when they do not fit the staging area."""
     rodata_offset = len(linked.code) + -len(linked.code) % _SEGMENT_ALIGNMENT
-    if rodata_offset + len(linked.rodata) > staging_size:
-        raise LinkError(
-            f"{slot.function} needs {rodata_offset + len(linked.rodata)} bytes, more than the mailbox holds "
-            f"({staging_size}); make it smaller or lower the level"
-        )
+    check_fits(slot, staging_size, rodata_offset, len(linked.rodata))
     memory.write(slot.staging, linked.code, "staged code")
     memory.write(slot.staging + rodata_offset, linked.rodata, "staged read-only data")
     code = _segment(0, slot.code_address, linked.code)
@@ -35,6 +31,15 @@ def stage(memory: Memory, slot: MailSlot, staging_size: int, linked: Linked, lev
     description = code + rodata + struct.pack("<II", linked.entry_offset, level)
     memory.write(slot.address + layouts.offset("bf_mail_slot", "code"), description, "staged segments")
     _move(memory, slot, "BF_MAIL_READY")
+
+
+def check_fits(slot: MailSlot, staging_size: int, code: int, rodata: int) -> None:
+    """Raise LinkError when the segments are larger than what the mailbox can carry."""
+    if code + rodata > staging_size:
+        raise LinkError(
+            f"{slot.function} at O{slot.level_wanted} needs {code + rodata} bytes, more than the mailbox "
+            f"carries ({staging_size}); lower the level"
+        )
 
 
 def want_more(memory: Memory, slot: MailSlot, need: NeedMore) -> None:

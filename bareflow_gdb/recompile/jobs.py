@@ -1,0 +1,131 @@
+"""How far is a request, and what became of it in the guest?"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.clock import read_counters
+from bareflow_gdb.guest.functions import Function
+from bareflow_gdb.guest.mailbox import MailSlot
+from bareflow_gdb.guest.reading import many, one
+from bareflow_gdb.guest.root import Root
+from bareflow_gdb.guest.values import Address
+from bareflow_gdb.memory.protocol import Memory
+from bareflow_gdb.recompile.link import Linked
+from bareflow_gdb.recompile.outcome import Outcome, Phases
+from bareflow_gdb.recompile.store import SymbolStore
+
+CALL_SECONDS = 1.0
+POLL_SECONDS = 0.0005
+
+
+@dataclass
+class Job:
+    """One request on its way; times are of time.perf_counter()."""
+
+    function: Function
+    level: int
+    after: int  # it is the first request of its slot with a number after this one
+    rung: float | None = None
+    taken: float | None = None
+    compiled: float | None = None
+    staged: float | None = None
+    done: float | None = None
+    first: float | None = None
+    linked: Linked | None = None
+    message: str = ""
+    remarks: tuple[str, ...] = ()
+
+    def owns(self, function: int, request: int) -> bool:
+        return function == self.function.index and 0 < (request - self.after) & 0xFFFFFFFF < 1 << 31
+
+    def phases(self) -> Phases:
+        return Phases(
+            request=_between(self.rung, self.taken),
+            compile=_between(self.taken, self.compiled),
+            link=_between(self.compiled, self.staged),
+            install=_between(self.staged, self.done),
+            first_execution=_between(self.done, self.first),
+            total=_between(self.rung if self.rung is not None else self.taken, self.first),
+        )
+
+
+class Follower:
+    """Sees in the guest what became of requests, and keeps the symbols of the versions that came of them."""
+
+    def __init__(self, memory: Memory, root: Root, store: SymbolStore | None) -> None:
+        self.memory = memory
+        self.root = root
+        self._store = store
+
+    def follow(self, job: Job, slot: MailSlot) -> Outcome | None:
+        """The outcome once the guest has ended the request and called the new code, None before that."""
+        # The guest writes the done_* words one by one and then leaves the state: that is what counts.
+        settled = slot.state in ("idle", "installed") or slot.request != slot.done_request
+        if not settled or not job.owns(slot.index, slot.done_request):
+            return None
+        now = time.perf_counter()
+        if job.done is None:
+            job.done = now
+        if slot.done_state != "installed":
+            why = slot.done_reason.replace("_", " ")
+            if not job.message:
+                job.message = f"the guest refused to recompile {slot.function} ({why}); see its log"
+            return self._outcome(job, slot, None)
+        version = self._version(slot.done_version)
+        if version is not None and version.tsc_first:
+            job.first = now
+        elif now - job.done < CALL_SECONDS:
+            return None
+        return self._outcome(job, slot, version)
+
+    def _version(self, number: int) -> Any | None:
+        """The raw record of a version; numbers start at 1 and records are reused when the table is full."""
+        capacity, size = layouts.const("BF_MAX_VERSIONS"), layouts.size("bf_version")
+        likely = self.root.version_table + (number - 1) % capacity * size
+        record = one(self.memory, "bf_version", likely, "version record")
+        if record.number == number:
+            return record
+        table = many(self.memory, "bf_version", self.root.version_table, capacity, "version table")
+        return next((record for record in table if record.number == number), None)
+
+    def _result(self, job: Job) -> int:
+        """The function's last result, once the guest's first call of the new version has returned."""
+        before = read_counters(self.memory, self.root).idle_loops
+        deadline = time.monotonic() + CALL_SECONDS
+        while time.monotonic() < deadline and read_counters(self.memory, self.root).idle_loops == before:
+            time.sleep(POLL_SECONDS)
+        address = self.root.function_table + job.function.index * layouts.size("bf_function")
+        return int(one(self.memory, "bf_function", address, "function record").last_result)
+
+    def _outcome(self, job: Job, slot: MailSlot, version: Any | None) -> Outcome:
+        result = self._result(job) if job.first is not None else None
+        symbol_file = None
+        if version is not None and job.linked is not None and self._store is not None:
+            symbol_file = self._store.add(
+                job.function.name, version.number, job.level, version.code, version.rodata, job.linked
+            )
+        return Outcome(
+            function=job.function.name,
+            request=slot.done_request,
+            level=job.level,
+            state=slot.done_state,
+            reason=slot.done_reason,
+            message=job.message,
+            version=version.number if version is not None else None,
+            code=Address(version.code if version is not None else 0),
+            code_size=version.code_size if version is not None else 0,
+            rodata=Address(version.rodata if version is not None else 0),
+            rodata_size=version.rodata_size if version is not None else 0,
+            result=result,
+            expected=job.function.expected if result is not None else None,
+            correct=result == job.function.expected if result is not None else None,
+            milliseconds=job.phases(),
+            remarks=job.remarks,
+            symbol_file=symbol_file,
+        )
+
+
+def _between(start: float | None, end: float | None) -> float | None:
+    return round((end - start) * 1e3, 3) if start is not None and end is not None else None
