@@ -1,10 +1,11 @@
-"""How long did each swap take, phase by phase: threshold, request, compile, emit, publish, first execution?"""
+"""How long did each swap take: threshold, request, compile, emit, publish, first execution?"""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.events import Event
@@ -78,7 +79,7 @@ def _times(trace: Trace, publish: Event, phases: dict[str, int]) -> SwapTimes:
 def summarise(times: Iterable[SwapTimes]) -> list[PhaseSummary]:
     """Each step between neighbouring phases, and the whole, over all swaps that tell it."""
     times = list(times)
-    steps = [*zip(PHASES, PHASES[1:], strict=False), (PHASES[0], PHASES[-1])]
+    steps = [*pairwise(PHASES), (PHASES[0], PHASES[-1])]
     found = []
     for start, end in steps:
         ticks = [value for swap in times if (value := swap.between(start, end)) is not None]

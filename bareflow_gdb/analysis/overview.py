@@ -19,6 +19,8 @@ class Overview:
     variant: str
     build_id: str
     clock: str
+    counts_instructions: bool
+    """The clock is QEMU's -icount."""
     tsc_hz: int
     complete: bool
     ended: str
@@ -28,8 +30,6 @@ class Overview:
     lost: int
     first_tsc: int
     last_tsc: int
-    span: str
-    """Time from the first to the last event, in the trace's clock."""
     functions: tuple[str, ...]
     modules: tuple[str, ...]
     thresholds: tuple[int, ...]
@@ -38,6 +38,23 @@ class Overview:
     code_saved: int
     types: tuple[tuple[str, int], ...]
     """Event type and number of events, the most frequent first."""
+
+    def duration(self, ticks: int) -> str:
+        """TSC ticks in words: a time, or cycles when the clock is not measured, or instructions."""
+        if self.counts_instructions:
+            return f"{ticks:,} instructions"
+        if not self.tsc_hz:
+            return f"{ticks:,} cycles"
+        seconds = ticks / self.tsc_hz
+        for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "us")):
+            if seconds * factor >= 1:
+                return f"{seconds * factor:,.3f} {unit}"
+        return f"{seconds * 1e9:,.0f} ns"
+
+    @property
+    def span(self) -> str:
+        """Time from the first to the last event."""
+        return self.duration(self.last_tsc - self.first_tsc)
 
 
 def overview(trace: Trace) -> Overview:
@@ -50,6 +67,7 @@ def overview(trace: Trace) -> Overview:
         variant=manifest.variant,
         build_id=manifest.build_id,
         clock=clock_name(trace),
+        counts_instructions=manifest.clock == "icount",
         tsc_hz=manifest.tsc_hz,
         complete=manifest.complete,
         ended=manifest.ended,
@@ -59,7 +77,6 @@ def overview(trace: Trace) -> Overview:
         lost=trace.lost,
         first_tsc=first,
         last_tsc=last,
-        span=duration(trace, last - first),
         functions=manifest.functions,
         modules=manifest.modules,
         thresholds=manifest.thresholds,
@@ -83,15 +100,3 @@ def clock_name(trace: Trace) -> str:
         return "instructions (QEMU -icount): exact, equal between runs"
     rate = f"{trace.manifest.tsc_hz / 1e6:,.0f} MHz" if trace.manifest.tsc_hz else "of unmeasured rate"
     return f"TSC {rate} under emulation: host time, with the host's noise"
-
-
-def duration(trace: Trace, ticks: int) -> str:
-    """TSC ticks in words: a time, or cycles when the guest has not measured its clock."""
-    rate = trace.manifest.tsc_hz
-    if not rate:
-        return f"{ticks:,} cycles"
-    seconds = ticks / rate
-    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "us")):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:,.3f} {unit}"
-    return f"{seconds * 1e9:,.0f} ns"

@@ -1,0 +1,68 @@
+"""The same trace as a page of plain text, for a terminal, a mail or a CI log."""
+
+from __future__ import annotations
+
+from bareflow_gdb.analysis.story import Story, verdicts
+from bareflow_gdb.render import text
+from bareflow_gdb.render.view import Table, View, address, facts, number, table
+
+MAX_SWAPS = 200
+
+
+def summary(story: Story) -> str:
+    """The text, one trailing newline."""
+    view = story.overview
+    build = view.build_id[:12] or "unknown build"
+    return text.plain(
+        View(
+            title=f"BareFlow trace of {view.machine}: {view.variant} {build}, {view.started}",
+            facts=facts(
+                ("clock", view.clock),
+                ("events", f"{view.events:,}, {view.lost:,} lost"),
+                ("time", f"{view.span} from the first to the last event"),
+                ("functions", ", ".join(view.functions) or "none"),
+                ("thresholds", "/".join(map(str, view.thresholds)) or "none"),
+                ("swaps", f"{view.swaps}"),
+                ("ended", view.ended or "recorder killed"),
+            ),
+            parts=(_swaps(story), _latencies(story), _verdicts(story)),
+            problems=story.agreement.disagreements,
+            notes=tuple(f"not in this trace: {line}" for line in story.missing),
+        )
+    )
+
+
+def _swaps(story: Story) -> Table:
+    first = story.overview.first_tsc
+    rows = [
+        (
+            f"+{story.overview.duration(swap.tsc - first)}",
+            swap.function,
+            f"{'?' if swap.from_level is None else f'O{swap.from_level}'} -> O{swap.to_level}",
+            swap.call,
+            swap.reason,
+            address(swap.old_code),
+            address(swap.new_code),
+            swap.code_size,
+            number(swap.publish_to_first_us),
+        )
+        for swap in story.swaps.swaps[:MAX_SWAPS]
+    ]
+    more = len(story.swaps.swaps) - len(rows)
+    title = "swaps" if more <= 0 else f"swaps (the first {MAX_SWAPS} of {len(story.swaps.swaps)})"
+    heads = ">time|function|level|>call|reason|old entry|new entry|>bytes|>to first call, us"
+    return table(heads, rows, title, "no code was swapped")
+
+
+def _latencies(story: Story) -> Table:
+    duration = story.overview.duration
+    rows = [
+        (f"{step.start} -> {step.end}", step.count, duration(int(step.median)), duration(step.maximum))
+        for step in story.latencies
+    ]
+    return table("step|>swaps|>median|>longest", rows, "latencies")
+
+
+def _verdicts(story: Story) -> Table:
+    rows = [("ok" if good else "LOOK", line) for good, line in verdicts(story)]
+    return table("|finding", rows, "findings")

@@ -1,0 +1,138 @@
+"""What happened in a trace, all questions asked once? HTML report and text summary are made from this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bareflow_gdb.analysis.agree import Agreement, trace_agreement
+from bareflow_gdb.analysis.latencies import PhaseSummary, summarise, swap_times
+from bareflow_gdb.analysis.overview import Overview, overview
+from bareflow_gdb.analysis.swaps import trace_swaps
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.boot import Boot
+from bareflow_gdb.guest.exception import ExceptionRecord
+from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.guest.jit import Jit
+from bareflow_gdb.guest.modules import Modules
+from bareflow_gdb.guest.pools import Pools
+from bareflow_gdb.guest.profiler import Profile
+from bareflow_gdb.guest.swaps import Swap, Swaps
+from bareflow_gdb.render.code_diff import Row, align, disassemble
+from bareflow_gdb.tracing.manifest import Source
+from bareflow_gdb.tracing.store import Loss, Trace
+
+T = TypeVar("T")
+
+MAX_COMPARISONS = 200
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The code of both sides of one swap."""
+
+    swap: Swap
+    old_size: int
+    new_size: int
+    equal: bool
+    rows: tuple[Row, ...]
+    missing: str
+    """Why there are no rows, "" when there are."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """A trace told: None where the trace does not hold the answer, then `missing` says why."""
+
+    overview: Overview
+    sources: tuple[Source, ...]
+    losses: tuple[Loss, ...]
+    swaps: Swaps
+    latencies: tuple[PhaseSummary, ...]
+    agreement: Agreement
+    comparisons: tuple[Comparison, ...]
+    boot: Boot | None
+    modules: Modules | None
+    pools: Pools | None
+    profile: Profile | None
+    jit: Jit | None
+    exception: ExceptionRecord | None
+    serial: str
+    missing: tuple[str, ...]
+
+
+def tell(trace: Trace) -> Story:
+    """Asks everything; raises BadData when the events themselves cannot be read."""
+    missing: list[str] = []
+
+    def ask(what: str, question: Callable[[], T]) -> T | None:
+        try:
+            return question()
+        except BareflowError as error:
+            missing.append(f"{what}: {error}")
+            return None
+
+    guest = ask("memory", lambda: Guest.attach(trace.memory(), trace.symbols))
+    swaps = trace_swaps(trace)
+    return Story(
+        overview=overview(trace),
+        sources=trace.manifest.sources,
+        losses=tuple(trace.losses()),
+        swaps=swaps,
+        latencies=tuple(summarise(swap_times(trace))),
+        agreement=trace_agreement(trace),
+        comparisons=tuple(_compare(trace, swap) for swap in swaps.swaps[:MAX_COMPARISONS]),
+        boot=ask("boot", guest.boot) if guest else None,
+        modules=ask("modules", lambda: guest.modules(check=True)) if guest else None,
+        pools=ask("pools", lambda: guest.pools(check=True)) if guest else None,
+        profile=ask("profile", guest.profile) if guest else None,
+        jit=ask("adaptive JIT", guest.jit) if guest else None,
+        exception=ask("exception", guest.exception) if guest else None,
+        serial=trace.serial(),
+        missing=tuple(missing),
+    )
+
+
+def _compare(trace: Trace, swap: Swap) -> Comparison:
+    try:
+        if swap.from_version is None:
+            raise BareflowError("the trace does not tell which version ran before")
+        old, new = trace.code_bytes(swap.from_version), trace.code_bytes(swap.to_version)
+    except BareflowError as error:
+        return Comparison(swap, 0, 0, False, (), str(error))
+    at = trace.codes[swap.from_version].address, trace.codes[swap.to_version].address
+    rows = align(disassemble(old, at[0]), disassemble(new, at[1]))
+    return Comparison(swap, len(old), len(new), old == new, tuple(rows), "")
+
+
+def verdicts(story: Story) -> list[tuple[bool, str]]:
+    """The lines a reader wants first: each with whether it is good news."""
+    view = story.overview
+    found = [
+        (view.lost == 0, f"{view.lost:,} of {view.events + view.lost:,} events lost"),
+        (
+            view.complete,
+            "recording complete" if view.complete else "the recorder was killed: read from its journal",
+        ),
+        (story.agreement.agree, _agreement(story.agreement)),
+    ]
+    same = sum(1 for comparison in story.comparisons if comparison.equal)
+    if same:
+        found.append((False, f"{same} swaps changed nothing: old and new code are equal"))
+    if story.boot is not None and not story.boot.ok:
+        found.append(
+            (False, f"the boot is not in order: {'; '.join(story.boot.problems) or story.boot.stage}")
+        )
+    if story.exception is not None and story.exception.count:
+        found.append((False, f"{story.exception.count} CPU exceptions were taken"))
+    for name, record in (("modules", story.modules), ("pools", story.pools)):
+        problems = record.all_problems() if record is not None else []
+        found += [(False, f"{name}: {problem}") for problem in problems]
+    return found
+
+
+def _agreement(agreement: Agreement) -> str:
+    if agreement.agree:
+        return f"log and ring tell the same {agreement.ring_swaps} swaps"
+    return f"log and ring disagree in {len(agreement.disagreements)} places"
