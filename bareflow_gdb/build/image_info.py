@@ -1,0 +1,76 @@
+"""How large is the firmware, against its limits?
+
+python -m bareflow_gdb.build.image_info --elf kernel.elf --disk fluid.img
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.build.finish_image import elf_facts
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.qemu.image import SECTOR, read_image_header
+
+
+@dataclass(frozen=True)
+class Size:
+    """Bytes of one part, and the most it may have; limit 0 = none of its own."""
+
+    name: str
+    bytes: int
+    limit: int = 0
+
+    def line(self) -> str:
+        if not self.limit:
+            return f"{self.name:<24}{self.bytes:>9}"
+        return f"{self.name:<24}{self.bytes:>9} of {self.limit:>7}  {self.bytes / self.limit:6.1%}"
+
+
+def boot_code_bytes(stage: bytes) -> int:
+    """Bytes of a stage without the zeros that fill its sectors and the boot signature."""
+    return len(stage.removesuffix(b"\x55\xaa").rstrip(b"\0"))
+
+
+def sizes(elf: Path, disk: Path) -> list[Size]:
+    """The parts in the order in which they lie on disk, then the memory they take."""
+    limit = layouts.const("BF_IMAGE_MAX_SECTORS") * SECTOR
+    stage2 = layouts.const("BF_STAGE2_SECTORS") * SECTOR
+    content = disk.read_bytes()
+    header = read_image_header(disk)
+    found = [
+        Size("stage 1", boot_code_bytes(content[:SECTOR]), SECTOR - 2),
+        Size("stage 2", boot_code_bytes(content[SECTOR : SECTOR + stage2]), stage2),
+        Size("kernel image", header.image_bytes, limit),
+    ]
+    with elf.open("rb") as file:
+        for section in ELFFile(file).iter_sections():
+            if section["sh_flags"] & 2 and section["sh_size"]:  # SHF_ALLOC
+                found.append(Size(f"  {section.name}", section["sh_size"]))
+    _, _, end = elf_facts(elf)
+    base = layouts.const("BF_IMAGE_BASE")
+    found.append(Size("memory with .bss", end - base, layouts.const("BF_IMAGE_LIMIT") - base))
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="print the firmware's sizes against their limits")
+    parser.add_argument("--elf", type=Path, required=True)
+    parser.add_argument("--disk", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    try:
+        found = sizes(options.elf, options.disk)
+        header = read_image_header(options.disk)
+    except BareflowError as error:
+        print(f"image_info: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(size.line() for size in found))
+    print(f"{header.sectors} of {layouts.const('BF_IMAGE_MAX_SECTORS')} sectors, CRC 0x{header.crc:08x}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
