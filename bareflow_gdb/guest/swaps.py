@@ -9,7 +9,7 @@ Read budget, beyond the tables of functions.py: that of events.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bareflow_gdb.guest.events import Event
 from bareflow_gdb.guest.functions import Function, Tables, Version
@@ -48,9 +48,10 @@ class Swaps:
 
     swaps: tuple[Swap, ...]
     swap_count: int
-    """Publishing stores ever made, by the guest's own count, first versions included."""
+    """Publishing stores ever made, by the guest's own count; a function's first version is not one."""
     tsc_hz: int
-    problems: tuple[str, ...]
+    forgotten: int
+    """Swaps that neither the version table nor the events can tell any more."""
 
 
 @dataclass(frozen=True)
@@ -79,23 +80,34 @@ def list_swaps(tables: Tables, events: Sequence[Event], thresholds: tuple[int, i
         swaps=tuple(sorted(found, key=lambda swap: (swap.tsc, swap.to_version))),
         swap_count=tables.counters.swap_count,
         tsc_hz=tsc_hz,
-        problems=(),
+        forgotten=max(0, tables.counters.swap_count - len(found)),
     )
 
 
 def _publications(function: int, versions: Sequence[Version], events: Sequence[Event]) -> list[_Publication]:
-    """What the events say, and for the time before the oldest of them what the version table says."""
-    seen = [_of_event(event) for event in events if event.type == "publish" and event.id == function]
-    told = {publication.version for publication in seen}
-    since = events[0].tsc if events else None
-    older = [
+    """What the version table says of each version's last publication, and the events of all earlier ones."""
+    last = [
         _Publication(v.tsc_published, function, v.number, v.level, v.reason, None, v.entry)
         for v in versions
-        if v.function == function
-        and v.tsc_published
-        and (since is None or v.tsc_published < since or v.number not in told)
+        if v.function == function and v.tsc_published
     ]
-    return sorted(older + seen, key=lambda publication: (publication.tsc, publication.version))
+    seen = [_of_event(event) for event in events if event.type == "publish" and event.id == function]
+    told: dict[int, _Publication] = {}
+    earlier: list[_Publication] = []
+    since = {publication.version: publication.tsc for publication in last}
+    for publication in seen:
+        # The table holds the time of the store; its event is written right after it.
+        if publication.version in since and publication.tsc >= since[publication.version]:
+            told.setdefault(publication.version, publication)
+        else:
+            earlier.append(publication)
+    joined = [
+        replace(item, reason=told[item.version].reason, old=told[item.version].old)
+        if item.version in told
+        else item
+        for item in last
+    ]
+    return sorted(joined + earlier, key=lambda publication: (publication.tsc, publication.version))
 
 
 def _of_event(event: Event) -> _Publication:
@@ -121,12 +133,10 @@ def _swap(
     tsc_hz: int,
 ) -> Swap:
     version = by_number.get(now.version)
+    before = by_number.get(previous.version) if previous else None
     since = previous.tsc if previous else 0
     threshold = _last(events, "threshold", now.function, since, now.tsc)
-    first = _first(events, "first_execution", now)
-    tsc_first = (
-        first.tsc if first else (version.tsc_first if version and version.tsc_first >= now.tsc else None)
-    )
+    tsc_first = _first_execution(version, now, events)
     call = threshold.fields()["calls"] if threshold else None
     if call is None and now.reason == "threshold" and 1 <= now.level <= len(thresholds):
         call = thresholds[now.level - 1]
@@ -148,7 +158,7 @@ def _swap(
         tsc_first=tsc_first,
         threshold_to_publish_us=microseconds(now.tsc - threshold.tsc, tsc_hz) if threshold else None,
         publish_to_first_us=microseconds(tsc_first - now.tsc, tsc_hz) if tsc_first else None,
-        same_code=bool(version and previous and version.same_as == previous.version),
+        same_code=bool(version and before and _same_as(version) == _same_as(before)),
     )
 
 
@@ -160,8 +170,16 @@ def _last(events: Sequence[Event], kind: str, function: int, since: int, until: 
     return None
 
 
-def _first(events: Sequence[Event], kind: str, publication: _Publication) -> Event | None:
+def _first_execution(version: Version | None, now: _Publication, events: Sequence[Event]) -> int | None:
+    """When the version first ran after this publication; by the events if the table does not have it."""
+    if version is not None:
+        return version.tsc_first if version.tsc_first >= now.tsc else None
     for event in events:
-        if event.type == kind and event.id == publication.function and event.tsc >= publication.tsc:
-            return event if event.fields()["version"] == publication.version else None
+        if event.type == "first_execution" and event.id == now.function and event.tsc >= now.tsc:
+            return event.tsc if event.fields()["version"] == now.version else None
     return None
+
+
+def _same_as(version: Version) -> int:
+    """The oldest version with these code bytes."""
+    return version.same_as or version.number

@@ -200,12 +200,14 @@ def jit_view(record: Jit) -> View:
 def swaps_view(record: Swaps) -> View:
     """One line per swap, in the order of time."""
     rows = [_swap_row(index, swap) for index, swap in enumerate(record.swaps, start=1)]
-    head = facts(("stores", f"{record.swap_count:,} publishing stores, first versions included"))
+    head = facts(
+        ("swaps", f"{record.swap_count:,} by the guest's own count, {record.forgotten:,} of them forgotten")
+    )
     columns = (
         ">#|function|from|to|>at call|reason|version|old code|new code|>bytes"
         "|>threshold to publish us|>publish to first us"
     )
-    return View("Swaps", head, (table(columns, rows, empty="no swap yet"),), record.problems)
+    return View("Swaps", head, (table(columns, rows, empty="no swap yet"),))
 
 
 def identity_view(record: Identity) -> View:
