@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 from bareflow_gdb.cli import verbs
 from bareflow_gdb.errors import BareflowError
@@ -32,6 +33,21 @@ def load_verb(name: str) -> ModuleType:
     return importlib.import_module(f"{verbs.__name__}.{name.replace('-', '_')}")
 
 
+class VerbParser(argparse.ArgumentParser):
+    """A verb's words; options may stand between FUNCTION and TARGET, which argparse alone does not take."""
+
+    _mixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._mixing or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._mixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixing = False
+
+
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """The whole command line; with `only` just that verb, so that no other one is imported."""
     parser = argparse.ArgumentParser(
@@ -39,7 +55,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
         description="Observes and drives BareFlow unikernels: running machines, cores, dumps, traces.",
         epilog="Exit codes: 0 fine, 1 the answer is no or has findings, 2 could not look.",
     )
-    choices = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    choices = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=VerbParser)
     for name in [only] if only else verb_names():
         module = load_verb(name)
         # A verb may define --json anew, for instance with another help text.
