@@ -33,7 +33,7 @@ def check_size(image_bytes: int) -> None:
 
 
 def finished_kernel(raw: bytes, build_id: bytes, root: int, end: int) -> bytes:
-    """The kernel image `raw` with header and root descriptor (at address `root`) completed.
+    """The kernel image `raw` with header and root descriptor (at address `root`; 0 = it has none) completed.
 
     end: first address after .bss. Raises BadData when the image is too large, or header and root disagree.
     """
@@ -53,20 +53,21 @@ def finished_kernel(raw: bytes, build_id: bytes, root: int, end: int) -> bytes:
     def word(value: int) -> bytes:
         return value.to_bytes(4, "little")
 
-    at = root - base
-    descriptor = layouts.unpack("bf_root", bytes(image[at:]))
-    if tuple(descriptor.magic) != tuple(layouts.const(f"BF_ROOT_MAGIC{n}") for n in range(4)):
-        raise BadData(
-            "bareflow_root does not begin with the root magic; initialise it in the kernel's source"
-        )
-    if descriptor.checked_size != layouts.offset("bf_root", "thresholds"):
-        raise BadData("bareflow_root.checked_size must end before the settable words")
-    put("bf_root", at, "image_base", word(base))
-    put("bf_root", at, "image_bytes", word(len(image)))
-    put("bf_root", at, "image_end", word(end))
-    put("bf_root", at, "build_id", build_id[:20].ljust(20, b"\0"))
-    put("bf_root", at, "checksum", word(0))
-    put("bf_root", at, "checksum", word(zlib.crc32(image[at : at + descriptor.checked_size])))
+    if root:
+        at = root - base
+        descriptor = layouts.unpack("bf_root", bytes(image[at:]))
+        if tuple(descriptor.magic) != tuple(layouts.const(f"BF_ROOT_MAGIC{n}") for n in range(4)):
+            raise BadData(
+                "bareflow_root does not begin with the root magic; initialise it in the kernel's source"
+            )
+        if descriptor.checked_size != layouts.offset("bf_root", "thresholds"):
+            raise BadData("bareflow_root.checked_size must end before the settable words")
+        put("bf_root", at, "image_base", word(base))
+        put("bf_root", at, "image_bytes", word(len(image)))
+        put("bf_root", at, "image_end", word(end))
+        put("bf_root", at, "build_id", build_id[:20].ljust(20, b"\0"))
+        put("bf_root", at, "checksum", word(0))
+        put("bf_root", at, "checksum", word(zlib.crc32(image[at : at + descriptor.checked_size])))
     put("bf_image_header", 0, "image_bytes", word(len(image)))
     put("bf_image_header", 0, "crc", word(image_crc(bytes(image))))
     return bytes(image)
