@@ -3,8 +3,8 @@
     python -m bareflow_gdb.build.embed --directory build/firmware/modules --output embedded.S \\
         fibonacci:20:0:6765 primes:1000:0:168
 
-Of each module NAME, the directory holds NAME.O0.mod … NAME.O3.mod (module images) and NAME.bc.wrapped (bitcode
-with its header, which goes to section .bitcode). The registry is an array of `struct embedded_module`
+Of each module NAME, the directory holds NAME.O0.mod … NAME.O3.mod (module images) and NAME.bc.wrapped
+(bitcode with its header, which goes to section .bitcode). The registry: `struct embedded_module[]`
 (firmware/kernel/jit.h), in the order given.
 """
 

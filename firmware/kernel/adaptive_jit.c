@@ -139,7 +139,7 @@ static struct bf_version *load_tier(uint32_t function, uint32_t level, uint32_t 
     if (version == NULL)
         return NULL;
     if (!module_image_place(&image, loaded->data, BF_OWNER_VERSION, version->number, &parts)) {
-        version_free_retired(function, 0);
+        version_make_room();
         if (!module_image_place(&image, loaded->data, BF_OWNER_VERSION, version->number, &parts)) {
             version_free(version, BF_REASON_NO_MEMORY);
             return NULL;

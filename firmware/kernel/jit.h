@@ -116,6 +116,7 @@ void version_emitted(struct bf_version *version, const struct module_parts *part
                      uint32_t rodata_size);
 void version_free(struct bf_version *version, uint32_t reason);
 void version_free_retired(uint32_t function, uint32_t keep);
+void version_make_room(void);
 
 /* adaptive_jit.c */
 extern adaptive_jit_t adaptive_jit;

@@ -72,12 +72,21 @@ static void reject(uint32_t function, uint32_t reason) {
     finish(function, BF_MAIL_REJECTED, reason, 0);
 }
 
+static bf_ptr allocate_part(uint32_t pool, uint32_t bytes, uint32_t version) {
+    bf_ptr address = pool_alloc(pool, bytes, BF_OWNER_VERSION, version);
+
+    if (address != 0)
+        return address;
+    version_make_room();
+    return pool_alloc(pool, bytes, BF_OWNER_VERSION, version);
+}
+
 static bool allocate(uint32_t function, uint32_t code_bytes, uint32_t rodata_bytes) {
     volatile struct bf_mail_slot *slot = &mail_slots[function];
     struct bf_version *version = requests[function].version;
 
-    version->code = pool_alloc(BF_POOL_CODE, code_bytes, BF_OWNER_VERSION, version->number);
-    version->rodata = pool_alloc(BF_POOL_DATA, rodata_bytes, BF_OWNER_VERSION, version->number);
+    version->code = allocate_part(BF_POOL_CODE, code_bytes, version->number);
+    version->rodata = allocate_part(BF_POOL_DATA, rodata_bytes, version->number);
     if (version->code == 0 || version->rodata == 0)
         return false;
     requests[function].code_capacity = code_bytes;

@@ -118,6 +118,12 @@ void version_free(struct bf_version *version, uint32_t reason) {
     event(BF_EVENT_FREE, version->function, version->number, version->code, version->code_size, reason);
 }
 
+/* Gives up what is only kept for debuggers. The caller is at a safe point. */
+void version_make_room(void) {
+    for (uint32_t function = 0; function < bareflow_status.function_count; function++)
+        version_free_retired(function, 0);
+}
+
 void version_free_retired(uint32_t function, uint32_t keep) {
     for (;;) {
         struct bf_version *oldest = NULL;
