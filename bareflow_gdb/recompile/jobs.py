@@ -103,9 +103,10 @@ class Follower:
         result = self._result(job) if job.first is not None else None
         symbol_file = None
         if version is not None and job.linked is not None and self._store is not None:
-            symbol_file = self._store.add(
+            path = self._store.add(
                 job.function.name, version.number, job.level, version.code, version.rodata, job.linked
             )
+            symbol_file = str(path)
         return Outcome(
             function=job.function.name,
             request=slot.done_request,

@@ -1,7 +1,6 @@
 """What became of one request to recompile a function?"""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from bareflow_gdb.guest.values import Address
 
@@ -47,7 +46,7 @@ class Outcome:
     milliseconds: Phases
     remarks: tuple[str, ...]
     """What LLVM said about its optimisations."""
-    symbol_file: Path | None
+    symbol_file: str | None
 
     @property
     def installed(self) -> bool:

@@ -23,13 +23,33 @@ FEATURES = "-mmx,-sse"  # the kernel does not save their registers
 MEMORY_LIMIT = 4 << 30
 REMARKS = "inline|loop-unroll|loop-delete|licm"
 
+# A loop over memory with a call, so that the passes and the code generator have all been used once.
 _WARM_UP = """
 target triple = "i686-unknown-none-elf"
-define i32 @warm(i32 %a) #0 {
-  %b = add i32 %a, 1
-  ret i32 %b
+@cells = global [64 x i32] zeroinitializer
+define internal i32 @step(i32 %a) #0 {
+  %r = mul i32 %a, 3
+  ret i32 %r
 }
-attributes #0 = { "frame-pointer"="all" }
+define i32 @warm(i32 %a, i32 %b) #0 {
+entry:
+  br label %loop
+loop:
+  %i = phi i32 [ 0, %entry ], [ %next, %loop ]
+  %sum = phi i32 [ %b, %entry ], [ %more, %loop ]
+  %cell = getelementptr [64 x i32], ptr @cells, i32 0, i32 %i
+  %old = load i32, ptr %cell
+  %new = call i32 @step(i32 %old)
+  store i32 %new, ptr %cell
+  %more = add i32 %sum, %new
+  %next = add i32 %i, 1
+  %again = icmp slt i32 %next, 64
+  br i1 %again, label %loop, label %done
+done:
+  %rest = urem i32 %more, %a
+  ret i32 %rest
+}
+attributes #0 = { nounwind "frame-pointer"="all" }
 """
 
 
