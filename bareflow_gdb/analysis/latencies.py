@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.events import Event
@@ -13,6 +12,15 @@ from bareflow_gdb.tracing.events import decode
 from bareflow_gdb.tracing.store import Trace
 
 PHASES = ("threshold", "request", "compile_begin", "compile_end", "emit", "publish", "first_execution")
+STEPS = (
+    ("threshold", "request"),
+    ("request", "compile_begin"),
+    ("compile_begin", "compile_end"),
+    ("compile_end", "publish"),
+    ("emit", "publish"),
+    ("publish", "first_execution"),
+    ("threshold", "first_execution"),
+)
 _INITIAL = layouts.const("BF_REASON_INITIAL")
 
 
@@ -77,11 +85,10 @@ def _times(trace: Trace, publish: Event, phases: dict[str, int]) -> SwapTimes:
 
 
 def summarise(times: Iterable[SwapTimes]) -> list[PhaseSummary]:
-    """Each step between neighbouring phases, and the whole, over all swaps that tell it."""
+    """Each step, and the whole, over all swaps that tell it."""
     times = list(times)
-    steps = [*pairwise(PHASES), (PHASES[0], PHASES[-1])]
     found = []
-    for start, end in steps:
+    for start, end in STEPS:
         ticks = [value for swap in times if (value := swap.between(start, end)) is not None]
         if ticks:
             found.append(

@@ -103,33 +103,41 @@ def _compare(trace: Trace, swap: Swap) -> Comparison:
         return Comparison(swap, 0, 0, False, (), str(error))
     at = trace.codes[swap.from_version].address, trace.codes[swap.to_version].address
     rows = align(disassemble(old, at[0]), disassemble(new, at[1]))
-    return Comparison(swap, len(old), len(new), old == new, tuple(rows), "")
+    return Comparison(swap, len(old), len(new), old == new or swap.same_code, tuple(rows), "")
 
 
-def verdicts(story: Story) -> list[tuple[bool, str]]:
-    """The lines a reader wants first: each with whether it is good news."""
+@dataclass(frozen=True)
+class Verdict:
+    """One line that a reader wants first; `kind` is "good", "note" or "bad"."""
+
+    kind: str
+    text: str
+
+
+def verdicts(story: Story) -> list[Verdict]:
+    """Loss, completeness, agreement; then what is wrong, and what is worth a look."""
     view = story.overview
+    complete = "recording complete" if view.complete else "the recorder was killed: read from its journal"
     found = [
-        (view.lost == 0, f"{view.lost:,} of {view.events + view.lost:,} events lost"),
-        (
-            view.complete,
-            "recording complete" if view.complete else "the recorder was killed: read from its journal",
-        ),
-        (story.agreement.agree, _agreement(story.agreement)),
+        _judge(view.lost == 0, f"{view.lost:,} of {view.events + view.lost:,} events lost"),
+        _judge(view.complete, complete),
+        _judge(story.agreement.agree, _agreement(story.agreement)),
     ]
-    same = sum(1 for comparison in story.comparisons if comparison.equal)
-    if same:
-        found.append((False, f"{same} swaps changed nothing: old and new code are equal"))
     if story.boot is not None and not story.boot.ok:
-        found.append(
-            (False, f"the boot is not in order: {'; '.join(story.boot.problems) or story.boot.stage}")
-        )
+        found.append(Verdict("bad", f"boot: {'; '.join(story.boot.problems) or story.boot.stage}"))
     if story.exception is not None and story.exception.count:
-        found.append((False, f"{story.exception.count} CPU exceptions were taken"))
+        found.append(Verdict("bad", f"{story.exception.count} CPU exceptions were taken"))
     for name, record in (("modules", story.modules), ("pools", story.pools)):
         problems = record.all_problems() if record is not None else []
-        found += [(False, f"{name}: {problem}") for problem in problems]
+        found += [Verdict("bad", f"{name}: {problem}") for problem in problems]
+    same = sum(1 for swap in story.swaps.swaps if swap.same_code)
+    if same:
+        found.append(Verdict("note", f"{same} swaps to equal code: the compiler found nothing to improve"))
     return found
+
+
+def _judge(good: bool, text: str) -> Verdict:
+    return Verdict("good" if good else "bad", text)
 
 
 def _agreement(agreement: Agreement) -> str:

@@ -32,14 +32,19 @@ def ask(
     target = open_target(options.target)
     guest = Guest.attach(target.memory)
     record = question(guest)
+    answer(options, record, show, _source(target, guest))
+    return 0 if yes(record) else 1
+
+
+def answer(options: argparse.Namespace, record: R, show: Show[R], source: str) -> None:
+    """Prints a record as a table or as JSON, and where it came from."""
     if options.json:
         print(dumps(record))
-    else:
-        colour = wants_colour(sys.stdout)
-        width = shutil.get_terminal_size((WIDTH, 40)).columns if colour else WIDTH
-        print(show(record, width, colour))
-        print(_source(target, guest), file=sys.stderr)
-    return 0 if yes(record) else 1
+        return
+    colour = wants_colour(sys.stdout)
+    width = shutil.get_terminal_size((WIDTH, 40)).columns if colour else WIDTH
+    print(show(record, width, colour))
+    print(source, file=sys.stderr)
 
 
 def _source(target: Target, guest: Guest) -> str:

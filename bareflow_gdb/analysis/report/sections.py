@@ -18,7 +18,7 @@ def header(story: Story) -> Markup:
     """Name, guest, clock, and the lines a reader wants first."""
     view = story.overview
     build = view.build_id[:12] or "unknown build"
-    chips = [tag("li", text, class_="good" if good else "bad") for good, text in verdicts(story)]
+    chips = [tag("li", verdict.text, class_=verdict.kind) for verdict in verdicts(story)]
     ended = f"ended: {view.ended}" if view.ended else "not completed"
     return tag(
         "header",

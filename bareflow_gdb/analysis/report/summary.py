@@ -13,7 +13,7 @@ def summary(story: Story) -> str:
     """The text, one trailing newline."""
     view = story.overview
     build = view.build_id[:12] or "unknown build"
-    return text.plain(
+    shown = text.plain(
         View(
             title=f"BareFlow trace of {view.machine}: {view.variant} {build}, {view.started}",
             facts=facts(
@@ -30,6 +30,7 @@ def summary(story: Story) -> str:
             notes=tuple(f"not in this trace: {line}" for line in story.missing),
         )
     )
+    return shown + "\n"
 
 
 def _swaps(story: Story) -> Table:
@@ -64,5 +65,6 @@ def _latencies(story: Story) -> Table:
 
 
 def _verdicts(story: Story) -> Table:
-    rows = [("ok" if good else "LOOK", line) for good, line in verdicts(story)]
+    words = {"good": "ok", "note": "note", "bad": "WRONG"}
+    rows = [(words[verdict.kind], verdict.text) for verdict in verdicts(story)]
     return table("|finding", rows, "findings")

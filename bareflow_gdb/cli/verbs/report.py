@@ -1,0 +1,49 @@
+"""`bareflow report TRACE`: the story of a trace as a self-contained HTML page, and as text."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+HELP = "make a report (HTML, text) of a trace"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", type=Path, metavar="TRACE", help="trace directory")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="HTML file (default: TRACE/report.html)")
+    parser.add_argument("--text", type=Path, metavar="FILE", help="also write the text summary to a file")
+    parser.epilog = "Exit code 1 when something is wrong: events lost, log and ring differ, a bad header, …"
+
+
+def main(options: argparse.Namespace) -> int:
+    from bareflow_gdb.analysis.report.page import page
+    from bareflow_gdb.analysis.report.summary import summary
+    from bareflow_gdb.analysis.story import tell, verdicts
+    from bareflow_gdb.tracing.store import Trace
+
+    story = tell(Trace.open(options.directory))
+    out: Path = options.out or options.directory / "report.html"
+    _write(out, page(story))
+    text = summary(story)
+    if options.text is not None:
+        _write(options.text, text)
+    found = verdicts(story)
+    if options.json:
+        findings = [{"kind": verdict.kind, "finding": verdict.text} for verdict in found]
+        print(json.dumps({"report": str(out), "findings": findings}, indent=2))
+    else:
+        print(text, end="")
+        print(f"report: {out}")
+    return 1 if any(verdict.kind == "bad" for verdict in found) else 0
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file that is never there half-written."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
