@@ -49,14 +49,17 @@ class Guest:
     def attach(cls, memory: Memory, symbols: Mapping[str, int] | None = None) -> Guest:
         """A guest whose root has been looked for. It need not be there: the boot may not have come so far."""
         guest = cls(memory, symbols)
-        guest.find()
+        guest.find(scan=True)
         return guest
 
-    def find(self) -> Root | None:
-        """Looks for the root descriptor anew; None, and no error, when there is none that can be used."""
+    def find(self, *, scan: bool = False) -> Root | None:
+        """Looks for the root descriptor anew; None, and no error, when there is none that can be used.
+
+        `scan` goes through RAM when nothing points to it: about 300 packets over a gdbstub, so once per attach.
+        """
         self.found_by, self._root_address = "", 0
         try:
-            found = find_root(self.memory, self.symbols)
+            found = find_root(self.memory, self.symbols, scan=scan)
         except BareflowError:
             return None
         self.found_by, self._root_address = found.how, found.root.address
@@ -66,7 +69,7 @@ class Guest:
         """The root descriptor, 1 packet; raises BadData with the reason when none can be used."""
         if self._root_address:
             return read_root(self.memory, self._root_address)
-        found = find_root(self.memory, self.symbols)
+        found = find_root(self.memory, self.symbols, scan=False)
         self.found_by, self._root_address = found.how, found.root.address
         return found.root
 
