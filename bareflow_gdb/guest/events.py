@@ -102,25 +102,46 @@ def _ring(index: int, address: int, raw: Any) -> Ring:
     )
 
 
-def read_last(memory: Memory, root: Root, index: int = 0, last: int = LAST) -> list[Event]:
-    """The last events of one ring by sequence number, at most `last`; empty when there is no such ring.
+def read_last(
+    memory: Memory,
+    root: Root,
+    index: int = 0,
+    last: int | None = None,
+    types: frozenset[str] | None = None,
+) -> list[Event]:
+    """The last events of one ring by sequence number; empty when there is no such ring.
 
+    `last` None: all that the ring holds, or LAST when the source's reads cost packets. `types`: only these.
     Raises BadData when the header cannot be right, ReadError.
     """
     ring = read_ring(memory, root, index)
-    if ring is None or last <= 0:
+    if ring is None:
         return []
-    count = min(last, ring.head, ring.capacity)
+    if last is None:
+        last = LAST if memory.packets else ring.capacity
+    count = max(0, min(last, ring.head, ring.capacity))
     first = ring.head - count
     data = _records(memory, ring, first, count)
     overtaken = _head_now(memory, ring) - ring.capacity
-    events = [_event(ring, raw) for raw in layouts.unpack_array("bf_event", data, count)]
-    # A record of another lap is one that the guest was writing, or overtook, while it was copied.
-    return [
-        event
-        for seq, event in enumerate(events, start=first)
-        if event.seq == seq % _WRAP and seq >= overtaken
-    ]
+    size, at = layouts.size("bf_event"), layouts.offset("bf_event", "type")
+    wanted = _numbers(types)
+    found = []
+    for number in range(max(0, overtaken - first), count):
+        place = number * size
+        if wanted is not None and data[place + at] not in wanted:
+            continue
+        event = _event(ring, layouts.unpack("bf_event", data[place : place + size]))
+        # A record of another lap is one that the guest was writing while it was copied.
+        if event.seq == (first + number) % _WRAP:
+            found.append(event)
+    return found
+
+
+def _numbers(types: frozenset[str] | None) -> frozenset[int] | None:
+    if types is None:
+        return None
+    known = layouts.enum_values("bf_event_type")
+    return frozenset(known[f"BF_EVENT_{name.upper()}"] for name in types)
 
 
 def _records(memory: Memory, ring: Ring, first: int, count: int) -> bytes:
@@ -155,7 +176,7 @@ def _event(ring: Ring, raw: Any) -> Event:
     )
 
 
-def read_all_last(memory: Memory, root: Root, last: int = LAST) -> list[Event]:
+def read_all_last(memory: Memory, root: Root, last: int | None = LAST) -> list[Event]:
     """The last events of every ring in the order of their time."""
     found = [event for index in range(len(root.rings)) for event in read_last(memory, root, index, last)]
     return sorted(found, key=lambda event: (event.tsc, event.ring, event.seq))

@@ -29,14 +29,14 @@ from bareflow_gdb.guest.profiler import Profile, read_profile
 from bareflow_gdb.guest.reading import settled
 from bareflow_gdb.guest.root import Root
 from bareflow_gdb.guest.status import Status, read_status
-from bareflow_gdb.guest.swaps import Swaps, list_swaps
+from bareflow_gdb.guest.swaps import EVENTS, Swaps, list_swaps
 from bareflow_gdb.memory.protocol import Memory
 
 T = TypeVar("T")
 
 
 class Guest:
-    """A guest as seen through one `Memory`. Every question raises only BareflowError and its children."""
+    """A guest seen through one `Memory`. Every question raises only BareflowError and its children."""
 
     def __init__(self, memory: Memory, symbols: Mapping[str, int] | None = None) -> None:
         self.memory = memory
@@ -55,7 +55,7 @@ class Guest:
     def find(self, *, scan: bool = False) -> Root | None:
         """Looks for the root descriptor anew; None, and no error, when there is none that can be used.
 
-        `scan` goes through RAM when nothing points to it: about 300 packets over a gdbstub, so once per attach.
+        `scan` goes through RAM when nothing points to it: about 300 packets over a gdbstub, once per attach.
         """
         self.found_by, self._root_address = "", 0
         try:
@@ -68,7 +68,11 @@ class Guest:
     def root(self) -> Root:
         """The root descriptor, 1 packet; raises BadData with the reason when none can be used."""
         if self._root_address:
-            return read_root(self.memory, self._root_address)
+            try:
+                return read_root(self.memory, self._root_address)
+            except BareflowError:
+                # Another kernel may have been booted since: look once more, and say what is wrong then.
+                self._root_address = 0
         found = find_root(self.memory, self.symbols, scan=False)
         self.found_by, self._root_address = found.how, found.root.address
         return found.root
@@ -113,8 +117,8 @@ class Guest:
         root = self.root()
         return self._settled(lambda: self._jit(root))
 
-    def swaps(self, last: int = LAST) -> Swaps:
-        """Swaps from the version table and the last events of the main ring."""
+    def swaps(self, last: int | None = None) -> Swaps:
+        """Swaps from the version table and the last events of the main ring, as many as are cheap to read."""
         root = self.root()
         return self._settled(lambda: self._swaps(root, last))
 
@@ -169,9 +173,9 @@ class Guest:
 
     def _root_or_none(self) -> Root | None:
         try:
-            return self.root() if self._root_address else self.find()
+            return self.root()
         except BareflowError:
-            return self.find()
+            return None
 
     def _settled(self, read: Callable[[], T]) -> T:
         return settled(self.memory, read)
@@ -193,6 +197,7 @@ class Guest:
                 problems.append(str(error))
         return read_jit(self.memory, root, tables, mailbox, problems)
 
-    def _swaps(self, root: Root, last: int) -> Swaps:
+    def _swaps(self, root: Root, last: int | None) -> Swaps:
         tables = read_tables(self.memory, root, [])
-        return list_swaps(tables, events_.read_last(self.memory, root, 0, last), root.thresholds)
+        events = events_.read_last(self.memory, root, 0, last, EVENTS)
+        return list_swaps(tables, events, root.thresholds)

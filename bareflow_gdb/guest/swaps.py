@@ -1,8 +1,7 @@
 """When was each function swapped, why, and to what?
 
-Joined from two sources: the version table knows every publication that still has its record; the events
-THRESHOLD, PUBLISH and FIRST_EXECUTION, as far as they are still in the ring, add the call, the times in
-between, and republished versions (roll-backs).
+Joined from two sources: the version table knows every publication that still has its record; the events in
+EVENTS, as far as they are still in the ring, add the call, the times in between, and roll-backs.
 Read budget, beyond the tables of functions.py: that of events.py.
 """
 
@@ -14,6 +13,8 @@ from dataclasses import dataclass, replace
 from bareflow_gdb.guest.events import Event
 from bareflow_gdb.guest.functions import Function, Tables, Version
 from bareflow_gdb.guest.values import Address, microseconds, word
+
+EVENTS = frozenset({"threshold", "publish", "first_execution"})
 
 
 @dataclass(frozen=True)
