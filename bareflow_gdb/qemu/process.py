@@ -25,7 +25,6 @@ class Process:
         """`started` is what `started_at` said when the process was new; another value means it is gone."""
         self.pid = pid
         self._handle: int | None = None
-        self._poll = select.poll()
         try:
             handle = os.pidfd_open(pid)
         except ProcessLookupError:
@@ -35,15 +34,22 @@ class Process:
             os.close(handle)
             return
         self._handle = handle
-        self._poll.register(handle, select.POLLIN)
 
     def alive(self) -> bool:
         """True while it runs; a zombie does not."""
-        return self._handle is not None and not self._poll.poll(0)
+        return not self._ended(0)
 
     def wait(self, seconds: float) -> bool:
         """Waits for its end; True when it has ended."""
-        return self._handle is None or bool(self._poll.poll(seconds * 1000))
+        return self._ended(seconds * 1000)
+
+    def _ended(self, milliseconds: float) -> bool:
+        if self._handle is None:
+            return True
+        # A poll object of its own: several threads may ask at once.
+        poll = select.poll()
+        poll.register(self._handle, select.POLLIN)
+        return bool(poll.poll(milliseconds))
 
     def kill(self, number: signal.Signals) -> None:
         """Sends a signal, unless it is gone."""
