@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.functions import read_tables
+from bareflow_gdb.guest.modules import read_module_names
 from bareflow_gdb.guest.owners import Owners, read_owners
 from bareflow_gdb.guest.pools import HEADER_BYTES, read_blocks
 from bareflow_gdb.guest.reading import many
@@ -53,7 +54,11 @@ def identify(memory: Memory, root: Root | None, symbols: Mapping[str, int], addr
     plain = _identity(address, region, start=start, size=end - start)
     try:
         if root is not None:
-            found = _record(memory, root, address, region) or _in_pool(memory, root, address, region)
+            found = (
+                _record(memory, root, address, region)
+                or _in_pool(memory, root, address, region)
+                or _embedded(memory, root, address, region)
+            )
             if found is not None:
                 return found
         return _symbol(memory, root, symbols, address, region) or _special(address, region, start) or plain
@@ -241,6 +246,26 @@ def _of_version(owners: Owners, address: int, region: str, text: str) -> Identit
         version=version.number,
         level=version.level,
     )
+
+
+def _embedded(memory: Memory, root: Root, address: int, region: str) -> Identity | None:
+    """A module's image or a function's bitcode, which the kernel image carries."""
+    if region != "kernel":
+        return None
+    for function in read_tables(memory, root, []).functions:
+        if function.bitcode <= address < function.bitcode + function.bitcode_size:
+            name = f"bitcode of {function.name}"
+            start, size = function.bitcode, function.bitcode_size
+            return _identity(address, region, name, start, size, "header and payload", function.name)
+    if not root.module_images or not root.module_manager:
+        return None
+    names = read_module_names(memory, root)
+    images = many(memory, "bf_module_image", root.module_images, len(names), "module images")
+    for name, raw in zip(names, images, strict=True):
+        if raw.image <= address < raw.image + raw.image_size:
+            detail = f"header to SHA-256, tier O{raw.level}"
+            return _identity(address, region, f"image of module {name}", raw.image, raw.image_size, detail)
+    return None
 
 
 def _symbol(

@@ -23,6 +23,10 @@ class Instruction:
     size: int
     text: str
 
+    @property
+    def is_padding(self) -> bool:
+        return self.text.startswith("nop")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -49,10 +53,17 @@ def _disassembler() -> Any:
 def disassemble(code: bytes, address: int) -> list[Instruction]:
     """The instructions of `code` as it runs at `address`."""
     size = min(len(code), LONGEST)
-    return [
-        Instruction(start - address, length, _text(mnemonic, operands, address, size))
-        for start, length, mnemonic, operands in _disassembler().disasm_lite(code[:size], address)
-    ]
+    found: list[Instruction] = []
+    for start, length, mnemonic, operands in _disassembler().disasm_lite(code[:size], address):
+        offset = start - address
+        if mnemonic == "nop" and found and found[-1].is_padding:
+            # Compilers fill up to the next loop or function with many of them: one line says it all.
+            padding = found.pop()
+            total = padding.size + length
+            found.append(Instruction(padding.offset, total, f"nop ({total} bytes)"))
+        else:
+            found.append(Instruction(offset, length, _text(mnemonic, operands, address, size)))
+    return found
 
 
 def _text(mnemonic: str, operands: str, address: int, size: int) -> str:
@@ -65,7 +76,10 @@ def _text(mnemonic: str, operands: str, address: int, size: int) -> str:
 
 def align(old: Sequence[Instruction], new: Sequence[Instruction]) -> list[Row]:
     """Both listings in rows: equal instructions share one, changed ones face each other."""
-    matcher = difflib.SequenceMatcher(None, [i.text for i in old], [i.text for i in new], autojunk=False)
+    # Padding may be part of an equal stretch, but it must not be what holds one together.
+    matcher = difflib.SequenceMatcher(
+        lambda text: text.startswith("nop"), [i.text for i in old], [i.text for i in new], autojunk=False
+    )
     rows: list[Row] = []
     for _, i, i_end, j, j_end in matcher.get_opcodes():
         left, right = old[i:i_end], new[j:j_end]
@@ -84,7 +98,7 @@ def two_columns(rows: Sequence[Row], titles: tuple[str, str], most: int | None =
     shown = rows if most is None else rows[:most]
     left = [_cell(row.old) for row in shown]
     width = max([len(titles[0]), *map(len, left)], default=0)
-    lines = [f"{titles[0]:<{width}}   {titles[1]}"]
+    lines = [f"{titles[0]:<{width}}   {titles[1]}".rstrip()]
     for row, cell in zip(shown, left, strict=True):
         mark = " " if row.equal else "|"
         lines.append(f"{cell:<{width}} {mark} {_cell(row.new)}".rstrip())

@@ -1,7 +1,7 @@
 """What does a pool look like from end to end: used, free, and where the waste is?
 
-One character stands for an equal share of the pool's bytes. Used shares are shaded by how full they are; a
-letter row below names the owners.
+One character stands for an equal share of bytes, shaded by how much of it is used; a row of letters below
+names the largest owner of each share. A pool used only at its beginning is drawn as far as it is used.
 """
 
 from __future__ import annotations
@@ -9,79 +9,79 @@ from __future__ import annotations
 from bareflow_gdb.guest.pools import Block, Pool
 
 WIDTH = 64
-_FULL = "█"
-_MOST = "▓"
-_SOME = "▒"
-_LITTLE = "░"
+_SHADES = ((0.95, "█"), (0.6, "▓"), (0.3, "▒"), (0.0, "░"))
 _FREE = "·"
 _UNKNOWN = " "
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_OTHERS = "?"
+_SMALLEST_SPAN = 1024
 
 
 def pool_map(pool: Pool, width: int = WIDTH) -> str:
-    """The strip between bars, and the owners' row; "" for a pool that has no blocks to draw."""
+    """The strip between bars, the owners' row, what its letters mean; "" when there is nothing to draw."""
     if pool.size <= 0 or width <= 0 or not pool.blocks:
         return ""
-    used, known = _fill(pool, width)
-    share = pool.size / width
-    strip = "".join(_shade(used[index] / share, known[index] / share) for index in range(width))
-    owners, legend = _owners(pool, width)
+    span = _span(pool)
+    letters = _letters(pool)
+    used = [0.0] * width
+    known = [0.0] * width
+    owners: list[dict[str, float]] = [{} for _ in range(width)]
+    share = span / width
+    for block in pool.blocks:
+        letter = letters.get(_group(block), _OTHERS)
+        for index, overlap in _shares(block, pool.base, share, width):
+            known[index] += overlap
+            if block.state == "used":
+                used[index] += overlap
+                owners[index][letter] = owners[index].get(letter, 0) + overlap
+    strip = "".join(_shade(used[index] / share, known[index] > 0) for index in range(width))
+    row = "".join(max(found, key=lambda key: found[key]) if found else " " for found in owners)
     lines = [f"|{strip}|"]
-    if legend:
-        lines.append(f"|{owners}|")
-        lines += [f"   {text}" for text in legend]
+    if letters:
+        lines += [f"|{row}|", *(f"   {text}" for text in _legend(pool, letters))]
+    if span < pool.size:
+        lines.append(f"   drawn: the first {span:,} of {pool.size:,} bytes; all after them is free")
     return "\n".join(lines)
 
 
-def _fill(pool: Pool, width: int) -> tuple[list[float], list[float]]:
-    """Used and accounted bytes of each share."""
-    used, known = [0.0] * width, [0.0] * width
-    share = pool.size / width
-    for block in pool.blocks:
-        start = min(max(block.start - pool.base, 0), pool.size)
-        end = min(max(block.end - pool.base, 0), pool.size)
-        for index in range(int(start / share), min(width, int(end / share) + 1)):
-            overlap = min(end, (index + 1) * share) - max(start, index * share)
-            if overlap > 0:
-                known[index] += overlap
-                used[index] += overlap if block.state == "used" else 0
-    return used, known
+def _span(pool: Pool) -> int:
+    """The bytes to draw: all, or the used beginning when that is less than a quarter."""
+    last = max((block.end - pool.base for block in pool.blocks if block.state == "used"), default=pool.size)
+    span = _SMALLEST_SPAN
+    while span < last:
+        span *= 2
+    return span if span * 4 <= pool.size else pool.size
 
 
-def _shade(used: float, known: float) -> str:
-    if used >= 0.95:
-        return _FULL
-    if used >= 0.6:
-        return _MOST
-    if used >= 0.3:
-        return _SOME
+def _shares(block: Block, base: int, share: float, width: int) -> list[tuple[int, float]]:
+    """Number of each share that the block touches, and how many bytes of it."""
+    start, end = max(block.start - base, 0), min(block.end - base, share * width)
+    found = []
+    for index in range(int(start / share), min(width, int(end / share) + 1)):
+        overlap = min(end, (index + 1) * share) - max(start, index * share)
+        if overlap > 0:
+            found.append((index, overlap))
+    return found
+
+
+def _shade(used: float, known: bool) -> str:
     if used > 0:
-        return _LITTLE
-    return _FREE if known > 0 else _UNKNOWN
+        return next(shade for least, shade in _SHADES if used >= least)
+    return _FREE if known else _UNKNOWN
 
 
-def _owners(pool: Pool, width: int) -> tuple[str, list[str]]:
-    """A letter under each share for its largest owner, and what the letters mean."""
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-    groups: dict[str, list[Block]] = {}
-    for block in pool.blocks:
-        if block.state == "used":
-            groups.setdefault(_group(block), []).append(block)
-    share = pool.size / width
-    bytes_of: list[dict[str, float]] = [{} for _ in range(width)]
-    legend: list[str] = []
-    for number, (group, blocks) in enumerate(groups.items()):
-        letter = letters[number] if number < len(letters) else "?"
-        if letter != "?":
-            total = sum(block.size for block in blocks)
-            legend.append(f"{letter} {group}: {len(blocks)} block{'s' * (len(blocks) != 1)}, {total:,} bytes")
-        for block in blocks:
-            start, end = block.start - pool.base, block.end - pool.base
-            for index in range(max(0, int(start / share)), min(width, int(end / share) + 1)):
-                overlap = min(end, (index + 1) * share) - max(start, index * share)
-                if overlap > 0:
-                    bytes_of[index][letter] = bytes_of[index].get(letter, 0) + overlap
-    row = "".join(max(found, key=lambda key: found[key]) if found else " " for found in bytes_of)
-    return row, legend
+def _letters(pool: Pool) -> dict[str, str]:
+    groups = dict.fromkeys(_group(block) for block in pool.blocks if block.state == "used")
+    return dict(zip(groups, _LETTERS, strict=False))
+
+
+def _legend(pool: Pool, letters: dict[str, str]) -> list[str]:
+    lines = []
+    for group, letter in letters.items():
+        sizes = [block.size for block in pool.blocks if block.state == "used" and _group(block) == group]
+        blocks = "1 block" if len(sizes) == 1 else f"{len(sizes)} blocks"
+        lines.append(f"{letter} {group}: {blocks}, {sum(sizes):,} bytes")
+    return lines
 
 
 def _group(block: Block) -> str:
