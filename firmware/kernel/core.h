@@ -122,6 +122,13 @@ void timer_init(void);
 uint32_t timer_ticks(void);
 uint64_t timer_measure_tsc_hz(void);
 
+/* keyboard.c */
+void keyboard_init(void);
+int keyboard_poll(void);        /* the next character, -1 when no key was pressed */
+char keyboard_wait(void);
+/* In a build with INTERACTIVE=1: says what comes next and waits for a key. Otherwise nothing. */
+void keyboard_pause(const char *before);
+
 /* heap.c: a bump allocator over BF_HEAP_BASE, 16-byte aligned */
 extern uint32_t heap_offset;
 void *malloc(size_t size);

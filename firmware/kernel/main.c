@@ -13,6 +13,7 @@ _Noreturn void kernel_main(void) {
     bareflow_exception.magic = BF_EXCEPTION_MAGIC;
     bareflow_status.tsc_hz = timer_measure_tsc_hz();
     timer_init();
+    keyboard_init();
 
     struct cpu_features cpu;
     cpu_identify(&cpu);
@@ -23,5 +24,6 @@ _Noreturn void kernel_main(void) {
             cpu.stepping, (uint32_t)(bareflow_status.tsc_hz / 1000));
     boot_stage(BF_STAGE_CORE);
     interrupts_on();
+    keyboard_pause("modules and the adaptive JIT");
     bareflow_run();
 }
