@@ -1,0 +1,249 @@
+"""Recording a real guest: nothing lost, log and ring agree, the trace answers like the guest did."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.analysis.agree import trace_agreement
+from bareflow_gdb.analysis.swaps import trace_swaps
+from bareflow_gdb.cli import main as cli
+from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.tracing.recorder import Recorder
+from bareflow_gdb.tracing.ring import MODE_FLIGHT
+from bareflow_gdb.tracing.store import Trace, recover
+
+Boot = Callable[..., Machine]
+Recorded = tuple[Machine, Path]
+
+QUESTIONS = ("status", "boot", "modules", "pools", "profile", "jit", "swaps")
+
+
+@pytest.fixture(scope="module")
+def recorded(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
+    """A machine recorded from its registration to its idle state, thresholds 10/20/30; it still runs."""
+    from bareflow_gdb.qemu.image import RootSettings
+
+    directory = tmp_path_factory.mktemp("traces") / "trace"
+    machine = Machine.launch(image, settings=RootSettings(thresholds=(10, 20, 30), hold=1))
+    try:
+        machine.wait_for_stage("registered", 120)
+        with Recorder(machine, directory) as recorder:
+            recorder.release_hold()
+            assert recorder.run(until_idle=True, seconds=120) == "idle"
+        yield machine, directory
+    finally:
+        machine.stop()
+
+
+def answers(capsys: pytest.CaptureFixture[str], *words: str) -> object:
+    assert cli.main([*words]) in (0, 1)
+    return json.loads(capsys.readouterr().out)
+
+
+def test_every_event_that_the_guest_wrote_is_in_the_trace(recorded: Recorded) -> None:
+    machine, directory = recorded
+    trace = Trace.open(directory)
+    ring = Guest.attach(machine.memory()).rings()[0]
+    events = trace.events()
+    main = events[events["ring"] == 0]
+    assert ring.head > 300
+    assert np.array_equal(main["seq"], np.arange(ring.head))
+    assert trace.losses() == [] and trace.lost == 0
+
+
+def test_every_function_is_swapped_at_the_calls_that_were_set(recorded: Recorded) -> None:
+    _, directory = recorded
+    swaps = trace_swaps(Trace.open(directory)).swaps
+    seen = {(swap.function, swap.from_level, swap.to_level, swap.call) for swap in swaps}
+    functions = {swap.function for swap in swaps}
+    assert functions >= {"fibonacci", "sum", "compute", "primes"}
+    calls = (10, 20, 30)
+    assert seen == {(name, level, level + 1, calls[level]) for name in functions for level in range(3)}
+
+
+def test_the_trace_gives_the_same_answers_as_the_guest(
+    recorded: Recorded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine, directory = recorded
+    for question in QUESTIONS:
+        live = answers(capsys, question, "--json", machine.name)
+        saved = answers(capsys, question, "--json", str(directory))
+        assert _still(live) == _still(saved), question
+
+
+def _still(answer: object) -> object:
+    """An answer without what moves in an idle guest: the timer, the idle loop, the reader's own counters."""
+    moving = {"irq_count", "idle_loops", "ticks", "heartbeat", "tail", "mode", "waits"}
+    if isinstance(answer, dict):
+        return {key: _still(value) for key, value in answer.items() if key not in moving}
+    return [_still(item) for item in answer] if isinstance(answer, list) else answer
+
+
+def test_log_and_ring_tell_the_same_story_and_a_changed_log_is_noticed(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, directory = recorded
+    trace = Trace.open(directory)
+    agreement = trace_agreement(trace)
+    assert agreement.agree and agreement.ring_swaps >= 12
+    serial = trace.serial()
+    for changed in (
+        serial.replace("[RECOMPILE] sum: O1 -> O2", "[RECOMPILE] sum: O0 -> O2"),
+        serial.replace("[ATOMIC-SWAP] Code pointer updated to O3", "[ATOMIC-SWAP] Code pointer", 1),
+        serial + "[RECOMPILE] sum: O3 -> O1\n[ATOMIC-SWAP] Code pointer updated to O1\n",
+    ):
+        assert changed != serial
+        monkeypatch.setattr(trace, "serial", lambda text=changed: text)
+        assert not trace_agreement(trace).agree
+
+
+def test_the_code_of_every_version_is_saved_as_it_is_in_guest_memory(recorded: Recorded) -> None:
+    machine, directory = recorded
+    trace, memory = Trace.open(directory), machine.memory()
+    versions = Guest.attach(memory).versions()
+    assert {version.number for version in versions} <= set(trace.codes)
+    in_memory = [version for version in versions if version.state in ("published", "retired")]
+    assert len(in_memory) >= 8
+    for version in in_memory:
+        assert trace.code_bytes(version.number) == memory.read(version.code, version.code_size, "code")
+
+
+def test_the_rings_are_flight_recorders_again_afterwards(recorded: Recorded) -> None:
+    machine, _ = recorded
+    memory = machine.memory()
+    offset = layouts.offset("bf_ring_header", "mode")
+    for address in (layouts.const("BF_RING0_HEADER"), layouts.const("BF_RING1_HEADER")):
+        assert memory.read(address + offset, 4, "ring mode") == MODE_FLIGHT.to_bytes(4, "little")
+
+
+def test_sql_answers_from_the_trace_and_reaches_nothing_else(recorded: Recorded) -> None:
+    trace = Trace.open(recorded[1])
+    query = """select f.name, count(*) as swaps from events join types t on t.number = type
+        join functions f on f.number = id where t.name = 'publish' group by 1 order by 1"""
+    rows = {row["name"]: row["swaps"] for row in trace.sql(query).to_pylist()}
+    assert rows["fibonacci"] == 3
+    for forbidden in (
+        "select * from read_text('/etc/passwd')",
+        "select * from query",
+        "nonsense",
+        "attach 'x'",
+    ):
+        with pytest.raises(UsageError):
+            trace.sql(forbidden)
+
+
+def test_a_directory_with_something_in_it_is_not_recorded_into(recorded: Recorded) -> None:
+    machine, directory = recorded
+    before = sorted(path.name for path in directory.iterdir())
+    with pytest.raises(UsageError, match="not an empty directory"):
+        Recorder(machine, directory)
+    assert sorted(path.name for path in directory.iterdir()) == before
+
+
+def test_many_small_segments_hold_the_same_events_as_one(booted: Boot, tmp_path: Path) -> None:
+    machine = booted(stage="registered", hold=1)
+    with Recorder(machine, tmp_path / "trace", segment_records=50) as recorder:
+        recorder.release_hold()
+        recorder.run(until_idle=True, seconds=120)
+    trace = Trace.open(tmp_path / "trace")
+    assert len(list((tmp_path / "trace").glob("events-*.parquet"))) > 3
+    assert not list((tmp_path / "trace").glob("journal-*"))
+    assert trace.losses() == [] and trace.lost == 0
+    assert trace_agreement(trace).agree
+
+
+def test_a_guest_that_dies_in_the_middle_leaves_a_complete_trace(booted: Boot, tmp_path: Path) -> None:
+    machine = booted(stage="registered", hold=1, scenario=layouts.const("BF_SCENARIO_RING_FLOOD"))
+    with Recorder(machine, tmp_path / "trace") as recorder:
+        recorder.release_hold()
+        while recorder.progress().events < 100_000:
+            recorder.drain()
+        os.kill(machine.pid, signal.SIGKILL)
+        assert recorder.run(seconds=60) == "guest gone"
+    trace = Trace.open(tmp_path / "trace")
+    assert trace.manifest.complete and trace.manifest.ended == "guest gone"
+    assert trace.losses() == [] and trace.count >= 100_000
+    assert Guest.attach(trace.memory()).boot().stage == "running"
+
+
+def record_in_process(machine: Machine, out: Path) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "bareflow_gdb.cli.main", "trace", "record", machine.name, "--release"]
+    return subprocess.Popen([*words, "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def wait_for_journal(out: Path, size: int) -> None:
+    deadline = time.monotonic() + 120
+    while sum(path.stat().st_size for path in out.glob("journal-*")) < size:
+        assert time.monotonic() < deadline, "nothing is recorded"
+        time.sleep(0.01)
+
+
+def test_a_recorder_that_is_killed_loses_nothing_that_it_had_drained(booted: Boot, tmp_path: Path) -> None:
+    machine = booted(stage="registered", hold=1, scenario=layouts.const("BF_SCENARIO_RING_FLOOD"))
+    out = tmp_path / "trace"
+    recorder = record_in_process(machine, out)
+    wait_for_journal(out, 4 << 20)
+    recorder.kill()
+    recorder.wait()
+    trace = Trace.open(out)
+    assert trace.recovered
+    count = trace.count
+    assert count >= (4 << 20) // 40 and trace.losses() == []
+    assert trace.manifest.functions[:1] == ("fibonacci",)
+    assert Guest.attach(trace.memory()).boot().stage == "registered"
+    recover(out)
+    again = Trace.open(out)
+    assert again.count == count and again.losses() == []
+    assert not list(out.glob("journal-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_recording_cleanly(booted: Boot, tmp_path: Path, number: signal.Signals) -> None:
+    machine = booted(stage="registered", hold=1, scenario=layouts.const("BF_SCENARIO_RING_FLOOD"))
+    out = tmp_path / "trace"
+    recorder = record_in_process(machine, out)
+    wait_for_journal(out, 1 << 20)
+    recorder.send_signal(number)
+    assert recorder.wait(timeout=120) == 0
+    trace = Trace.open(out)
+    assert trace.manifest.complete and trace.manifest.ended == "interrupted"
+    assert trace.losses() == []
+
+
+def test_a_dead_reader_does_not_stop_the_guest(booted: Boot, tmp_path: Path) -> None:
+    machine = booted(stage="registered", hold=1, scenario=layouts.const("BF_SCENARIO_RING_FLOOD"))
+    recorder = record_in_process(machine, tmp_path / "trace")
+    wait_for_journal(tmp_path / "trace", 1 << 20)
+    recorder.kill()
+    recorder.wait()
+    guest = Guest.attach(machine.memory())
+    deadline = time.monotonic() + 60
+    while not guest.rings()[0].reader_deaths:
+        assert time.monotonic() < deadline, "the guest still waits for a dead reader"
+        time.sleep(0.01)
+    before = guest.rings()[0].head
+    while (guest.rings()[0].head - before) % 2**32 < 100_000:
+        assert time.monotonic() < deadline, "the guest does not go on"
+        time.sleep(0.01)
+
+
+def test_there_is_nothing_to_record_in_a_machine_without_a_kernel(
+    launched: Boot, boot_sector: Callable[[str], Path], tmp_path: Path
+) -> None:
+    machine = launched(boot_sector("hang: jmp hang"))
+    with pytest.raises(BareflowError, match="nothing to record"):
+        Recorder(machine, tmp_path / "trace", boot_seconds=0.5)
+    assert not (tmp_path / "trace").exists()
