@@ -75,7 +75,7 @@ class Follower:
             return self._outcome(job, slot, None)
         version = self._version(slot.done_version)
         if version is not None and version.tsc_first:
-            job.first = now
+            job.first = time.perf_counter()
         elif now - job.done < CALL_SECONDS:
             return None
         return self._outcome(job, slot, version)
@@ -90,14 +90,25 @@ class Follower:
         table = many(self.memory, "bf_version", self.root.version_table, capacity, "version table")
         return next((record for record in table if record.number == number), None)
 
-    def _result(self, job: Job) -> int:
-        """The function's last result, once the guest's first call of the new version has returned."""
-        before = read_counters(self.memory, self.root).idle_loops
+    def _result(self, job: Job) -> int | None:
+        """What the first call of the new version returned; None when it has not returned in time.
+
+        The first call has returned when the idle loop goes on, or when the function is called once more.
+        """
+        before = self._progress(job)
         deadline = time.monotonic() + CALL_SECONDS
-        while time.monotonic() < deadline and read_counters(self.memory, self.root).idle_loops == before:
+        while self._progress(job) == before:
+            if time.monotonic() > deadline:
+                return None
             time.sleep(POLL_SECONDS)
         address = self.root.function_table + job.function.index * layouts.size("bf_function")
         return int(one(self.memory, "bf_function", address, "function record").last_result)
+
+    def _progress(self, job: Job) -> tuple[int, int]:
+        self.memory.invalidate()
+        profile = self.root.function_profiler + job.function.profiler_id * layouts.size("function_profile")
+        calls = one(self.memory, "function_profile", profile, "function profile").call_count
+        return read_counters(self.memory, self.root).idle_loops, calls
 
     def _outcome(self, job: Job, slot: MailSlot, version: Any | None) -> Outcome:
         result = self._result(job) if job.first is not None else None

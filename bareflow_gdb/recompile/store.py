@@ -49,7 +49,7 @@ class SymbolStore:
             function=function,
             version=version,
             level=level,
-            text=linked.sections.get(".text", code),
+            text=code,
             text_size=len(linked.code),
             rodata=rodata,
             rodata_size=len(linked.rodata),
