@@ -34,7 +34,7 @@ firmware: setup
 	@$(MAKE) --no-print-directory -C firmware -j$(JOBS) PYTHON=$(abspath $(PY))
 
 demo: firmware
-	@$(PY) -m bareflow_gdb.cli.main demo --out build/demo
+	@$(PY) scripts/demo.py --out build/demo
 
 lint: setup
 	$(VENV)/bin/ruff check bareflow_gdb gdb_scripts tests

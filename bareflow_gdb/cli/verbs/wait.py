@@ -1,0 +1,27 @@
+"""`bareflow wait`: returns when a machine has reached a boot stage."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+HELP = "wait until a machine reaches a boot stage, for instance idle"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("machine", metavar="MACHINE", help="machine's name")
+    parser.add_argument("stage", metavar="STAGE", help="boot stage, as `bareflow boot` names them")
+    parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds to wait (60)")
+
+
+def main(options: argparse.Namespace) -> int:
+    from bareflow_gdb.qemu.machine import Machine
+    from bareflow_gdb.qemu.progress import stage_number
+
+    machine = Machine.find(options.machine)
+    machine.wait_for_stage(stage_number(options.stage), options.timeout)
+    if options.json:
+        print(json.dumps({"machine": machine.name, "stage": options.stage}))
+    else:
+        print(f"machine {machine.name} has reached {options.stage}")
+    return 0
