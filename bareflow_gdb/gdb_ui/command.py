@@ -181,9 +181,9 @@ class GdbCommand(gdb.Command):
         if record is None:
             return True
         if options.json:
-            from bareflow_gdb.render.jsonable import dump
+            from bareflow_gdb.render.jsonable import dumps
 
-            print(dump(record))
+            print(dumps(record))
         elif self.definition.show is not None:
             print(self.definition.show(record))
         return self.definition.verdict is None or self.definition.verdict(record)

@@ -63,7 +63,7 @@ def resume() -> Stop:
         raise _lost(error) from error
     finally:
         gdb.events.stop.disconnect(stops.append)
-    if not stops or not gdb.selected_inferior().threads():
+    if not stops or not gdb.selected_inferior().pid:
         raise Unreachable("the guest went away while it ran; connect anew with `bf attach`")
     last = stops[-1]
     return Stop(tuple(getattr(last, "breakpoints", ())), str(getattr(last, "stop_signal", "")))
@@ -76,7 +76,7 @@ def step_instruction() -> None:
             gdb.execute("stepi", to_string=True)
     except gdb.error as error:
         raise _lost(error) from error
-    if not gdb.selected_inferior().threads():
+    if not gdb.selected_inferior().pid:
         raise Unreachable("the guest went away during a step; connect anew with `bf attach`")
 
 

@@ -58,10 +58,7 @@ class Session:
     def running(self) -> bool:
         """Does the guest run in the background, so that gdb itself cannot read it?"""
         thread = gdb.selected_thread()
-        if thread is None:
-            threads = gdb.selected_inferior().threads()
-            return any(item.is_running() for item in threads)
-        return bool(thread.is_running())
+        return thread is not None and bool(thread.is_running())
 
     def require(self) -> None:
         """Raises Unreachable unless gdb is connected to a guest or has a core."""
@@ -71,7 +68,7 @@ class Session:
             raise Unreachable(
                 f"gdb debugs a {self.connection.type} program, not a guest; connect with `bf attach`"
             )
-        if not gdb.selected_inferior().threads():
+        if not gdb.selected_inferior().pid:
             raise Unreachable("the guest is gone; connect anew with `bf attach` or `target remote`")
 
     @property

@@ -1,6 +1,6 @@
 """Counts the packets between gdb and a gdbstub: a relay from one unix socket to another.
 
-A packet is `$…#xx` (GDB manual, Remote Protocol, Overview); acknowledgements and the interrupt byte do not count.
+A packet is `$…#xx` (GDB manual, Remote Protocol, Overview); acknowledgements and the interrupt byte are none.
 """
 
 from __future__ import annotations

@@ -22,6 +22,9 @@ from bareflow_gdb.gdb_ui.session import Session, require_machine
 # When the guest stands still after the new code was installed, the host program waits this long for a result.
 GRACE_SECONDS = 5.0
 
+# push ebp; mov ebp, esp: every tier begins so.
+FRAME_SET_UP = bytes.fromhex("55 89 e5")
+
 
 @command(
     "recompile",
@@ -29,7 +32,7 @@ GRACE_SECONDS = 5.0
     arguments=(
         argument("function", metavar="FUNCTION", complete=function_names, help="the function to compile"),
         argument("--level", type=int, choices=(0, 1, 2, 3), default=3, help="optimisation level (default 3)"),
-        argument("--stop", action="store_true", help="stop at the first instruction of the new code"),
+        argument("--stop", action="store_true", help="stop in the new code, at its first execution"),
     ),
     show=lambda outcome: _text(outcome),
     verdict=lambda outcome: outcome["state"] == "installed",
@@ -46,7 +49,7 @@ def recompile(options: argparse.Namespace, session: Session) -> dict[str, Any]:
     slot = slot_of(session, options.function)
     level = str(options.level)
     with _child("recompile", options.function, "--level", level, "--json", machine.name) as compiler:
-        session.say(f"compiling {options.function} at O{level} on the host …")
+        session.say(f"compiling {options.function} at O{level} on the host, the guest runs meanwhile …")
         if session.running:
             compiler.wait(None)
         elif options.stop:
@@ -74,7 +77,9 @@ class _Compiler:
     def _collect(self) -> None:
         self._out, self._err = self.process.communicate()
         self._done.set()
-        gdb.post_event(self._stop_guest)
+        # Only then: an event that nobody takes any more crashes gdb 13 at its exit.
+        if self.interrupt_when_done:
+            gdb.post_event(self._stop_guest)
 
     def _stop_guest(self) -> None:
         # Runs in gdb's own thread, while the foreground `continue` waits for events.
@@ -113,6 +118,8 @@ def _run_until_done(compiler: _Compiler) -> None:
     """Lets the guest run until the child has ended."""
     compiler.interrupt_when_done = True
     try:
+        if compiler.done:
+            return
         stop = running.resume()
     finally:
         compiler.interrupt_when_done = False
@@ -126,12 +133,15 @@ def _run_to_new_code(session: Session, compiler: _Compiler, slot: int) -> None:
     compiler.interrupt_when_done = True
     try:
         with running.internal_breakpoint(store, f"$edx == {slot}") as published:
+            if compiler.done:
+                return
             stop = running.resume()
         if published in stop.breakpoints:
             with running.internal_breakpoint(running.read_register("eax")) as entered:
                 stop = running.resume()
             if entered in stop.breakpoints:
                 compiler.interrupt_when_done = False
+                _enter_frame(session)
                 compiler.wait(GRACE_SECONDS)
                 return
     finally:
@@ -140,6 +150,13 @@ def _run_to_new_code(session: Session, compiler: _Compiler, slot: int) -> None:
         raise BareflowError(
             f"{stop} stopped the guest before the new code ran; the recompilation was given up"
         )
+
+
+def _enter_frame(session: Session) -> None:
+    """Steps over the two instructions that set up the EBP frame: the arguments are found by it."""
+    if session.memory.read(running.read_register("eip"), len(FRAME_SET_UP), "new code") == FRAME_SET_UP:
+        running.step_instruction()
+        running.step_instruction()
 
 
 def _text(outcome: dict[str, Any]) -> str:

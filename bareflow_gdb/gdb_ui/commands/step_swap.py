@@ -13,7 +13,7 @@ from bareflow_gdb.gdb_ui.guest_names import function_names, publish_store, slot_
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.guest.values import Address
 
-ROWS = 200
+LINES = 40
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,9 @@ class SwapStep:
             help="wait for a swap of this function, others pass (default: the next swap of any)",
         ),
         argument("--stay", action="store_true", help="remain stopped after the store"),
+        argument(
+            "--lines", type=int, default=LINES, help=f"lines of code at most, 0 = all (default {LINES})"
+        ),
     ),
     show=lambda step: _text(step),
 )
@@ -80,13 +83,13 @@ def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
             f"no swap came: {stop} stopped the guest first; nothing of this command is left set"
         )
     session.refresh()
-    step = _across(session, store, stay=options.stay)
+    step = _across(session, store, stay=options.stay, lines=options.lines)
     if step.goes_on:
         session.go_on()
     return step
 
 
-def _across(session: Session, store: int, *, stay: bool) -> SwapStep:
+def _across(session: Session, store: int, *, stay: bool, lines: int) -> SwapStep:
     from bareflow_gdb.render import code_diff
 
     slot, entry = running.read_register("edx"), running.read_register("eax")
@@ -110,7 +113,7 @@ def _across(session: Session, store: int, *, stay: bool) -> SwapStep:
     ]
     code = session.memory.read(store, 16, "publishing store")
     instruction = code_diff.disassemble(code, store)[0].text
-    listing = _listing(session, *sides)
+    listing = _listing(session, *sides, most=lines)
     running.step_instruction()
     session.refresh()
     return SwapStep(
@@ -133,7 +136,7 @@ def _pointer(session: Session, slot: int) -> int:
     return int.from_bytes(session.memory.read(slot, 4, "published code pointer"), "little")
 
 
-def _listing(session: Session, old: Side | None, new: Side | None) -> tuple[str, ...]:
+def _listing(session: Session, old: Side | None, new: Side | None, *, most: int) -> tuple[str, ...]:
     from bareflow_gdb.render import code_diff
 
     if old is None or new is None:
@@ -147,7 +150,9 @@ def _listing(session: Session, old: Side | None, new: Side | None) -> tuple[str,
         )
     titles = tuple(f"v{s.version} O{s.level}, {s.code_size} bytes at 0x{s.code:08x}" for s in (old, new))
     return tuple(
-        code_diff.two_columns(code_diff.align(*listings), (titles[0], titles[1]), most=ROWS).splitlines()
+        code_diff.two_columns(
+            code_diff.align(*listings), (titles[0], titles[1]), most=most or None
+        ).splitlines()
     )
 
 

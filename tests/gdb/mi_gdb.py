@@ -1,0 +1,91 @@
+"""A gdb that stays open, driven over MI: for counting what each command costs, and for what batch mode cannot do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pygdbmi.gdbcontroller import GdbController
+
+SECONDS = 60.0
+
+
+class MiError(Exception):
+    """gdb answered ^error; the message is gdb's."""
+
+
+class MiGdb:
+    """One gdb process; `run` returns the console output of a command."""
+
+    def __init__(self, gdb: Path, *, script: Path | None = None, elf: Path | None = None) -> None:
+        words = [str(gdb), "-nx", "--quiet", "--interpreter=mi3"]
+        words += ["-x", str(script)] if script else []
+        words += [str(elf)] if elf else []
+        self._mi = GdbController(words, time_to_check_for_additional_output_sec=0)
+        self._queue: list[dict[str, Any]] = []
+        self.run("set confirm off")
+        self.run("set width 0")
+
+    def __enter__(self) -> MiGdb:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._mi.gdb_process.kill()
+        self._mi.gdb_process.wait()
+        for pipe in (self._mi.gdb_process.stdin, self._mi.gdb_process.stdout, self._mi.gdb_process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    @property
+    def pid(self) -> int:
+        return int(self._mi.gdb_process.pid)
+
+    def start(self, command: str) -> None:
+        """Sends a console command without waiting for its result."""
+        quoted = command.replace("\\", "\\\\").replace('"', '\\"')
+        self._mi.io_manager.write(f'-interpreter-exec console "{quoted}"', read_response=False)
+
+    def run(self, command: str, seconds: float = SECONDS) -> str:
+        """The console output of a command; raises MiError when it fails."""
+        self.start(command)
+        return self.result(command, seconds)
+
+    def result(self, command: str, seconds: float = SECONDS) -> str:
+        """Waits for the result of what `start` sent."""
+        console = ""
+        for answer in self._answers(seconds, command):
+            if answer["type"] == "console":
+                console += answer["payload"] or ""
+            elif answer["type"] == "result":
+                if answer["message"] == "error":
+                    raise MiError(answer["payload"]["msg"])
+                if answer["message"] in ("done", "running"):
+                    return console
+        raise AssertionError("unreachable")
+
+    def wait_for_stop(self, seconds: float = SECONDS) -> dict[str, Any]:
+        """The next *stopped notification."""
+        for answer in self._answers(seconds, "a stop"):
+            if answer["type"] == "notify" and answer["message"] == "stopped":
+                return dict(answer["payload"] or {})
+        raise AssertionError("unreachable")
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        os.kill(self.pid, signal.SIGINT)
+
+    def _answers(self, seconds: float, what: str) -> Any:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            while self._queue:
+                yield self._queue.pop(0)
+            self._queue += self._mi.io_manager.get_gdb_response(timeout_sec=0.2, raise_error_on_timeout=False)
+            if not self._queue and self._mi.gdb_process.poll() is not None:
+                raise AssertionError(f"gdb ended while waiting for {what}")
+        raise AssertionError(f"gdb did not answer within {seconds:g} s: {what}")
