@@ -1,0 +1,72 @@
+"""How long does it take from asking for a function at O3 to the first execution of the new code in the guest?
+
+The peer is what a developer does by hand: the same bitcode through clang and ld.lld as processes, without any
+of the transport.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.recompile.service import Service
+from bareflow_gdb.recompile.wrapped import read_wrapped
+
+GOAL_MS = 60.0
+ROUNDS = 6
+PEER_ROUNDS = 3
+BOOT_SECONDS = 120.0
+CLANG = ["clang-19", "--target=i686-unknown-none-elf", "-march=i686", "-fno-pic", "-O3", "-c"]
+LINK = ["ld.lld-19", "-m", "elf_i386", "-Ttext=0x200000", "-e", "0"]
+
+
+def measure(image: Path) -> list[dict[str, Any]]:
+    """The row recompile_ms: the median over ROUNDS requests of each of the guest's functions."""
+    machine = Machine.launch(image, settings=RootSettings(thresholds=(10, 20, 30)))
+    try:
+        machine.wait_for_stage("idle", BOOT_SECONDS)
+        memory = machine.memory()
+        with Service(memory, machine.directory) as service:
+            names = [function.name for function in service.functions()]
+            times = [_request(service, name) for _ in range(ROUNDS) for name in names]
+            payloads = [read_wrapped(memory, f.bitcode, f.bitcode_size).payload for f in service.functions()]
+    finally:
+        machine.stop()
+    value = round(statistics.median(times), 2)
+    peer = round(statistics.median(_by_hand(payload) for _ in range(PEER_ROUNDS) for payload in payloads), 2)
+    return [
+        {
+            "name": "recompile_ms",
+            "value": value,
+            "unit": "ms",
+            "goal": GOAL_MS,
+            "better": "lower",
+            "met": value <= GOAL_MS,
+            "peer": "clang -O3 and ld.lld as processes, nothing installed",
+            "peer_value": peer,
+        }
+    ]
+
+
+def _request(service: Service, name: str) -> float:
+    outcome = service.request(name, 3)
+    if not outcome.correct or outcome.milliseconds.total is None:
+        raise BareflowError(f"{name} was not recompiled correctly ({outcome.message or outcome.result})")
+    return outcome.milliseconds.total
+
+
+def _by_hand(payload: bytes) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        source, made = Path(folder) / "function.bc", Path(folder) / "function.o"
+        source.write_bytes(payload)
+        started = time.perf_counter()
+        subprocess.run([*CLANG, source, "-o", made], check=True, capture_output=True)
+        subprocess.run([*LINK, made, "-o", made.with_suffix(".elf")], check=True, capture_output=True)
+        return (time.perf_counter() - started) * 1e3
