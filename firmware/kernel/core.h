@@ -6,9 +6,9 @@ _Noreturn void bareflow_run(void);
 
 /* cpu.c, and what one instruction does */
 static inline uint64_t rdtsc(void) {
-    uint32_t low, high;
-    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-    return (uint64_t)high << 32 | low;
+    uint64_t ticks;
+    __asm__ volatile("rdtsc" : "=A"(ticks));
+    return ticks;
 }
 
 static inline void outb(uint16_t port, uint8_t value) {

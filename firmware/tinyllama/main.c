@@ -3,6 +3,7 @@
 #include "jit_runtime.h"
 
 #define BENCH_CALLS 10000
+#define BENCH_NAME "nothing"
 
 static int32_t nothing(int32_t a, int32_t b) {
     return a + b;
@@ -59,10 +60,10 @@ static uint64_t bench(jit_profile_t *profile) {
     uint64_t start = rdtsc();
     for (int32_t i = 0; i < BENCH_CALLS; i++) {
         if (profile != NULL)
-            jit_profile_begin(profile, "nothing");
+            jit_profile_begin(profile, BENCH_NAME);
         code(i, 1);
         if (profile != NULL)
-            jit_profile_end(profile, "nothing");
+            jit_profile_end(profile, BENCH_NAME);
     }
     return rdtsc() - start;
 }
@@ -72,6 +73,8 @@ static void print_bench(void) {
     if (profile == NULL)
         return;
     jit_profile_init(profile);
+    jit_profile_begin(profile, BENCH_NAME);     /* its first use makes the entry */
+    jit_profile_end(profile, BENCH_NAME);
     uint64_t bare = bench(NULL);
     uint64_t profiled = bench(profile);
     kprintf("[BENCH] %u calls: %llu cycles bare, %llu profiled\n", BENCH_CALLS, bare, profiled);
