@@ -55,13 +55,13 @@ def open_target(text: str | None) -> Target:
     if text is None:
         return machine_target(Machine.find(None))
     if text.startswith(("tcp:", "unix:")):
-        from bareflow_gdb.memory.gdbstub import GdbStub
+        from bareflow_gdb.memory import ladder
 
         for machine in Machine.all():
             if text == f"unix:{machine.gdb_socket}":
                 # The same guest through its RAM: it need not be stopped.
                 return machine_target(machine)
-        return Target("gdbstub", f"the gdbstub at {text}", source=GdbStub.connect(text))
+        return Target("gdbstub", f"the gdbstub at {text}", source=ladder.for_stub(text))
     path = Path(text)
     if "/" in text or path.exists():
         if not path.exists():

@@ -1,0 +1,166 @@
+"""Reads the RAM of a QEMU that others started: inside its process, through /proc/PID/mem, guest not stopped.
+
+Needs the right to trace the process (same user, and Yama's ptrace_scope permitting). The guest's RAM is one
+of the process's mappings; it is recognised by what a booted machine has at fixed addresses.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BareflowError, Unreachable
+from bareflow_gdb.memory.protocol import CheckedMemory, ram_ranges
+
+# QEMU aligns guest RAM so that the host can use large pages.
+ALIGNMENT = 2 << 20
+SMALLEST_RAM = 1 << 20
+DEFAULT_RAM = 128 << 20
+SIZES = {"": 1 << 20, "M": 1 << 20, "G": 1 << 30, "K": 1 << 10, "B": 1}
+LISTENING = "0A"
+
+
+class ProcessRam(CheckedMemory):
+    """RAM of the QEMU process `pid`. Raises Unreachable when it may not be read or is not recognised."""
+
+    name = "QEMU process"
+    live = True
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        try:
+            self._memory = os.open(f"/proc/{pid}/mem", os.O_RDWR)
+        except OSError as error:
+            raise Unreachable(f"the memory of process {pid} may not be read ({error.strerror})") from error
+        try:
+            self._base, size = self._find(_ram_bytes(pid))
+        except BareflowError:
+            os.close(self._memory)
+            raise
+        super().__init__(ram_ranges(size))
+
+    def _find(self, size: int) -> tuple[int, int]:
+        found = [base for base in _candidates(self.pid, size) if self._is_guest(base)]
+        if len(found) != 1:
+            raise Unreachable(
+                f"process {self.pid} has {len(found)} mappings that look like a booted guest's RAM"
+            )
+        return found[0], size
+
+    def _is_guest(self, base: int) -> bool:
+        """A kernel image at its address, or a boot record."""
+        marks = (
+            (layouts.const("BF_IMAGE_BASE"), layouts.const("BF_FLUD_MAGIC")),
+            (layouts.const("BF_BOOT_RECORD_ADDRESS"), layouts.const("BF_BOOT_MAGIC")),
+        )
+        try:
+            return any(
+                os.pread(self._memory, 4, base + at) == value.to_bytes(4, "little") for at, value in marks
+            )
+        except OSError:
+            return False
+
+    def _fetch(self, address: int, size: int) -> bytes:
+        try:
+            data = os.pread(self._memory, size, self._base + address)
+        except OSError as error:
+            raise Unreachable(
+                f"QEMU (process {self.pid}) cannot be read ({error.strerror}); is it gone?"
+            ) from error
+        if not data:
+            raise Unreachable(f"QEMU (process {self.pid}) is gone")
+        return data
+
+    def _store(self, address: int, data: bytes) -> None:
+        if os.pwrite(self._memory, data, self._base + address) != len(data):
+            raise Unreachable(f"QEMU (process {self.pid}) is gone")
+
+    def close(self) -> None:
+        """Gives the process's memory back."""
+        os.close(self._memory)
+
+
+def behind(address: str) -> int | None:
+    """The process that listens at `tcp:HOST:PORT` or `unix:PATH` on this host; None: it cannot be told."""
+    kind, _, rest = address.partition(":")
+    if kind == "unix":
+        return _unix_listener(rest)
+    host, _, port = rest.rpartition(":")
+    if kind == "tcp" and port.isdecimal() and host in ("", "localhost", "127.0.0.1"):
+        return _tcp_listener(int(port))
+    return None
+
+
+def _unix_listener(path: str) -> int | None:
+    # Not by connecting: QEMU would stop the guest.
+    try:
+        wanted = str(Path(path).resolve())
+        rows = (line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:])
+        inodes = {
+            row[6] for row in rows if len(row) > 7 and row[7] in (path, wanted) and int(row[3], 16) & 0x10000
+        }
+    except (OSError, ValueError):
+        return None
+    return _holder(inodes)
+
+
+def _tcp_listener(port: int) -> int | None:
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
+        except OSError:
+            continue
+        inodes |= {
+            row[9] for row in rows if row[3] == LISTENING and int(row[1].rpartition(":")[2], 16) == port
+        }
+    return _holder(inodes)
+
+
+def _holder(inodes: set[str]) -> int | None:
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(str(link.readlink()) in wanted for link in (folder / "fd").iterdir()):
+                return int(folder.name)
+        except OSError:
+            # Another user's process, or one that has just ended.
+            continue
+    return None
+
+
+def _candidates(pid: int, size: int) -> Iterator[int]:
+    """Where a writable mapping may hold `size` bytes of RAM: at its start, at each aligned address."""
+    try:
+        lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    except OSError as error:
+        raise Unreachable(f"the mappings of process {pid} may not be read ({error.strerror})") from error
+    for line in lines:
+        span, rights = line.split()[:2]
+        start, end = (int(part, 16) for part in span.split("-"))
+        if rights.startswith("rw"):
+            first = -(-start // ALIGNMENT) * ALIGNMENT
+            yield from sorted(
+                {start, *range(first, end - size + 1, ALIGNMENT)} if end - start >= size else ()
+            )
+
+
+def _ram_bytes(pid: int) -> int:
+    """What QEMU's command line says with -m; without it QEMU's default for a PC."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError as error:
+        raise Unreachable(f"process {pid} is gone") from error
+    if not Path(words[0]).name.startswith("qemu-system-"):
+        raise Unreachable(f"process {pid} is not QEMU but {Path(words[0]).name}")
+    text = next((after for word, after in pairwise(words) if word == "-m"), None)
+    if text is None:
+        return DEFAULT_RAM
+    match = re.match(r"(?:size=)?(\d+)([KMGB]?)", text.upper().replace("SIZE=", "size="))
+    if match is None:
+        raise Unreachable(f"process {pid} has RAM of {text}, which is not understood")
+    return max(int(match[1]) * SIZES[match[2]], SMALLEST_RAM)

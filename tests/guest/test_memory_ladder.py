@@ -1,0 +1,133 @@
+"""The best reader that works: for machines that others started, the guest is not even stopped."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.cli.targets import open_target
+from bareflow_gdb.errors import Unreachable
+from bareflow_gdb.memory import ladder
+from bareflow_gdb.memory.dump import RawDump
+from bareflow_gdb.memory.gdbstub import GdbStub
+from bareflow_gdb.memory.process_ram import ProcessRam, behind
+from bareflow_gdb.memory.protocol import Memory
+from bareflow_gdb.memory.qemu_ram import QemuRam
+from bareflow_gdb.qemu.machine import Machine
+
+
+@pytest.fixture
+def foreign(image: Path, tmp_path: Path) -> Iterator[tuple[int, str]]:
+    """A QEMU as anyone starts it: anonymous RAM, no QMP; its pid and the address of its gdbstub."""
+    path = f"{tmp_path}/stub"
+    words = ["qemu-system-i386", "-display", "none", "-drive", f"file={image},format=raw,snapshot=on"]
+    process = subprocess.Popen([*words, "-gdb", f"unix:{path},server=on,wait=off"])
+    _until(lambda: Path(path).exists())
+    yield process.pid, f"unix:{path}"
+    process.kill()
+    process.wait()
+
+
+def test_the_ram_of_a_foreign_qemu_is_found_and_equals_what_its_stub_reads(foreign: tuple[int, str]) -> None:
+    pid, address = foreign
+    assert behind(address) == pid
+    memory = _booted(pid)
+    assert memory.ranges[-1] == (0x100000, 128 << 20)
+    with GdbStub.connect(address, ram_size=128 << 20) as stub:
+        for start, size in ((0, 0xA0000), (0x100000, 1 << 20)):
+            assert memory.read(start, size, "comparison") == stub.read(start, size, "comparison")
+
+
+def test_a_target_given_by_its_stub_is_read_without_stopping_it(foreign: tuple[int, str]) -> None:
+    pid, address = foreign
+    _booted(pid)
+    target = open_target(address)
+    assert (target.kind, target.memory.name) == ("gdbstub", "QEMU process")
+    # The one connection that the stub takes is still free.
+    GdbStub.connect(address, timeout=5).close()
+
+
+def test_a_write_into_a_foreign_qemu_is_seen_by_its_guest(foreign: tuple[int, str]) -> None:
+    pid, address = foreign
+    _booted(pid).write(0x700000, b"written here", "test bytes")
+    with GdbStub.connect(address) as stub:
+        assert stub.read(0x700000, 12, "test bytes") == b"written here"
+
+
+def test_a_foreign_qemu_that_ends_is_told(foreign: tuple[int, str]) -> None:
+    pid, _ = foreign
+    memory = _booted(pid)
+    os.kill(pid, 9)
+    _until(lambda: Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z")
+    with pytest.raises(Exception, match="gone"):
+        memory.read(0x10000, 4, "image header")
+
+
+def test_the_stub_of_one_of_our_machines_leads_to_its_ram(idle_machine: Machine) -> None:
+    target = open_target(f"unix:{idle_machine.gdb_socket}")
+    assert target.machine == idle_machine
+    assert isinstance(target.memory, QemuRam)
+
+
+def test_a_process_that_is_not_qemu_or_not_booted_is_refused(image: Path) -> None:
+    with pytest.raises(Unreachable, match="is not QEMU"):
+        ProcessRam(os.getpid())
+    machine = Machine.launch(image, paused=True)
+    with pytest.raises(Unreachable, match="0 mappings that look like"):
+        ProcessRam(machine.pid)
+    machine.stop()
+
+
+def test_who_listens_at_a_tcp_port_is_found() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert behind(f"tcp:localhost:{port}") == os.getpid()
+        assert behind(f"tcp:elsewhere.example:{port}") is None
+    assert behind(f"tcp:localhost:{port}") is None
+
+
+def test_the_ladder_takes_a_faster_reader_only_when_it_shows_the_same_guest(
+    idle_machine: Machine, tmp_path: Path
+) -> None:
+    reference = idle_machine.memory()
+    other = tmp_path / "other"
+    other.write_bytes(bytes(0x20000))
+
+    def fails() -> Memory:
+        raise Unreachable("no such thing")
+
+    chosen = ladder.choose(reference, fails, lambda: RawDump(other), lambda: ProcessRam(idle_machine.pid))
+    assert isinstance(chosen, ProcessRam)
+    assert ladder.choose(reference, fails, lambda: RawDump(other)) is reference
+
+
+def _booted(pid: int) -> ProcessRam:
+    """Waits for the kernel; until then nothing marks the RAM as a guest's."""
+    found: list[ProcessRam] = []
+
+    def idle() -> bool:
+        if not found:
+            try:
+                found.append(ProcessRam(pid))
+            except Unreachable:
+                return False
+        at = layouts.const("BF_BOOT_RECORD_ADDRESS") + layouts.offset("bf_boot_record", "stage")
+        return found[0].read(at, 4, "stage")[0] == layouts.const("BF_STAGE_IDLE")
+
+    _until(idle)
+    return found[0]
+
+
+def _until(condition: object, seconds: float = 120.0) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true"
+        time.sleep(0.02)
