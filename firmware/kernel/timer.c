@@ -6,11 +6,11 @@
 #define CHANNEL2 0x42
 #define CONTROL 0x43
 #define CHANNEL0_RATE 0x34          /* both bytes, mode 2 */
-#define CHANNEL2_ONE_SHOT 0xB0      /* both bytes, mode 0: OUT rises at the end of the count */
-#define PORT_B 0x61                 /* bit 0: gate of channel 2; bit 1: speaker; bit 5: OUT of channel 2 */
+#define CHANNEL2_COUNT_DOWN 0xB0    /* both bytes, mode 0 */
+#define CHANNEL2_LATCH 0x80
+#define PORT_B 0x61                 /* bit 0: gate of channel 2; bit 1: speaker */
 #define PORT_B_GATE2 0x01
 #define PORT_B_SPEAKER 0x02
-#define PORT_B_OUT2 0x20
 #define TIMER_LINE 0
 
 static volatile uint32_t ticks;
@@ -35,29 +35,41 @@ uint32_t timer_ticks(void) {
     return ticks;
 }
 
-/* TSC ticks while channel 2 counts `count` down. */
-static uint64_t measure(uint16_t count) {
-    uint8_t port = inb(PORT_B) & (uint8_t)~(PORT_B_SPEAKER | PORT_B_GATE2);
-    outb(PORT_B, port | PORT_B_GATE2);
-    outb(CONTROL, CHANNEL2_ONE_SHOT);
-    outb(CHANNEL2, (uint8_t)count);
-    outb(CHANNEL2, (uint8_t)(count >> 8));
-    uint64_t start = rdtsc();
-    while (!(inb(PORT_B) & PORT_B_OUT2))
-        cpu_pause();
-    uint64_t end = rdtsc();
-    outb(PORT_B, port);
-    return end - start;
+/* One look at channel 2's counter, and the TSC at that time. */
+struct sample {
+    uint64_t tsc;
+    uint16_t count;
+};
+
+/* The quickest of eight looks: one during which the host took the CPU away is not it. */
+static struct sample look(void) {
+    struct sample best = {0};
+    uint64_t shortest = UINT64_MAX;
+    for (int tries = 0; tries < 8; tries++) {
+        uint64_t before = rdtsc();
+        outb(CONTROL, CHANNEL2_LATCH);
+        uint64_t after = rdtsc();
+        uint16_t low = inb(CHANNEL2);
+        uint16_t count = (uint16_t)(low | inb(CHANNEL2) << 8);
+        if (after - before < shortest) {
+            shortest = after - before;
+            best = (struct sample){before + shortest / 2, count};
+        }
+    }
+    return best;
 }
 
-/*
- * Three windows of 4 ms, the median counts: a host that takes the CPU away from an emulated guest at the end of a
- * window lengthens it, at the start it shortens it.
- */
+/* How far the TSC goes while channel 2 counts 10 ms down from its largest count, which lasts 55 ms. */
 uint64_t timer_measure_tsc_hz(void) {
-    const uint16_t count = PIT_HZ / 250;
-    uint64_t a = measure(count), b = measure(count), c = measure(count);
-    uint64_t low = a < b ? a : b, high = a < b ? b : a;
-    uint64_t median = c < low ? low : c > high ? high : c;
-    return median * PIT_HZ / count;
+    uint8_t port = inb(PORT_B) & (uint8_t)~(PORT_B_SPEAKER | PORT_B_GATE2);
+    outb(PORT_B, port | PORT_B_GATE2);
+    outb(CONTROL, CHANNEL2_COUNT_DOWN);
+    outb(CHANNEL2, 0xFF);
+    outb(CHANNEL2, 0xFF);
+    struct sample start = look(), end;
+    do
+        end = look();
+    while ((uint16_t)(start.count - end.count) < PIT_HZ / 100);
+    outb(PORT_B, port);
+    return (end.tsc - start.tsc) * PIT_HZ / (uint16_t)(start.count - end.count);
 }

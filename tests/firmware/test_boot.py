@@ -6,6 +6,7 @@ Real QEMU each time. What the loader did is read from the boot record in guest R
 from __future__ import annotations
 
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -122,6 +123,32 @@ def test_the_image_in_memory_is_the_one_on_disk(launch: Launch, disk: bytearray)
     machine.wait_for_stage("protected")
     base = layouts.const("BF_IMAGE_BASE")
     assert machine.memory().read(base, header.image_bytes, "kernel image") == bytes(disk[KERNEL:end])
+
+
+def status(machine: Machine) -> Any:
+    """The kernel's counters, found as a debugger finds them: image header, root descriptor, status."""
+    memory = machine.memory()
+    root = layouts.unpack(
+        "bf_root", memory.read(read_image_header(IMAGE).root, layouts.size("bf_root"), "root")
+    )
+    return layouts.unpack("bf_status", memory.read(root.status, layouts.size("bf_status"), "status"))
+
+
+def test_the_kernel_measures_its_clock_to_a_thousandth(launch: Launch, disk: bytearray) -> None:
+    # With -icount shift=0 an instruction takes one virtual nanosecond, and the TSC counts instructions.
+    machine = launch(disk, icount=0)
+    machine.wait_for_stage("core")
+    assert status(machine).tsc_hz == pytest.approx(1_000_000_000, rel=0.001)
+
+
+def test_the_timer_ticks_250_times_a_second(launch: Launch, disk: bytearray) -> None:
+    machine = launch(disk)
+    machine.wait_for_stage("core")
+    begin, first = time.monotonic(), status(machine).irq_count
+    deadline = begin + 60
+    while (ticks := status(machine).irq_count - first) < 250 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert ticks / (time.monotonic() - begin) == pytest.approx(250, rel=0.1)
 
 
 def seal(disk: bytearray) -> None:
