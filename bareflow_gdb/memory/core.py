@@ -13,13 +13,15 @@ from typing import Any
 
 from bareflow_gdb.errors import BadData, Unreachable
 from bareflow_gdb.memory.dump import map_file
-from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START, CheckedMemory
+from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START, SCREEN_BYTES, CheckedMemory
 
 GENERAL = ("eax", "ebx", "ecx", "edx", "esi", "edi", "esp", "ebp")
 SELECTORS = ("cs", "ds", "es", "fs", "gs", "ss", "ldt", "tr", "gdt", "idt")
 NOTE_LIMIT = 1 << 20
 # PCI memory begins above any RAM that this machine can have.
 RAM_LIMIT = 0xC0000000
+# QEMU's standard video card.
+VIDEO_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class ElfCore(CheckedMemory):
                 f"{path} is not a readable ELF core ({error}); make a new one with `bareflow core`"
             ) from error
         self._segments = self._loads(headers)
+        self._screen_at = next((h["p_offset"] for h in headers if _is_video(h)), None)
         if not self._segments:
             raise BadData(f"{path} holds no RAM; make a new core with `bareflow core`")
         super().__init__((part.start, part.end) for part in self._segments)
@@ -92,6 +95,18 @@ class ElfCore(CheckedMemory):
                 return self._map[at : at + size]
         raise Unreachable("the core does not hold it")
 
+    def screen(self) -> bytes:
+        """The text on the screen, out of the video card's own memory (QEMU's hw/display/vga.c).
+
+        In text mode it has four planes, interleaved by bytes: characters in plane 0, attributes in plane 1.
+        """
+        if self._screen_at is None:
+            return super().screen()
+        planes = self._map[self._screen_at : self._screen_at + 2 * SCREEN_BYTES]
+        if len(planes) < 2 * SCREEN_BYTES or not any(planes):
+            return super().screen()
+        return b"".join(planes[at : at + 2] for at in range(0, len(planes), 4))
+
     def _registers(self, headers: list[Any]) -> tuple[Registers, ...]:
         for header in headers:
             if header["p_type"] == "PT_NOTE":
@@ -100,6 +115,12 @@ class ElfCore(CheckedMemory):
                     _cpu(body) for name, body in _notes(self._map[start : start + size]) if name == b"QEMU"
                 )
         return ()
+
+
+def _is_video(header: Any) -> bool:
+    return bool(
+        header["p_type"] == "PT_LOAD" and header["p_paddr"] >= RAM_LIMIT and header["p_filesz"] == VIDEO_BYTES
+    )
 
 
 def check_kind(path: Path, kind: str, machine: str) -> None:

@@ -58,7 +58,10 @@ def test_the_gdbstub(paused: Machine, truth: bytes) -> None:
 
 def test_an_elf_core(paused: Machine, truth: bytes, tmp_path: Path) -> None:
     paused.dump_core(tmp_path / "core")
-    assert equal(ElfCore(tmp_path / "core"), truth)
+    core = ElfCore(tmp_path / "core")
+    assert equal(core, truth)
+    assert core.screen() == truth[0xB8000 : 0xB8000 + 4000]
+    assert core.screen()[::2].strip(b" \0")
 
 
 def test_a_raw_dump(truth: bytes, tmp_path: Path) -> None:

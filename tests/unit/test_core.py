@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bareflow_gdb.errors import BadData, BareflowError, ReadError
+from bareflow_gdb.errors import BadData, BareflowError, ReadError, Unreachable
 from bareflow_gdb.memory.core import ElfCore
 
 LOADS = ((0, 0x2000), (0xC0000, 0x50000), (0xFD000000, 0x1000))
@@ -60,6 +60,11 @@ def test_registers_come_from_the_note(tmp_path: Path) -> None:
     assert cpu.selectors["ds"] == 9
     assert cpu.bases["idt"] == 9 << 16
     assert cpu.control[2] == 0xDEAD
+
+
+def test_a_core_without_a_video_card_has_no_screen(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable, match="does not contain the screen"):
+        ElfCore(write(tmp_path, core_bytes())).screen()
 
 
 def test_another_elf_is_named(tmp_path: Path) -> None:
