@@ -10,7 +10,6 @@ from bareflow_gdb.recompile.objects import (
     read_object,
     relocate,
     size_anywhere,
-    with_absolute_symbols,
 )
 from bareflow_gdb.recompile.refusal import LinkError
 
@@ -58,7 +57,10 @@ class Linked:
     entry_offset: int  # into the code
     symbols: tuple[LinkedSymbol, ...]
     sections: Mapping[str, int]  # section name -> address, as `add-symbol-file -s` takes them
-    symbol_file: bytes  # the object, its shared variables at their guest addresses
+    data: bytes  # the object
+    fixed: Mapping[
+        str, int
+    ]  # symbols outside its sections -> address: shared variables, the kernel's exports
 
 
 def link(
@@ -100,9 +102,7 @@ def link(
         if piece.index in areas
     }
     code, rodata = bytes(images[Area.CODE]), bytes(images[Area.RODATA])
-    return Linked(
-        code, rodata, entry_offset, symbols, sections, with_absolute_symbols(data, {**exports, **addresses})
-    )
+    return Linked(code, rodata, entry_offset, symbols, sections, data, {**exports, **addresses})
 
 
 def _check_shared(symbol: Symbol, shared: Mapping[str, SharedSymbol]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.qemu.directory import private, write_atomically
 from bareflow_gdb.recompile.link import Linked
+from bareflow_gdb.recompile.objects import with_absolute_symbols
 
 FOLDER = "jit"
 INDEX = "index.json"
@@ -57,7 +58,7 @@ class SymbolStore:
             sections=dict(linked.sections),
             path=name,
         )
-        write_atomically(self.folder / name, linked.symbol_file)
+        write_atomically(self.folder / name, with_absolute_symbols(linked.data, linked.fixed))
         entries = [old for old in read_index(self.folder.parent) if old.version != version]
         text = json.dumps([asdict(item) for item in [*entries, entry]], indent=1)
         write_atomically(self.folder / INDEX, text.encode() + b"\n")

@@ -12,6 +12,7 @@ from i686_program import Calls
 
 from bareflow_gdb.recompile.compiler import Compiler
 from bareflow_gdb.recompile.link import Linked, NeedMore, Room, SharedSymbol, link
+from bareflow_gdb.recompile.objects import with_absolute_symbols
 from bareflow_gdb.recompile.refusal import LinkError
 
 ROOM = Room(code=0x20008, code_capacity=4096, rodata=0x480018, rodata_capacity=4096)
@@ -115,7 +116,7 @@ def test_code_without_a_frame_is_refused(tmp_path: Path) -> None:
 
 def test_the_symbol_file_has_the_shared_variables_where_the_guest_has_them(tmp_path: Path) -> None:
     made = linked(compile_c(tmp_path, MIXED, "-O2"), "mixed_main")
-    table = ELFFile(io.BytesIO(made.symbol_file)).get_section_by_name(".symtab")
+    table = ELFFile(io.BytesIO(with_absolute_symbols(made.data, made.fixed))).get_section_by_name(".symtab")
     (variable,) = table.get_symbol_by_name("mixed_table")
     assert (variable["st_value"], variable["st_shndx"]) == (0x500100, "SHN_ABS")
     assert made.sections[".text"] == ROOM.code + made.entry_offset
