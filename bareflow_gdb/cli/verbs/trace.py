@@ -69,6 +69,7 @@ def _record(options: argparse.Namespace) -> int:
                 recorder.release_hold()
             _say(options, f"recording {machine.name} into {options.out}; Ctrl-C ends it")
             _run(options, recorder, stop)
+            _say(options, "completing the trace")
     finally:
         for number, handler in before:
             signal.signal(number, handler)
