@@ -1,0 +1,96 @@
+"""The questions on a real guest: `bf X --json` says what `bareflow X --json` says, whichever way memory is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gdb_harness import KERNEL, Gdb, bareflow
+from rsp_proxy import RspProxy
+
+from bareflow_gdb.qemu.machine import Machine
+
+QUESTIONS = ("status", "boot", "modules", "pools", "profile", "jit", "swaps")
+
+
+@pytest.fixture
+def stopped(idle_machine: Machine) -> Iterator[Machine]:
+    """The idle guest, paused, so that its counters do not move between two programs that read them."""
+    idle_machine.pause()
+    yield idle_machine
+    idle_machine.resume()
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_bf_and_bareflow_give_the_same_json(gdb: Gdb, stopped: Machine, question: str) -> None:
+    inside = gdb.run(f"target remote {stopped.gdb_socket}", f"bf {question} --json")
+    stopped.pause()
+    outside = bareflow(question, "--json", stopped.name)
+    assert inside.err == "" or "No executable" in inside.err
+    assert inside.json() == outside.json()
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_reading_through_gdb_gives_the_same_json_as_qemu_ram(
+    gdb: Gdb, stopped: Machine, tmp_path: Path, question: str
+) -> None:
+    direct = gdb.run(f"target remote {stopped.gdb_socket}", f"bf {question} --json", f"bf {question}")
+    stopped.pause()
+    with RspProxy(tmp_path / "gdb.sock", stopped.gdb_socket) as proxy:
+        through = gdb.run(f"target remote {proxy.path}", f"bf {question} --json", f"bf {question}")
+    assert through.json() == direct.json()
+    assert through.out == direct.out
+
+
+def test_identify_takes_any_expression_of_gdb(gdb: Gdb, stopped: Machine) -> None:
+    inside = gdb.run(
+        f"target remote {stopped.gdb_socket}", "bf identify &kernel_main --json", elf=KERNEL
+    ).json()
+    nm = next(line for line in _symbols() if line.endswith(" kernel_main"))
+    assert inside["address"] == f"0x{nm.split()[0]}"
+    assert inside == bareflow("identify", inside["address"], "--json", stopped.name).json()
+
+
+def _symbols() -> list[str]:
+    import subprocess
+
+    return subprocess.run(
+        ["nm", str(KERNEL)], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+
+def test_attach_by_name_connects_to_that_machine(gdb: Gdb, idle_machine: Machine) -> None:
+    result = gdb.run(f"bf attach {idle_machine.name}", "bf status --json")
+    assert f"attached to {idle_machine.gdb_socket}" in result.out
+    assert result.json()["stage"] == "idle"
+
+
+def test_guest_names_are_completed(gdb: Gdb, idle_machine: Machine) -> None:
+    result = gdb.run(f"bf attach {idle_machine.name}", "complete bf recompile pr", "complete bf step-swap ")
+    assert "bf recompile primes" in result.out
+    for name in ("fibonacci", "sum", "compute", "primes"):
+        assert f"bf step-swap {name}" in result.out
+
+
+def test_a_guest_that_runs_in_the_background_is_read_from_qemu_ram(gdb: Gdb, idle_machine: Machine) -> None:
+    result = gdb.run(f"bf attach {idle_machine.name}", "continue &", "bf jit --json", "bf swaps", "disconnect")
+    assert [function["name"] for function in result.json()["functions"]][:2] == ["fibonacci", "sum"]
+    assert "threshold" in result.out
+
+
+def test_a_running_guest_that_only_gdb_can_read_is_one_sentence(
+    gdb: Gdb, idle_machine: Machine, tmp_path: Path
+) -> None:
+    with RspProxy(tmp_path / "gdb.sock", idle_machine.gdb_socket) as proxy:
+        result = gdb.run(f"target remote {proxy.path}", "continue &", "bf jit", "disconnect")
+    assert "bf jit: the guest runs, and its RAM can be read only while it is stopped: `interrupt` first" in (
+        result.err
+    )
+
+
+def test_a_core_of_the_guest_answers_in_gdb_too(gdb: Gdb, idle_machine: Machine, tmp_path: Path) -> None:
+    core = tmp_path / "guest.core"
+    idle_machine.dump_core(core)
+    inside = gdb.run(f"core-file {core}", "bf swaps --json", elf=KERNEL)
+    assert inside.json() == bareflow("swaps", "--json", str(core)).json()
