@@ -2,6 +2,7 @@
 #include "defs.h"
 #include "ring.h"
 
+#define TIMER_LINE 0
 #define EFLAGS_IF 0x200         /* Intel SDM volume 1, section 3.4.3 */
 
 /* Half a second, for a machine whose TSC could not be measured. */
@@ -83,6 +84,8 @@ void event_exception(const struct bf_exception *record) {
 }
 
 void event_irq(uint32_t line, uint32_t tick) {
+    if (line == TIMER_LINE)
+        bareflow_status.irq_count = tick;
     interrupt_event(BF_EVENT_IRQ, line, tick, 0, 0, 0);
 }
 

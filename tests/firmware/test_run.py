@@ -1,0 +1,138 @@
+"""Does the kernel's run say on COM1 what the specification says, and do its tables say the same?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from kernel_view import Kernel, wait_until
+
+from bareflow_gdb.qemu.machine import Machine
+
+FIRST_150_CALLS = """\
+[ADAPTIVE-JIT] Initialized
+[ADAPTIVE-JIT] Registered: fibonacci
+[Call 1] Initial execution at O0
+[RECOMPILE] fibonacci: O0 -> O1
+[ATOMIC-SWAP] Code pointer updated to O1
+[Call 100] Threshold reached - recompiling to O1...
+[Call 101] Now running at O1
+=== PROFILING STATISTICS ===
+Total calls: 150
+Final optimization level: O1
+Recompilations triggered: 1 (O0->O1)
+"""
+TO_THE_END = """\
+[RECOMPILE] fibonacci: O1 -> O2
+[ATOMIC-SWAP] Code pointer updated to O2
+[Call 1000] Threshold reached - recompiling to O2...
+[Call 1001] Now running at O2
+[RECOMPILE] fibonacci: O2 -> O3
+[ATOMIC-SWAP] Code pointer updated to O3
+[Call 10000] Threshold reached - recompiling to O3...
+[Call 10001] Now running at O3
+=== PROFILING STATISTICS ===
+Total calls: 10001
+Final optimization level: O3
+Recompilations triggered: 3 (O0->O1->O2->O3)
+"""
+RESULTS = {"fibonacci": 6765, "sum": 5050, "compute": 4488500, "primes": 168}
+
+
+@pytest.fixture(scope="module")
+def kernel(idle_machine: Machine) -> Kernel:
+    return Kernel(idle_machine)
+
+
+def test_with_the_real_thresholds_the_log_is_the_specified_one_to_the_line(
+    booted: Callable[..., Machine],
+) -> None:
+    kernel = Kernel(booted(thresholds=(100, 1000, 10000)))
+    assert FIRST_150_CALLS + TO_THE_END in kernel.log
+    assert kernel.profile("fibonacci").call_count == 10001
+
+
+def test_with_other_thresholds_the_log_shows_those(kernel: Kernel) -> None:
+    for line in ("[Call 10] Threshold reached - recompiling to O1...", "[Call 31] Now running at O3"):
+        assert line + "\n" in kernel.log
+    assert "Total calls: 60\n" not in kernel.log, "the first report is due after 60 calls, the run has 31"
+    assert kernel.log.count("=== PROFILING STATISTICS ===") == 1
+
+
+def test_every_module_passes_its_test_at_boot(kernel: Kernel) -> None:
+    order = (
+        "DYNAMIC MODULE SYSTEM - LLVM AOT\n[INIT] Loading embedded modules...\n",
+        "[OK] Loaded 4 modules\n",
+        "[TEST 1] Simple Sum Module\n  Result: 5050 (expected: 5050)\n  [OK] Test passed!\n",
+        "[TEST 4] Prime Counting Module\n  Result: 168 (expected: 168)\n  [OK] Test passed!\n",
+        "MODULE SYSTEM STATISTICS\nTotal modules loaded: 4\nTotal calls: 13\n",
+        "[ADAPTIVE-JIT] Initialized\n",
+    )
+    places = [kernel.log.index(part) for part in order]
+    assert places == sorted(places)
+    assert "FAIL" not in kernel.log and "[ERROR]" not in kernel.log
+
+
+def test_every_function_ends_at_o3_with_the_right_result(kernel: Kernel) -> None:
+    for name, function in kernel.functions.items():
+        assert (function.level, function.last_result, function.expected) == (3, RESULTS[name], RESULTS[name])
+        assert kernel.profile(name).call_count == 31
+        assert kernel.profile(name).opt_level == 3
+        assert kernel.profile(name).is_hot == 1
+    assert list(kernel.functions) == list(RESULTS)
+
+
+def test_the_exported_json_is_what_the_tables_hold(kernel: Kernel) -> None:
+    exported = kernel.exports("FUNCTION PROFILING DATA EXPORT")
+    assert exported["format_version"] == "1.0"
+    assert exported["num_modules"] == len(exported["modules"]) == 4
+    for row in exported["modules"]:
+        profile = kernel.profile(row["name"])
+        assert (row["calls"], row["total_cycles"]) == (profile.call_count, profile.total_cycles)
+        assert (row["min_cycles"], row["max_cycles"]) == (profile.min_cycles, profile.max_cycles)
+        assert int(row["code_address"], 16) == profile.address
+        assert row["loaded"] is True
+
+
+def test_the_module_export_has_the_specified_keys_in_order(kernel: Kernel) -> None:
+    exported = kernel.exports("PROFILING DATA EXPORT")
+    assert list(exported) == ["format_version", "timestamp_cycles", "total_calls", "num_modules", "modules"]
+    calls = {row["name"]: row["calls"] for row in exported["modules"]}
+    assert calls == {"fibonacci": 1, "sum": 1, "compute": 10, "primes": 1}
+    assert exported["total_calls"] == 13
+    keys = [
+        "name",
+        "calls",
+        "total_cycles",
+        "min_cycles",
+        "max_cycles",
+        "code_address",
+        "code_size",
+        "loaded",
+    ]
+    assert all(list(row) == keys for row in exported["modules"])
+    assert all(re.fullmatch("0x[0-9a-f]{8}", row["code_address"]) for row in exported["modules"])
+
+
+def test_after_the_run_the_guest_idles_and_nothing_moves(kernel: Kernel) -> None:
+    def state() -> tuple[bytes, bytes, str]:
+        jit = kernel.read(kernel.root.adaptive_jit, 8216)
+        return jit, kernel.read(kernel.root.function_table, 4 * 92), kernel.log
+
+    turns, before = kernel.status.idle_loops, state()
+    wait_until(lambda: kernel.status.idle_loops > turns + 50, "50 more turns of the idle loop")
+    assert state() == before
+
+
+def test_a_held_guest_waits_after_registration_and_goes_on_when_released(
+    booted: Callable[..., Machine],
+) -> None:
+    machine = booted("registered", hold=1)
+    kernel = Kernel(machine)
+    ticks = kernel.status.irq_count
+    wait_until(lambda: kernel.status.irq_count > ticks + 20, "the guest to wait on")
+    assert kernel.profile("fibonacci").call_count == 0
+    kernel.set_root("hold", 0)
+    machine.wait_for_stage("idle")
+    assert kernel.profile("fibonacci").call_count == 31
