@@ -16,7 +16,7 @@ APPLICATION_OBJECTS := $(OUT)/kernel/start.asm.o $(OUT)/kernel/vectors.asm.o
 DEBUG_INTERFACE_OBJECTS := $(patsubst %,$(OUT)/kernel_lib/%.o,kernel_lib/debug/root kernel/ring)
 KERNEL_LIB_CFLAGS = $(CFLAGS) -Os -Ikernel_lib
 
-$(OUT)/kernel_lib/%.o: %.c $(wildcard kernel/*.h kernel_lib/*.h) $(wildcard $(ABI)/*.h)
+$(OUT)/kernel_lib/%.o: %.c $(wildcard kernel/*.h kernel_lib/*.h) $(wildcard $(ABI)/*.h) $(OUT)/mode
 	@mkdir -p $(@D)
 	$(CC) $(KERNEL_LIB_CFLAGS) -c $< -o $@
 

@@ -1,9 +1,8 @@
 # The two library archives: the llvm-libc subset and the C++ runtime. firmware/Makefile includes this file.
 # Each file becomes one archive member, so that a program gets only the functions it calls.
-CLANG ?= clang-19
-CLANGXX ?= clang++-19
-LLVM_AR ?= llvm-ar-19
-OUT ?= ../build/firmware
+CLANG := clang$(LLVM)
+CLANGXX := clang++$(LLVM)
+LLVM_AR := llvm-ar$(LLVM)
 
 # Every tier and library keeps EBP frames; SSE and MMX are not there in the guest's i686.
 I686 := --target=i686-unknown-none-elf -march=i686 -mno-sse -mno-mmx -fno-omit-frame-pointer -ffreestanding
@@ -23,10 +22,13 @@ $(LLVMLIBC): $(LLVMLIBC_OBJECTS)
 CXX_RUNTIME := $(OUT)/libs/libcxxrt.a
 CXX_OBJECTS := $(patsubst libs/cxx/%.cpp,$(OUT)/libs/cxx/%.o,$(wildcard libs/cxx/*.cpp))
 
-$(OUT)/libs/cxx/%.o: libs/cxx/%.cpp libs/cxx/cxx.h
+$(OUT)/libs/cxx/%.o: libs/cxx/%.cpp $(wildcard libs/cxx/*.h)
 	@mkdir -p $(@D)
 	$(CLANGXX) $(I686) -mno-80387 -std=c++17 -O2 -g -fno-builtin -fno-exceptions -fno-rtti $(LIB_WARNINGS) -c $< -o $@
 
 $(CXX_RUNTIME): $(CXX_OBJECTS)
 	@rm -f $@
 	$(LLVM_AR) rcs $@ $^
+
+CFLAGS += -Ilibs/cxx
+KERNEL_LIBRARIES += $(CXX_RUNTIME) $(LLVMLIBC)

@@ -19,8 +19,4 @@ __attribute__((format(printf, 1, 2))) void kprintf(const char *format, ...);
 
 /* Prints the reason on the console and halts: there is nobody to catch an exception. */
 [[noreturn]] void cxx_fatal(const char *reason);
-
-/* Tests of constructors, guards, virtual calls and new; prints a line for each, returns how many failed. */
-uint32_t cxx_run_tests(void);
-
 }

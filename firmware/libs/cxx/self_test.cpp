@@ -1,5 +1,6 @@
 /* What C++ in the kernel relies on, tried in the guest: constructors run before main, in order, and once. */
 #include "cxx.h"
+#include "cxx_tests.h"
 
 namespace {
 
