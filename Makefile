@@ -37,8 +37,8 @@ demo: firmware
 	@$(PY) scripts/demo.py --out build/demo
 
 lint: setup
-	$(VENV)/bin/ruff check bareflow_gdb gdb_scripts tests
-	$(VENV)/bin/ruff format --check bareflow_gdb gdb_scripts tests
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
 
 types: setup
 	$(VENV)/bin/mypy

@@ -1,7 +1,7 @@
-"""What does it cost? Runs every benchmark against one build, prints a table, writes JSON, exits 1 on a missed goal.
+"""What does it cost? Runs every benchmark on one build, prints a table, writes JSON, exits 1 on a missed goal.
 
-Each benchmark module has `measure(image: Path) -> list[dict]`; a row is {name, value, unit, goal, better, met, peer,
-peer_value}, `better` is "higher" or "lower". Rows that depend on two modules (trace_ratio) are made here.
+Each benchmark module has `measure(image: Path) -> list[dict]`; a row is {name, value, unit, goal, better, met,
+peer, peer_value}, `better` is "higher" or "lower". A row that depends on two modules (trace_ratio) is made here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The main job, end to end, on a real guest: what `make demo` shows. Every figure printed is read from the run.
+"""The main job, end to end, on a real guest: what `make demo` shows; every figure is read from the run.
 
 Leaves in --out: trace/, report.html, summary.txt, serial.log.
 """
@@ -116,10 +116,8 @@ def demo(options: argparse.Namespace) -> None:
         shutil.copyfile(out / "trace/serial.log", out / "serial.log")
         bareflow("stop", machine)
         machine = ""
-        bareflow(
-            "report", str(out / "trace"), "--out", str(out / "report.html"), "--text", str(out / "summary.txt")
-        )
-        say((out / "summary.txt").read_text().rstrip())
+        report = ("--out", str(out / "report.html"), "--text", str(out / "summary.txt"))
+        bareflow("report", str(out / "trace"), *report)
     finally:
         if recorder is not None:
             recorder.kill()
