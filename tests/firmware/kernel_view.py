@@ -1,4 +1,4 @@
-"""The kernel's tables as the tests of the firmware read them: with the ABI's layouts and nothing else of the suite."""
+"""The kernel's tables as the tests of the firmware read them: by the ABI's layouts, without the decoders."""
 
 from __future__ import annotations
 

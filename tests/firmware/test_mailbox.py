@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 from collections.abc import Callable
@@ -86,7 +87,7 @@ def test_every_transition_is_told_in_the_ring(kernel: Kernel, host: MailHost) ->
     host.stage(returning(168))
     host.wait_until_done(1)
     path = states("IDLE", "REQUESTED", "COMPILING", "READY", "INSTALLED", "IDLE")
-    assert transitions(kernel) == list(zip(path, path[1:], strict=False))
+    assert transitions(kernel) == list(itertools.pairwise(path))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_a_host_that_cannot_compile_rejects_and_gets_another_chance(kernel: Kern
     assert host.ask(3).request == 2
 
 
-def test_a_function_that_needs_more_room_gets_a_new_address(kernel: Kernel, host: MailHost) -> None:
+def test_a_function_that_needs_more_room_gets_a_new_address(host: MailHost) -> None:
     first = host.ask(3)
     host.move("COMPILING")
     host.set("need_code", 20000)

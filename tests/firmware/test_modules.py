@@ -25,7 +25,7 @@ def kernel(idle_machine: Machine) -> Kernel:
 
 @pytest.fixture
 def damaged_disk(image: Path, firmware: Path, tmp_path: Path) -> Callable[[str, int, bytes], Path]:
-    """A boot disk on which bytes of one embedded module image are others, with the kernel's CRC made right."""
+    """A boot disk on which some bytes of an embedded module image are others; the kernel's CRC is right."""
 
     def damage(module: str, at: int, new: bytes) -> Path:
         disk = bytearray(image.read_bytes())

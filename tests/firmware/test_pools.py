@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -49,7 +50,7 @@ def check_pools(kernel: Kernel) -> None:
             listed.append(at)
             at = kernel.record("block_header_t", at).next
         assert listed == [at for at, _ in free], "the free list holds all free blocks in address order"
-        pairs = zip(found, found[1:], strict=False)
+        pairs = itertools.pairwise(found)
         assert not any(a.is_free and b.is_free for (_, a), (_, b) in pairs), "neighbours not joined"
         sizes = [header.size + HEADER for _, header in free]
         assert pool.stats.total == pool.total_size == pool.stats.used + pool.stats.free

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 import time
@@ -96,7 +97,7 @@ def test_emit_events_carry_the_code_and_its_crc(kernel: Kernel) -> None:
 def test_console_events_add_up_to_the_log(kernel: Kernel) -> None:
     lines = kernel.events_of("CONSOLE")
     log = kernel.record("bf_log", kernel.root.log_buffer)
-    assert all(a.arg[0] + a.id == b.arg[0] for a, b in zip(lines, lines[1:], strict=False))
+    assert all(a.arg[0] + a.id == b.arg[0] for a, b in itertools.pairwise(lines))
     assert lines[-1].arg[0] + lines[-1].id == log.written == len(kernel.log)
 
 

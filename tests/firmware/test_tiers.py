@@ -1,10 +1,11 @@
 """Are the four tiers of each function really compiled, do they compute, and do they agree?
 
-Their code is read out of guest RAM and run by unicorn, with the module's data and everything else in the pools.
+Their code is read out of guest RAM and run by unicorn, with the module's data and the rest of the pools.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 import struct
 from typing import Any
@@ -185,4 +186,4 @@ def test_the_shared_data_lies_in_the_modules_data_area(kernel: Kernel) -> None:
 
 def test_each_tier_has_its_own_buffer(kernel: Kernel) -> None:
     spans = sorted((v.code, v.code + v.code_size) for v in kernel.versions())
-    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
