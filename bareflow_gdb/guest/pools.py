@@ -189,11 +189,13 @@ def _problems(raw: Any, blocks: list[Block]) -> list[str]:
         found.append(f"{stats.used} bytes used and {stats.free} free do not fit its {raw.total_size} bytes")
     if stats.fragmentation > 100:
         found.append(f"the fragmentation statistic is {stats.fragmentation} percent: it has underflowed")
-    used = sum(1 for block in blocks if block.state == "used")
-    if used != stats.num_allocations - stats.num_deallocations:
+    used = [block.size + HEADER_BYTES for block in blocks if block.state == "used"]
+    if sum(used) != stats.used:
+        found.append(f"the statistics count {stats.used} bytes used, the block table {sum(used)}")
+    if len(used) != stats.num_allocations - stats.num_deallocations:
         found.append(
             f"{stats.num_allocations} allocations less {stats.num_deallocations} frees "
-            f"are not the {used} used blocks"
+            f"are not the {len(used)} used blocks"
         )
     at = base
     for block in blocks:
