@@ -67,15 +67,26 @@ def log_steps(serial: str) -> tuple[list[Step], list[str]]:
     return steps, odd
 
 
-def ring_steps(swaps: Iterable[Swap]) -> list[Step]:
-    """The swaps that events and version table tell, in their order."""
-    return [Step(swap.function, swap.from_level, swap.to_level) for swap in swaps]
+def ring_steps(swaps: Iterable[Swap], told: Sequence[Step]) -> list[Step]:
+    """The swaps that events and version table tell, in their order.
+
+    Where they do not tell which level ran before (a trace that begins later), the log is believed.
+    """
+    before = {(step.function, step.to_level): step.from_level for step in reversed(told)}
+    return [
+        Step(
+            swap.function,
+            before.get((swap.function, swap.to_level)) if swap.from_level is None else swap.from_level,
+            swap.to_level,
+        )
+        for swap in swaps
+    ]
 
 
 def compare(serial: str, swaps: Sequence[Swap]) -> Agreement:
     """Log against ring."""
     told, disagreements = log_steps(serial)
-    seen = ring_steps(swaps)
+    seen = ring_steps(swaps, told)
     matcher = difflib.SequenceMatcher(None, told, seen, autojunk=False)
     for kind, i, i_end, j, j_end in matcher.get_opcodes():
         if kind == "equal":

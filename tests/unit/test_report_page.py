@@ -1,0 +1,176 @@
+"""The report page: self-contained, no guest string can become markup, its numbers are those of the trace."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from trace_maker import SERIAL, SWAP, batch, make
+
+from bareflow_gdb.analysis.report.markup import Markup, escape, tag
+from bareflow_gdb.analysis.report.page import page
+from bareflow_gdb.analysis.report.summary import summary
+from bareflow_gdb.analysis.story import Story, tell, verdicts
+from bareflow_gdb.cli import main as cli
+from bareflow_gdb.tracing.store import Trace
+
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\x1b[2J\x07"
+VOID = {"meta", "br", "hr"}
+
+
+class Reader(HTMLParser):
+    """Collects elements, attributes and texts; complains about tags that do not match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(name)
+        self.attributes += [(key, value or "") for key, value in attributes]
+        if name not in VOID:
+            self.open.append(name)
+
+    def handle_startendtag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(name)
+        self.attributes += [(key, value or "") for key, value in attributes]
+
+    def handle_endtag(self, name: str) -> None:
+        assert self.open.pop() == name
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Story:
+    return tell(Trace.open(make(tmp_path / "trace", [batch(SWAP)])))
+
+
+def test_the_page_is_whole_and_needs_nothing_from_elsewhere(story: Story) -> None:
+    text = page(story)
+    reader = Reader(text)
+    assert not {"script", "link", "img", "iframe", "object", "base", "form"} & set(reader.tags)
+    for name, value in reader.attributes:
+        assert name not in ("src", "style", "srcset", "action") and not name.startswith("on"), (name, value)
+        assert name != "href" or value.startswith("#")
+    assert "url(" not in text and "@import" not in text and "http://" not in text and "https://" not in text
+
+
+def test_the_policy_allows_this_style_sheet_and_nothing_else(story: Story) -> None:
+    text = page(story)
+    style = re.search(r"<style>(.*)</style>", text, re.S)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    policies = [
+        value for name, value in Reader(text).attributes if name == "content" and "default-src" in value
+    ]
+    assert policies == [
+        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    ]
+
+
+def test_no_string_of_the_guest_becomes_markup(tmp_path: Path) -> None:
+    directory = make(
+        tmp_path / "trace",
+        [batch(SWAP)],
+        serial=SERIAL + EVIL,
+        functions=(EVIL,),
+        modules=(EVIL,),
+        machine=EVIL,
+        build_id=EVIL,
+        variant=EVIL,
+        ended=EVIL,
+    )
+    text = page(tell(Trace.open(directory)))
+    reader = Reader(text)
+    assert not {"script", "img"} & set(reader.tags)
+    assert "\x1b" not in text and "\x07" not in text
+    assert reader.text.count("<script>alert(1)</script>") >= 5
+
+
+def test_every_string_of_the_records_is_escaped_too(story: Story) -> None:
+    swap = dataclasses.replace(story.swaps.swaps[0], function=EVIL, reason=EVIL)
+    comparison = dataclasses.replace(story.comparisons[0], swap=swap, missing=EVIL)
+    evil = dataclasses.replace(
+        story,
+        swaps=dataclasses.replace(story.swaps, swaps=(swap,)),
+        comparisons=(comparison,),
+        agreement=dataclasses.replace(story.agreement, disagreements=(EVIL,)),
+        missing=(EVIL,),
+    )
+    assert not {"script", "img"} & set(Reader(page(evil)).tags)
+
+
+def test_the_numbers_are_those_of_the_trace(story: Story) -> None:
+    words = Reader(page(story)).text
+    for word in ("0x00200010", "0x00200100", "+1.400 us", "0 of 7 events lost", "TSC 1,000 MHz", "fibonacci"):
+        assert word in words, word
+    text = summary(story)
+    for word in ("0x00200100", "fibonacci", "O1", "7, 0 lost", "log and ring tell the same 1 swaps"):
+        assert word in text, word
+
+
+def test_what_is_wrong_comes_first(tmp_path: Path) -> None:
+    directory = make(
+        tmp_path / "trace",
+        [batch(SWAP), batch(SWAP, 20, lost=13)],
+        serial="nothing",
+        complete=False,
+        open_journal=True,
+    )
+    story = tell(Trace.open(directory))
+    bad = [verdict.text for verdict in verdicts(story) if verdict.kind == "bad"]
+    assert bad[0] == "13 of 27 events lost"
+    assert "killed" in bad[1]
+    assert "disagree" in bad[2]
+    assert page(story).index("13 of 27 events lost") < page(story).index("<section>")
+
+
+def test_instructions_are_not_shown_as_time(tmp_path: Path) -> None:
+    story = tell(Trace.open(make(tmp_path / "trace", [batch(SWAP)], clock="icount")))
+    words = Reader(page(story)).text
+    assert "1,600 instructions" in words and "exact, equal between runs" in words
+
+
+def test_the_command_writes_page_and_text_and_says_what_it_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = make(tmp_path / "trace", [batch(SWAP)])
+    out, text = tmp_path / "report.html", tmp_path / "summary.txt"
+    assert cli.main(["report", str(directory), "--out", str(out), "--text", str(text)]) == 0
+    assert out.read_text().startswith("<!doctype html>")
+    assert text.read_text() in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    (directory / "serial.log").write_text("")
+    assert cli.main(["report", str(directory), "--out", str(out), "--json"]) == 1
+    assert '"kind": "bad"' in capsys.readouterr().out
+
+
+def test_a_report_that_cannot_be_made_leaves_nothing_half_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = make(tmp_path / "trace", [batch(SWAP)])
+    (directory / "events-000.parquet").write_bytes(b"PAR1 not")
+    out = tmp_path / "report.html"
+    assert cli.main(["report", str(directory), "--out", str(out)]) == 2
+    assert not out.exists()
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_markup_escapes_all_but_markup() -> None:
+    assert tag("b", "<", Markup("<i/>"), ["&", 3, None], class_='"x"') == (
+        '<b class="&quot;x&quot;">&lt;<i/>&amp;3</b>'
+    )
+    assert escape("a\x00b\u202ec") == "a?b?c"
