@@ -19,7 +19,7 @@ from bareflow_gdb.guest.root import Root
 from bareflow_gdb.guest.values import Address, word
 from bareflow_gdb.memory.protocol import Memory
 
-LAST = 256
+LAST = 128
 _MAX_CAPACITY = 1 << 22
 _WRAP = 1 << 32
 

@@ -110,7 +110,14 @@ def test_fetching_ahead_stops_where_ram_ends() -> None:
     assert memory.read(0x9FFF0, 16, "end") == pattern(0x9FFF0, 16)
     assert memory.read(RAM - 16, 16, "end") == pattern(RAM - 16, 16)
     assert all(start + size <= 0xA0000 or start >= 0x100000 for start, size in memory.fetched)
-    assert memory.fetched[-1] == (RAM - LINE, LINE)
+    assert sum(memory.fetched[-1]) == RAM
+
+
+def test_neighbours_cost_one_fetch_whichever_is_asked_for_first() -> None:
+    memory = Fake()
+    assert memory.read(0x1400, 16, "second") == pattern(0x1400, 16)
+    assert memory.read(0x1010, 16, "first") == pattern(0x1010, 16)
+    assert memory.fetched == [(0x1000, memory.packet_bytes)]
 
 
 def test_a_write_is_seen_by_the_next_read() -> None:
