@@ -1,5 +1,7 @@
 /* The run: self-tests, modules, the adaptive run of every function, the exports, and then the idle loop. */
+#include "cxx_tests.h"
 #include "defs.h"
+#include "microjit.h"
 
 #define CALLS_AFTER_FIRST_THRESHOLD 50
 
@@ -152,6 +154,8 @@ _Noreturn void bareflow_run(void) {
     ring_init();
     mailbox_init();
     pools_self_test();
+    microjit_run_tests();
+    cxx_run_tests();
     boot_stage(BF_STAGE_POOLS);
     load_modules();
     test_modules();
