@@ -133,7 +133,7 @@ class CheckedMemory(ABC):
         # Whole packets: what follows a record is often asked for next, and costs nothing here.
         packets = -(-(last + 1 - first) * LINE // self.packet_bytes)
         begin, limit = next(bounds for bounds in self.ranges if bounds[0] <= start < bounds[1])
-        # Aligned when that takes no more of them: neighbours then come together, whichever is asked for first.
+        # Aligned when that takes no more of them: neighbours come together, whichever is asked first.
         aligned = max(begin, start // self.packet_bytes * self.packet_bytes) // LINE * LINE
         if (last + 1) * LINE - aligned <= packets * self.packet_bytes:
             start = aligned
