@@ -1,0 +1,87 @@
+"""One screen: where the guest is, what is wrong, what to do next; a broken part costs only itself."""
+
+from __future__ import annotations
+
+from fake_guest import EXCEPTION, Bytes, FakeGuest
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.guest.status import Status
+
+SLOTS = layouts.const("BF_MAILBOX_SLOTS")
+
+
+def status(fake: FakeGuest) -> Status:
+    return Guest.attach(fake.build()).status()
+
+
+def test_a_guest_in_order_is_ok_and_points_to_the_functions() -> None:
+    record = status(FakeGuest())
+    assert record.ok
+    assert [(f.name, f.level, f.version) for f in record.functions] == [("alpha", 1, 3), ("beta", 0, 2)]
+    assert (record.pools[0].kind, record.pools[0].used) == ("code", 1280)
+    assert "`jit`" in record.next_step
+
+
+def test_before_stage_1_there_is_no_boot_record_and_it_says_so() -> None:
+    record = Guest.attach(Bytes()).status()
+    assert (record.stage, record.ok) == ("unknown", False)
+    assert "no boot record" in record.problems[0]
+
+
+def test_in_early_boot_nothing_is_wrong_yet() -> None:
+    memory = Bytes()
+    fields = FakeGuest().boot | {"stage": 2, "sectors_read": 0, "sectors_needed": 0, "signature": 0}
+    memory.put(layouts.const("BF_BOOT_RECORD_ADDRESS"), layouts.pack("bf_boot_record", **fields))
+    record = Guest.attach(memory).status()
+    assert (record.stage, record.ok, record.abi) == ("stage2", True, "")
+
+
+def test_a_fatal_loader_error_is_the_first_problem() -> None:
+    fake = FakeGuest()
+    fake.boot |= {"stage": 3, "fatal": 0xD1}
+    record = status(fake)
+    assert "FATAL ERROR: 0xD1" in record.problems[0]
+    assert "`boot`" in record.next_step
+
+
+def test_an_exception_is_told_with_its_place_and_the_next_step() -> None:
+    fake = FakeGuest()
+    fake.exception |= {"count": 1, "vector": 14, "eip": 0x200234}
+    record = status(fake)
+    assert (record.exception, record.exception_eip) == ("#PF page fault", 0x200234)
+    assert record.next_step.startswith("`identify 0x200234`")
+
+
+def test_a_held_guest_says_what_it_waits_for() -> None:
+    fake = FakeGuest()
+    fake.boot["stage"] = 12
+    fake.root["hold"] = 1
+    record = status(fake)
+    assert record.held
+    assert "`hold`" in record.next_step
+
+
+def test_a_request_that_waits_for_the_host_is_open_mail() -> None:
+    memory = FakeGuest().build()
+    memory.put(SLOTS, layouts.pack("bf_mail_slot", state=1))
+    record = Guest.attach(memory).status()
+    assert record.mail == ("alpha: requested",)
+    assert "`recompile`" in record.next_step
+
+
+def test_a_wrong_result_after_the_run_is_a_problem() -> None:
+    fake = FakeGuest()
+    fake.functions[1]["last_result"] = 1
+    assert status(fake).problems == ("beta returned 1 last, 6765 is expected",)
+
+
+def test_a_broken_part_is_a_problem_and_the_rest_is_shown() -> None:
+    memory = FakeGuest().build()
+    memory.set(EXCEPTION, "bf_exception", "magic", 1)
+    memory.set(layouts.const("BF_RING0_HEADER"), "bf_ring_header", "magic", 1)
+    memory.set(layouts.const("BF_MAILBOX_HEADER"), "bf_mailbox", "magic", 1)
+    record = Guest.attach(memory).status()
+    assert len(record.problems) == 3
+    assert [ring.index for ring in record.rings] == [1]
+    assert len(record.functions) == 2
