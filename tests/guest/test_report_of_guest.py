@@ -43,7 +43,7 @@ def test_a_report_tells_the_whole_story_when_the_guest_is_gone(booted: Boot, tmp
 def test_under_icount_two_flight_recordings_are_bit_identical_from_the_kernel_on(
     booted: Boot, tmp_path: Path
 ) -> None:
-    # A hold that the host releases, a ring that the guest waits for, or the BIOS' disk would let host time in.
+    # A hold that the host releases, a lossless ring, or the BIOS' disk would let the host's time in.
     events = []
     for run in ("first", "second"):
         machine = booted(stage="idle", icount=0)
