@@ -8,6 +8,7 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 SOCKET_PATH_BYTES = 107
 SHARED_MEMORY = Path("/dev/shm")
 ROOM_TO_SPARE = 16 << 20
+ABANDONED_SECONDS = 120.0
 
 
 def root() -> Path:
@@ -53,12 +55,23 @@ def claim(name: str | None) -> Path:
     base = root()
     names = [check_name(name)] if name else [f"vm{number}" for number in range(1, 1000)]
     for candidate in names:
+        _remove_abandoned(base / candidate)
         try:
             (base / candidate).mkdir(mode=0o700)
         except FileExistsError:
             continue
         return base / candidate
     raise UsageError(f"there is a machine named {names[0]} already; `bareflow stop {names[0]}` ends it")
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes what a launcher left that was killed before it wrote machine.json."""
+    try:
+        age = time.time() - folder.stat().st_mtime
+    except FileNotFoundError:
+        return
+    if age > ABANDONED_SECONDS and not (folder / RECORD).exists():
+        remove(folder)
 
 
 def socket_directory(folder: Path) -> Path:

@@ -35,7 +35,7 @@ IDLES = """
     mov dword [0x600], 0x52424642
     mov ax, 0xb800
     mov es, ax
-    mov word [es:0], 0x0741
+    mov word [es:0], 0x1e41
 .halt: hlt
     jmp .halt
 text: db "[serial] init ok", 10, 0
@@ -84,7 +84,7 @@ def test_host_reads_equal_pmemsave(idle: Machine) -> None:
 
 
 def test_the_screen_is_read_through_qmp_and_not_from_the_ram_file(idle: Machine) -> None:
-    assert idle.memory().screen()[:2] == b"A\x07"
+    assert idle.memory().screen()[:2] == b"A\x1e"
     with pytest.raises(ReadError, match="not inside the RAM"):
         idle.memory().read(0xB8000, 2, "screen")
 
@@ -180,6 +180,7 @@ def test_a_core_holds_ram_and_registers(idle: Machine, tmp_path: Path) -> None:
     idle.pause()
     assert core.read(0x7C00, 512, "boot sector") == idle.read_physical(0x7C00, 512)
     assert core.ranges == ((0, 0xA0000), (0x100000, 64 << 20))
+    assert core.screen() == idle.read_screen()
     (cpu,) = core.registers
     assert cpu.bases["es"] == 0xB8000
     monitor = idle.qmp("human-monitor-command", command_line="info registers")

@@ -1,0 +1,150 @@
+"""Where machines keep their files: private, found again, never in a place without room."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from bareflow_gdb.errors import BadData, BareflowError, UsageError
+from bareflow_gdb.qemu import directory as places
+from bareflow_gdb.qemu.command import Wiring, command_line
+from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.qemu.process import Process, started_at
+from bareflow_gdb.qemu.progress import stage_number, stage_word
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return tmp_path
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_runtime_directory_is_used_and_made_private(runtime: Path) -> None:
+    (runtime / "bareflow").mkdir(mode=0o755)
+    (runtime / "bareflow").chmod(0o755)
+    assert places.root() == runtime / "bareflow"
+    assert mode(places.root()) == 0o700
+
+
+def test_without_a_runtime_directory_there_is_a_private_one_per_user(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setattr("tempfile.tempdir", str(runtime))
+    assert places.root() == runtime / f"bareflow-{os.getuid()}"
+    assert mode(places.root()) == 0o700
+
+
+def test_a_directory_that_someone_else_prepared_is_refused(runtime: Path) -> None:
+    (runtime / "bareflow").symlink_to(runtime)
+    with pytest.raises(BareflowError, match="is not a directory of yours"):
+        places.root()
+
+
+def test_names_count_up_and_are_claimed_once() -> None:
+    assert [places.claim(None).name, places.claim("mine").name, places.claim(None).name] == [
+        "vm1",
+        "mine",
+        "vm2",
+    ]
+    with pytest.raises(UsageError, match="a machine named mine already"):
+        places.claim("mine")
+
+
+def test_the_name_of_a_launch_that_was_killed_half_way_can_be_used_again() -> None:
+    folder = places.claim("half")
+    with pytest.raises(UsageError):
+        places.claim("half")
+    os.utime(folder, (0, 0))
+    assert places.claim("half") == folder
+    (folder / "machine.json").write_text("{}")
+    os.utime(folder, (0, 0))
+    with pytest.raises(UsageError):
+        places.claim("half")
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-x", "a" * 41, "a b", "a\n"])
+def test_a_name_that_could_leave_the_directory_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot name a machine"):
+        places.check_name(name)
+
+
+def test_a_ram_file_is_sparse_and_private(runtime: Path) -> None:
+    path = places.make_ram_file(runtime, "test", 64 << 20)
+    assert path.stat().st_size == 64 << 20
+    assert path.stat().st_blocks == 0
+    assert mode(path) == 0o600
+    path.unlink()
+
+
+def test_without_room_for_the_ram_there_is_a_sentence(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "_room", lambda _: 64 << 20)
+    with pytest.raises(
+        BareflowError, match=r"no room for 64 MiB of guest RAM in .*; free some or use less memory"
+    ):
+        places.make_ram_file(runtime, "test", 64 << 20)
+
+
+def test_the_ram_goes_where_there_is_room(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rooms = {runtime: 1 << 30}
+    monkeypatch.setattr(places, "_room", lambda folder: rooms.get(folder, 0))
+    assert places.make_ram_file(runtime, "test", 64 << 20) == runtime / "ram"
+
+
+def test_a_file_is_written_whole_or_not_at_all(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = runtime / "file"
+    places.write_atomically(path, b"old")
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        places.write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(runtime.iterdir()) == [path]
+    assert mode(path) == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "x"}'])
+def test_a_damaged_record_names_what_to_remove(runtime: Path, text: str) -> None:
+    (runtime / "machine.json").write_text(text)
+    with pytest.raises(BadData, match=r"is damaged .*; remove "):
+        Machine.load(runtime)
+
+
+def test_a_directory_without_a_record_is_a_machine_that_still_starts(runtime: Path) -> None:
+    assert Machine.load(runtime) is None
+
+
+def test_a_process_is_held_by_its_start_time() -> None:
+    here = os.getpid()
+    assert Process(here, started_at(here)).alive()
+    assert not Process(here, "1").alive()
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    held = Process(child)
+    assert held.wait(10)
+    assert not held.alive()
+    assert started_at(child) is None
+    os.waitpid(child, 0)
+
+
+def test_stages_are_given_by_number_word_or_constant() -> None:
+    assert stage_number("idle") == stage_number("BF_STAGE_IDLE") == stage_number(14) == 14
+    assert stage_word(14) == "idle"
+    with pytest.raises(
+        UsageError, match=r"no boot stage 'nowhere'; the stages are none, stage1, .*idle, halted"
+    ):
+        stage_number("nowhere")
+
+
+def test_a_comma_in_a_path_does_not_become_an_option_of_qemu() -> None:
+    path = Path("/tmp/a,b/x")
+    words = command_line(Wiring("vm", path, path, 64, path, path, path, disk=path))
+    assert sum("/tmp/a,,b/x" in word for word in words) == 6
+    assert not any("/tmp/a,b" in word for word in words)
