@@ -363,6 +363,28 @@ def test_a_held_guest_installs_and_does_not_call(booted: Boot) -> None:
     assert (outcome.result, outcome.correct) == (None, None)
 
 
+SLOW = """
+unsigned sum_calls;
+int sum_main(int a, int b) {
+    sum_calls++;
+    for (volatile unsigned i = 0; i < 400000000; i++)
+        ;
+    return a + b;
+}
+"""
+
+
+def test_a_result_is_not_told_before_the_first_call_has_returned(
+    service: Service, memory: Memory, tmp_path: Path
+) -> None:
+    with replaced(memory, service.find("sum"), bitcode(tmp_path, SLOW, "-g0")):
+        outcome = service.request("sum", 3, SECONDS)
+    assert outcome.installed
+    assert outcome.milliseconds.first_execution is not None
+    assert (outcome.result, outcome.correct) == (None, None)
+    assert service.request("sum", 3, SECONDS).correct
+
+
 def test_a_guest_in_the_middle_of_its_run_is_served(booted: Boot) -> None:
     machine = booted(stage="running", run_calls=2_000_000, thresholds=(10, 20, 1_999_999))
     with Service(machine.memory(), machine.directory) as service:

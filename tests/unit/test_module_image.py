@@ -151,13 +151,24 @@ def test_tiers_that_differ_in_writable_data_are_refused(tmp_path: Path, images: 
         require_same_data(image, images[0], "mixed.O0.mod")
 
 
-def test_raised_alignment_of_one_variable_does_not_move_the_others(tmp_path: Path) -> None:
-    layouts = []
-    for attribute in ("", "__attribute__((aligned(16)))"):
-        variables = f"int a1 = 1; int {attribute} b1[3] = {{1, 2, 3}}; int c1, d1;"
-        source = f"{variables} int f(int a, int b) {{ return a1 + b1[a & 1] + c1 + d1; }}"
-        layouts.append(read_module(link_module(compile_c(tmp_path, source, "-O2"), "f", "f")).data)
-    assert layouts[0] == layouts[1]
+def test_raised_alignment_of_some_variables_does_not_move_the_others(tmp_path: Path) -> None:
+    plain, raised = "", "__attribute__((aligned(16)))"
+    areas = []
+    for first, second in ((plain, plain), (raised, plain), (plain, raised)):
+        variables = f"int a1 = 1, a2 = 2; int {first} b1[3] = {{1, 2, 3}}; int c1; int {second} d1, e1;"
+        source = f"{variables} int f(int a, int b) {{ return a1 + b1[a & 1] + c1 + d1 + b; }}"
+        areas.append(read_module(link_module(compile_c(tmp_path, source, "-O2"), "f", "f")).data)
+    assert areas[0] == areas[1] == areas[2]
+    assert {symbol.offset % 16 for symbol in areas[0].symbols} == {0}
+
+
+def test_the_order_of_variables_in_an_object_does_not_matter(tmp_path: Path) -> None:
+    areas = []
+    for variables in ("int b = 2, a = 1; int d, c;", "int c, d, a = 1, b = 2;"):
+        source = f"{variables} int f(int x, int y) {{ return a + b + c + d + x + y; }}"
+        areas.append(read_module(link_module(compile_c(tmp_path, source, "-O2"), "f", "f")).data)
+    assert areas[0] == areas[1]
+    assert [symbol.name for symbol in areas[0].symbols] == ["a", "b", "c", "d"]
 
 
 def test_a_damaged_object_is_refused(tmp_path: Path) -> None:
