@@ -38,11 +38,15 @@ a20_enable:
     mov cl, BF_A20_BIOS
     call .settle
     jnz .on
+    cmp byte [a20_test], 0      ; in a test of one method the others do not help out
+    jne .failed
 .keyboard:
     call a20_keyboard
     mov cl, BF_A20_KEYBOARD
     call .settle
     jnz .on
+    cmp byte [a20_test], 0
+    jne .failed
 .fast:
     in al, 0x92                 ; system control port A: bit 1 = A20, bit 0 = reset
     or al, 2
@@ -58,7 +62,7 @@ a20_enable:
     mov [RECORD(a20_method)], cl
     ret
 
-; Some controllers need a while. Out: ZF as a20_check. In a test of one method, the others do not help out.
+; Some controllers need a while. Out: ZF as a20_check.
 .settle:
     mov dx, 1000
 .wait:
@@ -66,14 +70,8 @@ a20_enable:
     jnz .settled
     dec dx
     jnz .wait
-    cmp byte [a20_test], 0
-    jne .failed_in_test
-    cmp ax, ax
 .settled:
     ret
-.failed_in_test:
-    pop ax
-    jmp .failed
 
 ; The 8042's output port: bit 1 is the A20 gate (IBM PS/2 hardware interface reference, keyboard controller).
 a20_keyboard:

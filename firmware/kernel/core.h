@@ -106,6 +106,7 @@ void idt_set_handler(uint32_t vector, interrupt_handler handler);
 /* exception.c */
 extern struct bf_exception bareflow_exception;
 _Noreturn void exception_take(struct interrupt_frame *frame);
+_Noreturn void exception_with_wild_stack(struct interrupt_frame *frame);
 const char *exception_name(uint32_t vector);
 
 /* pic.c */

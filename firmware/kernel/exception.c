@@ -3,6 +3,7 @@
 
 struct bf_exception bareflow_exception;
 static bool taken;
+static bool wild_stack;                 /* ESP pointed at no RAM: EIP and the error code are lost */
 
 /* Intel SDM vol. 3A, table 6-1, and AMD APM vol. 2, 8.2 for vectors 28 to 30. */
 static const char *const names[32] = {
@@ -36,7 +37,7 @@ static void fill(struct bf_exception *record, const struct interrupt_frame *fram
     record->ecx = frame->ecx;
     record->edx = frame->edx;
     record->ebx = frame->ebx;
-    record->esp = (uint32_t)(frame + 1);    /* same privilege: the CPU switched no stack */
+    record->esp = wild_stack ? frame->esp : (uint32_t)(frame + 1);  /* same privilege: no stack was switched */
     record->ebp = frame->ebp;
     record->esi = frame->esi;
     record->edi = frame->edi;
@@ -45,7 +46,7 @@ static void fill(struct bf_exception *record, const struct interrupt_frame *fram
     __asm__ volatile("mov %%cr3, %0" : "=r"(record->cr3));
     __asm__ volatile("mov %%cr4, %0" : "=r"(record->cr4));
     record->tsc = rdtsc();
-    if (is_ram(frame->eip, sizeof record->code))
+    if (!wild_stack && is_ram(frame->eip, sizeof record->code))
         memcpy(record->code, (const void *)frame->eip, sizeof record->code);
 }
 
@@ -60,9 +61,13 @@ static void print(const struct bf_exception *record) {
             record->esp);
     kprintf("  CS 0x%04x EFLAGS 0x%08x CR0 0x%08x CR2 0x%08x\n", record->cs, record->eflags, record->cr0,
             record->cr2);
-    kputs("  code");
-    for (uint32_t i = 0; i < sizeof record->code; i++)
-        kprintf(" %02x", record->code[i]);
+    if (wild_stack)
+        kputs("  ESP is not in RAM: EIP, EFLAGS and the error code are lost");
+    else {
+        kputs("  code");
+        for (uint32_t i = 0; i < sizeof record->code; i++)
+            kprintf(" %02x", record->code[i]);
+    }
     kputs("\n[EXCEPTION] System halted.\n");
 }
 
@@ -84,4 +89,10 @@ _Noreturn void exception_take(struct interrupt_frame *frame) {
         bareflow_hook_exception(record);
     boot_stage(BF_STAGE_HALTED);
     cpu_halt();
+}
+
+/* From vectors.asm, on a stack of its own. An interrupt with such a stack cannot be returned from either. */
+_Noreturn void exception_with_wild_stack(struct interrupt_frame *frame) {
+    wild_stack = true;
+    exception_take(frame);
 }

@@ -18,7 +18,9 @@ struct table_pointer {
     uint32_t base;
 } __attribute__((packed));
 
-extern const uint32_t interrupt_stubs[VECTORS];     /* vectors.asm */
+/* vectors.asm */
+extern const uint32_t interrupt_stubs[VECTORS];
+extern uint32_t interrupt_ram_end;  /* a stack beyond it is none */
 void interrupt_dispatch(struct interrupt_frame *frame);
 
 struct gate idt[VECTORS];
@@ -32,6 +34,7 @@ void idt_init(void) {
             .type = INTERRUPT_GATE32,
             .offset_high = (uint16_t)(interrupt_stubs[vector] >> 16),
         };
+    interrupt_ram_end = 0x00100000 + boot_record->memory_kib * 1024;
     struct table_pointer pointer = {sizeof idt - 1, (uint32_t)idt};
     __asm__ volatile("lidt %0" : : "m"(pointer));
 }

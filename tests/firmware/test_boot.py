@@ -141,14 +141,22 @@ def test_the_kernel_measures_its_clock_to_a_thousandth(launch: Launch, disk: byt
     assert status(machine).tsc_hz == pytest.approx(1_000_000_000, rel=0.001)
 
 
-def test_the_timer_ticks_250_times_a_second(launch: Launch, disk: bytearray) -> None:
+def test_the_timer_ticks_about_250_times_a_second(launch: Launch, disk: bytearray) -> None:
     machine = launch(disk)
     machine.wait_for_stage("core")
     begin, first = time.monotonic(), status(machine).irq_count
     deadline = begin + 60
     while (ticks := status(machine).irq_count - first) < 250 and time.monotonic() < deadline:
         time.sleep(0.001)
-    assert ticks / (time.monotonic() - begin) == pytest.approx(250, rel=0.1)
+    # QEMU drops ticks when the host is busy; it never adds any.
+    assert 150 < ticks / (time.monotonic() - begin) < 256
+
+
+@pytest.mark.parametrize("mib", [16, 64, 256])
+def test_the_memory_above_1_mib_is_counted(launch: Launch, disk: bytearray, mib: int) -> None:
+    machine = launch(disk, memory_mib=mib)
+    machine.wait_for_stage("core")
+    assert (mib - 1) * 1024 - 256 <= boot_record(machine).memory_kib <= (mib - 1) * 1024
 
 
 def seal(disk: bytearray) -> None:

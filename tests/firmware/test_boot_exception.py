@@ -156,6 +156,20 @@ def test_an_exception_while_one_is_told_keeps_the_first_and_halts(
     assert f"[EXCEPTION] again: vector 6, EIP 0x{kprintf:08x}" in machine.serial()
 
 
+@pytest.mark.parametrize("stack", [0, 0xA8000, 0xF0000, 0x10000000, 0xFFFFFFF0])
+def test_a_fault_with_a_stack_pointer_outside_ram_is_still_recorded(
+    crash: Callable[[bytes], Machine], tmp_path: Path, stack: int
+) -> None:
+    fault = assembled(f"mov esp, {stack}\n fault: ud2", tmp_path)
+    machine = crash(fault.code)
+    record = exception(machine)
+    assert (record.count, record.vector, record.eip) == (1, 6, 0)
+    assert (record.ebx, record.esi, record.edi) == (0x22222222, 0x33333333, 0x44444444)
+    assert record.ebp == 0x55555555
+    assert abs((record.esp - stack + (1 << 31)) % (1 << 32) - (1 << 31)) <= 20
+    assert "ESP is not in RAM" in machine.serial()
+
+
 def test_all_32_exception_vectors_have_their_own_gate(crash: Callable[[bytes], Machine]) -> None:
     machine = crash(b"\x0f\x0b")
     table = machine.memory().read(symbols()["idt"], 32 * 8, "interrupt descriptor table")
