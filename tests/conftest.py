@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from machines import Assemble, Boot
 
 from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.machine import Machine
@@ -17,8 +18,6 @@ from bareflow_gdb.qemu.machine import Machine
 FIRMWARE = Path(__file__).parent.parent / "build" / "firmware"
 QUICK = (10, 20, 30)
 BOOT_SECONDS = 120.0
-
-Boot = Callable[..., Machine]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -82,7 +81,7 @@ def idle_machine(image: Path) -> Iterator[Machine]:
 
 
 @pytest.fixture
-def boot_sector(tmp_path: Path) -> Callable[[str], Path]:
+def boot_sector(tmp_path: Path) -> Assemble:
     """Assembles 16-bit code (nasm) into a bootable disk image."""
 
     def assemble(code: str) -> Path:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Boot
+from machines import Boot
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError

@@ -8,19 +8,16 @@ import signal
 import stat
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Boot
+from machines import Assemble, Boot, until
 
 from bareflow_gdb.errors import BareflowError, ReadError, Unreachable, UsageError
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub
 from bareflow_gdb.qemu.machine import Machine
-
-Assemble = Callable[[str], Path]
 
 # A boot record at stage "idle", one line on COM1, and a letter on the screen.
 IDLES = """
@@ -101,14 +98,14 @@ def test_pause_stops_the_guest_and_resume_lets_it_run(launched: Boot, boot_secto
     def count() -> int:
         return int.from_bytes(memory.read(0x5000, 4, "counter"), "little")
 
-    _until(lambda: count() > 1000)
+    until(lambda: count() > 1000)
     machine.pause()
     assert machine.status() == "paused"
     before = count()
     time.sleep(0.05)
     assert count() == before
     machine.resume()
-    _until(lambda: count() > before)
+    until(lambda: count() > before)
 
 
 def test_a_paused_launch_has_not_run(launched: Boot, boot_sector: Assemble) -> None:
@@ -157,7 +154,7 @@ def test_qemu_going_away_during_a_command_is_one_sentence_and_leaves_no_core(
     machine.wait_for_stage("idle")
 
     def kill_once_it_writes() -> None:
-        _until(lambda: bool(list(tmp_path.glob(".core*"))))
+        until(lambda: bool(list(tmp_path.glob(".core*"))))
         os.kill(machine.pid, signal.SIGKILL)
 
     killer = threading.Thread(target=kill_once_it_writes)
@@ -220,7 +217,7 @@ def test_a_gdbstub_reads_and_writes_what_the_ram_holds(idle: Machine) -> None:
         assert stub.screen() == idle.read_screen()
         with pytest.raises(Unreachable, match="is a gdb connected to it already"):
             GdbStub.connect(f"unix:{idle.gdb_socket}", timeout=0.5)
-    _until(lambda: idle.status() == "running")
+    until(lambda: idle.status() == "running")
 
 
 def test_a_small_read_costs_one_packet_and_a_second_one_none(idle: Machine) -> None:
@@ -276,10 +273,3 @@ def test_a_reused_pid_is_not_taken_for_the_machine(idle: Machine) -> None:
     assert not loaded.alive()
     record["pid"] = idle.pid
     path.write_text(json.dumps(record))
-
-
-def _until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true"
-        time.sleep(0.005)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from machines import until
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.cli.targets import open_target
@@ -29,7 +29,7 @@ def foreign(image: Path, tmp_path: Path) -> Iterator[tuple[int, str]]:
     path = f"{tmp_path}/stub"
     words = ["qemu-system-i386", "-display", "none", "-drive", f"file={image},format=raw,snapshot=on"]
     process = subprocess.Popen([*words, "-gdb", f"unix:{path},server=on,wait=off"])
-    _until(lambda: Path(path).exists())
+    until(lambda: Path(path).exists())
     yield process.pid, f"unix:{path}"
     process.kill()
     process.wait()
@@ -65,7 +65,7 @@ def test_a_foreign_qemu_that_ends_is_told(foreign: tuple[int, str]) -> None:
     pid, _ = foreign
     memory = _booted(pid)
     os.kill(pid, 9)
-    _until(lambda: Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z")
+    until(lambda: Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z")
     with pytest.raises(Exception, match="gone"):
         memory.read(0x10000, 4, "image header")
 
@@ -121,13 +121,5 @@ def _booted(pid: int) -> ProcessRam:
         at = layouts.const("BF_BOOT_RECORD_ADDRESS") + layouts.offset("bf_boot_record", "stage")
         return found[0].read(at, 4, "stage")[0] == layouts.const("BF_STAGE_IDLE")
 
-    _until(idle)
+    until(idle)
     return found[0]
-
-
-def _until(condition: object, seconds: float = 120.0) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true"
-        time.sleep(0.02)

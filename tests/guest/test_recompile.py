@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from bitcode_in_guest import announce, replaced
-from conftest import Boot
 from guest_code import MODULES, bitcode
+from machines import Boot
 from unicorn import UC_ARCH_X86, UC_MODE_32, Uc
 from unicorn.x86_const import UC_X86_REG_EAX, UC_X86_REG_ESP
 
@@ -266,6 +266,37 @@ def test_a_host_that_does_not_serve_is_answered_by_the_one_that_does(
         stop.set()
         server.join()
     assert (outcome.state, outcome.level, outcome.correct) == ("installed", 1, True)
+
+
+def test_a_host_that_ends_hands_over_to_the_one_that_waits(
+    service: Service, idle_machine: Machine, memory: Memory
+) -> None:
+    with Service(memory, idle_machine.directory) as asker:
+        assert not asker.serving
+        threading.Timer(0.3, service.close).start()
+        assert asker.request("sum", 2, SECONDS).correct
+        assert asker.serving
+
+
+def test_serve_answers_others_until_it_is_interrupted(idle_machine: Machine, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "bareflow_gdb.cli.main"]
+    with (tmp_path / "said").open("w") as said:
+        server = subprocess.Popen([*words, "serve", idle_machine.name], stdout=said, stderr=said)
+    said_so_far = (tmp_path / "said").read_text
+    wait(lambda: "Ctrl-C ends it" in said_so_far(), "the server")
+    assert bareflow(["serve", idle_machine.name]) == 2, "one at a time"
+    assert bareflow(["recompile", "primes", "--level", "2", idle_machine.name]) == 0
+    wait(lambda: "primes at O2 is version" in said_so_far(), "the server's line")
+    server.send_signal(signal.SIGINT)
+    assert server.wait(SECONDS) == 0
+    assert said_so_far().endswith("1 requests answered\n")
+
+
+def test_serve_ends_with_its_machine(booted: Boot, capsys: pytest.CaptureFixture[str]) -> None:
+    machine = booted()
+    threading.Timer(1.0, machine.stop).start()
+    assert bareflow(["serve", machine.name]) == 0
+    assert "has ended" in capsys.readouterr().err
 
 
 BIG = """
