@@ -1,4 +1,4 @@
-"""`bareflow trace record | show | recover`: event traces of running machines."""
+"""`bareflow trace record | show | recover | ctf`: event traces of running machines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bareflow_gdb.tracing.manifest import Manifest
     from bareflow_gdb.tracing.recorder import Progress, Recorder
 
-HELP = "record what a running machine does, show or recover a trace"
+HELP = "record what a running machine does; show, recover or convert a trace"
 
 LINE_SECONDS = 1.0
 
@@ -38,13 +38,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show.add_argument("directory", type=Path, metavar="TRACE")
     recover = actions.add_parser("recover", help="complete the trace of a recorder that was killed")
     recover.add_argument("directory", type=Path, metavar="TRACE")
-    for action in (record, show, recover):
+    ctf = actions.add_parser("ctf", help="convert a trace for babeltrace2 and Trace Compass (CTF 1.8)")
+    ctf.add_argument("directory", type=Path, metavar="TRACE")
+    ctf.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty directory")
+    for action in (record, show, recover, ctf):
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
         action.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
 
 
 def main(options: argparse.Namespace) -> int:
-    actions = {"record": _record, "show": _show, "recover": _recover}
+    actions = {"record": _record, "show": _show, "recover": _recover, "ctf": _ctf}
     return actions[options.action](options)
 
 
@@ -114,6 +117,18 @@ def _recover(options: argparse.Namespace) -> int:
     count = recover(options.directory)
     _say(options, f"{count:,} events recovered from the journal")
     return _tell(options, options.directory)
+
+
+def _ctf(options: argparse.Namespace) -> int:
+    from bareflow_gdb.analysis.exports.ctf import export
+    from bareflow_gdb.tracing.store import Trace
+
+    count = export(Trace.open(options.directory), options.out)
+    if options.json:
+        print(json.dumps({"directory": str(options.out), "events": count}))
+    else:
+        print(f"{count:,} events in {options.out}; read them with babeltrace2 {options.out}")
+    return 0
 
 
 def _tell(options: argparse.Namespace, directory: Path) -> int:
