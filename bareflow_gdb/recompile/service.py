@@ -23,7 +23,7 @@ from bareflow_gdb.recompile.jobs import Follower, Job
 from bareflow_gdb.recompile.link import Linked, NeedMore, Room, SharedSymbol, link
 from bareflow_gdb.recompile.outcome import Outcome
 from bareflow_gdb.recompile.refusal import BadBitcode, BadRequest, Refused
-from bareflow_gdb.recompile.store import SymbolStore
+from bareflow_gdb.recompile.store import HostLock, SymbolStore
 from bareflow_gdb.recompile.wrapped import read_wrapped
 
 BUSY_SECONDS = 0.0005
@@ -36,7 +36,7 @@ class Service:
     """Serves one guest's mailbox.
 
     `directory` is the machine's: symbol files go there, and a lock in it makes sure that one process serves.
-    A Service that does not get the lock asks and watches, and leaves the work to the one that has it.
+    A Service that does not get the lock asks and watches, and takes the work over when the other one ends.
     """
 
     def __init__(
@@ -51,14 +51,13 @@ class Service:
         self.root: Root = find_root(memory).root
         self.progress = progress
         self._store = SymbolStore(directory) if directory is not None else None
-        self._lock = self._store.lock() if self._store is not None else None
-        self.serving = self._store is None or self._lock is not None
+        self._lock: HostLock | None = None
+        self.serving = False
         self.compiler = compiler or Compiler()
         self._follower = Follower(memory, self.root, self._store)
         self._functions: list[Function] = []
         self._jobs: list[Job] = []
-        if self.serving:
-            self.compiler.start()
+        self._become_host()
 
     def __enter__(self) -> "Service":
         return self
@@ -131,12 +130,23 @@ class Service:
         """Look at every slot once; what ended since the last look."""
         return [outcome for _, outcome in self._turn()]
 
+    def _become_host(self) -> None:
+        """Serve from now on, unless another process does."""
+        if self.serving:
+            return
+        if self._store is not None:
+            self._lock = self._store.lock()
+        self.serving = self._store is None or self._lock is not None
+        if self.serving:
+            self.compiler.start()
+
     def _slots(self) -> tuple[int, tuple[MailSlot, ...]]:
         self.memory.invalidate()
         box = read_mailbox(self.memory, self.root, self.functions())
         return box.staging_size, box.slots
 
     def _turn(self) -> list[tuple[Job, Outcome]]:
+        self._become_host()
         staging_size, slots = self._slots()
         if self.serving:
             for slot in slots:
