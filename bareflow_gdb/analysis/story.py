@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -20,7 +19,7 @@ from bareflow_gdb.guest.modules import Modules
 from bareflow_gdb.guest.pools import Pools
 from bareflow_gdb.guest.profiler import Profile
 from bareflow_gdb.guest.swaps import Swap, Swaps
-from bareflow_gdb.render.code_diff import Instruction, Row, align, disassemble
+from bareflow_gdb.render.code_diff import Row, align, disassemble
 from bareflow_gdb.tracing.manifest import Source
 from bareflow_gdb.tracing.store import Loss, Trace
 
@@ -103,21 +102,8 @@ def _compare(trace: Trace, swap: Swap) -> Comparison:
     except BareflowError as error:
         return Comparison(swap, 0, 0, False, (), str(error))
     at = trace.codes[swap.from_version].address, trace.codes[swap.to_version].address
-    rows = align(_padding_joined(disassemble(old, at[0])), _padding_joined(disassemble(new, at[1])))
+    rows = align(disassemble(old, at[0]), disassemble(new, at[1]))
     return Comparison(swap, len(old), len(new), old == new or swap.same_code, tuple(rows), "")
-
-
-def _padding_joined(instructions: list[Instruction]) -> list[Instruction]:
-    """One line for a run of NOPs: i686 has no longer ones, so that alignment fills a page with them."""
-    joined: list[Instruction] = []
-    for is_padding, run in itertools.groupby(instructions, lambda instruction: instruction.text == "nop"):
-        listed = list(run)
-        if not is_padding or len(listed) == 1:
-            joined += listed
-        else:
-            size = sum(instruction.size for instruction in listed)
-            joined.append(Instruction(listed[0].offset, size, f"nop x{len(listed)}"))
-    return joined
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def test_the_bytes_of_the_ring_are_the_stream(tmp_path: Path) -> None:
 def test_the_guest_cannot_write_into_the_metadata(tmp_path: Path) -> None:
     evil = 'x"; }; trace { \\" \n'
     trace = Trace.open(make(tmp_path / "trace", [batch(SWAP)], machine=evil, build_id=evil, clock=evil))
-    assert metadata(trace.manifest).count('"') == metadata(trace.manifest).count("x; }; trace {") * 2 + 2
+    assert all(line.count('"') in (0, 2) for line in metadata(trace.manifest).splitlines())
     export(trace, tmp_path / "ctf")
     assert len(babeltrace(tmp_path / "ctf")) == len(SWAP)
 

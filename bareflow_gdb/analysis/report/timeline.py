@@ -122,14 +122,7 @@ def boot_timeline(boot: Boot) -> Markup | None:
         parts += [
             tag("text", stage.name, x=LEFT - 12, y=y + 14, class_="lane"),
             tag("rect", x=begin, y=y + 4, width=max(end - begin, 1.5), height=12, class_="boot"),
-            tag(
-                "text",
-                told,
-                x=end + 6 if end < WIDTH - 160 else begin - 6,
-                y=y + 14,
-                class_="tick",
-                text_anchor="start" if end < WIDTH - 160 else "end",
-            ),
+            _beside(told, begin, end, y + 14),
         ]
         before = stage.tsc
     height = len(reached) * 20 + 4
@@ -137,3 +130,12 @@ def boot_timeline(boot: Boot) -> Markup | None:
         "figure",
         tag("svg", parts, viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label="boot stages over time"),
     )
+
+
+def _beside(words: str, begin: float, end: float, y: float) -> Markup:
+    """A bar's words: behind it, or inside its end when there is no room behind it."""
+    if end < WIDTH - 160:
+        return tag("text", words, x=end + 6, y=y, class_="tick")
+    if end - begin > 160:
+        return tag("text", words, x=end - 6, y=y, class_="inside", text_anchor="end")
+    return tag("text", words, x=begin - 6, y=y, class_="tick", text_anchor="end")
