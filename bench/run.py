@@ -1,7 +1,8 @@
-"""What does it cost? Runs every benchmark on one build, prints a table, writes JSON, exits 1 on a missed goal.
+"""What does it cost? Runs every benchmark on one build, prints a table, writes JSON.
 
-Each benchmark module has `measure(image: Path) -> list[dict]`; a row is {name, value, unit, goal, better, met,
-peer, peer_value}, `better` is "higher" or "lower". A row that depends on two modules (trace_ratio) is made here.
+A module has `measure(image: Path) -> list[dict]`; a row is {name, value, unit, goal, better, met, peer,
+peer_value}, `better` is "higher" or "lower". trace_ratio, which depends on two modules, is made here.
+Exits 1 when a goal is missed, 2 when something could not be measured.
 """
 
 from __future__ import annotations

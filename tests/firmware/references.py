@@ -1,7 +1,7 @@
 """What must each module return? Independent Python implementations of NAME_main(a, b).
 
-Integers are equal to the bit. The modules that round floating point (fft_1d, physics_step) round to integers far
-coarser than the x87's and Python's rounding errors, so they are equal too.
+Integers are equal to the bit. The modules that round floating point (fft_1d, physics_step) round to integers
+far coarser than the x87's and Python's rounding errors, so they are equal too.
 """
 
 from __future__ import annotations
