@@ -34,6 +34,11 @@ uint32_t register_function(const char *name) {
     return jit_optimize_register(name, code);
 }
 
+uint32_t register_level0_only(const char *name) {
+    const jit_function_t code[BF_LEVELS] = {level0};
+    return jit_optimize_register(name, code);
+}
+
 uint32_t register_nothing(const char *name) {
     const jit_function_t code[BF_LEVELS] = {NULL, level0, level2, NULL};
     return jit_optimize_register(name, code);

@@ -125,6 +125,18 @@ def test_names_that_share_a_place_in_the_memory_of_addresses_stay_apart(library:
     ]
 
 
+def test_two_profiles_in_turn_stay_apart(library: Library) -> None:
+    other = library.symbols["jit_profile"]
+    library.run("jit_profile_init", other)
+    for _ in range(3):
+        library.called("f", 2)
+        library.run("jit_profile_begin", other, library.text("f"))
+        library.run("jit_profile_end", other, library.text("f"))
+    assert [(name_of(entry), entry.call_count) for entry in library.entries()] == [("f", 6)]
+    library.profile = other
+    assert [(name_of(entry), entry.call_count) for entry in library.entries()] == [("f", 3)]
+
+
 def test_a_recursion_counts_as_its_outermost_call(library: Library) -> None:
     for _ in range(3):
         library.begin("f")
@@ -187,6 +199,15 @@ def test_a_level_without_code_gives_the_best_one_below_it(library: Library) -> N
         assert library.request("f", level)
         assert library.run("jit_optimize_asked", name) == level
         assert library.run("jit_optimize_level", name) == code_level
+
+
+def test_without_better_code_a_function_keeps_the_code_it_has(library: Library) -> None:
+    library.run("register_level0_only", library.text("f"))
+    library.called("f")
+    assert library.request("f", 3)
+    assert library.run("jit_optimize_level", library.text("f")) == 0
+    assert library.run("call", library.text("f"), 5, 3) == 8
+    assert library.console() == ""
 
 
 def test_a_request_is_refused_for_what_is_not_profiled_not_registered_or_no_level(library: Library) -> None:
