@@ -14,12 +14,17 @@ int64_t __moddi3(int64_t dividend, int64_t divisor);
 
 struct bf_status bareflow_status;
 
-/* What host-compiled code may call. Size 0: not known here; the ELF has it. */
+/* The label of the publishing store, in adaptive_jit_swap_code. */
+extern const char bareflow_publish_store[];
+
+/* What host-compiled code may call, and where a debugger stops. Size 0: not known here; the ELF has it. */
 #define EXPORT(symbol) {.name = #symbol, .address = (bf_ptr)symbol}
 static const struct bf_symbol exports[] = {
     EXPORT(memcpy), EXPORT(memmove), EXPORT(memset), EXPORT(memcmp), EXPORT(strlen), EXPORT(strcmp),
     EXPORT(__udivdi3), EXPORT(__umoddi3), EXPORT(__divdi3), EXPORT(__moddi3), EXPORT(kprintf),
-    EXPORT(adaptive_jit_call), EXPORT(module_execute),
+    EXPORT(adaptive_jit_call), EXPORT(module_execute), EXPORT(adaptive_jit_swap_code), EXPORT(bareflow_publish_store),
+    EXPORT(bareflow_hook_swap), EXPORT(bareflow_hook_exception), EXPORT(bareflow_hook_pool_fail),
+    EXPORT(bareflow_hook_register), EXPORT(bareflow_hook_module_load), EXPORT(bareflow_hook_reject),
 };
 
 struct bf_root bareflow_root __attribute__((aligned(16))) = {
