@@ -126,15 +126,16 @@ def test_names_that_share_a_place_in_the_memory_of_addresses_stay_apart(library:
 
 
 def test_two_profiles_in_turn_stay_apart(library: Library) -> None:
-    other = library.symbols["jit_profile"]
-    library.run("jit_profile_init", other)
-    for _ in range(3):
-        library.called("f", 2)
-        library.run("jit_profile_begin", other, library.text("f"))
-        library.run("jit_profile_end", other, library.text("f"))
-    assert [(name_of(entry), entry.call_count) for entry in library.entries()] == [("f", 6)]
-    library.profile = other
-    assert [(name_of(entry), entry.call_count) for entry in library.entries()] == [("f", 3)]
+    profiles = (library.profile, library.symbols["jit_profile"])
+    library.run("jit_profile_init", profiles[1])
+    for times in (2, 3):
+        for profile in profiles:
+            library.profile = profile
+            library.called("f", times)
+            library.called("g")
+    for profile in profiles:
+        library.profile = profile
+        assert [(name_of(entry), entry.call_count) for entry in library.entries()] == [("f", 5), ("g", 2)]
 
 
 def test_a_recursion_counts_as_its_outermost_call(library: Library) -> None:
