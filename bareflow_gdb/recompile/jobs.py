@@ -10,7 +10,7 @@ from bareflow_gdb.guest.functions import Function
 from bareflow_gdb.guest.mailbox import MailSlot
 from bareflow_gdb.guest.reading import many, one
 from bareflow_gdb.guest.root import Root
-from bareflow_gdb.guest.values import Address
+from bareflow_gdb.guest.values import Address, milliseconds
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.recompile.link import Linked
 from bareflow_gdb.recompile.outcome import Outcome, Phases
@@ -33,6 +33,7 @@ class Job:
     staged: float | None = None
     done: float | None = None
     first: float | None = None
+    until_called: float | None = None  # milliseconds on the guest's clock
     linked: Linked | None = None
     message: str = ""
     remarks: tuple[str, ...] = ()
@@ -46,7 +47,7 @@ class Job:
             compile=_between(self.taken, self.compiled),
             link=_between(self.compiled, self.staged),
             install=_between(self.staged, self.done),
-            first_execution=_between(self.done, self.first),
+            first_execution=self.until_called,
             total=_between(self.rung if self.rung is not None else self.taken, self.first),
         )
 
@@ -76,6 +77,8 @@ class Follower:
         version = self._version(slot.done_version)
         if version is not None and version.tsc_first:
             job.first = time.perf_counter()
+            hertz = read_counters(self.memory, self.root).tsc_hz
+            job.until_called = milliseconds(version.tsc_first - version.tsc_published, hertz)
         elif now - job.done < CALL_SECONDS:
             return None
         return self._outcome(job, slot, version)

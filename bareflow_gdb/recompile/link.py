@@ -10,6 +10,7 @@ from bareflow_gdb.recompile.objects import (
     read_object,
     relocate,
     size_anywhere,
+    undefined,
 )
 from bareflow_gdb.recompile.refusal import LinkError
 
@@ -101,8 +102,9 @@ def link(
         for piece in compiled.pieces
         if piece.index in areas
     }
+    fixed = addresses | {name: exports[name] for name in undefined(compiled)}
     code, rodata = bytes(images[Area.CODE]), bytes(images[Area.RODATA])
-    return Linked(code, rodata, entry_offset, symbols, sections, data, {**exports, **addresses})
+    return Linked(code, rodata, entry_offset, symbols, sections, data, fixed)
 
 
 def _check_shared(symbol: Symbol, shared: Mapping[str, SharedSymbol]) -> None:

@@ -61,6 +61,11 @@ def ask(memory: Memory, slot: MailSlot, doorbell: int, level: int) -> None:
     memory.write(doorbell, struct.pack("<I", 1), "doorbell")
 
 
+def withdraw(memory: Memory, slot: MailSlot) -> None:
+    """Take a question back that the guest has not looked at."""
+    _set(memory, slot, "ask", 0)
+
+
 def _segment(offset: int, address: int, data: bytes) -> bytes:
     return struct.pack("<IIII", offset, address, len(data), zlib.crc32(data))
 

@@ -17,7 +17,7 @@ class Phases:
     install: float | None = None
     """Staged to installed, or to rejected, by the guest."""
     first_execution: float | None = None
-    """Installed to the first call of the new code."""
+    """Published to first called, on the guest's clock."""
     total: float | None = None
     """From the doorbell (without one: from the guest's request) to the first call."""
 

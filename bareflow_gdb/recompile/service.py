@@ -1,7 +1,5 @@
 """Who answers the mailbox? Takes requests, compiles, links, stages, and sees what the guest makes of it."""
 
-import contextlib
-import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +20,7 @@ from bareflow_gdb.recompile.compiler import Compiler
 from bareflow_gdb.recompile.jobs import Follower, Job
 from bareflow_gdb.recompile.link import Linked, NeedMore, Room, SharedSymbol, link
 from bareflow_gdb.recompile.outcome import Outcome
-from bareflow_gdb.recompile.refusal import BadBitcode, BadRequest, Refused
+from bareflow_gdb.recompile.refusal import BadRequest, Refused
 from bareflow_gdb.recompile.store import HostLock, SymbolStore
 from bareflow_gdb.recompile.wrapped import read_wrapped
 
@@ -43,17 +41,16 @@ class Service:
         self,
         memory: Memory,
         directory: Path | None = None,
-        compiler: Compiler | None = None,
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Raises BadData when the guest has no mailbox."""
+        """`progress` is told of each request that is taken. Raises BadData when the guest has no root."""
         self.memory = memory
         self.root: Root = find_root(memory).root
         self.progress = progress
         self._store = SymbolStore(directory) if directory is not None else None
         self._lock: HostLock | None = None
         self.serving = False
-        self.compiler = compiler or Compiler()
+        self.compiler = Compiler()
         self._follower = Follower(memory, self.root, self._store)
         self._functions: list[Function] = []
         self._jobs: list[Job] = []
@@ -155,6 +152,8 @@ class Service:
                     self._answer(slot, staging_size)
         ended = []
         for job in list(self._jobs):
+            if job.function.index >= len(slots):
+                raise BareflowError(f"{job.function.name} is gone: the guest was restarted; ask again")
             outcome = self._follower.follow(job, slots[job.function.index])
             if outcome is not None:
                 self._jobs.remove(job)
@@ -167,21 +166,26 @@ class Service:
             job = Job(self._functions[slot.index], slot.level_wanted, after=slot.request - 1)
             self._jobs.append(job)
         job.taken, job.level = time.perf_counter(), slot.level_wanted
+        self.progress(f"{slot.function}: request {slot.request} for O{slot.level_wanted}")
         if slot.state == "requested":
             mailbox.take(self.memory, slot)
         try:
             made = self._make(job, slot)
             if isinstance(made, NeedMore):
                 mailbox.check_fits(slot, staging_size, made.code, made.rodata)
-                self.progress(
-                    f"{slot.function}: needs {made.code} bytes of code, {made.rodata} of read-only data"
-                )
                 mailbox.want_more(self.memory, slot, made)
-                return
-            mailbox.stage(self.memory, slot, staging_size, made, slot.level_wanted)
+            else:
+                mailbox.stage(self.memory, slot, staging_size, made, slot.level_wanted)
+                job.staged = time.perf_counter()
         except Refused as refusal:
-            job.message = str(refusal)
-            mailbox.reject(self.memory, slot, refusal.reason)
+            self._reject(job, slot, refusal)
+        except ReadError as error:
+            # When QEMU is gone, the rejection cannot be written either, and that error goes on.
+            self._reject(job, slot, BadRequest(f"{error}; load the function's module again"))
+
+    def _reject(self, job: Job, slot: MailSlot, refusal: Refused) -> None:
+        job.message = str(refusal)
+        mailbox.reject(self.memory, slot, refusal.reason)
         job.staged = time.perf_counter()
 
     def _make(self, job: Job, slot: MailSlot) -> Linked | NeedMore:
@@ -189,10 +193,7 @@ class Service:
             raise BadRequest(
                 f"the guest asks for level {slot.level_wanted}, which does not exist; is its memory damaged?"
             )
-        try:
-            wrapped = read_wrapped(self.memory, slot.bitcode, slot.bitcode_size)
-        except ReadError as error:
-            raise BadBitcode(f"{error}; load the function's module again") from error
+        wrapped = read_wrapped(self.memory, slot.bitcode, slot.bitcode_size)
         compilation = self.compiler.compile(wrapped.payload, wrapped.entry, slot.level_wanted)
         job.compiled, job.remarks = time.perf_counter(), compilation.remarks
         room = Room(slot.code_address, slot.code_capacity, slot.rodata_address, slot.rodata_capacity)
@@ -216,9 +217,7 @@ class Service:
         """Take the question back, and the sentence that says how far it got."""
         slot = self._slots()[1][job.function.index]
         if slot.ask:
-            address = slot.address + layouts.offset("bf_mail_slot", "ask")
-            with contextlib.suppress(ReadError):
-                self.memory.write(address, struct.pack("<I", 0), "mailbox ask")
+            mailbox.withdraw(self.memory, slot)
             return (
                 f"the guest did not look at the doorbell within {timeout:g} s; is it stopped in a debugger, "
                 "halted, or not yet up (`bareflow status`)?"

@@ -351,6 +351,23 @@ def test_bitcode_that_cannot_become_a_version_is_rejected(  # type: ignore[no-un
     assert words in outcome.message
 
 
+def test_impossible_addresses_in_the_guests_tables_are_a_rejection(service: Service, memory: Memory) -> None:
+    function = service.find("primes")
+    record = service.root.function_table + function.index * layouts.size("bf_function")
+    for field, value in (("bitcode", 0xFFFF0000), ("bitcode", 0xA0000), ("bitcode_size", 0xFFFFFFFF)):
+        at = record + layouts.offset("bf_function", field)
+        original = memory.read(at, 4, field)
+        memory.write(at, value.to_bytes(4, "little"), field)
+        try:
+            outcome = service.request("primes", 3, SECONDS)
+        finally:
+            memory.write(at, original, field)
+        assert outcome.state == "rejected"
+        assert outcome.reason in ("bad_bounds", "bad_bitcode")
+    assert guest_runs_on(service)
+    assert service.request("primes", 3, SECONDS).correct
+
+
 def test_a_vetoed_function_is_not_recompiled(service: Service) -> None:
     set_word(service, "compute", "control", layouts.const("BF_CONTROL_VETO"))
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import UsageError
@@ -44,13 +45,14 @@ def main(options: argparse.Namespace) -> int:
     return 0 if outcome.installed and outcome.correct is not False else 1
 
 
-def open_service(target: Target) -> Service:
+def open_service(target: Target, progress: Callable[[str], None] = lambda _: None) -> Service:
     """A service for a running guest; raises UsageError for a target that cannot answer."""
     from bareflow_gdb.recompile.service import Service
 
     if not target.memory.live:
         raise UsageError(f"{target.description} does not run; recompile a function of a running machine")
-    return Service(target.memory, target.machine.directory if target.machine is not None else None)
+    directory = target.machine.directory if target.machine is not None else None
+    return Service(target.memory, directory, progress)
 
 
 def describe(outcome: Outcome, *, remarks: bool = False) -> list[str]:

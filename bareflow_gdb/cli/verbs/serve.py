@@ -24,7 +24,7 @@ def main(options: argparse.Namespace) -> int:
 
     target = open_target(options.target)
     served = 0
-    with open_service(target) as service:
+    with open_service(target, lambda line: print(line, file=sys.stderr, flush=True)) as service:
         if not service.serving:
             raise BareflowError(f"another process serves {target.description} already; end that one first")
         names = ", ".join(function.name for function in service.functions()) or "no functions yet"
