@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from capstone import CS_ARCH_X86, CS_MODE_32, Cs
-from i686_program import BASE, DATA, Calls
+from i686_program import BASE, DATA, Calls, I686Program
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [ROOT / "firmware/microjit/emitter.c", ROOT / "firmware/microjit/patterns.c"]
@@ -375,6 +375,27 @@ def test_the_sum_pattern_counts_its_calls_where_it_is_told_to(pattern: Pattern) 
     assert calls.read(DATA, 8) == struct.pack("<2I", 1, 0)
 
 
+@pytest.mark.parametrize(("name", "data"), [("fibonacci", "fibonacci_seed"), ("sum", "sum_calls")])
+def test_a_pattern_is_the_modules_function_on_the_modules_data(
+    library: ctypes.CDLL, tmp_path: Path, name: str, data: str
+) -> None:
+    compiled = I686Program(tmp_path, [ROOT / f"firmware/modules/{name}.c"])
+    buffer = ctypes.create_string_buffer(512)
+    emit = getattr(library, f"microjit_emit_{name}")
+    assert emit(buffer, ctypes.c_size_t(512), ctypes.c_uint32(compiled.symbols[data])) > 0
+    compiled.write(DATA, buffer.raw)
+    chance = random.Random(7)
+    for _ in range(1000):
+        a = chance.randrange(-3, 60) if name == "fibonacci" else chance.randrange(-(2**31), 2**31 - 100)
+        b = wrap(a + chance.randrange(-5, 90))
+        before = compiled.read(compiled.symbols[data], 8)
+        expected = compiled.run(f"{name}_main", a, b)
+        after = compiled.read(compiled.symbols[data], 8)
+        compiled.write(compiled.symbols[data], before)
+        assert compiled.call(DATA, a, b) == expected
+        assert compiled.read(compiled.symbols[data], 8) == after
+
+
 LOOP_STEPS: dict[int, Callable[[int, int], int]] = {
     0: lambda total, operand: total + operand,
     1: lambda total, operand: total | operand,
@@ -417,3 +438,12 @@ def test_a_pattern_that_does_not_fit_reports_it_and_writes_nothing_behind_its_bu
         assert emit(guarded, ctypes.c_size_t(capacity), parameter) == FAILED
         assert guarded.raw[capacity:] == b"\xcc" * (512 - capacity)
     assert emit(buffer, ctypes.c_size_t(length), parameter) == length
+
+
+def test_the_micro_jit_takes_at_most_10_kib_in_the_guest() -> None:
+    archive = ROOT / "build/firmware/microjit/libmicrojit.a"
+    printed = subprocess.run(
+        ["llvm-size-19", "-t", archive], check=True, capture_output=True, text=True
+    ).stdout
+    code, data, bss, *_ = map(int, printed.splitlines()[-1].split()[:3])
+    assert 0 < code + data + bss <= 10 * 1024
