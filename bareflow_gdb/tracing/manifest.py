@@ -45,7 +45,7 @@ class Manifest:
     seconds: float
     complete: bool
     ended: str
-    """Why the recording ended: "idle", "time", "interrupted", "guest gone", "halted", "" while it runs."""
+    """Why the recording ended: "idle", "halted", "time", "interrupted", "guest gone", …; "" while it runs."""
     clock: str
     """ "tsc" (host time under plain emulation) or "icount" (instructions)."""
     tsc_hz: int

@@ -96,7 +96,11 @@ class Recorder:
 
     def __enter__(self) -> Recorder:
         self._rings.__enter__()
-        self._save_moment()
+        try:
+            self._save_moment()
+        except BaseException:
+            self._rings.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -142,6 +146,8 @@ class Recorder:
         stage = read_stage(self.ram)
         if not self.machine.alive():
             return "guest gone"
+        if self._rings.restarted:
+            return "guest restarted"
         ended = _ENDED_STAGES.get(stage, "")
         if ended == "halted" or (ended and until_idle):
             return ended

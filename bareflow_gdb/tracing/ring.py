@@ -8,6 +8,7 @@ that the guest may have overwritten meanwhile is dropped and counted. Nothing to
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,16 +17,19 @@ from typing import Protocol
 import numpy as np
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BadData
+from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.tracing.events import EVENT_DTYPE, Batch
 
 HEARTBEAT_SECONDS = 0.02
+ALIVE_SECONDS = 0.2
 CHUNK_RECORDS = 16384
 MODE_OFF = layouts.const("BF_RING_OFF")
 MODE_FLIGHT = layouts.const("BF_RING_FLIGHT")
 MODE_LOSSLESS = layouts.const("BF_RING_LOSSLESS")
 
 _MASK32 = 0xFFFFFFFF
+# A head so far ahead is one that went back: no reader sleeps through 2^31 records.
+_RESTARTED = 1 << 31
 _IDENTITY = (layouts.const("BF_RING_MAGIC"), layouts.const("BF_RING_VERSION"))
 _HEADER_BYTES = layouts.size("bf_ring_header")
 
@@ -88,10 +92,12 @@ class RingReader:
         # Rows of four 64-bit words: NumPy copies a structured dtype field by field, 28 times slower.
         view = ram.view(records, capacity * EVENT_DTYPE.itemsize, "ring records")
         self._records = np.frombuffer(view, np.uint64).reshape(capacity, -1)
-        self._mode_before: int | None = None
+        self._attached = False
         self._next = self._words[_HEAD]
         self._first = self._next
         self._lost = 0
+        self.restarted = False
+        """The guest has set the ring up anew, by a reboot: nothing more can be taken."""
 
     def attach(self, *, lossless: bool, past: bool = True) -> None:
         """Start at the oldest record that is still there (`past`) or at the newest; switch the mode.
@@ -102,23 +108,30 @@ class RingReader:
         words[_HEARTBEAT] = (words[_HEARTBEAT] + 1) & _MASK32
         head = words[_HEAD]
         words[_TAIL] = (head - 1) & _MASK32
-        if lossless and words[_MODE] == MODE_FLIGHT:
-            self._mode_before = words[_MODE]
-            words[_MODE] = MODE_LOSSLESS
+        if words[_MODE] != MODE_OFF:
+            # Lossless here is what a reader left behind that was killed: see Rings.
+            self._attached = True
+            words[_MODE] = MODE_LOSSLESS if lossless else MODE_FLIGHT
         self._next = head - min(head, self.capacity - 1) if past else head
         self._first = self._next
         self._lost = 0
+        self.restarted = False
 
     def detach(self) -> None:
-        """Give the ring back: the mode is again what it was at `attach`."""
+        """Give the ring back as a flight recorder; one that is off stays off."""
         self._words[_TAIL] = self._next & _MASK32
-        if self._mode_before is not None and self._words[_MODE] == MODE_LOSSLESS:
-            self._words[_MODE] = self._mode_before
-        self._mode_before = None
+        if self._attached and self._words[_MODE] == MODE_LOSSLESS:
+            self._words[_MODE] = MODE_FLIGHT
+        self._attached = False
 
     def beat(self) -> None:
         """Tell the guest that the reader lives; at least every 50 ms in lossless mode."""
         self._words[_HEARTBEAT] = (self._words[_HEARTBEAT] + 1) & _MASK32
+
+    @property
+    def heartbeat(self) -> int:
+        """How often a reader, this one or another, has beaten."""
+        return self._words[_HEARTBEAT]
 
     @property
     def head(self) -> int:
@@ -137,6 +150,10 @@ class RingReader:
 
     def drain(self, limit: int = CHUNK_RECORDS) -> Batch:
         """Up to `limit` of the oldest records that are not taken yet; empty when there is none."""
+        if self.pending > _RESTARTED:
+            self.restarted = True
+        if self.restarted:
+            return Batch(self.ring, np.empty(0, EVENT_DTYPE), self._next, 0)
         head = self.head
         lost = 0
         oldest = head - self.capacity + 1
@@ -209,6 +226,7 @@ class Rings:
         self._heart = threading.Thread(target=self._beat, name="ring heartbeat", daemon=True)
 
     def __enter__(self) -> Rings:
+        self._refuse_a_second_reader()
         for reader in self.readers:
             reader.attach(lossless=self._lossless, past=self._past)
         self._heart.start()
@@ -222,6 +240,15 @@ class Rings:
         for reader in self.readers:
             reader.detach()
             reader.close()
+
+    def _refuse_a_second_reader(self) -> None:
+        """Two readers would take each other's events. One that lives beats; one that was killed does not."""
+        lossless = [reader for reader in self.readers if reader.counts().mode == MODE_LOSSLESS]
+        before = [reader.heartbeat for reader in lossless]
+        if lossless:
+            time.sleep(ALIVE_SECONDS)
+        if before != [reader.heartbeat for reader in lossless]:
+            raise UsageError("this guest is being recorded already; end that recording first")
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
@@ -237,8 +264,13 @@ class Rings:
         """Take what was written until now; ends even when the guest writes on."""
         goals = [reader.head for reader in self.readers]
         for reader, goal in zip(self.readers, goals, strict=True):
-            while reader.position < goal:
+            while reader.position < goal and not reader.restarted:
                 take(reader.drain())
+
+    @property
+    def restarted(self) -> bool:
+        """The guest has set its rings up anew."""
+        return any(reader.restarted for reader in self.readers)
 
     @property
     def nearly_empty(self) -> bool:

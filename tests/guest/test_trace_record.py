@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -16,11 +17,13 @@ import pytest
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.analysis.agree import trace_agreement
+from bareflow_gdb.analysis.story import tell, verdicts
 from bareflow_gdb.analysis.swaps import trace_swaps
 from bareflow_gdb.cli import main as cli
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.tracing.events import decode
 from bareflow_gdb.tracing.recorder import Recorder
 from bareflow_gdb.tracing.ring import MODE_FLIGHT
 from bareflow_gdb.tracing.store import Trace, recover
@@ -239,3 +242,59 @@ def test_there_is_nothing_to_record_in_a_machine_without_a_kernel(
     with pytest.raises(BareflowError, match="nothing to record"):
         Recorder(machine, tmp_path / "trace", boot_seconds=0.5)
     assert not (tmp_path / "trace").exists()
+
+
+def test_two_recorders_do_not_take_each_others_events(booted: Boot, tmp_path: Path) -> None:
+    machine = booted(stage="idle")
+    with Recorder(machine, tmp_path / "first") as recorder:
+        with pytest.raises(UsageError, match="recorded already"), Recorder(machine, tmp_path / "second"):
+            pass
+        recorder.run(until_idle=True)
+    assert Trace.open(tmp_path / "first").losses() == []
+
+
+def test_a_guest_that_takes_an_exception_is_recorded_to_its_end(booted: Boot, tmp_path: Path) -> None:
+    machine = booted(stage="registered", hold=1)
+    memory = machine.memory()
+    function = Guest.attach(memory).functions()[1]
+    nowhere = layouts.const("BF_WEIGHTS_BASE")
+    memory.write(nowhere, b"\x0f\x0b", "UD2 where no code has run yet")
+    with Recorder(machine, tmp_path / "trace") as recorder:
+        memory.write(function.slot, nowhere.to_bytes(4, "little"), "the slot of a function")
+        recorder.release_hold()
+        assert recorder.run(until_idle=True, seconds=120) == "halted"
+    trace = Trace.open(tmp_path / "trace")
+    (event,) = decode(trace.events("exception"))
+    assert event.ring == 1
+    assert event.fields() == {"vector": 6, "eip": nowhere, "error_code": 0, "cr2": event.fields()["cr2"]}
+    bad = [verdict.text for verdict in verdicts(tell(trace)) if verdict.kind == "bad"]
+    assert "1 CPU exceptions were taken" in bad
+
+
+def test_a_full_disk_is_one_sentence_and_the_guest_runs_on(booted: Boot, tmp_path: Path) -> None:
+    machine = booted(stage="registered", hold=1, scenario=layouts.const("BF_SCENARIO_RING_FLOOD"))
+    out = tmp_path / "trace"
+    limit = 4 << 20
+    words = [sys.executable, "-m", "bareflow_gdb.cli.main", "trace", "record", machine.name, "--release"]
+    done = subprocess.run(
+        [*words, "--out", str(out)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert "File too large" in done.stderr.splitlines()[-1]
+    assert Guest.attach(machine.memory()).rings()[0].mode == "flight"
+    trace = Trace.open(out)
+    assert trace.recovered and trace.losses() == [] and trace.count > limit // 40
+
+
+def test_a_guest_that_reboots_ends_the_recording_without_a_false_loss(booted: Boot, tmp_path: Path) -> None:
+    machine = booted(stage="idle")
+    with Recorder(machine, tmp_path / "trace") as recorder:
+        recorder.drain()
+        machine.qmp("system_reset")
+        assert recorder.run(seconds=60) == "guest restarted"
+    trace = Trace.open(tmp_path / "trace")
+    assert trace.lost == 0 and trace.losses() == [] and trace.count > 300

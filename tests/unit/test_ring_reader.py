@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.tracing.events import Batch, to_trace
 from bareflow_gdb.tracing.ring import MODE_FLIGHT, MODE_LOSSLESS, RingReader, Rings
@@ -198,3 +198,27 @@ def test_rings_are_merged_in_the_order_of_time() -> None:
     assert merged["tsc"].tolist() == [1, 5, 5, 6, 30, 40]
     assert merged["ring"].tolist() == [0, 1, 0, 1, 1, 0]
     assert merged["seq"].tolist() == [0, 100, 1, 101, 102, 2]
+
+
+def test_a_second_reader_is_refused_but_not_after_the_first_was_killed(guest: Guest) -> None:
+    with Rings(guest.ram, [0]):
+        with pytest.raises(UsageError, match="already"), Rings(guest.ram, [0]):
+            pass
+        assert RingReader(guest.ram, 0).counts().mode == MODE_LOSSLESS
+    mode = layouts.offset("bf_ring_header", "mode")
+    guest.ram.write(mode, MODE_LOSSLESS.to_bytes(4, "little"), "a mode left behind")
+    with Rings(guest.ram, [0]) as rings:
+        assert rings.counts()[0].mode == MODE_LOSSLESS
+    assert RingReader(guest.ram, 0).counts().mode == MODE_FLIGHT
+
+
+def test_a_ring_that_the_guest_sets_up_anew_ends_the_reading_without_a_false_loss(
+    guest: Guest, writer: Path
+) -> None:
+    assert guest.write(writer, 100).wait() == 0
+    reader = RingReader(guest.ram, 0)
+    reader.attach(lossless=False)
+    reader.drain()
+    guest.ram.write(layouts.offset("bf_ring_header", "head"), bytes(4), "head after a reboot")
+    assert len(reader.drain().events) == 0
+    assert reader.restarted and reader.counts().lost == 0
