@@ -182,3 +182,14 @@ def test_a_slow_but_living_reader_loses_nothing(booted: Callable[..., Machine]) 
     header = kernel.ring()
     assert (header.dropped, header.reader_deaths) == (0, 0)
     assert header.waits > 0, "the reader was slower than the guest, so the guest waited"
+
+
+def test_the_cost_scenario_measures_the_three_loops_and_leaves_the_mask_alone(
+    booted: Callable[..., Machine],
+) -> None:
+    kernel = Kernel(booted(scenario=layouts.const("BF_SCENARIO_RING_COST")))
+    status = kernel.status
+    assert status.bench_iterations == 1_000_000
+    assert 0 < status.bench_empty_tsc < status.bench_off_tsc < status.bench_on_tsc
+    assert (kernel.ring().type_mask, kernel.ring().mode) == (MASK, layouts.const("BF_RING_FLIGHT"))
+    assert kernel.ring().head > 5 * status.bench_iterations
