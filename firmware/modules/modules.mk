@@ -10,6 +10,8 @@ MODULE_IMAGES := $(foreach name,$(MODULE_NAMES),$(foreach level,$(MODULE_LEVELS)
 MODULE_BITCODE := $(foreach name,$(MODULE_NAMES),$(MODULE_OUT)/$(name).bc.wrapped)
 MODULE_OBJECTS += $(MODULE_OUT)/embedded.o
 
+MODULE_LINKER := ../bareflow_gdb/build/module.py ../bareflow_gdb/recompile/objects.py
+
 # No built-in rules: make would take a .mod file for Modula-2.
 .SUFFIXES:
 
@@ -31,8 +33,10 @@ define module_tier
 $(MODULE_OUT)/%.O$(1).o: $(MODULE_OUT)/%.bc
 	$$(CC) $$(MODULE_TIER_FLAGS) -O$(1) -c $$< -o $$@
 
-$(MODULE_OUT)/%.O$(1).mod: $(MODULE_OUT)/%.O$(1).o ../bareflow_gdb/build/module.py
-	$$(RUN_PYTHON) -m bareflow_gdb.build.module --object $$< --name $$* --entry $$*_main --output $$@
+# All tiers share one copy of the writable data: that of O0 sets the layout.
+$(MODULE_OUT)/%.O$(1).mod: $(MODULE_OUT)/%.O$(1).o $(if $(filter-out 0,$(1)),$(MODULE_OUT)/%.O0.mod) $(MODULE_LINKER)
+	$$(RUN_PYTHON) -m bareflow_gdb.build.module --object $$< --name $$* --entry $$*_main --output $$@ \
+	  $(if $(filter-out 0,$(1)),--data-from $(MODULE_OUT)/$$*.O0.mod)
 endef
 $(foreach level,$(MODULE_LEVELS),$(eval $(call module_tier,$(level))))
 
