@@ -1,4 +1,4 @@
-"""Does the root descriptor lead where the linker put things, and do hooks and the swap's store stand apart?"""
+"""Does the root descriptor lead where the linker put things? Do hooks and the swap's store stand apart?"""
 
 from __future__ import annotations
 
