@@ -189,7 +189,7 @@ def test_the_cost_scenario_measures_the_three_loops_and_leaves_the_mask_alone(
 ) -> None:
     kernel = Kernel(booted(scenario=layouts.const("BF_SCENARIO_RING_COST")))
     status = kernel.status
-    assert status.bench_iterations == 1_000_000
+    assert status.bench_iterations >= 10_000
     assert 0 < status.bench_empty_tsc < status.bench_off_tsc < status.bench_on_tsc
     assert (kernel.ring().type_mask, kernel.ring().mode) == (MASK, layouts.const("BF_RING_FLIGHT"))
-    assert kernel.ring().head > 5 * status.bench_iterations
+    assert kernel.ring().head > 100 * status.bench_iterations
