@@ -19,6 +19,8 @@ from bareflow_gdb.recompile.objects import with_absolute_symbols
 FOLDER = "jit"
 INDEX = "index.json"
 LOCK = "host.lock"
+KEPT = 128
+"""Symbol files per machine; older ones go, as their code has."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,11 @@ class SymbolStore:
             path=name,
         )
         write_atomically(self.folder / name, with_absolute_symbols(linked.data, linked.fixed))
-        entries = [old for old in read_index(self.folder.parent) if old.version != version]
-        text = json.dumps([asdict(item) for item in [*entries, entry]], indent=1)
+        entries = [old for old in read_index(self.folder.parent) if old.version != version] + [entry]
+        text = json.dumps([asdict(item) for item in entries[-KEPT:]], indent=1)
         write_atomically(self.folder / INDEX, text.encode() + b"\n")
+        for old in entries[:-KEPT]:
+            (self.folder / old.path).unlink(missing_ok=True)
         return self.folder / name
 
     def lock(self) -> "HostLock | None":
