@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import weakref
 
 from bareflow_gdb.errors import ReadError, Unreachable, UsageError
 from bareflow_gdb.memory.protocol import RAM_SIZE, SCREEN_ADDRESS, SCREEN_BYTES, CheckedMemory, ram_ranges
 
 ANSWER_SECONDS = 10.0
+LEAVE_SECONDS = 1.0
 SMALLEST_PACKET = 400
 LARGEST_ANSWER = 1 << 20
 ATTEMPTS = 3
@@ -28,6 +30,8 @@ class GdbStub(CheckedMemory):
         self.address = address
         self._connection: socket.socket | None = connection
         self._received = b""
+        # Also when nobody calls close: a client that only disappears leaves the guest stopped for ever.
+        self._detach = weakref.finalize(self, _leave, connection)
         self._answer_bytes = self._negotiate()
         self.packet_bytes = self._answer_bytes
 
@@ -49,22 +53,12 @@ class GdbStub(CheckedMemory):
             ) from error
         except Unreachable:
             # QEMU accepts this connection once the present client leaves, and stops the guest for it.
-            with contextlib.suppress(OSError):
-                connection.sendall(DETACH)
-            connection.close()
+            _leave(connection)
             raise
 
     def close(self) -> None:
         """Detaches: the guest runs on, also when it was paused before."""
-        if self._connection is None:
-            return
-        try:
-            self._command("D")
-        except Unreachable:
-            # A stub that is gone has nothing left to resume.
-            self._connection = None
-            return
-        self._connection.close()
+        self._detach()
         self._connection = None
 
     def __enter__(self) -> GdbStub:
@@ -170,6 +164,15 @@ class GdbStub(CheckedMemory):
         if not more or len(self._received) > LARGEST_ANSWER:
             raise Unreachable(f"{self.address} closed the connection; is the guest gone?")
         self._received += more
+
+
+def _leave(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.settimeout(LEAVE_SECONDS)
+        connection.sendall(DETACH)
+        # The answer tells that the guest runs again.
+        connection.recv(64)
+    connection.close()
 
 
 def _parse(text: str) -> tuple[socket.AddressFamily, str | tuple[str, int]]:

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -217,6 +219,19 @@ def test_a_gdbstub_reads_and_writes_what_the_ram_holds(idle: Machine) -> None:
         assert stub.screen() == idle.read_screen()
         with pytest.raises(Unreachable, match="is a gdb connected to it already"):
             GdbStub.connect(f"unix:{idle.gdb_socket}", timeout=0.5)
+    until(lambda: idle.status() == "running")
+
+
+def test_a_program_that_forgets_to_close_its_stub_does_not_leave_the_guest_stopped(idle: Machine) -> None:
+    program = f"""
+from bareflow_gdb.memory.gdbstub import GdbStub
+stub = GdbStub.connect("unix:{idle.gdb_socket}")
+stub.read(0x7C00, 512, "boot sector")
+from bareflow_gdb.qemu.machine import Machine
+print(Machine.find("{idle.name}").status())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "paused\n"
     until(lambda: idle.status() == "running")
 
 
