@@ -298,3 +298,10 @@ def test_a_guest_that_reboots_ends_the_recording_without_a_false_loss(booted: Bo
         assert recorder.run(seconds=60) == "guest restarted"
     trace = Trace.open(tmp_path / "trace")
     assert trace.lost == 0 and trace.losses() == [] and trace.count > 300
+
+
+def test_leaving_the_recorder_takes_what_was_written_until_then(booted: Boot, tmp_path: Path) -> None:
+    machine = booted(stage="idle")
+    with Recorder(machine, tmp_path / "trace"):
+        head = Guest.attach(machine.memory()).rings()[0].head
+    assert Trace.open(tmp_path / "trace").count >= head > 300

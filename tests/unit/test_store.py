@@ -258,3 +258,12 @@ def test_no_directory_and_an_empty_one_are_not_traces(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="not a trace"):
             Trace.open(path)
     assert trace_maker.manifest().complete
+
+
+def test_what_follows_an_impossible_record_in_a_journal_is_left_out(tmp_path: Path) -> None:
+    directory = make(tmp_path / "trace", [batch(SWAP)], open_journal=True, complete=False)
+    journal = directory / "journal-000.raw"
+    content = bytearray(journal.read_bytes())
+    content[32 + 4 * 32 + 8] ^= 1
+    journal.write_bytes(content)
+    assert Trace.open(directory).events()["seq"].tolist() == [0, 1, 2, 3]
