@@ -5,7 +5,6 @@ import select
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any, BinaryIO, cast
@@ -72,19 +71,27 @@ class Compiler:
 
     def compile(self, payload: bytes, entry: str, level: int) -> Compilation:
         """Compile at `level`; raises BadBitcode when LLVM refuses, CompilerDied when it did not survive."""
-        self.wait_ready()
-        assert self._process is not None and self._process.stdin is not None
-        self._words.seek(0)
-        self._words.truncate()
-        # A worker that died shows as a broken pipe here, and as the end of its answers below.
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(encode({"entry": entry, "level": level}, payload))
-            self._process.stdin.flush()
+        request = encode({"entry": entry, "level": level}, payload)
+        try:
+            self._send(request)
+        except BrokenPipeError:
+            # It died while nobody asked anything of it; the request cannot be to blame.
+            self._discard()
+            with contextlib.suppress(BrokenPipeError):  # seen again below, as the end of its answers
+                self._send(request)
         head, body = self._receive(f"compile {entry} at O{level}")
         if "refused" in head:
             raise BadBitcode(head["refused"])
         remarks = tuple(line for line in self._said() if line.startswith("remark:"))
         return Compilation(body, level, remarks, head["milliseconds"])
+
+    def _send(self, request: bytes) -> None:
+        self.wait_ready()
+        assert self._process is not None and self._process.stdin is not None
+        self._words.seek(0)
+        self._words.truncate()
+        self._process.stdin.write(request)
+        self._process.stdin.flush()
 
     def close(self) -> None:
         """End the worker."""
@@ -94,8 +101,7 @@ class Compiler:
     def _receive(self, task: str) -> tuple[dict[str, Any], bytes]:
         process = self._process
         assert process is not None and process.stdout is not None
-        deadline = time.monotonic() + self.timeout
-        readable, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+        readable, _, _ = select.select([process.stdout], [], [], self.timeout)
         if not readable:
             self._discard()
             raise CompilerDied(
