@@ -2,14 +2,15 @@
 
 dissect.cstruct parses the headers at the first question, not at import (about 20 ms plus its own import).
 Decoding is by `struct`, one unpack per record, because it is many times faster than cstruct's own reader.
-Values: integers; `bytes` for char and uint8_t arrays; tuples for other arrays; nested records.
+A record is a named tuple of integers; `bytes` for char and uint8_t arrays; tuples for other arrays; records.
 """
 
 from __future__ import annotations
 
 import struct
+from collections import namedtuple
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,16 +33,20 @@ def _parsed() -> Any:
 
 @dataclass(frozen=True)
 class _Part:
-    """One field: `codec` for a (nested) record, `many` > 1 or an array for tuples, else a scalar or bytes."""
+    """One field: a nested record has a `codec`; `array` gives tuples; else it is a scalar or bytes."""
 
     name: str
     offset: int
     size: int
+    # As `struct` writes it; empty for nested records.
     code: str
+    # What `struct` unpacks for it.
     values: int
     codec: _Codec | None
     array: bool
     count: int
+    # The element's code.
+    element: str
 
 
 @dataclass
@@ -54,7 +59,6 @@ class _Codec:
     values: int
     record: type[Any]
     plain: bool
-    offsets: dict[str, int] = field(default_factory=dict)
 
     def build(self, values: Sequence[Any], at: int = 0) -> Any:
         if self.plain:
@@ -91,41 +95,18 @@ class _Codec:
                 yield value if value is not None else (b"" if part.code.endswith("s") else 0)
 
 
-class Record:
-    """A decoded record: its fields are attributes, in the header's order."""
-
-    __slots__: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in self.__slots__)})"
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and fields(self) == fields(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def _record_type(name: str, names: Sequence[str]) -> type[Any]:
-    body = "; ".join(f"self.{n} = {n}" for n in names)
-    space: dict[str, Any] = {}
-    exec(f"def __init__(self, {', '.join(names)}): {body}", space)
-    return type(name, (Record,), {"__slots__": tuple(names), "__init__": space["__init__"]})
-
-
 @cache
 def _codec(name: str) -> _Codec:
     parser = _parsed()
-    try:
-        kind = parser.resolve(name)
-        listed = list(kind.__fields__)
-    except Exception as error:
-        raise UsageError(f"no struct {name} in {', '.join(HEADERS)}") from error
-    parts = tuple(_part(item) for item in listed)
+    kind = parser.typedefs.get(name)
+    if not hasattr(kind, "__fields__"):
+        raise UsageError(f"no struct {name} in {', '.join(HEADERS)}")
+    parts = tuple(_part(item) for item in kind.__fields__)
     packer = struct.Struct("<" + "".join(_format(part) for part in parts))
     plain = all(part.codec is None and not part.array for part in parts)
-    record = _record_type(name, [part.name for part in parts])
-    offsets = {part.name: part.offset for part in parts}
-    return _Codec(name, parts, packer, sum(part.values for part in parts), record, plain, offsets)
+    # The fields are the headers', which mypy cannot read.
+    record: type[Any] = namedtuple(name, [part.name for part in parts])  # type: ignore[misc]
+    return _Codec(name, parts, packer, sum(part.values for part in parts), record, plain)
 
 
 def _part(item: Any) -> _Part:
@@ -136,11 +117,12 @@ def _part(item: Any) -> _Part:
     size = len(kind) * count
     if hasattr(kind, "__fields__"):
         codec = _codec(kind.__name__)
-        return _Part(item.name, item.offset, size, "", codec.values * count, codec, array, count)
-    code = getattr(kind, "packchar", "s")
-    if array and code in ("s", "B"):
-        return _Part(item.name, item.offset, size, f"{count}s", 1, None, False, count)
-    return _Part(item.name, item.offset, size, f"{count}{code}" if array else code, count, None, array, count)
+        return _Part(item.name, item.offset, size, "", codec.values * count, codec, array, count, "")
+    element = str(getattr(kind, "packchar", "s"))
+    if array and element in ("s", "B"):
+        return _Part(item.name, item.offset, size, f"{count}s", 1, None, False, count, element)
+    code = f"{count}{element}" if array else element
+    return _Part(item.name, item.offset, size, code, count, None, array, count, element)
 
 
 def _format(part: _Part) -> str:
@@ -258,7 +240,7 @@ def fields(record: Any) -> dict[str, Any]:
     """The fields of a decoded record as a dictionary; a dictionary stays itself."""
     if isinstance(record, dict):
         return record
-    return {name: getattr(record, name) for name in type(record).__slots__}
+    return dict(record._asdict())
 
 
 def pack(name: str, /, **values: Any) -> bytes:
@@ -280,11 +262,12 @@ def numpy_dtype(name: str) -> Any:
         if part.codec is not None:
             inner = numpy_dtype(part.codec.name)
             formats.append((inner, (part.count,)) if part.array else inner)
-        elif part.code.endswith("s"):
+        elif part.element == "s":
             formats.append(f"S{part.count}")
         else:
-            code = "<" + part.code.lstrip("0123456789")
-            formats.append((code, (part.count,)) if part.array else code)
+            formats.append(
+                (f"<{part.element}", (part.count,)) if part.array or part.count > 1 else f"<{part.element}"
+            )
     names = [part.name for part in codec.parts]
     offsets = [part.offset for part in codec.parts]
     return numpy.dtype(

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from machines import Boot
@@ -18,7 +19,7 @@ from bareflow_gdb.qemu.progress import stage_number
 RECORD = layouts.const("BF_BOOT_RECORD_ADDRESS")
 
 
-def boot_record(machine: Machine) -> layouts.Record:
+def boot_record(machine: Machine) -> Any:
     data = machine.memory().read(RECORD, layouts.size("bf_boot_record"), "boot record")
     return layouts.unpack("bf_boot_record", data)
 

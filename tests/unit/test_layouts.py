@@ -145,6 +145,12 @@ def test_packing_what_was_unpacked_gives_the_same_bytes(name: str, seed: int) ->
     assert layouts.pack(name, **layouts.fields(layouts.unpack(name, raw))) == raw
 
 
+def test_numpy_keeps_the_zero_bytes_of_an_array_of_bytes() -> None:
+    raw = layouts.pack("bf_exception", code=b"\x90\0\0\x90" + bytes(12))
+    (row,) = numpy.frombuffer(raw, layouts.numpy_dtype("bf_exception"))
+    assert bytes(row["code"]) == layouts.unpack("bf_exception", raw).code == b"\x90\0\0\x90" + bytes(12)
+
+
 @given(st.integers())
 def test_numpy_reads_the_same_values(seed: int) -> None:
     raw = random.Random(seed).randbytes(3 * layouts.size("bf_version"))
