@@ -60,8 +60,8 @@ class Progress:
 class Recorder:
     """Records one machine into a new directory. A context manager: leaving it completes the trace.
 
-    Raises UsageError when the directory has something in it, Unreachable or BadData when there is no guest
-    with event rings within `boot_seconds`.
+    Raises UsageError when the directory has something in it or the guest is recorded already, Unreachable or
+    BadData when there is no guest with event rings within `boot_seconds`.
     """
 
     def __init__(
@@ -81,10 +81,11 @@ class Recorder:
         # Without the machine's own check for life: RAM stays readable here after QEMU has gone.
         self.ram = QemuRam(machine.ram_path, screen=machine.read_screen)
         self.moment = wait_for_kernel(self.ram, machine, boot_seconds)
+        self._rings = Rings(self.ram, self.moment.rings, lossless=lossless)
+        self._rings.require_free()
         directory.mkdir(parents=True, exist_ok=True)
         self._serial: BinaryIO = machine.serial_path.open("rb")
         self._codes = CodeStore(directory)
-        self._rings = Rings(self.ram, self.moment.rings, lossless=lossless)
         self._journal = JournalWriter(journal_path(directory, 0))
         self._segment = 0
         self._worker = ThreadPoolExecutor(1, "trace segments")

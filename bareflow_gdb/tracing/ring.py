@@ -226,7 +226,7 @@ class Rings:
         self._heart = threading.Thread(target=self._beat, name="ring heartbeat", daemon=True)
 
     def __enter__(self) -> Rings:
-        self._refuse_a_second_reader()
+        self.require_free()
         for reader in self.readers:
             reader.attach(lossless=self._lossless, past=self._past)
         self._heart.start()
@@ -241,8 +241,11 @@ class Rings:
             reader.detach()
             reader.close()
 
-    def _refuse_a_second_reader(self) -> None:
-        """Two readers would take each other's events. One that lives beats; one that was killed does not."""
+    def require_free(self) -> None:
+        """Raises UsageError when another reader is attached: two would take each other's events.
+
+        One that lives beats; one that was killed left the mode behind and beats no more.
+        """
         lossless = [reader for reader in self.readers if reader.counts().mode == MODE_LOSSLESS]
         before = [reader.heartbeat for reader in lossless]
         if lossless:

@@ -77,14 +77,16 @@ def test_every_function_is_swapped_at_the_calls_that_were_set(recorded: Recorded
     assert seen == {(name, level, level + 1, calls[level]) for name in functions for level in range(3)}
 
 
-def test_the_trace_gives_the_same_answers_as_the_guest(
-    recorded: Recorded, capsys: pytest.CaptureFixture[str]
+def test_the_trace_and_a_core_give_the_same_answers_as_the_guest(
+    recorded: Recorded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine, directory = recorded
+    core = tmp_path / "core"
+    machine.dump_core(core)
     for question in QUESTIONS:
         live = answers(capsys, question, "--json", machine.name)
-        saved = answers(capsys, question, "--json", str(directory))
-        assert live == saved, question
+        for saved in (directory, core):
+            assert answers(capsys, question, "--json", str(saved)) == live, (question, saved)
 
 
 def test_log_and_ring_tell_the_same_story_and_a_changed_log_is_noticed(
@@ -154,7 +156,7 @@ def test_many_small_segments_hold_the_same_events_as_one(booted: Boot, tmp_path:
         recorder.release_hold()
         recorder.run(until_idle=True, seconds=120)
     trace = Trace.open(tmp_path / "trace")
-    assert len(list((tmp_path / "trace").glob("events-*.parquet"))) > 3
+    assert len(list((tmp_path / "trace").glob("events-*.parquet"))) >= 2
     assert not list((tmp_path / "trace").glob("journal-*"))
     assert trace.losses() == [] and trace.lost == 0
     assert trace_agreement(trace).agree
@@ -249,6 +251,7 @@ def test_two_recorders_do_not_take_each_others_events(booted: Boot, tmp_path: Pa
     with Recorder(machine, tmp_path / "first") as recorder:
         with pytest.raises(UsageError, match="recorded already"), Recorder(machine, tmp_path / "second"):
             pass
+        assert not (tmp_path / "second").exists()
         recorder.run(until_idle=True)
     assert Trace.open(tmp_path / "first").losses() == []
 

@@ -64,10 +64,12 @@ def _record(options: argparse.Namespace) -> int:
     def end(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
+    machine = Machine.find(options.machine or options.target)
+    waiting = Recorder(machine, options.out, lossless=not options.flight)
+    # Not before: while it waits for a kernel, Ctrl-C ends it at once.
     before = [(number, signal.signal(number, end)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
-        machine = Machine.find(options.machine or options.target)
-        with Recorder(machine, options.out, lossless=not options.flight) as recorder:
+        with waiting as recorder:
             if options.release:
                 recorder.release_hold()
             _say(options, f"recording {machine.name} into {options.out}; Ctrl-C ends it")
