@@ -20,12 +20,17 @@ a20_enable:
     mov ax, 0x2400              ; INT 15h: A20 off
     int 0x15
     mov al, [a20_test]
+    cmp al, BF_A20_ALREADY_ON
+    je .normal
     cmp al, BF_A20_BIOS
     je .bios
     cmp al, BF_A20_KEYBOARD
     je .keyboard
     cmp al, BF_A20_FAST
     je .fast
+    mov cl, BF_A20_NONE
+    call .settle
+    jnz .on
     jmp .failed
 
 .normal:
@@ -38,15 +43,15 @@ a20_enable:
     mov cl, BF_A20_BIOS
     call .settle
     jnz .on
-    cmp byte [a20_test], 0      ; in a test of one method the others do not help out
-    jne .failed
+    cmp byte [a20_test], BF_A20_ALREADY_ON
+    ja .failed                  ; in a test of one method the others do not help out
 .keyboard:
     call a20_keyboard
     mov cl, BF_A20_KEYBOARD
     call .settle
     jnz .on
-    cmp byte [a20_test], 0
-    jne .failed
+    cmp byte [a20_test], BF_A20_ALREADY_ON
+    ja .failed
 .fast:
     in al, 0x92                 ; system control port A: bit 1 = A20, bit 0 = reset
     or al, 2

@@ -6,7 +6,7 @@ org BF_STAGE2_ADDRESS
     jmp start
     align 4, db 0
 ; At offset 4. 0: turn A20 on however it works. Otherwise a test: turn it off first, then use only this method
-; (enum bf_a20_method); a number that is no method leaves it off.
+; (enum bf_a20_method); BF_A20_ALREADY_ON tries them all, a number that is no method tries none.
 a20_test: db 0
     align 4, db 0
 image_bytes: dd 0

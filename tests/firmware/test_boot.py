@@ -197,6 +197,13 @@ def test_each_way_of_turning_a20_on_works_alone(launch: Launch, disk: bytearray,
     assert boot_record(machine).a20_method == METHODS[f"BF_A20_{method}"]
 
 
+def test_a20_that_is_off_is_noticed_and_turned_on(launch: Launch, disk: bytearray) -> None:
+    disk[A20_TEST] = METHODS["BF_A20_ALREADY_ON"]  # off first, then the normal way
+    machine = launch(disk)
+    machine.wait_for_stage("core")
+    assert boot_record(machine).a20_method == METHODS["BF_A20_BIOS"]
+
+
 def test_without_a20_the_boot_ends_with_0xa2(launch: Launch, disk: bytearray) -> None:
     disk[A20_TEST] = 0xFF  # off, and no method
     record = fatal(launch(disk), 0xA2, "STAGE2")

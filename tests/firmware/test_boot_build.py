@@ -27,7 +27,7 @@ def make(out: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def interactive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The build directory of an INTERACTIVE=1 kernel."""
     out = tmp_path_factory.mktemp("interactive")
-    built = make(out, "INTERACTIVE=1")
+    built = make(out, "INTERACTIVE=1", f"{out}/fluid.img")
     assert built.returncode == 0, built.stderr
     return out
 
@@ -49,18 +49,18 @@ def symbols(elf: Path) -> dict[str, int]:
 
 def test_an_image_larger_than_the_loader_reads_fails_the_build_and_leaves_no_disk(interactive: Path) -> None:
     too_much = ballast(interactive, "large", "__attribute__((used)) const char large[262144] = {1};\n")
-    built = make(interactive, "INTERACTIVE=1", f"EXTRA_OBJECTS={too_much}")
+    built = make(interactive, "INTERACTIVE=1", f"EXTRA_OBJECTS={too_much}", f"{interactive}/fluid.img")
     assert built.returncode != 0
     assert "the loader reads 512" in built.stderr
     assert "sectors" in built.stderr
     assert not (interactive / "fluid.img").exists()
     (interactive / "kernel.elf").unlink()
-    assert make(interactive, "INTERACTIVE=1").returncode == 0
+    assert make(interactive, "INTERACTIVE=1", f"{interactive}/fluid.img").returncode == 0
 
 
 def test_a_bss_that_reaches_into_the_stack_fails_the_build(interactive: Path) -> None:
     too_much = ballast(interactive, "bss", "__attribute__((used)) char bss[0x70000];\n")
-    built = make(interactive, "INTERACTIVE=1", f"EXTRA_OBJECTS={too_much}")
+    built = make(interactive, "INTERACTIVE=1", f"EXTRA_OBJECTS={too_much}", f"{interactive}/fluid.img")
     assert built.returncode != 0
     assert "_end must not exceed 0x80000" in built.stderr
 
