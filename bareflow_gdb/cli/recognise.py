@@ -12,7 +12,9 @@ from bareflow_gdb.errors import BadData, UsageError
 SECTOR = 512
 HEAD_BYTES = 0x10000 + SECTOR
 ELF_CORE, ELF_I386 = 4, 3
-PRINTABLE_SHARE = 0.9
+MACHINES = {8: "MIPS", 40: "ARM", 62: "x86-64", 183: "AArch64", 243: "RISC-V"}
+# What the kernels in the field and ours print on COM1.
+SERIAL_MARKS = (b"[serial]", b"[ADAPTIVE-JIT]", b"[tinyllama]", b"--- BEGIN JSON ---", b"[EXCEPTION]")
 
 
 def open_path(path: Path) -> Target:
@@ -37,7 +39,7 @@ def open_path(path: Path) -> Target:
         return Target("dump", f"raw dump {path} ({size} bytes)", path, source=RawDump(path))
     if _word(head, 0) == layouts.const("BF_FLUD_MAGIC"):
         return Target("kernel", f"kernel binary {path}", path)
-    if _is_text(head):
+    if any(mark in head for mark in SERIAL_MARKS):
         return Target("serial", f"serial log {path}", path)
     raise UsageError(
         f"{path} is not recognised: it is no core, raw dump, trace, disk image, kernel or serial log"
@@ -79,9 +81,8 @@ def _open_elf(path: Path, head: bytes) -> Target:
 
         return Target("core", f"core {path}", path, source=ElfCore(path))
     if machine != ELF_I386:
-        raise UsageError(
-            f"{path} is an ELF file for machine {machine}, not i386: no core, and no BareFlow kernel"
-        )
+        built_for = MACHINES.get(machine, f"machine {machine}")
+        raise UsageError(f"{path} is an ELF file for {built_for}, not i386: no core, and no BareFlow kernel")
     return Target("kernel", f"kernel ELF {path}", path)
 
 
@@ -99,11 +100,6 @@ def _is_dump(head: bytes) -> bool:
     return _word(head, record) == layouts.const("BF_BOOT_MAGIC") or _word(
         head, layouts.const("BF_IMAGE_BASE")
     ) == layouts.const("BF_FLUD_MAGIC")
-
-
-def _is_text(head: bytes) -> bool:
-    printable = sum(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head)
-    return printable >= PRINTABLE_SHARE * len(head)
 
 
 def _word(data: bytes, at: int) -> int:

@@ -62,6 +62,8 @@ def open_target(text: str | None) -> Target:
                 # The same guest through its RAM: it need not be stopped.
                 return machine_target(machine)
         return Target("gdbstub", f"the gdbstub at {text}", source=ladder.for_stub(text))
+    if not text.strip():
+        raise UsageError("the target is empty; give a machine's name (`bareflow list`) or a file")
     path = Path(text)
     if "/" in text or path.exists():
         if not path.exists():

@@ -67,13 +67,19 @@ def test_a_file_without_guest_memory_says_what_it_is(
 
 def test_an_elf_for_another_machine_is_refused(tmp_path: Path) -> None:
     elf = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 2, 62) + bytes(32)
-    with pytest.raises(UsageError, match="ELF file for machine 62, not i386"):
+    with pytest.raises(UsageError, match="ELF file for x86-64, not i386"):
         open_path(made(tmp_path, elf))
 
 
 @pytest.mark.parametrize(
     ("data", "error"),
-    [(b"", BadData), (b"\x7fELF", BadData), (bytes(4096), UsageError), (b"\xff" * 700, UsageError)],
+    [
+        (b"", BadData),
+        (b"\x7fELF", BadData),
+        (bytes(4096), UsageError),
+        (b"\xff" * 700, UsageError),
+        (b"# Read me\n", UsageError),
+    ],
 )
 def test_an_empty_truncated_or_foreign_file_is_refused(
     tmp_path: Path, data: bytes, error: type[BareflowError]
@@ -92,6 +98,8 @@ def test_a_name_that_no_machine_has_and_a_path_that_is_not_there(tmp_path: Path)
         open_target("nobody")
     with pytest.raises(UsageError, match="does not exist"):
         open_target(str(tmp_path / "gone"))
+    with pytest.raises(UsageError, match="the target is empty"):
+        open_target("")
 
 
 def test_without_a_target_and_without_a_machine_there_is_a_next_step() -> None:
