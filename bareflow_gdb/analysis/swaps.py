@@ -9,7 +9,6 @@ from bareflow_gdb.guest.functions import Function, Tables, read_tables
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.swaps import Swaps, list_swaps
 from bareflow_gdb.guest.values import Address
-from bareflow_gdb.tracing import segments
 from bareflow_gdb.tracing.events import decode
 from bareflow_gdb.tracing.store import Trace
 
@@ -27,11 +26,9 @@ def trace_swaps(trace: Trace) -> Swaps:
 
 
 def _events(trace: Trace) -> list[Event]:
-    """The events that tell of swaps, and the very first one: it tells since when the events are complete."""
+    """The events that tell of swaps, by sequence number."""
     chosen = trace.events(*TYPES)
-    events = sorted(decode(chosen[chosen["ring"] == MAIN_RING]), key=lambda event: event.seq)
-    oldest = next(decode(segments.to_events(trace.table.slice(0, 1))), None)
-    return [oldest, *events] if oldest is not None else events
+    return sorted(decode(chosen[chosen["ring"] == MAIN_RING]), key=lambda event: event.seq)
 
 
 def _tables(trace: Trace) -> Tables:

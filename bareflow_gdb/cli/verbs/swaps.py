@@ -35,11 +35,6 @@ def _swaps(target: Target) -> Swaps:
         from bareflow_gdb.analysis.swaps import trace_swaps
 
         return trace_swaps(target.trace)
-    from bareflow_gdb.abi import layouts
     from bareflow_gdb.guest.guest import Guest
 
-    # All that the ring holds, as a trace has it all; over a gdbstub that would be a thousand packets.
-    guest = Guest.attach(target.memory)
-    if guest.memory.packets:
-        return guest.swaps()
-    return guest.swaps(last=layouts.const("BF_RING0_CAPACITY"))
+    return Guest.attach(target.memory).swaps()
