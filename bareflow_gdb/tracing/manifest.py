@@ -47,7 +47,7 @@ class Manifest:
     ended: str
     """Why the recording ended: "idle", "halted", "time", "interrupted", "guest gone", …; "" while it runs."""
     clock: str
-    """ "tsc" (host time under plain emulation) or "icount" (instructions)."""
+    """`tsc` (host time under plain emulation) or `icount` (instructions)."""
     tsc_hz: int
     abi: str
     variant: str

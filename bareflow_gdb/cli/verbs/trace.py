@@ -23,6 +23,7 @@ LINE_SECONDS = 1.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "Exit code 1 when events were lost."
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     record = actions.add_parser("record", help="record a running machine into a new directory")
     record.add_argument("target", nargs="?", metavar="MACHINE", help="machine (default: the newest)")
@@ -142,7 +143,7 @@ def _tell(options: argparse.Namespace, directory: Path) -> int:
     found = overview(trace)
     if options.json:
         print(json.dumps(to_json(found), indent=2))
-        return 0
+        return 1 if found.lost else 0
     print(f"trace {directory}: {_ending(trace.manifest)}")
     print(
         f"  guest      {found.variant} {found.build_id[:12] or 'without build id'}, machine {found.machine}"
@@ -154,7 +155,7 @@ def _tell(options: argparse.Namespace, directory: Path) -> int:
     print(f"  code       {found.code_saved} of {found.versions} versions")
     for kind, count in found.types:
         print(f"  {count:>12,}  {kind}")
-    return 0
+    return 1 if found.lost else 0
 
 
 def _ending(manifest: Manifest) -> str:

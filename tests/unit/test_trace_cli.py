@@ -1,0 +1,104 @@
+"""`bareflow trace`, `events` and `swaps` on recorded traces: answers, exit codes, one sentence per error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trace_maker import SWAP, batch, make
+
+from bareflow_gdb.cli import main as cli
+
+SAMPLE = str(Path(__file__).parent.parent.parent / "traces" / "swaps-10-20-30")
+
+Captured = pytest.CaptureFixture[str]
+
+
+def told(capsys: Captured, *words: str, code: int = 0) -> Any:
+    assert cli.main([*words, "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def complaint(capsys: Captured, *words: str) -> str:
+    """The one sentence of a command that could not look."""
+    assert cli.main([*words]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_show_counts_what_is_there(capsys: Captured) -> None:
+    found = told(capsys, "trace", "show", SAMPLE)
+    assert found["complete"] and found["lost"] == 0 and found["swaps"] == 12
+    assert found["code_saved"] == found["versions"] == 16
+    assert sum(count for _, count in found["types"]) == found["events"]
+
+
+def test_show_says_by_its_exit_code_that_events_were_lost(tmp_path: Path, capsys: Captured) -> None:
+    directory = make(tmp_path / "trace", [batch(SWAP), batch(SWAP, 9)], complete=False, open_journal=True)
+    assert told(capsys, "trace", "show", str(directory), code=1)["lost"] == 2
+    assert cli.main(["trace", "show", str(directory)]) == 1
+    assert "its recorder was killed" in capsys.readouterr().out
+
+
+def test_recover_completes_a_trace_once(tmp_path: Path, capsys: Captured) -> None:
+    directory = str(make(tmp_path / "trace", [batch(SWAP)], complete=False, open_journal=True))
+    assert cli.main(["trace", "recover", directory]) == 0
+    assert "7 events recovered" in capsys.readouterr().out
+    assert told(capsys, "trace", "show", directory)["events"] == 7
+
+
+def test_events_are_chosen_by_type_and_number(capsys: Captured) -> None:
+    listed = told(capsys, "events", SAMPLE, "--type", "publish", "--last", "3")
+    assert [event["type"] for event in listed] == ["publish"] * 3
+    assert [event["fields"]["level"] for event in listed] == [1, 2, 3]
+    both = told(capsys, "events", SAMPLE, "--type", "publish", "--type", "threshold", "--last", "100")
+    assert {event["type"] for event in both} == {"publish", "threshold"} and len(both) == 24
+    assert told(capsys, "events", SAMPLE, "--last", "0", code=1) == []
+
+
+def test_events_are_shown_with_names_instead_of_numbers(capsys: Captured) -> None:
+    assert cli.main(["events", SAMPLE, "--type", "publish", "--last", "1"]) == 0
+    line = capsys.readouterr().out
+    for word in ("publish", "function=primes", "reason=threshold", "level=3", "new=0x00"):
+        assert word in line
+
+
+def test_sql_answers_in_rows(capsys: Captured) -> None:
+    query = (
+        "select name, count(*) as n from events join types on number = type where name = 'publish' group by 1"
+    )
+    assert told(capsys, "events", SAMPLE, "--sql", query) == [{"name": "publish", "n": 12}]
+    assert cli.main(["events", SAMPLE, "--sql", query]) == 0
+    assert capsys.readouterr().out.split() == ["name", "n", "publish", "12"]
+    assert told(capsys, "events", SAMPLE, "--sql", "select 1 where false", code=1) == []
+
+
+def test_swaps_of_a_trace_without_any_are_a_no(tmp_path: Path, capsys: Captured) -> None:
+    directory = make(tmp_path / "trace", [batch([(1, "mark", 0, ())])])
+    assert told(capsys, "swaps", str(directory), code=1)["swaps"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("events", SAMPLE, "--type", "nonsense"), "no event type nonsense"),
+        (("events", SAMPLE, "--last", "-1"), "not negative"),
+        (("events", SAMPLE, "--sql", "selekt"), "cannot be answered"),
+        (("events", SAMPLE, "--sql", "copy events to '/tmp/out.csv'"), "cannot be answered"),
+        (("trace", "show", "/nowhere"), "not a trace"),
+        (("trace", "show", __file__), "not a trace"),
+        (("trace", "recover", SAMPLE), "nothing to recover"),
+        (("report", "/nowhere"), "not a trace"),
+        (("trace", "record", "no-such-machine", "--out", "/tmp/never-made"), "no machine named"),
+        (("trace", "record", "--seconds", "-1", "--out", "/tmp/never-made"), "not negative"),
+        (("trace", "record", "a", "--machine", "b", "--out", "/tmp/never-made"), "two machines"),
+    ],
+)
+def test_what_cannot_be_answered_is_one_sentence(
+    words: tuple[str, ...], sentence: str, capsys: Captured
+) -> None:
+    assert sentence in complaint(capsys, *words)
+    assert not Path("/tmp/never-made").exists()
