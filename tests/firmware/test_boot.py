@@ -125,13 +125,16 @@ def test_the_image_in_memory_is_the_one_on_disk(launch: Launch, disk: bytearray)
     assert machine.memory().read(base, header.image_bytes, "kernel image") == bytes(disk[KERNEL:end])
 
 
-def status(machine: Machine) -> Any:
-    """The kernel's counters, found as a debugger finds them: image header, root descriptor, status."""
+def from_root(machine: Machine, field: str, record: str) -> Any:
+    """A record found as a debugger finds it: image header, root descriptor, pointer."""
     memory = machine.memory()
-    root = layouts.unpack(
-        "bf_root", memory.read(read_image_header(IMAGE).root, layouts.size("bf_root"), "root")
-    )
-    return layouts.unpack("bf_status", memory.read(root.status, layouts.size("bf_status"), "status"))
+    at = read_image_header(IMAGE).root
+    root = layouts.unpack("bf_root", memory.read(at, layouts.size("bf_root"), "root"))
+    return layouts.unpack(record, memory.read(getattr(root, field), layouts.size(record), field))
+
+
+def status(machine: Machine) -> Any:
+    return from_root(machine, "status", "bf_status")
 
 
 def test_the_kernel_measures_its_clock_to_a_thousandth(launch: Launch, disk: bytearray) -> None:
@@ -150,6 +153,29 @@ def test_the_timer_ticks_about_250_times_a_second(launch: Launch, disk: bytearra
         time.sleep(0.001)
     # QEMU drops ticks when the host is busy; it never adds any.
     assert 150 < ticks / (time.monotonic() - begin) < 256
+
+
+def test_the_log_buffer_holds_what_com1_printed(launch: Launch, disk: bytearray) -> None:
+    machine = launch(disk)
+    machine.wait_for_stage("idle")
+    log = from_root(machine, "log_buffer", "bf_log")
+    assert log.magic == layouts.const("BF_LOG_MAGIC")
+    printed = machine.serial_path.read_bytes()
+    assert log.written == len(printed)
+    ring = machine.memory().read(log.text, log.capacity, "log")
+    kept = printed[-log.capacity :]
+    assert bytes(ring[at % log.capacity] for at in range(log.written - len(kept), log.written)) == kept
+
+
+def test_the_screen_shows_the_last_lines_of_com1(launch: Launch, disk: bytearray) -> None:
+    machine = launch(disk)
+    machine.wait_for_stage("idle")
+    rows: list[str] = []
+    for line in machine.serial().splitlines():
+        rows += [line[at : at + 80] for at in range(0, len(line), 80)] or [""]
+    cells = machine.read_screen()
+    screen = [cells[row * 160 : row * 160 + 160 : 2].decode("latin-1").rstrip() for row in range(25)]
+    assert screen == [row.rstrip() for row in rows[-24:]] + [""]
 
 
 @pytest.mark.parametrize("mib", [16, 64, 256])

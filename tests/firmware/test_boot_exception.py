@@ -71,10 +71,10 @@ class Fault:
     eip: int  # that the record must show
 
 
-def assembled(body: str, directory: Path) -> Fault:
-    """nasm's code for `body` at the address of bareflow_run; its label `fault` says what EIP must be."""
+def assembled(body: str, directory: Path, place: str = "bareflow_run") -> Fault:
+    """nasm's code for `body` at the function `place`; its label `fault` says what EIP must be."""
     source = directory / "fault.asm"
-    start, idt = symbols()["bareflow_run"], symbols()["idt"]
+    start, idt = symbols()[place], symbols()["idt"]
     source.write_text(
         f"bits 32\norg {start}\n%define idt {idt}\n{PREPARE}\n{body}\n jmp $\n{PAGING}\n dd fault\n"
     )
@@ -91,12 +91,12 @@ def symbols() -> dict[str, int]:
 
 @pytest.fixture
 def crash(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
-    """Boots a copy of the image whose `bareflow_run` begins with this code, and waits for the halt."""
+    """Boots a copy of the image whose function `place` begins with this code, and waits for the halt."""
     machines: list[Machine] = []
 
-    def start(code: bytes) -> Machine:
+    def start(code: bytes, place: str = "bareflow_run") -> Machine:
         disk = bytearray(IMAGE.read_bytes())
-        at = KERNEL + symbols()["bareflow_run"] - BASE
+        at = KERNEL + symbols()[place] - BASE
         disk[at : at + len(code)] = code
         kernel = disk[KERNEL : KERNEL + read_image_header(IMAGE).image_bytes]
         crc = KERNEL + layouts.offset("bf_image_header", "crc")
@@ -154,6 +154,22 @@ def test_an_exception_while_one_is_told_keeps_the_first_and_halts(
     record = exception(machine)
     assert (record.count, record.vector, record.eip) == (2, 3, fault.eip)
     assert f"[EXCEPTION] again: vector 6, EIP 0x{kprintf:08x}" in machine.serial()
+
+
+def test_an_exception_is_the_last_event_of_the_interrupt_ring(
+    crash: Callable[[bytes, str], Machine], tmp_path: Path
+) -> None:
+    # Not in bareflow_run, whose first act is to set up the rings.
+    place = "module_print_stats"
+    fault = assembled(FAULTS["general protection"][2], tmp_path, place)
+    memory = crash(fault.code, place).memory()
+    root = layouts.unpack("bf_root", memory.read(symbols()["bareflow_root"], layouts.size("bf_root"), "root"))
+    size = layouts.size("bf_ring_header")
+    ring = layouts.unpack("bf_ring_header", memory.read(root.rings[1], size, "ring 1"))
+    at = ring.records + (ring.head - 1) % ring.capacity * ring.record_size
+    event = layouts.unpack("bf_event", memory.read(at, ring.record_size, "event"))
+    assert event.type == layouts.const("BF_EVENT_EXCEPTION")
+    assert (event.id, event.arg[0], event.arg[1]) == (13, fault.eip, 0x1234)
 
 
 @pytest.mark.parametrize("stack", [0, 0xA8000, 0xF0000, 0x10000000, 0xFFFFFFF0])
