@@ -55,6 +55,7 @@ void cpu_init_x87(void);
 /* boot_record.c: the record at 0x600 */
 #define boot_record ((volatile struct bf_boot_record *)BF_BOOT_RECORD_ADDRESS)
 void boot_stage(uint32_t stage);
+uint32_t ram_end(void);
 
 /* serial.c: COM1; everything printed there also goes to the log buffer */
 extern struct bf_log bareflow_log;
@@ -84,12 +85,14 @@ void vga_clear(void);
 
 /*
  * printf.c: %c %s %d %i %u %x %X %p %%, with flags `0` and `-`, width, `.precision` for %s, and `l` or `ll`.
- * kprintf prints on COM1 and VGA; sprintf-like ones return the length that the whole text needs.
+ * kprintf prints on COM1 and VGA, the two others on one of them; sprintf-like ones return the length that the
+ * whole text needs.
  */
 void kputchar(char c);
 void kputs(const char *text);
 __attribute__((format(printf, 1, 2))) void kprintf(const char *format, ...);
 __attribute__((format(printf, 1, 2))) void serial_printf(const char *format, ...);
+__attribute__((format(printf, 1, 2))) void terminal_printf(const char *format, ...);
 __attribute__((format(printf, 3, 4))) size_t ksnprintf(char *out, size_t size, const char *format, ...);
 
 /* idt.c */

@@ -23,7 +23,7 @@ const char *exception_name(uint32_t vector) {
 
 /* Memory that may be read: RAM, not the hole from 640 KiB to 1 MiB, where a read can have effects. */
 static bool is_ram(uint32_t address, uint32_t size) {
-    uint32_t end = 0x00100000 + boot_record->memory_kib * 1024;
+    uint32_t end = ram_end();
     return size <= end && address <= end - size && (address + size <= 0x000A0000 || address >= 0x00100000);
 }
 

@@ -34,7 +34,7 @@ void idt_init(void) {
             .type = INTERRUPT_GATE32,
             .offset_high = (uint16_t)(interrupt_stubs[vector] >> 16),
         };
-    interrupt_ram_end = 0x00100000 + boot_record->memory_kib * 1024;
+    interrupt_ram_end = ram_end();
     struct table_pointer pointer = {sizeof idt - 1, (uint32_t)idt};
     __asm__ volatile("lidt %0" : : "m"(pointer));
 }

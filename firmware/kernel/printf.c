@@ -1,4 +1,4 @@
-/* Formatted output: to COM1 and VGA together, to COM1 alone, or to a buffer. The subset is in core.h. */
+/* Formatted output: to COM1 and VGA together, to one of them, or to a buffer. The subset is in core.h. */
 #include <stdarg.h>
 
 #include "defs.h"
@@ -155,6 +155,11 @@ static void put_serial(struct sink *sink, char c) {
     serial_putchar(c);
 }
 
+static void put_terminal(struct sink *sink, char c) {
+    (void)sink;
+    terminal_putchar(c);
+}
+
 static void put_buffer(struct sink *sink, char c) {
     if (sink->length + 1 < sink->size)
         sink->out[sink->length] = c;
@@ -170,6 +175,14 @@ void kprintf(const char *format, ...) {
 
 void serial_printf(const char *format, ...) {
     struct sink sink = {.put = put_serial};
+    va_list arguments;
+    va_start(arguments, format);
+    format_to(&sink, format, arguments);
+    va_end(arguments);
+}
+
+void terminal_printf(const char *format, ...) {
+    struct sink sink = {.put = put_terminal};
     va_list arguments;
     va_start(arguments, format);
     format_to(&sink, format, arguments);
