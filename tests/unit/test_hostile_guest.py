@@ -7,10 +7,7 @@ is itself valid but leads to noise.
 from __future__ import annotations
 
 import random
-import re
 import struct
-import time
-from collections.abc import Callable
 
 import pytest
 from fake_guest import (
@@ -32,14 +29,11 @@ from fake_guest import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from interrogation import ask_everything
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.guest import Guest
-from bareflow_gdb.render import tables
-from bareflow_gdb.render.jsonable import dumps
 
-SECONDS = 2.0
 TABLES = {
     "root": (ROOT, 216),
     "image header": (layouts.const("BF_IMAGE_BASE"), 32),
@@ -83,7 +77,6 @@ POINTERS = (
     "image_base",
     "image_end",
 )
-ADDRESSES = (0, 0x600, 0x10004, ROOT, JIT + 6700, 0x200220, 0x2C0020, 0x300040, 0x600010, 0xB8000, 0xFFFFFFFF)
 NASTY = (
     0,
     1,
@@ -97,43 +90,10 @@ NASTY = (
     0xFFFFFFF0,
     0x200010,
 )
-HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 relaxed = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-
-
-def ask_everything(guest: Guest) -> None:
-    """Every question with its table and its JSON: an answer or the suite's own error, each in time."""
-    questions: list[tuple[Callable[[], object], Callable[..., str] | None]] = [
-        (guest.status, tables.status),
-        (guest.boot, tables.boot),
-        (lambda: guest.modules(check=True), tables.modules),
-        (lambda: guest.pools(check=True), tables.pools),
-        (guest.profile, tables.profile),
-        (guest.jit, tables.jit),
-        (guest.swaps, tables.swaps),
-        (guest.exception, tables.exception),
-        (guest.log, tables.log),
-        (guest.mailbox, None),
-        (guest.bitcode, None),
-        (guest.rings, None),
-        (guest.events, None),
-        *((lambda at=at: guest.identify(at), tables.identify) for at in ADDRESSES),
-    ]
-    for question, show in questions:
-        started = time.perf_counter()
-        try:
-            record = question()
-            text = show(record) if show else ""
-            assert not HARMFUL.search(text), text
-            dumps(record)
-        except BareflowError as error:
-            sentence = str(error)
-            assert sentence
-            assert not HARMFUL.search(sentence), sentence
-        assert time.perf_counter() - started < SECONDS
 
 
 @relaxed
