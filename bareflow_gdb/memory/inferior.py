@@ -27,7 +27,8 @@ class InferiorMemory(CheckedMemory):
 
     def _fetch(self, address: int, size: int) -> bytes:
         data = self._read(address, size)
-        self.packets += -(-size // READ_PACKET)
+        if _connection_type() != "core":
+            self.packets += -(-size // READ_PACKET)
         return data
 
     def _read(self, address: int, size: int) -> bytes:
@@ -51,6 +52,11 @@ class InferiorMemory(CheckedMemory):
         data = self._read(SCREEN_ADDRESS, SCREEN_BYTES)
         self.packets += -(-SCREEN_BYTES // READ_PACKET)
         return data
+
+
+def _connection_type() -> str:
+    connection = gdb.selected_inferior().connection
+    return str(connection.type) if connection is not None else ""
 
 
 def _sentence(error: BaseException) -> str:
