@@ -10,6 +10,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.qemu.image import SECTOR, read_image_header
 from bareflow_gdb.qemu.machine import Machine
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +49,13 @@ def symbols(elf: Path) -> dict[str, int]:
 
 
 def test_an_image_larger_than_the_loader_reads_fails_the_build_and_leaves_no_disk(interactive: Path) -> None:
-    too_much = ballast(interactive, "large", "__attribute__((used)) const char large[262144] = {1};\n")
+    room = (
+        layouts.const("BF_IMAGE_MAX_SECTORS") * SECTOR
+        - read_image_header(interactive / "fluid.img").image_bytes
+    )
+    too_much = ballast(
+        interactive, "large", f"__attribute__((used)) const char large[{room + PAGE}] = {{1}};\n"
+    )
     built = make(interactive, "INTERACTIVE=1", f"EXTRA_OBJECTS={too_much}", f"{interactive}/fluid.img")
     assert built.returncode != 0
     assert "the loader reads 512" in built.stderr
