@@ -1,16 +1,16 @@
 """Which modules does the kernel carry? Writes the assembly file that embeds them, with their registry.
 
     python -m bareflow_gdb.build.embed --directory build/firmware/modules --output embedded.S \\
-        fibonacci:20:0:6765 primes:1000:0:168
+        fibonacci:20:0:6765 primes:1000:0:168 --tiers primes --bitcode primes
 
-Of each module NAME, the directory holds NAME.O0.mod … NAME.O3.mod (module images) and NAME.bc.wrapped
-(bitcode with its header, which goes to section .bitcode). The registry: `struct embedded_module[]`
-(firmware/kernel/jit.h), in the order given.
+Of each module NAME, the directory holds NAME.O0.mod, which is embedded; of those in --tiers also NAME.O1.mod …
+NAME.O3.mod, and of those in --bitcode NAME.bc.wrapped (bitcode with its header, which goes to section .bitcode).
+The registry: `struct embedded_module[]` (firmware/kernel/jit.h), in the order given; what is not embedded is 0.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +66,8 @@ def assembly(modules: Sequence[Module], directory: Path) -> str:
         images = [f"embedded_{name}_O{level}" for level in levels]
         bitcode = f"embedded_{name}_bitcode"
         for level, label in zip(levels, images, strict=True):
-            lines += included(label, ".rodata.modules", "a", directory / f"{name}.O{level}.mod")
+            # A section per level: the headers of all loaded modules are then few reads for a debugger.
+            lines += included(label, f".rodata.modules.O{level}", "a", directory / f"{name}.O{level}.mod")
         lines += included(bitcode, f".bitcode.{name}", "a", directory / f"{name}.bc.wrapped")
         registry += [
             f"    .long name_{name}",
@@ -90,10 +91,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--directory", type=Path, required=True, help="where the modules' files are")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("modules", nargs="+", metavar="NAME:A:B:EXPECTED")
+    for option, what in (("--tiers", "at every level"), ("--bitcode", "with their bitcode")):
+        parser.add_argument(option, nargs="*", default=[], metavar="NAME", help=f"modules to embed {what}")
     options = parser.parse_args(arguments)
     try:
         modules = [parse_module(text) for text in options.modules]
-        write_atomically(options.output, assembly(modules, options.directory).encode())
+        unknown = {*options.tiers, *options.bitcode} - {module.name for module in modules}
+        if unknown:
+            raise UsageError(f"{', '.join(sorted(unknown))}: not among the modules; name them as NAME:A:B:EXPECTED")
+        text = assembly(modules, options.directory, options.tiers, options.bitcode)
+        write_atomically(options.output, text.encode())
     except (BareflowError, OSError) as error:
         print(f"embed: {error}", file=sys.stderr)
         return 1
