@@ -229,7 +229,7 @@ def _next_step(
     boot: Boot | None, exception: str, eip: int, held: bool, mail: tuple[str, ...], problems: list[str]
 ) -> str:
     if exception:
-        return f"`identify 0x{eip:x}` says what runs there, `log` what was printed before"
+        return f"`exception` shows the registers, `identify 0x{eip:x}` what runs there, `log` the last output"
     if boot is None or not boot.ok:
         return "`boot` shows how far the boot got"
     if problems:

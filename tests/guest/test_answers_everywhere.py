@@ -35,7 +35,7 @@ QUESTIONS = (
     "rings",
     "bitcode",
 )
-VERBS = ("status", "boot", "modules", "pools", "profile", "jit", "log")
+VERBS = ("status", "boot", "modules", "pools", "profile", "jit", "log", "exception")
 PACKETS = 10
 
 
@@ -172,7 +172,9 @@ def test_a_guest_that_died_in_jit_code_is_explained(booted: Boot, capsys: pytest
     assert cli.main(["status", "--json", machine.name]) == 1
     status = json.loads(capsys.readouterr().out)
     assert (status["exception"], status["exception_eip"]) == ("#UD invalid opcode", f"0x{nowhere:08x}")
-    assert status["next_step"].startswith(f"`identify 0x{nowhere:x}`")
+    assert f"`identify 0x{nowhere:x}`" in status["next_step"]
+    assert cli.main(["exception", machine.name]) == 1
+    assert "#UD invalid opcode (vector 6)" in capsys.readouterr().out
     assert cli.main(["identify", hex(nowhere), machine.name]) == 0
     assert "heap" in capsys.readouterr().out
     assert cli.main(["jit", "--json", machine.name]) == 1
