@@ -58,7 +58,8 @@ def resume() -> Stop:
     gdb.events.stop.connect(stops.append)
     try:
         with _quiet_stops():
-            gdb.execute("continue", to_string=True)
+            # Not to a string: gdb 18 would catch the ^running of MI with it.
+            gdb.execute("continue")
     except gdb.error as error:
         raise _lost(error) from error
     finally:
@@ -73,7 +74,7 @@ def step_instruction() -> None:
     """One machine instruction, without the usual output; raises Unreachable when the guest is gone."""
     try:
         with _quiet_stops():
-            gdb.execute("stepi", to_string=True)
+            gdb.execute("stepi")
     except gdb.error as error:
         raise _lost(error) from error
     if not gdb.selected_inferior().pid:
@@ -82,7 +83,7 @@ def step_instruction() -> None:
 
 def go_on() -> None:
     """Lets the guest run in the background: the prompt comes back, and `interrupt` stops the guest."""
-    gdb.execute("continue &", to_string=True)
+    gdb.execute("continue &")
 
 
 def read_register(name: str) -> int:

@@ -1,4 +1,4 @@
-"""A gdb that stays open, driven over MI: for counting what each command costs, and for what batch mode cannot do."""
+"""A gdb that stays open, driven over MI: for counting packets, and for what batch mode cannot do."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from pygdbmi.gdbcontroller import GdbController
 
 SECONDS = 60.0
+MARK = 1000
 
 
 class MiError(Exception):
@@ -49,7 +50,11 @@ class MiGdb:
     def start(self, command: str) -> None:
         """Sends a console command without waiting for its result."""
         quoted = command.replace("\\", "\\\\").replace('"', '\\"')
-        self._mi.io_manager.write(f'-interpreter-exec console "{quoted}"', read_response=False)
+        # The second command is answered when the first has ended: a command that lets the guest run and stops it
+        # again is answered with ^running, in its midst.
+        lines = [f'-interpreter-exec console "{quoted}"', f"{MARK}-list-features"]
+        self._queue.clear()
+        self._mi.io_manager.write(lines, read_response=False)
 
     def run(self, command: str, seconds: float = SECONDS) -> str:
         """The console output of a command; raises MiError when it fails."""
@@ -57,16 +62,21 @@ class MiGdb:
         return self.result(command, seconds)
 
     def result(self, command: str, seconds: float = SECONDS) -> str:
-        """Waits for the result of what `start` sent."""
-        console = ""
+        """Waits for the end of what `start` sent."""
+        console, error = "", None
+        kept: list[dict[str, Any]] = []
         for answer in self._answers(seconds, command):
             if answer["type"] == "console":
                 console += answer["payload"] or ""
-            elif answer["type"] == "result":
-                if answer["message"] == "error":
-                    raise MiError(answer["payload"]["msg"])
-                if answer["message"] in ("done", "running"):
-                    return console
+            elif answer["type"] == "result" and answer["message"] == "error":
+                error = MiError(answer["payload"]["msg"])
+            elif answer["type"] == "result" and answer["token"] == MARK:
+                self._queue[:0] = kept
+                if error is not None:
+                    raise error
+                return console
+            elif answer["type"] == "notify":
+                kept.append(answer)
         raise AssertionError("unreachable")
 
     def wait_for_stop(self, seconds: float = SECONDS) -> dict[str, Any]:
@@ -75,6 +85,12 @@ class MiGdb:
             if answer["type"] == "notify" and answer["message"] == "stopped":
                 return dict(answer["payload"] or {})
         raise AssertionError("unreachable")
+
+    def wait_for_running(self, seconds: float = SECONDS) -> None:
+        """The next *running notification; what came before it is dropped."""
+        for answer in self._answers(seconds, "the guest to run"):
+            if answer["type"] == "notify" and answer["message"] == "running":
+                return
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""

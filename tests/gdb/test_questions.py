@@ -1,7 +1,8 @@
-"""The questions on a real guest: `bf X --json` says what `bareflow X --json` says, whichever way memory is read."""
+"""`bf X --json` says what `bareflow X --json` says, whichever way the real guest's memory is read."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,11 +54,7 @@ def test_identify_takes_any_expression_of_gdb(gdb: Gdb, stopped: Machine) -> Non
 
 
 def _symbols() -> list[str]:
-    import subprocess
-
-    return subprocess.run(
-        ["nm", str(KERNEL)], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
+    return subprocess.run(["nm", str(KERNEL)], capture_output=True, text=True, check=True).stdout.splitlines()
 
 
 def test_attach_by_name_connects_to_that_machine(gdb: Gdb, idle_machine: Machine) -> None:
@@ -74,7 +71,9 @@ def test_guest_names_are_completed(gdb: Gdb, idle_machine: Machine) -> None:
 
 
 def test_a_guest_that_runs_in_the_background_is_read_from_qemu_ram(gdb: Gdb, idle_machine: Machine) -> None:
-    result = gdb.run(f"bf attach {idle_machine.name}", "continue &", "bf jit --json", "bf swaps", "disconnect")
+    result = gdb.run(
+        f"bf attach {idle_machine.name}", "continue &", "bf jit --json", "bf swaps", "disconnect"
+    )
     assert [function["name"] for function in result.json()["functions"]][:2] == ["fibonacci", "sum"]
     assert "threshold" in result.out
 

@@ -1,0 +1,140 @@
+"""`bf step-swap` on the real guest: stops before the store, steps across it, leaves nothing behind."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gdb_harness import KERNEL, SCRIPT, Gdb, bareflow
+from mi_gdb import MiError, MiGdb
+
+from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.qemu.machine import Machine
+
+Boot = Callable[..., Machine]
+NO_BREAKPOINTS = "No breakpoints"
+
+
+@pytest.fixture
+def held(booted: Boot) -> Machine:
+    """A guest that waits before its run."""
+    return booted(stage="registered", hold=1)
+
+
+def test_the_pointer_changes_by_the_one_instruction_that_is_stepped(gdb: Gdb, held: Machine) -> None:
+    record = gdb.run(f"bf attach {held.name}", "bf release", "bf step-swap sum --stay --json").json()
+    versions = {version.number: version for version in Guest.attach(held.memory()).versions()}
+    old, new = versions[record["old"]["version"]], versions[record["new"]["version"]]
+    assert (record["function"], old.level, new.level) == ("sum", 0, 1)
+    assert record["instruction"] == "mov dword ptr [edx], eax"
+    assert record["before"] == f"0x{old.entry:08x}"
+    assert record["after"] == f"0x{new.entry:08x}" != record["before"]
+    assert int(record["eip_after"], 16) == int(record["eip_before"], 16) + 2
+    assert record["eip_before"] == record["store"]
+    assert record["goes_on"] is False
+
+
+def test_both_codes_stand_side_by_side_as_the_disassembler_sees_them(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {held.name}",
+        "bf release",
+        "bf step-swap primes --stay --lines 0",
+        "x/3i *(unsigned*)$edx",
+        elf=KERNEL,
+    )
+    lines = result.out.splitlines()
+    title = next(index for index, line in enumerate(lines) if " O0, " in line and " O1, " in line)
+    first = lines[title + 1].split()
+    assert first == ["+000", "push", "ebp", "+000", "push", "ebp"]
+    assert any(line.rstrip().endswith("ret") for line in lines)
+    assert "the guest remains stopped" in result.out
+
+
+def test_others_pass_until_the_function_that_is_waited_for(gdb: Gdb, held: Machine) -> None:
+    # primes is the last one to be run: swaps of the three others come before its first.
+    result = gdb.run(f"bf attach {held.name}", "bf release", "bf step-swap primes --stay", "bf swaps --json")
+    swapped = [swap["function"] for swap in result.json()["swaps"]]
+    # The swap that is being stepped is recorded after the store.
+    assert swapped == [name for name in ("fibonacci", "sum", "compute") for _ in range(3)]
+
+
+def test_without_a_name_the_next_swap_of_any_function_is_taken(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(f"bf attach {held.name}", "bf release", "bf step-swap --stay", "bf step-swap --stay").out
+    assert result.count("fibonacci: stopped before the publishing store") == 2
+    assert " O0, " in result and " O2, " in result
+
+
+def test_the_guest_goes_on_and_ends_its_run(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(f"bf attach {held.name}", "bf release", "bf step-swap compute", elf=KERNEL)
+    assert "the guest goes on; `interrupt` stops it" in result.out
+    assert "Cannot execute" not in result.err
+    held.wait_for_stage("idle")
+    assert bareflow("status", held.name).code == 0
+
+
+def test_no_breakpoint_stays_behind_in_gdb_or_in_qemu(gdb: Gdb, held: Machine) -> None:
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {held.name}")
+        session.run("bf release")
+        session.run("bf step-swap fibonacci --stay")
+        assert NO_BREAKPOINTS in session.run("maint info breakpoints")
+        # Nobody stops the run any more.
+        session.run("continue &")
+        held.wait_for_stage("idle")
+
+
+def test_ctrl_c_ends_the_waiting_and_removes_the_breakpoint(gdb: Gdb, idle_machine: Machine) -> None:
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {idle_machine.name}")
+        session.start("bf step-swap primes")
+        session.wait_for_running()
+        session.interrupt()
+        with pytest.raises(MiError, match="no swap came: an interrupt stopped the guest first"):
+            session.result("bf step-swap primes")
+        assert NO_BREAKPOINTS in session.run("maint info breakpoints")
+        assert "idle" in session.run("bf status")
+
+
+def test_a_breakpoint_of_the_user_ends_the_waiting_and_stays(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {held.name}",
+        "bf release",
+        "break adaptive_jit_call",
+        "bf step-swap primes",
+        "info breakpoints",
+        elf=KERNEL,
+    )
+    assert "no swap came: breakpoint 1 stopped the guest first" in result.err
+    assert "breakpoint already hit 1 time" in result.out
+
+
+def test_a_killed_qemu_ends_the_waiting_with_one_sentence(gdb: Gdb, booted: Boot) -> None:
+    machine = booted()
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {machine.name}")
+        session.start("bf step-swap primes")
+        session.wait_for_running()
+        machine.stop()
+        with pytest.raises(MiError, match="the guest went away"):
+            session.result("bf step-swap primes")
+        assert NO_BREAKPOINTS in session.run("maint info breakpoints")
+        with pytest.raises(MiError, match="gdb is not connected to a guest"):
+            session.run("bf status")
+
+
+def test_a_function_that_is_not_registered_is_one_sentence_with_those_that_are(
+    gdb: Gdb, idle_machine: Machine
+) -> None:
+    result = gdb.run(f"bf attach {idle_machine.name}", "bf step-swap nothing")
+    assert "fibonacci, sum, compute, primes" in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_the_wrong_elf_does_not_mislead_it(gdb: Gdb, held: Machine, tmp_path: Path) -> None:
+    source, wrong = tmp_path / "wrong.asm", tmp_path / "wrong.elf"
+    source.write_text("global bareflow_publish_store\nbareflow_publish_store: ret\n")
+    subprocess.run(["nasm", "-f", "elf32", "-o", str(wrong), str(source)], check=True)
+    result = gdb.run(f"bf attach {held.name}", "bf release", "bf step-swap sum --stay", elf=wrong)
+    assert "sum: stopped before the publishing store" in result.out
