@@ -88,7 +88,7 @@ def read_status(memory: Memory, root: Root | None) -> Status:
     boot = _boot(memory, root, problems)
     if root is None:
         return _without_root(boot, problems)
-    parts = _Parts(memory, root, problems)
+    parts = _Parts(memory, root, problems, booting=_is_booting(boot))
     exception, eip = parts.exception()
     functions = parts.functions()
     swap_count, version_count = parts.counts
@@ -158,17 +158,23 @@ def _without_root(boot: Boot | None, problems: list[str]) -> Status:
     )
 
 
-class _Parts:
-    """The parts of a status, each of which may fail alone."""
+def _is_booting(boot: Boot | None) -> bool:
+    return boot is not None and boot.stage_number < layouts.const("BF_STAGE_REGISTERED")
 
-    def __init__(self, memory: Memory, root: Root, problems: list[str]) -> None:
+
+class _Parts:
+    """The parts of a status, each of which may fail alone; while the kernel boots, not to be there is right."""
+
+    def __init__(self, memory: Memory, root: Root, problems: list[str], booting: bool) -> None:
         self.memory = memory
         self.root = root
         self.problems = problems
+        self.booting = booting
         self.counts = (0, 0)
 
     def _note(self, error: BareflowError) -> None:
-        self.problems.append(str(error))
+        if not self.booting:
+            self.problems.append(str(error))
 
     def exception(self) -> tuple[str, Address]:
         try:

@@ -37,6 +37,18 @@ def test_in_early_boot_nothing_is_wrong_yet() -> None:
     assert (record.stage, record.ok, record.abi) == ("stage2", True, "")
 
 
+def test_while_the_kernel_boots_a_mailbox_that_is_not_up_is_no_problem() -> None:
+    fake = FakeGuest()
+    fake.boot["stage"] = layouts.const("BF_STAGE_CORE")
+    memory = fake.build()
+    memory.set(layouts.const("BF_MAILBOX_HEADER"), "bf_mailbox", "magic", 0)
+    memory.set(layouts.const("BF_RING0_HEADER"), "bf_ring_header", "magic", 0)
+    record = Guest.attach(memory).status()
+    assert (record.stage, record.problems) == ("core", ())
+    memory.set(layouts.const("BF_BOOT_RECORD_ADDRESS"), "bf_boot_record", "stage", 14)
+    assert len(Guest.attach(memory).status().problems) == 2
+
+
 def test_a_fatal_loader_error_is_the_first_problem() -> None:
     fake = FakeGuest()
     fake.boot |= {"stage": 3, "fatal": 0xD1}
