@@ -11,6 +11,7 @@ extern struct bf_status bareflow_status;
 
 /* crc32.c, sha256.c */
 uint32_t crc32(const void *data, size_t size);
+uint32_t crc32_more(uint32_t crc, const void *data, size_t size);
 void sha256(const void *data, size_t size, uint8_t digest[32]);
 
 /* ring.c; ring.h emits inline, for the places where the cost counts */

@@ -3,6 +3,7 @@
  * build id, the checksum) is filled in by bareflow_gdb.build.finish_image.
  */
 #include "defs.h"
+#include "disk.h"
 
 /* Here it names a field. */
 #undef boot_record
@@ -46,6 +47,8 @@ struct bf_root bareflow_root __attribute__((aligned(16))) = {
     .rings = {BF_RING0_HEADER, BF_RING1_HEADER},
     .mailbox = BF_MAILBOX_HEADER,
     .exception = (bf_ptr)&bareflow_exception,
+    .fat16 = (bf_ptr)&bareflow_fat16,
+    .cache = (bf_ptr)&bareflow_cache,
     .log_buffer = (bf_ptr)&bareflow_log,
     .exports = (bf_ptr)exports,
     .export_count = sizeof exports / sizeof exports[0],

@@ -1,0 +1,124 @@
+/*
+ * The second disk of the primary ATA channel, read by programmed I/O. Register and bit names as in ATA/ATAPI-6
+ * (T13 1410D), chapters 7 (registers) and 9.5 (PIO data-in protocol). Interrupts are not used: IRQ 14 stays masked.
+ */
+#include "disk.h"
+
+#define DATA 0x1F0
+#define ERROR 0x1F1
+#define SECTOR_COUNT 0x1F2
+#define LBA_LOW 0x1F3
+#define LBA_MID 0x1F4
+#define LBA_HIGH 0x1F5
+#define DEVICE 0x1F6
+#define STATUS 0x1F7
+#define COMMAND 0x1F7
+
+#define STATUS_BSY 0x80
+#define STATUS_DF 0x20
+#define STATUS_DRQ 0x08
+#define STATUS_ERR 0x01
+#define STATUS_NO_DEVICE 0xFF           /* nothing drives the bus */
+
+#define DEVICE_SLAVE_LBA 0xF0           /* the master, which holds the kernel, is 0xE0 */
+
+#define READ_SECTORS 0x20
+#define IDENTIFY_DEVICE 0xEC
+
+#define IDENTIFY_LBA_SECTORS 60         /* words 60 and 61 */
+
+#define TIMEOUT_SECONDS 5
+#define SLOWEST_TSC_HZ 1000000000       /* taken while the TSC has not been measured */
+#define SECTORS_PER_COMMAND 128
+
+static void read_words(void *buffer, uint32_t words) {
+    __asm__ volatile("rep insw" : "+D"(buffer), "+c"(words) : "d"(DATA) : "memory");
+}
+
+/* The status is valid 400 ns after a command or a change of device: four reads of 100 ns. */
+static void settle(void) {
+    for (int i = 0; i < 4; i++)
+        (void)inb(STATUS);
+}
+
+/* Waits until the disk has data to give. */
+static int32_t wait_for_data(void) {
+    uint64_t hz = bareflow_status.tsc_hz != 0 ? bareflow_status.tsc_hz : SLOWEST_TSC_HZ;
+    uint64_t end = rdtsc() + hz * TIMEOUT_SECONDS;
+
+    do {
+        uint8_t status = inb(STATUS);
+        if (status == STATUS_NO_DEVICE || status == 0)
+            return DISK_NONE;
+        if (status & STATUS_BSY)
+            continue;
+        if (status & (STATUS_ERR | STATUS_DF))
+            return DISK_IO;
+        if (status & STATUS_DRQ)
+            return DISK_OK;
+    } while (rdtsc() < end);
+    return DISK_TIMEOUT;
+}
+
+static void command(uint32_t lba, uint32_t count, uint8_t code) {
+    outb(DEVICE, (uint8_t)(DEVICE_SLAVE_LBA | (lba >> 24 & 0x0F)));
+    settle();
+    outb(SECTOR_COUNT, (uint8_t)count);
+    outb(LBA_LOW, (uint8_t)lba);
+    outb(LBA_MID, (uint8_t)(lba >> 8));
+    outb(LBA_HIGH, (uint8_t)(lba >> 16));
+    outb(COMMAND, code);
+    settle();
+}
+
+/* False when there is no ATA disk; nothing hangs then. */
+bool ata_identify(uint32_t *sectors) {
+    uint16_t identity[SECTOR_BYTES / 2];
+
+    command(0, 0, IDENTIFY_DEVICE);
+    int32_t result = wait_for_data();
+    if (result == DISK_NONE)
+        return false;
+    /* An ATAPI device refuses the command and leaves its signature here. */
+    if (result == DISK_IO && (inb(LBA_MID) | inb(LBA_HIGH)) != 0)
+        return false;
+    if (result != DISK_OK) {
+        kprintf("[ATA] The slave disk does not identify itself: %s\n",
+                result == DISK_TIMEOUT ? "no answer in time" : "it reports an error");
+        return false;
+    }
+    read_words(identity, SECTOR_BYTES / 2);
+    *sectors = identity[IDENTIFY_LBA_SECTORS] | (uint32_t)identity[IDENTIFY_LBA_SECTORS + 1] << 16;
+    return true;
+}
+
+static int32_t read_command(uint32_t lba, uint32_t count, uint8_t *to) {
+    command(lba, count, READ_SECTORS);
+    for (uint32_t sector = 0; sector < count; sector++) {
+        int32_t result = wait_for_data();
+        if (result != DISK_OK) {
+            uint8_t error = inb(ERROR);
+            kprintf("[ATA] Reading sector %u failed: %s (status 0x%02x, error 0x%02x)\n", lba + sector,
+                    result == DISK_TIMEOUT ? "no answer in time" : "I/O error", inb(STATUS), error);
+            return result;
+        }
+        read_words(to + sector * SECTOR_BYTES, SECTOR_BYTES / 2);
+        settle();
+    }
+    return DISK_OK;
+}
+
+int32_t ata_read(uint32_t lba, uint32_t count, void *buffer) {
+    uint8_t *to = buffer;
+    int32_t result = DISK_OK;
+
+    while (count > 0 && result == DISK_OK) {
+        uint32_t now = count < SECTORS_PER_COMMAND ? count : SECTORS_PER_COMMAND;
+        result = read_command(lba, now, to);
+        event(BF_EVENT_DISK, 0, lba, now, (uint32_t)-result, 0);
+        lba += now;
+        count -= now;
+        to += now * SECTOR_BYTES;
+    }
+    return result;
+}
