@@ -1,0 +1,170 @@
+"""What is on the second disk? Makes a FAT16 image of 16 MB with the files given, without root and without mounting.
+
+    python -m bareflow_gdb.build.fat_image --output fat16.img primes.O0.mod primes.O1.mod notes.txt=TEST.TXT
+
+A file is called as the kernel looks for it: the first 8 characters of its name, upper case, and the extension
+that its kind has (primes.O0.mod: PRIMES.MOD, primes.O2.mod: PRIMES.O2, primes.bc.wrapped: PRIMES.BC). The same
+files give the same bytes. Format: Microsoft FAT specification 1.03.
+"""
+
+import argparse
+import re
+import struct
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.qemu.directory import write_atomically
+
+SECTOR = 512
+SECTORS = 32768
+SECTORS_PER_CLUSTER = 4
+CLUSTER = SECTOR * SECTORS_PER_CLUSTER
+RESERVED_SECTORS = 1
+FATS = 2
+ROOT_ENTRIES = 512
+ROOT_SECTORS = ROOT_ENTRIES * 32 // SECTOR
+FAT_SECTORS = 32
+DATA_START = RESERVED_SECTORS + FATS * FAT_SECTORS + ROOT_SECTORS
+CLUSTERS = (SECTORS - DATA_START) // SECTORS_PER_CLUSTER
+
+MEDIA = 0xF8  # a fixed disk
+CHAIN_END = 0xFFFF
+VOLUME_LABEL = b"BAREFLOW   "
+VOLUME_ID = 0xBAEF0001
+ATTRIBUTE_VOLUME, ATTRIBUTE_ARCHIVE = 0x08, 0x20
+FIRST_DAY = 1 << 5 | 1  # 1 January 1980: the image does not depend on when it is made
+
+NAME = re.compile(r"[A-Z0-9_$~-]{1,8}(\.[A-Z0-9_$~-]{1,3})?")
+# Which extension do the files of a module get? By how their names end.
+KINDS = ((".O0.mod", "MOD"), (".O1.mod", "O1"), (".O2.mod", "O2"), (".O3.mod", "O3"), (".bc.wrapped", "BC"))
+
+
+@dataclass(frozen=True)
+class DiskFile:
+    """A file of the root directory."""
+
+    name: str  # 8.3, upper case
+    content: bytes
+
+
+def disk_name(file_name: str) -> str:
+    """The 8.3 name of a file; raises UsageError when there is none."""
+    for ending, kind in KINDS:
+        if file_name.endswith(ending):
+            stem, extension = file_name.removesuffix(ending), kind
+            break
+    else:
+        stem, dot, extension = file_name.rpartition(".")
+        stem, extension = (stem, extension) if dot else (extension, "")
+    return checked_name((stem[:8] + (f".{extension}" if extension else "")).upper())
+
+
+def checked_name(name: str) -> str:
+    """The name itself; raises UsageError when it is not 8.3 in upper case."""
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is no name for a FAT16 disk: up to 8 capital letters, digits or _ - ~ $, "
+            "a dot, up to 3 more; give another one as FILE=NAME.EXT"
+        )
+    return name
+
+
+def parse_file(text: str) -> DiskFile:
+    """FILE or FILE=NAME.EXT, read; raises UsageError or OSError."""
+    path, equals, name = text.partition("=")
+    return DiskFile(
+        checked_name(name.upper()) if equals else disk_name(Path(path).name), Path(path).read_bytes()
+    )
+
+
+def fat16_image(files: Sequence[DiskFile]) -> bytes:
+    """The image; raises UsageError when two files have one name or when they do not fit."""
+    names: set[str] = set()
+    for file in files:
+        if file.name in names:
+            raise UsageError(f"two files are called {file.name} on the disk; name one of them FILE=NAME.EXT")
+        names.add(file.name)
+    if len(files) + 1 > ROOT_ENTRIES:
+        raise UsageError(
+            f"{len(files)} files do not fit into {ROOT_ENTRIES - 1} directory entries; leave some out"
+        )
+    fat = [0xFF00 | MEDIA, CHAIN_END]
+    root = _entry(VOLUME_LABEL, ATTRIBUTE_VOLUME, 0, 0)
+    data = bytearray()
+    for file in files:
+        clusters = -(-len(file.content) // CLUSTER)
+        first = len(fat) if clusters else 0
+        fat += range(first + 1, first + clusters)
+        fat += [CHAIN_END] if clusters else []
+        root += _entry(_padded(file.name), ATTRIBUTE_ARCHIVE, first, len(file.content))
+        data += file.content.ljust(clusters * CLUSTER, b"\0")
+    if len(fat) - 2 > CLUSTERS:
+        raise UsageError(f"the files need {len(fat) - 2} clusters, the disk has {CLUSTERS}; leave some out")
+    table = struct.pack(f"<{len(fat)}H", *fat).ljust(FAT_SECTORS * SECTOR, b"\0")
+    image = _boot_sector() + table * FATS + root.ljust(ROOT_SECTORS * SECTOR, b"\0") + bytes(data)
+    return image.ljust(SECTORS * SECTOR, b"\0")
+
+
+def _boot_sector() -> bytes:
+    fields = layouts.pack(
+        "fat16_boot_sector_t",
+        jump=b"\xeb\x3c\x90",
+        oem=b"BAREFLOW",
+        bytes_per_sector=SECTOR,
+        sectors_per_cluster=SECTORS_PER_CLUSTER,
+        reserved_sectors=RESERVED_SECTORS,
+        fat_count=FATS,
+        root_entries=ROOT_ENTRIES,
+        sectors16=SECTORS,
+        media=MEDIA,
+        sectors_per_fat=FAT_SECTORS,
+        sectors_per_track=63,
+        heads=16,
+        drive_number=0x80,
+        boot_signature=0x29,
+        volume_id=VOLUME_ID,
+        volume_label=VOLUME_LABEL,
+        file_system=b"FAT16   ",
+    )
+    no_system = b"\xcd\x18\xeb\xfe"  # INT 18h, then for ever: there is nothing to boot here
+    return (fields + no_system).ljust(SECTOR - 2, b"\0") + b"\x55\xaa"
+
+
+def _padded(name: str) -> bytes:
+    stem, _, extension = name.partition(".")
+    return f"{stem:8}{extension:3}".encode("ascii")
+
+
+def _entry(name: bytes, attributes: int, first_cluster: int, size: int) -> bytes:
+    return layouts.pack(
+        "fat16_dir_entry_t",
+        name=name[:8],
+        extension=name[8:],
+        attributes=attributes,
+        date=FIRST_DAY,
+        first_cluster=first_cluster,
+        size=size,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bareflow_gdb.build.fat_image", description=__doc__)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("files", nargs="+", metavar="FILE[=NAME.EXT]")
+    options = parser.parse_args(arguments)
+    try:
+        image = fat16_image([parse_file(text) for text in options.files])
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(options.output, image)
+    except (BareflowError, OSError) as error:
+        print(f"disk: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
