@@ -254,7 +254,9 @@ def test_the_events_of_the_ring_are_numbered_without_a_gap_and_in_time(guest: Gu
 
 
 def test_bitcode_is_found_whole(guest: Guest, firmware: Path) -> None:
-    for bitcode in guest.bitcode():
+    carried = [bitcode for bitcode in guest.bitcode() if bitcode.address]
+    assert {"fibonacci", "sum", "compute", "primes"} <= {bitcode.function for bitcode in carried}
+    for bitcode in carried:
         wrapped = (firmware / "modules" / f"{bitcode.function}.bc.wrapped").read_bytes()
         assert bitcode.problems == ()
         assert guest.memory.read(bitcode.address, bitcode.size, "bitcode") == wrapped
