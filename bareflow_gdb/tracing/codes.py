@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import threading
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,27 +48,32 @@ class CodeStore:
         self._folder.mkdir()
         self._saved: dict[int, SavedCode] = {}
         self._changed = True
+        # Events are drained in one thread, the tables are saved in another.
+        self._lock = threading.RLock()
 
     def emitted(self, memory: Memory, event: Fields) -> None:
         """Takes the bytes that an EMIT event announced."""
         address = event["code"]
         place = (address, event["size"], event["crc"], address)
-        self._take(memory, SavedCode(event["version"], event["function"], None, *place, ""))
+        with self._lock:
+            self._take(memory, SavedCode(event["version"], event["function"], None, *place, ""))
 
     def published(self, version: int, level: int, entry: int) -> None:
         """Completes a version with what its PUBLISH event tells."""
-        known = self._saved.get(version)
-        if known is not None and (known.level, known.entry) != (level, entry):
-            self._saved[version] = dataclasses.replace(known, level=level, entry=entry)
-            self._changed = True
+        with self._lock:
+            known = self._saved.get(version)
+            if known is not None and (known.level, known.entry) != (level, entry):
+                self._saved[version] = dataclasses.replace(known, level=level, entry=entry)
+                self._changed = True
 
     def listed(self, memory: Memory, version: Version) -> None:
         """Takes the bytes of a version in the guest's table, unless they were taken before."""
-        known = self._saved.get(version.number)
-        if known is None or not known.sha256:
-            place = (int(version.code), version.code_size, int(version.code_crc), int(version.entry))
-            self._take(memory, SavedCode(version.number, version.function, version.level, *place, ""))
-        self.published(version.number, version.level, version.entry)
+        with self._lock:
+            known = self._saved.get(version.number)
+            if known is None or not known.sha256:
+                place = (int(version.code), version.code_size, int(version.code_crc), int(version.entry))
+                self._take(memory, SavedCode(version.number, version.function, version.level, *place, ""))
+            self.published(version.number, version.level, version.entry)
 
     def _take(self, memory: Memory, code: SavedCode) -> None:
         if len(self._saved) >= MAX_VERSIONS:
@@ -94,13 +100,14 @@ class CodeStore:
 
     def save(self) -> None:
         """Replaces the index when it has changed."""
-        if not self._changed:
-            return
-        entries = [dataclasses.asdict(self._saved[number]) for number in sorted(self._saved)]
+        with self._lock:
+            if not self._changed:
+                return
+            entries = [dataclasses.asdict(self._saved[number]) for number in sorted(self._saved)]
+            self._changed = False
         partial = self._folder / (INDEX + ".partial")
         partial.write_text(json.dumps({"versions": entries}, indent=1) + "\n")
         partial.replace(self._folder / INDEX)
-        self._changed = False
 
 
 def load(directory: Path) -> dict[int, SavedCode]:

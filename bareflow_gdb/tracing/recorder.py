@@ -92,20 +92,25 @@ class Recorder:
         self._pending: list[Future[object]] = []
         self._began = time.monotonic()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._seconds = 0.0
+        self._snapshot: Future[object] | None = None
         self._swaps = 0
         self._ended = ""
+        self._finished = False
 
     def __enter__(self) -> Recorder:
         self._rings.__enter__()
         try:
             self._save_moment()
+            self._save_manifest("", ())
         except BaseException:
             self._rings.__exit__(None, None, None)
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.finish()
+        if not self._finished:
+            self.finish()
 
     def release_hold(self) -> None:
         """Lets a guest run that waits after registration."""
@@ -140,7 +145,7 @@ class Recorder:
                 progress(self.progress())
             if now >= next_snapshot:
                 next_snapshot = now + SNAPSHOT_SECONDS
-                self._in_background(self._save_moment)
+                self._snapshot = self._in_background(self._refresh)
         return self._ended
 
     def _reason_to_end(self, until_idle: bool, deadline: float | None, stopped: Callable[[], bool]) -> str:
@@ -188,11 +193,18 @@ class Recorder:
         self._segment += 1
         self._journal = JournalWriter(journal_path(self.directory, self._segment))
 
-    def _in_background(self, work: Callable[[], object]) -> None:
+    def _in_background(self, work: Callable[[], object]) -> Future[object]:
+        """Queues work for the second thread; raises what earlier work has raised."""
         for done in [future for future in self._pending if future.done()]:
             self._pending.remove(done)
             done.result()
-        self._pending.append(self._worker.submit(work))
+        future = self._worker.submit(work)
+        self._pending.append(future)
+        return future
+
+    def _refresh(self) -> None:
+        self._save_moment()
+        self._save_manifest("", ())
 
     def progress(self) -> Progress:
         """How far the recording is."""
@@ -205,8 +217,12 @@ class Recorder:
             stage=layouts.enum_name("bf_boot_stage", read_stage(self.ram)).removeprefix("BF_STAGE_").lower(),
         )
 
-    def finish(self, ended: str | None = None) -> Manifest:
-        """Takes what is left, saves the last moment, converts the journal, gives the rings back."""
+    def finish(self, waiting: Callable[[int], None] = lambda _: None) -> Manifest:
+        """Takes what is left, gives the rings back, saves the last moment, converts the journals.
+
+        `waiting` is told now and then how many segments are still to be written.
+        """
+        self._finished = True
         try:
             self._rings.drain_all(self._take)
             self._next_segment()
@@ -215,13 +231,18 @@ class Recorder:
             sources = self._sources()
         finally:
             self._rings.__exit__(None, None, None)
-        for future in self._pending:
-            future.result()
+        if self._snapshot is not None and not self._snapshot.cancel():
+            self._snapshot.result()
+        # Before the journals are converted, which may take a while: the guest runs on.
+        self._save_moment()
+        for done, future in enumerate(self._pending):
+            waiting(len(self._pending) - done)
+            if not future.cancelled():
+                future.result()
         self._worker.shutdown()
-        manifest = self._save_moment(ended or self._ended or "interrupted", sources)
         self._serial.close()
         self.ram.close()
-        return manifest
+        return self._save_manifest(self._ended or "interrupted", sources)
 
     def _sources(self) -> tuple[Source, ...]:
         return tuple(
@@ -239,8 +260,9 @@ class Recorder:
             for count in self._rings.counts()
         )
 
-    def _save_moment(self, ended: str = "", sources: tuple[Source, ...] = ()) -> Manifest:
-        """Saves tables, symbols, serial output and the manifest as they are now."""
+    def _save_moment(self) -> None:
+        """Saves tables, code, symbols and serial output as they are now."""
+        self._seconds = round(time.monotonic() - self._began, 3)
         moment = self._read_moment()
         for version in moment.versions:
             self._codes.listed(self.ram, version)
@@ -250,12 +272,15 @@ class Recorder:
         _replace(self.directory / "serial.log", self._serial.read())
         symbols = [dataclasses.asdict(symbol) for symbol in moment.symbols]
         _replace(self.directory / "symbols.json", json.dumps({"symbols": symbols}, indent=1).encode())
-        root = moment.root
+
+    def _save_manifest(self, ended: str, sources: tuple[Source, ...]) -> Manifest:
+        """Describes the trace; `ended` makes it complete."""
+        moment, root = self.moment, self.moment.root
         manifest = Manifest(
             suite=metadata.version("bareflow-gdb"),
             machine=self.machine.name,
             started=self._started,
-            seconds=round(time.monotonic() - self._began, 3),
+            seconds=self._seconds,
             complete=bool(ended),
             ended=ended,
             clock="tsc" if self.machine.icount is None else "icount",

@@ -125,7 +125,7 @@ class RingReader:
         self._attached = False
 
     def beat(self) -> None:
-        """Tell the guest that the reader lives; at least every 50 ms in lossless mode."""
+        """Tell the guest that the reader lives; at least every 50 ms in lossless mode. Any thread may."""
         self._words[_HEARTBEAT] = (self._words[_HEARTBEAT] + 1) & _MASK32
 
     @property
@@ -150,6 +150,7 @@ class RingReader:
 
     def drain(self, limit: int = CHUNK_RECORDS) -> Batch:
         """Up to `limit` of the oldest records that are not taken yet; empty when there is none."""
+        self.beat()
         if self.pending > _RESTARTED:
             self.restarted = True
         if self.restarted:

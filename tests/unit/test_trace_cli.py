@@ -31,8 +31,9 @@ def complaint(capsys: Captured, *words: str) -> str:
 
 def test_show_counts_what_is_there(capsys: Captured) -> None:
     found = told(capsys, "trace", "show", SAMPLE)
-    assert found["complete"] and found["lost"] == 0 and found["swaps"] == 12
-    assert found["code_saved"] == found["versions"] == 16
+    assert found["complete"] and found["lost"] == 0
+    assert found["swaps"] == 3 * len(found["functions"]) >= 12
+    assert found["code_saved"] == found["versions"] == 4 * len(found["functions"])
     assert sum(count for _, count in found["types"]) == found["events"]
 
 
@@ -54,15 +55,15 @@ def test_events_are_chosen_by_type_and_number(capsys: Captured) -> None:
     listed = told(capsys, "events", SAMPLE, "--type", "publish", "--last", "3")
     assert [event["type"] for event in listed] == ["publish"] * 3
     assert [event["fields"]["level"] for event in listed] == [1, 2, 3]
-    both = told(capsys, "events", SAMPLE, "--type", "publish", "--type", "threshold", "--last", "100")
-    assert {event["type"] for event in both} == {"publish", "threshold"} and len(both) == 24
+    both = told(capsys, "events", SAMPLE, "--type", "publish", "--type", "threshold", "--last", "1000")
+    assert {event["type"] for event in both} == {"publish", "threshold"} and len(both) % 24 == 0
     assert told(capsys, "events", SAMPLE, "--last", "0", code=1) == []
 
 
 def test_events_are_shown_with_names_instead_of_numbers(capsys: Captured) -> None:
     assert cli.main(["events", SAMPLE, "--type", "publish", "--last", "1"]) == 0
     line = capsys.readouterr().out
-    for word in ("publish", "function=primes", "reason=threshold", "level=3", "new=0x00"):
+    for word in ("publish", "function=", "reason=threshold", "level=3", "new=0x00"):
         assert word in line
 
 
@@ -70,9 +71,10 @@ def test_sql_answers_in_rows(capsys: Captured) -> None:
     query = (
         "select name, count(*) as n from events join types on number = type where name = 'publish' group by 1"
     )
-    assert told(capsys, "events", SAMPLE, "--sql", query) == [{"name": "publish", "n": 12}]
+    swaps = told(capsys, "trace", "show", SAMPLE)["swaps"]
+    assert told(capsys, "events", SAMPLE, "--sql", query) == [{"name": "publish", "n": swaps}]
     assert cli.main(["events", SAMPLE, "--sql", query]) == 0
-    assert capsys.readouterr().out.split() == ["name", "n", "publish", "12"]
+    assert capsys.readouterr().out.split() == ["name", "n", "publish", str(swaps)]
     assert told(capsys, "events", SAMPLE, "--sql", "select 1 where false", code=1) == []
 
 

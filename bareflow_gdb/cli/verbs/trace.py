@@ -75,7 +75,6 @@ def _record(options: argparse.Namespace) -> int:
                 recorder.release_hold()
             _say(options, f"recording {machine.name} into {options.out}; Ctrl-C ends it")
             _run(options, recorder, stop)
-            _say(options, "completing the trace")
     finally:
         for number, handler in before:
             signal.signal(number, handler)
@@ -87,21 +86,21 @@ def _run(options: argparse.Namespace, recorder: Recorder, stop: threading.Event)
     rewrite = sys.stderr.isatty()
     shown = 0.0
 
+    def show(line: str) -> None:
+        text, end = (f"\r{line}\x1b[K", "") if rewrite else (line, "\n")
+        print(text, end=end, file=sys.stderr, flush=True)
+
     def progress(now: Progress) -> None:
         nonlocal shown
-        if now.seconds - shown < (0.1 if rewrite else LINE_SECONDS):
-            return
-        shown = now.seconds
-        line = (
-            f"{now.seconds:6.1f} s  {now.events:,} events  {now.lost:,} lost  {now.swaps} swaps  {now.stage}"
-        )
-        print(
-            f"\r{line}\x1b[K" if rewrite else line, end="" if rewrite else "\n", file=sys.stderr, flush=True
-        )
+        if now.seconds - shown >= (0.1 if rewrite else LINE_SECONDS):
+            shown = now.seconds
+            counts = f"{now.events:,} events  {now.lost:,} lost  {now.swaps} swaps"
+            show(f"{now.seconds:6.1f} s  {counts}  {now.stage}")
 
     recorder.run(
         until_idle=options.until_idle, seconds=options.seconds, stopped=stop.is_set, progress=progress
     )
+    recorder.finish(lambda segments: show(f"completing the trace: {segments} segments to write"))
     if rewrite:
         print(file=sys.stderr)
 
