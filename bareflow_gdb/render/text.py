@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TextIO
 
 from bareflow_gdb.render.view import Cell, Table, View
 
 _RICH_STYLES = {"good": "green", "bad": "bold red", "dim": "dim", "strong": "bold"}
 _GAP = "  "
+_UNLIMITED = 10_000
 
 
 def wants_colour(stream: TextIO) -> bool:
@@ -26,7 +28,7 @@ def plain(view: View) -> str:
 
 
 def coloured(view: View, width: int = 100) -> str:
-    """The same with rich's tables and ANSI colours, at most `width` columns wide."""
+    """The same with rich's tables and ANSI colours; `width` columns if spare columns can make it so."""
     import io
 
     from rich.console import Console
@@ -34,7 +36,8 @@ def coloured(view: View, width: int = 100) -> str:
     from rich.text import Text
 
     out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=width, highlight=False, legacy_windows=False)
+    # rich would cut what is too wide; the terminal wraps it, and nothing is lost.
+    console = Console(file=out, force_terminal=True, width=_UNLIMITED, highlight=False, legacy_windows=False)
 
     def text(value: Cell) -> Text:
         return Text(value.text, style=_RICH_STYLES.get(value.style, ""))
@@ -53,10 +56,11 @@ def coloured(view: View, width: int = 100) -> str:
         if not part.rows:
             console.print(Text(f"  {part.empty}", style="dim"))
             continue
+        fitting = fit(part, width)
         grid = RichTable(box=None, pad_edge=False, header_style="cyan", padding=(0, 2, 0, 0))
-        for column in part.columns:
+        for column in fitting.columns:
             grid.add_column(column.name, justify="right" if column.right else "left", no_wrap=True)
-        for row in part.rows:
+        for row in fitting.rows:
             grid.add_row(*(text(value) for value in row))
         console.print(grid)
     for problem in view.problems:
@@ -64,6 +68,28 @@ def coloured(view: View, width: int = 100) -> str:
     for note in view.notes:
         console.print(Text(note, style="dim"), soft_wrap=True)
     return out.getvalue().rstrip("\n")
+
+
+def fit(part: Table, width: int) -> Table:
+    """The table without as many of its spare columns, the last first, as it takes to be `width` wide."""
+    while sum(_widths(part)) + len(_GAP) * len(part.columns) > width:
+        spare = [index for index, column in enumerate(part.columns) if column.spare]
+        if not spare:
+            break
+        kept = [index for index in range(len(part.columns)) if index != spare[-1]]
+        part = replace(
+            part,
+            columns=tuple(part.columns[index] for index in kept),
+            rows=tuple(tuple(row[index] for index in kept) for row in part.rows),
+        )
+    return part
+
+
+def _widths(part: Table) -> list[int]:
+    return [
+        max(len(column.name), *(len(row[index].text) for row in part.rows))
+        for index, column in enumerate(part.columns)
+    ]
 
 
 def _lines(view: View) -> Iterator[str]:
@@ -88,10 +114,7 @@ def _table(part: Table) -> Iterator[str]:
     if not part.rows:
         yield f"  {part.empty}"
         return
-    widths = [
-        max(len(column.name), *(len(row[index].text) for row in part.rows))
-        for index, column in enumerate(part.columns)
-    ]
+    widths = _widths(part)
     right = [column.right for column in part.columns]
     yield _row([column.name for column in part.columns], widths, right)
     for row in part.rows:

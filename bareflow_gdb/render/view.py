@@ -23,10 +23,11 @@ Value = str | int | Cell
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading; numbers are `right` aligned."""
+    """A column's heading; numbers are `right` aligned; a `spare` one may go when the terminal is narrow."""
 
     name: str
     right: bool = False
+    spare: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,6 @@ def facts(*pairs: tuple[str, Value | None]) -> tuple[tuple[str, Cell], ...]:
 def table(
     columns: str, rows: Sequence[Sequence[Value | None]], title: str = "", empty: str = "none"
 ) -> Table:
-    """`columns` are headings separated by `|`; one that begins with `>` is aligned to the right."""
-    heads = tuple(Column(name.removeprefix(">"), name.startswith(">")) for name in columns.split("|"))
+    """`columns` are headings separated by `|`, each after its marks: `>` right aligned, `~` spare."""
+    heads = tuple(Column(name.lstrip(">~"), ">" in name, "~" in name) for name in columns.split("|"))
     return Table(heads, tuple(tuple(cell(value) for value in row) for row in rows), title, empty)

@@ -77,7 +77,7 @@ def boot_view(record: Boot) -> View:
         ("memory", f"{record.memory_kib:,} KiB above 1 MiB"),
         ("clock", f"{record.tsc_hz / 1e6:,.1f} MHz TSC" if record.tsc_hz else "not measured yet"),
     )
-    return View("Boot", head, (table(">#|stage|reached|>ms|>TSC|meaning", rows),), record.problems)
+    return View("Boot", head, (table(">#|stage|reached|>ms|>~TSC|meaning", rows),), record.problems)
 
 
 def modules_view(record: Modules) -> View:
@@ -104,7 +104,7 @@ def modules_view(record: Modules) -> View:
         ("modules", f"{record.count} of at most {record.capacity}"),
         ("calls", record.total_calls),
     )
-    columns = ">#|module|tier|source|code|>bytes|header|SHA-256|>calls|>cycles|>min|>mean|>max"
+    columns = ">~#|module|tier|~source|code|>bytes|header|~SHA-256|>calls|>~cycles|>~min|>mean|>~max"
     return View("Modules", head, (table(columns, rows),), tuple(record.all_problems()))
 
 
@@ -125,7 +125,7 @@ def pools_view(record: Pools) -> View:
         )
         for pool in record.pools
     ]
-    columns = "pool|base|>size|>used|>free|>largest free|>fragmented|>allocs|>frees|>peak"
+    columns = "pool|~base|>size|>used|>free|>~largest free|>~fragmented|>~allocs|>~frees|>~peak"
     parts: list[Table | str] = [table(columns, rows)]
     for pool in record.pools:
         parts += _pool_parts(pool)
@@ -158,7 +158,7 @@ def profile_view(record: Profile) -> View:
         ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds)),
         ("adaptive JIT", yes(record.jit_enabled, "on", "off")),
     )
-    columns = ">#|function|module|tier|>calls|>cycles|>min|>mean|>max|hot|recompile|code"
+    columns = ">~#|function|~module|tier|>calls|>cycles|>~min|>mean|>~max|hot|~recompile|~code"
     return View("Function profile", head, (table(columns, rows),), record.problems)
 
 
@@ -187,11 +187,13 @@ def jit_view(record: Jit) -> View:
         for f in record.functions
         for v in f.versions
     ]
-    columns = ">#|function|level|version|>calls|>next at|slot|current code|table|control|mailbox|>last result"
+    columns = (
+        ">~#|function|level|version|>calls|>~next at|~slot|current code|table|~control|~mailbox|>last result"
+    )
     parts = (
         table(columns, rows),
         table(
-            "function|version|tier|state|reason|provider|code|>bytes|entry|same code", versions, "Versions"
+            "function|version|tier|state|reason|~provider|code|>bytes|~entry|~same code", versions, "Versions"
         ),
     )
     return View("Adaptive JIT", head, parts, record.problems)
@@ -204,8 +206,8 @@ def swaps_view(record: Swaps) -> View:
         ("swaps", f"{record.swap_count:,} by the guest's own count, {record.forgotten:,} of them forgotten")
     )
     columns = (
-        ">#|function|from|to|>at call|reason|version|old code|new code|>bytes"
-        "|>threshold to publish us|>publish to first us"
+        ">~#|function|from|to|>at call|reason|version|~old code|~new code|>~bytes"
+        "|>~threshold to publish us|>~publish to first us"
     )
     return View("Swaps", head, (table(columns, rows, empty="no swap yet"),))
 

@@ -15,7 +15,7 @@ from bareflow_gdb.guest.values import Address, Word
 from bareflow_gdb.render import tables
 from bareflow_gdb.render.jsonable import dumps, to_json
 from bareflow_gdb.render.pool_map import pool_map
-from bareflow_gdb.render.text import coloured, plain, wants_colour
+from bareflow_gdb.render.text import coloured, fit, plain, wants_colour
 from bareflow_gdb.render.view import Cell, View, table
 
 QUESTIONS = ("status", "boot", "modules", "pools", "profile", "jit", "swaps", "exception", "log")
@@ -83,6 +83,15 @@ def test_coloured_tables_say_the_same_words_as_plain_ones(guest: Guest, question
 def test_columns_line_up_and_numbers_are_right_aligned() -> None:
     view = View("T", parts=(table("name|>count", [("a", 5), ("longer", 12345)]),))
     assert plain(view).splitlines() == ["T", "  name     count", "  a            5", "  longer  12,345"]
+
+
+def test_a_narrow_terminal_loses_spare_columns_from_the_right_and_nothing_else() -> None:
+    rows = [("alpha", 1, "0x00200000", "embedded")]
+    wide = table("function|>calls|~code|~source", rows)
+    assert [column.name for column in fit(wide, 100).columns] == ["function", "calls", "code", "source"]
+    assert [column.name for column in fit(wide, 31).columns] == ["function", "calls", "code"]
+    assert [column.name for column in fit(wide, 5).columns] == ["function", "calls"]
+    assert "0x00200000" not in coloured(View("", parts=(wide,)), 20)
 
 
 def test_markup_in_a_guests_text_is_not_interpreted() -> None:
