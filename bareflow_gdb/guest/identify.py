@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.boot import read_boot
 from bareflow_gdb.guest.functions import read_tables
 from bareflow_gdb.guest.modules import read_module_names
 from bareflow_gdb.guest.owners import Owners, read_owners
@@ -22,6 +23,7 @@ from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START, RAM_SIZE, M
 
 _MAX_EXPORTS = 1024
 _EBDA = 0x9FC00
+_MEGABYTE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def identify(memory: Memory, root: Root | None, symbols: Mapping[str, int], addr
     """Never raises for an address, however odd; a table that cannot be read leaves the region alone."""
     if not 0 <= address < 1 << 32:
         return _identity(address & 0xFFFFFFFF, "outside RAM", detail="this is not a 32-bit address")
-    region, start, end = _region(address, root)
+    region, start, end = _region(address, root, _ram_end(memory, address))
     plain = _identity(address, region, start=start, size=end - start)
     try:
         if root is not None:
@@ -92,7 +94,20 @@ def _identity(
     )
 
 
-def _map(root: Root | None) -> Iterator[tuple[str, int, int]]:
+def _ram_end(memory: Memory, address: int) -> int:
+    """Where RAM ends, by the boot record; asked only for addresses so high that it matters."""
+    if address < layouts.const("BF_WEIGHTS_BASE"):
+        return RAM_SIZE
+    try:
+        above = read_boot(memory, None).memory_kib << 10
+    except BareflowError:
+        return RAM_SIZE
+    # The BIOS keeps the last part of the last megabyte for itself.
+    end = (DEVICES_END + above + _MEGABYTE - 1) // _MEGABYTE * _MEGABYTE
+    return min(end, 1 << 32) if above else RAM_SIZE
+
+
+def _map(root: Root | None, ram_end: int) -> Iterator[tuple[str, int, int]]:
     const = layouts.const
     boot = const("BF_BOOT_RECORD_ADDRESS")
     yield "interrupt vectors", 0, 0x400
@@ -117,14 +132,15 @@ def _map(root: Root | None) -> Iterator[tuple[str, int, int]]:
     yield "mailbox", const("BF_MAILBOX_SLOTS"), const("BF_STAGING_BASE")
     staging = const("BF_STAGING_BASE")
     yield "staging", staging, staging + const("BF_STAGING_SIZE") * const("BF_MAX_FUNCTIONS")
-    yield "model weights", const("BF_WEIGHTS_BASE"), RAM_SIZE
+    yield "model weights", const("BF_WEIGHTS_BASE"), ram_end
     yield "unused RAM", 0, DEVICES_START
-    yield "unused RAM", DEVICES_END, RAM_SIZE
-    yield "outside RAM", RAM_SIZE, 1 << 32
+    yield "unused RAM", DEVICES_END, ram_end
+    yield "outside RAM", 0, 1 << 32
 
 
-def _region(address: int, root: Root | None) -> tuple[str, int, int]:
-    return next(item for item in _map(root) if item[1] <= address < item[2])
+def _region(address: int, root: Root | None, ram_end: int) -> tuple[str, int, int]:
+    name, start, end = next(item for item in _map(root, ram_end) if item[1] <= address < item[2])
+    return (name, ram_end, end) if name == "outside RAM" and address >= ram_end else (name, start, end)
 
 
 def _tables(root: Root) -> Iterator[tuple[str, int, str, int]]:

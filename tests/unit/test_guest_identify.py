@@ -102,3 +102,11 @@ def test_code_of_a_freed_version_is_still_known() -> None:
     assert (found.name, found.version) == ("alpha v1 O0", 1)
     assert "freed code" in found.detail
     assert "free block" in found.detail
+
+
+def test_ram_ends_where_the_boot_record_says() -> None:
+    fake = FakeGuest()
+    fake.boot["memory_kib"] = 128 * 1024 - 1024 - 128
+    guest = Guest.attach(fake.build())
+    assert guest.identify(0x7FFFFFF).region == "model weights"
+    assert guest.identify(0x8000000).region == "outside RAM"
