@@ -1,6 +1,7 @@
 /* The run: self-tests, modules, the adaptive run of every function, the exports, and then the idle loop. */
 #include "cxx_tests.h"
 #include "defs.h"
+#include "disk.h"
 #include "microjit.h"
 
 #define CALLS_AFTER_FIRST_THRESHOLD 50
@@ -157,7 +158,10 @@ _Noreturn void bareflow_run(void) {
     microjit_run_tests();
     cxx_run_tests();
     boot_stage(BF_STAGE_POOLS);
+    disk_run_tests();
     load_modules();
+    cache_load_modules();
+    disk_load_all_modules();
     test_modules();
     boot_stage(BF_STAGE_MODULES);
     register_functions();
