@@ -177,6 +177,7 @@ class GdbCommand(gdb.Command):
         options = self.definition.parse(text)
         session = self.current()
         session.quiet = options.json
+        session.catch_up()
         record = self.definition.run(options, session)
         if record is None:
             return True

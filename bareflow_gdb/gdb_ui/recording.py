@@ -17,6 +17,9 @@ START_SECONDS = 20.0
 END_SECONDS = 60.0
 POLL_SECONDS = 0.02
 
+# What the recorder says once it drains the rings.
+STARTED = "recording "
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -46,12 +49,11 @@ class Recording:
         recording = cls(machine, directory, process, messages)
         deadline = time.monotonic() + START_SECONDS
         try:
-            while not recording.last_line():
+            while not recording.last_line().startswith(STARTED):
                 if process.poll() is not None or time.monotonic() > deadline:
-                    break
+                    words = child.last_words(recording.last_line())
+                    raise BareflowError(f"the recorder did not start: {words}")
                 time.sleep(POLL_SECONDS)
-            if process.poll() is not None or not recording.last_line():
-                raise BareflowError(f"the recorder did not start: {child.last_words(recording.last_line())}")
         except BaseException:
             process.terminate()
             raise

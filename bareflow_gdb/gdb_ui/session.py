@@ -47,6 +47,7 @@ class Session:
         self._memory: Memory | None = None
         self._guest: Guest | None = None
         self._jit_symbols: JitSymbols | None = None
+        self._symbols_due = False
         self.recording: Recording | None = None
 
     def say(self, text: str) -> None:
@@ -122,14 +123,26 @@ class Session:
 
         return not isinstance(self._memory, InferiorMemory)
 
-    @property
-    def jit_symbols(self) -> JitSymbols:
-        """Debug information attached to recompiled code of this connection."""
+    def update_symbols(self) -> bool:
+        """Attaches debug information of recompiled code, and removes that of replaced versions.
+
+        gdb takes none while the guest runs: then False, and the next command at a stop does it.
+        """
+        machine = require_machine(self, "debug information of recompiled code")
+        self._symbols_due = self.running
+        if self._symbols_due:
+            return False
         if self._jit_symbols is None:
             from bareflow_gdb.gdb_ui.jit_symbols import JitSymbols
 
             self._jit_symbols = JitSymbols()
-        return self._jit_symbols
+        self._jit_symbols.sync(machine.directory, self.guest.versions())
+        return True
+
+    def catch_up(self) -> None:
+        """What had to wait for a stop is done now, if the guest stands."""
+        if self._symbols_due and not self.running:
+            self.update_symbols()
 
     def refresh(self) -> None:
         """Drops what was read before the last stop."""
@@ -206,8 +219,7 @@ class Sessions:
 
     def current(self) -> Session:
         """The session of the selected inferior's connection; a new one when the connection is another."""
-        while self._gone:
-            self._gone.pop().forget()
+        self._forget_gone()
         connection = gdb.selected_inferior().connection
         if connection is not self._session.connection:
             self._session.forget()
@@ -216,6 +228,10 @@ class Sessions:
             self._seen = self._generation
             self._session.refresh()
         return self._session
+
+    def _forget_gone(self) -> None:
+        while self._gone:
+            self._gone.pop().forget()
 
     def _count(self, event: Any) -> None:  # noqa: ARG002 - gdb's signature
         self._generation += 1
@@ -226,7 +242,8 @@ class Sessions:
             self._session = Session(None)
 
     def _exiting(self, event: Any) -> None:  # noqa: ARG002 - gdb's signature
-        self._session.end_recording()
+        for session in (*self._gone, self._session):
+            session.end_recording()
         # gdb refuses to detach from a guest that runs, and says so; closing the connection lets it run on.
         if self._session.left_running and self._session.running:
             gdb.execute("disconnect", to_string=True)

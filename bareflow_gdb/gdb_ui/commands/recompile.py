@@ -58,8 +58,8 @@ def recompile(options: argparse.Namespace, session: Session) -> dict[str, Any]:
             _run_until_done(compiler)
         outcome = compiler.answer()
     session.refresh()
-    versions = [v for function in session.guest.jit().functions for v in function.versions]
-    session.jit_symbols.sync(machine.directory, versions)
+    if not session.update_symbols():
+        session.say("the guest runs: its debug information is attached by the first bf command after a stop")
     return outcome
 
 

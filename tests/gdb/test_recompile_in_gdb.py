@@ -1,0 +1,165 @@
+"""`bf recompile` on the real guest: LLVM on the host, the swap in the guest, names in the backtrace."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from gdb_harness import KERNEL, SCRIPT, Gdb
+from mi_gdb import MiError, MiGdb
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.qemu.machine import Machine
+
+Boot = Callable[..., Machine]
+
+
+@pytest.fixture
+def idle(booted: Boot) -> Machine:
+    """A guest of its own that has ended its run."""
+    return booted()
+
+
+def test_a_stopped_guest_installs_the_new_code_and_is_stopped_again(gdb: Gdb, idle: Machine) -> None:
+    result = gdb.run(f"bf attach {idle.name}", "bf recompile primes --level 3 --json", "info registers eip")
+    outcome = result.json()
+    assert (outcome["state"], outcome["level"], outcome["result"], outcome["correct"]) == (
+        "installed",
+        3,
+        168,
+        True,
+    )
+    published = Guest.attach(idle.memory()).function("primes")
+    assert (published.version, published.level) == (outcome["version"], 3)
+    assert re.search(r"eip +0x", result.out)
+
+
+def test_a_backtrace_in_the_new_code_shows_its_function_by_name(gdb: Gdb, idle: Machine) -> None:
+    result = gdb.run(f"bf attach {idle.name}", "bf recompile primes --stop", "bt", elf=KERNEL)
+    frames = re.findall(r"^#\d+ +(?:0x\w+ in )?(\w+) \(", result.out, re.MULTILINE)
+    assert frames[:2] == ["primes_main", "adaptive_jit_call"]
+    assert "kernel_main" in frames
+    assert "primes_main (a=1000, b=0) at firmware/modules/primes.c:" in result.out
+
+
+def test_finish_out_of_the_new_code_shows_the_result(gdb: Gdb, idle: Machine) -> None:
+    result = gdb.run(f"bf attach {idle.name}", "bf recompile fibonacci --stop", "finish", elf=KERNEL)
+    assert "Value returned is $1 = 6765" in result.out
+
+
+def test_a_breakpoint_by_name_stops_in_the_newest_code_only(gdb: Gdb, idle: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {idle.name}",
+        "bf recompile sum --level 1",
+        "bf recompile sum --level 3 --stop",
+        "info line sum_main",
+        "break sum_main",
+        "info breakpoints",
+        elf=KERNEL,
+    )
+    versions = Guest.attach(idle.memory()).versions()
+    newest = max((v for v in versions if v.function_name == "sum"), key=lambda v: v.number)
+    assert f"starts at address 0x{newest.code:x}" in result.out
+    assert "2 locations" not in result.out and "multiple" not in result.out.lower()
+
+
+def test_symbols_of_replaced_versions_are_removed(gdb: Gdb, idle: Machine) -> None:
+    count = (
+        "python print('objects', sum('.elf' in o.filename and '/jit/' in o.filename for o in gdb.objfiles()))"
+    )
+    result = gdb.run(
+        f"bf attach {idle.name}",
+        "bf recompile sum",
+        "bf recompile sum",
+        "bf recompile primes",
+        count,
+        elf=KERNEL,
+    )
+    assert "objects 2" in result.out
+
+
+def test_symbols_are_forgotten_with_the_connection(gdb: Gdb, idle: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {idle.name}", "bf recompile sum", "detach", "bf status", "info line sum_main", elf=KERNEL
+    )
+    assert 'Function "sum_main" not defined' in result.err
+
+
+def test_a_guest_that_runs_in_the_background_goes_on_running(gdb: Gdb, idle: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {idle.name}", "continue &", "bf recompile compute --level 2 --json", "disconnect"
+    )
+    assert result.json()["correct"] is True
+    assert idle.status() == "running"
+
+
+def test_symbols_of_a_running_guest_come_with_the_next_command_at_a_stop(gdb: Gdb, idle: Machine) -> None:
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {idle.name}")
+        session.run("continue &")
+        assert "attached by the first bf command after a stop" in session.run("bf recompile sum")
+        session.run("interrupt")
+        session.wait_for_stop()
+        session.run("bf status")
+        assert "sum_main" in session.run("info line sum_main")
+
+
+def test_refused_bitcode_is_an_answer_no_and_the_guest_keeps_its_code(gdb: Gdb, idle: Machine) -> None:
+    memory = idle.memory()
+    before = Guest.attach(memory).function("sum")
+    payload = before.bitcode + layouts.size("bitcode_header")
+    memory.write(payload + 64, bytes(256), "bitcode")
+    result = gdb.run(
+        "set bareflow exit-on-error on",
+        f"bf attach {idle.name}",
+        "bf recompile sum --json",
+        "echo not reached\\n",
+    )
+    assert result.json()["state"] == "rejected"
+    assert result.code == 1 and "not reached" not in result.out
+    after = Guest.attach(memory).function("sum")
+    assert (after.version, after.level) == (before.version, before.level)
+
+
+def test_a_function_that_is_not_there_is_one_sentence(gdb: Gdb, idle: Machine) -> None:
+    result = gdb.run(f"bf attach {idle.name}", "bf recompile nothing", "bf status --json")
+    assert "fibonacci, sum, compute, primes" in result.err
+    assert result.json()["stage"] == "idle"
+
+
+def test_a_killed_qemu_ends_it_with_one_sentence(gdb: Gdb, booted: Boot) -> None:
+    machine = booted(stage="registered", hold=1)
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {machine.name}")
+        # A held guest reaches no safe point, so this waits until the guest is gone.
+        session.start("bf recompile primes")
+        session.wait_for_running()
+        machine.stop()
+        with pytest.raises(MiError, match="the guest went away"):
+            session.result("bf recompile primes")
+        with pytest.raises(MiError, match="gdb is not connected to a guest"):
+            session.run("bf status")
+
+
+def test_ctrl_c_gives_it_up_and_gdb_stays_usable(gdb: Gdb, booted: Boot) -> None:
+    machine = booted(stage="registered", hold=1)
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {machine.name}")
+        session.start("bf recompile primes")
+        session.wait_for_running()
+        session.interrupt()
+        with pytest.raises(MiError, match="an interrupt stopped the guest before the recompilation was done"):
+            session.result("bf recompile primes")
+        assert "registered" in session.run("bf status")
+
+
+def test_a_guest_of_somebody_else_is_told_apart(gdb: Gdb, idle: Machine, tmp_path: object) -> None:
+    from pathlib import Path
+
+    from rsp_proxy import RspProxy
+
+    with RspProxy(Path(str(tmp_path)) / "gdb.sock", idle.gdb_socket) as proxy:
+        result = gdb.run(f"target remote {proxy.path}", "bf recompile sum")
+    assert "needs a machine started by `bareflow run`; this guest was started otherwise" in result.err

@@ -1,0 +1,59 @@
+"""`bf trace` on the real guest: recording goes on beside gdb, and its end completes the trace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from gdb_harness import Gdb, bareflow
+
+from bareflow_gdb.qemu.machine import Machine
+
+Boot = Callable[..., Machine]
+
+
+def test_a_recorded_run_holds_every_swap_and_lost_nothing(gdb: Gdb, booted: Boot, tmp_path: Path) -> None:
+    machine = booted(stage="registered", hold=1)
+    trace = tmp_path / "trace"
+    result = gdb.run(
+        f"bf attach {machine.name}",
+        f"bf trace start {trace}",
+        "bf trace status",
+        "bf release",
+        # All but the last swap pass; the guest stands at the last one's store.
+        *["bf step-swap primes --stay --lines 1"] * 3,
+        "bf trace stop --json",
+    )
+    assert f"recording: machine {machine.name} into {trace}" in result.out
+    summary = json.loads(result.out[result.out.index('{\n  "directory"') :].split("\n}\n")[0] + "\n}")
+    assert summary["lost"] == 0
+    assert summary["directory"] == str(trace)
+    swaps = bareflow("swaps", "--json", str(trace)).json()["swaps"]
+    assert len(swaps) == 11
+
+
+def test_the_end_of_gdb_completes_the_trace(gdb: Gdb, idle_machine: Machine, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    gdb.run(f"bf attach {idle_machine.name}", f"bf trace start {trace}", "detach")
+    manifest = trace / "manifest.json"
+    for _ in range(600):
+        if manifest.exists() and json.loads(manifest.read_text())["complete"]:
+            break
+        __import__("time").sleep(0.05)
+    assert json.loads(manifest.read_text())["complete"] is True
+
+
+def test_what_cannot_be_recorded_is_one_sentence(gdb: Gdb, idle_machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "something").write_text("not a trace")
+    result = gdb.run(
+        f"bf attach {idle_machine.name}",
+        "bf trace stop",
+        f"bf trace start {tmp_path / 'full'}",
+        "bf trace status",
+    )
+    lines = result.err.strip().splitlines()
+    assert lines[0] == "bf trace: nothing is being recorded; `bf trace start` begins"
+    assert lines[1].startswith("bf trace: the recorder did not start: ")
+    assert lines[2] == lines[0]
