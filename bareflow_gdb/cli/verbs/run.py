@@ -23,7 +23,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--thresholds", metavar="A,B,C", help="calls for O1, O2, O3 (default 100,1000,10000)")
     parser.add_argument("--paused", action="store_true", help="do not start the CPU; gdb or `cont` does")
     parser.add_argument(
-        "--icount", type=int, metavar="N", help="count instructions: 2^N ns each, TSC deterministic"
+        "--icount",
+        type=int,
+        metavar="N",
+        help="time = instructions, 2^N ns each: the same in every run; keeps a host CPU busy",
     )
     parser.add_argument("--memory", type=int, default=64, metavar="MIB", help="RAM in MiB (default 64)")
     parser.add_argument(
