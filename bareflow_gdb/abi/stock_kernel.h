@@ -37,6 +37,41 @@ typedef struct module_manager {
     uint64_t total_calls;
 } module_manager_t;
 
+/* Older kernels: module profiles of 76 bytes, without sum_of_squares. */
+typedef struct module_profile_76 {
+    char name[32];
+    uint32_t code_ptr;
+    uint64_t call_count;
+    uint64_t total_cycles;
+    uint64_t min_cycles;
+    uint64_t max_cycles;
+    uint32_t code_size;
+    int32_t loaded;
+} module_profile_76_t;
+
+typedef struct module_manager_76 {
+    module_profile_76_t modules[16];
+    uint32_t num_modules;
+    uint64_t total_calls;
+} module_manager_76_t;
+
+/* The oldest: 72 bytes, without loaded too. */
+typedef struct module_profile_72 {
+    char name[32];
+    uint32_t code_ptr;
+    uint64_t call_count;
+    uint64_t total_cycles;
+    uint64_t min_cycles;
+    uint64_t max_cycles;
+    uint32_t code_size;
+} module_profile_72_t;
+
+typedef struct module_manager_72 {
+    module_profile_72_t modules[16];
+    uint32_t num_modules;
+    uint64_t total_calls;
+} module_manager_72_t;
+
 typedef struct function_profile {
     uint32_t name;              /* char * */
     uint32_t module_name;       /* char * */
