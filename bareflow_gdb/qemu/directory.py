@@ -165,11 +165,14 @@ def is_runtime(folder: Path) -> bool:
     return folder.parent == root()
 
 
-def remove_files(ram: Path, sockets: Path, folder: Path) -> None:
-    """Removes what a machine leaves that is of no use after it: RAM, sockets, its record."""
-    ram.unlink(missing_ok=True)
+def remove_sockets(sockets: Path, folder: Path) -> None:
+    """Removes a machine's sockets, and their directory when it is not the machine's own."""
     for name in ("gdb.sock", "qmp.sock"):
         (sockets / name).unlink(missing_ok=True)
     if sockets != folder:
         remove(sockets)
+
+
+def remove_record(folder: Path) -> None:
+    """Removes machine.json: there is no such machine any more."""
     (folder / RECORD).unlink(missing_ok=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +20,13 @@ from bareflow_gdb.memory.protocol import SCREEN_ADDRESS, SCREEN_BYTES
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu import directory as places
 from bareflow_gdb.qemu import progress, qmp
-from bareflow_gdb.qemu.command import Wiring, command_line
+from bareflow_gdb.qemu.command import Wiring
 from bareflow_gdb.qemu.process import Process, started_at
+from bareflow_gdb.qemu.start import start
 
 if TYPE_CHECKING:
     from bareflow_gdb.qemu.image import RootSettings
 
-START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 
 
@@ -79,81 +79,55 @@ class Machine:
         for machine in cls.stale():
             if machine.name == name:
                 machine.clean()
-        folder = _own_directory(directory, name) if directory is not None else places.claim(name)
-        try:
-            return cls._launch_in(
-                folder,
-                name or folder.name,
-                image,
+        with ExitStack() as undo:
+            if directory is not None:
+                folder = _own_directory(directory, name)
+            else:
+                folder = places.claim(name)
+                undo.callback(places.remove, folder)
+            booted = _with_settings(image, settings, folder) if settings is not None else image.resolve()
+            sockets = places.socket_directory(folder)
+            undo.callback(places.remove_sockets, sockets, folder)
+            ram = places.make_ram_file(folder, name or folder.name, memory_mib << 20)
+            undo.callback(ram.unlink, missing_ok=True)
+            wiring = Wiring(
+                name=name or folder.name,
+                image=booted,
+                ram=ram,
                 memory_mib=memory_mib,
+                serial=folder / "serial.log",
+                gdb_socket=sockets / "gdb.sock",
+                qmp_socket=sockets / "qmp.sock",
                 icount=icount,
                 paused=paused,
-                settings=settings,
-                disk=disk,
+                disk=disk.resolve() if disk else None,
                 floppy=floppy,
             )
-        except BaseException:
-            if directory is None:
-                places.remove(folder)
-            raise
+            child = start(wiring, folder / "qemu.log")
+            undo.callback(child.wait)
+            undo.callback(child.kill)
+            machine = cls._started(wiring, folder, image.resolve(), child)
+            places.write_record(folder, machine.record())
+            undo.pop_all()
+        return machine
 
     @classmethod
-    def _launch_in(
-        cls,
-        folder: Path,
-        name: str,
-        image: Path,
-        *,
-        memory_mib: int,
-        icount: int | None,
-        paused: bool,
-        settings: RootSettings | None,
-        disk: Path | None,
-        floppy: bool,
-    ) -> Machine:
-        booted = image.resolve()
-        if settings is not None:
-            from bareflow_gdb.qemu.image import patched_copy
-
-            booted = folder / "disk.img"
-            patched_copy(image, settings, booted)
-        sockets = places.socket_directory(folder)
-        ram = places.make_ram_file(folder, name, memory_mib << 20)
-        wiring = Wiring(
-            name=name,
-            image=booted,
-            ram=ram,
-            memory_mib=memory_mib,
-            serial=folder / "serial.log",
-            gdb_socket=sockets / "gdb.sock",
-            qmp_socket=sockets / "qmp.sock",
-            icount=icount,
-            paused=paused,
-            disk=disk.resolve() if disk else None,
-            floppy=floppy,
-        )
-        try:
-            child = _start(wiring, folder / "qemu.log")
-        except BaseException:
-            places.remove_files(ram, sockets, folder)
-            raise
-        machine = cls(
-            name=name,
+    def _started(cls, wiring: Wiring, folder: Path, image: Path, child: subprocess.Popen[bytes]) -> Machine:
+        return cls(
+            name=wiring.name,
             directory=folder,
             pid=child.pid,
             gdb_socket=wiring.gdb_socket,
             qmp_socket=wiring.qmp_socket,
-            ram_path=ram,
+            ram_path=wiring.ram,
             serial_path=wiring.serial,
-            image=image.resolve(),
-            memory_mib=memory_mib,
-            icount=icount,
+            image=image,
+            memory_mib=wiring.memory_mib,
+            icount=wiring.icount,
             started=started_at(child.pid),
             created=time.time(),
             child=child,
         )
-        places.write_record(folder, machine.record())
-        return machine
 
     @classmethod
     def find(cls, name: str | None) -> Machine:
@@ -321,7 +295,9 @@ class Machine:
         """Removes the files of a machine that has ended."""
         if self.alive():
             raise UsageError(f"machine {self.name} is running; `bareflow stop {self.name}` ends it")
-        places.remove_files(self.ram_path, self.gdb_socket.parent, self.directory)
+        self.ram_path.unlink(missing_ok=True)
+        places.remove_sockets(self.gdb_socket.parent, self.directory)
+        places.remove_record(self.directory)
         if places.is_runtime(self.directory):
             places.remove(self.directory)
 
@@ -332,6 +308,14 @@ class Machine:
             )
 
 
+def _with_settings(image: Path, settings: RootSettings, folder: Path) -> Path:
+    from bareflow_gdb.qemu.image import patched_copy
+
+    copy = folder / "disk.img"
+    patched_copy(image, settings, copy)
+    return copy
+
+
 def _own_directory(folder: Path, name: str | None) -> Path:
     if name is not None:
         places.check_name(name)
@@ -340,48 +324,3 @@ def _own_directory(folder: Path, name: str | None) -> Path:
     if before is not None:
         before.clean()
     return folder
-
-
-def _start(wiring: Wiring, log: Path) -> subprocess.Popen[bytes]:
-    words = command_line(wiring)
-    with log.open("wb") as messages:
-        child = subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=messages,
-            stderr=messages,
-            start_new_session=True,
-            umask=0o077,
-            cwd="/",
-        )
-    deadline = time.monotonic() + START_SECONDS
-    while not (_listens(wiring.qmp_socket) and wiring.gdb_socket.exists() and wiring.serial.exists()):
-        if child.poll() is not None:
-            raise BareflowError(
-                f"QEMU did not start: {progress.qemu_messages(log) or f'exit code {child.returncode}'}"
-            )
-        if time.monotonic() > deadline:
-            child.kill()
-            child.wait()
-            raise BareflowError(
-                f"QEMU did not open its sockets within {START_SECONDS:g} s: {progress.qemu_messages(log)}"
-            )
-        time.sleep(progress.POLL_SECONDS)
-    try:
-        # QEMU opens its sockets before it looks at some of its options.
-        qmp.execute(wiring.qmp_socket, [("query-status", {})], who=f"machine {wiring.name}")
-    except BareflowError as error:
-        child.kill()
-        child.wait()
-        raise BareflowError(f"QEMU did not start: {progress.qemu_messages(log) or error}") from error
-    return child
-
-
-def _listens(path: Path) -> bool:
-    # Between QEMU's bind and its listen the file is there and connections are refused.
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-    return True

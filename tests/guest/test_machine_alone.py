@@ -278,6 +278,24 @@ def test_qemu_refusing_an_option_is_told_and_leaves_nothing(launched: Boot, boot
     assert not [machine for machine in Machine.all() + Machine.stale() if machine.name == "refused"]
 
 
+@pytest.mark.parametrize(
+    "where", ["bareflow_gdb.qemu.start.qmp.execute", "bareflow_gdb.qemu.directory.write_record"]
+)
+def test_a_launch_that_is_interrupted_leaves_neither_qemu_nor_files(
+    where: str, launched: Boot, boot_sector: Assemble, own_machines: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    before = set(Path("/dev/shm").glob("bareflow-halfway-*"))
+    monkeypatch.setattr(where, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        launched(boot_sector(IDLES), name="halfway")
+    assert not (own_machines / "bareflow" / "halfway").exists()
+    assert set(Path("/dev/shm").glob("bareflow-halfway-*")) == before
+    assert not _processes_named("halfway")
+
+
 def test_a_reused_pid_is_not_taken_for_the_machine(idle: Machine) -> None:
     path = idle.directory / "machine.json"
     record = json.loads(path.read_text())
@@ -288,3 +306,16 @@ def test_a_reused_pid_is_not_taken_for_the_machine(idle: Machine) -> None:
     assert not loaded.alive()
     record["pid"] = idle.pid
     path.write_text(json.dumps(record))
+
+
+def _processes_named(name: str) -> list[Path]:
+    """QEMU processes with `-name NAME`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"qemu-system-i386" in words[0] and name.encode() in words:
+            found.append(path)
+    return found
