@@ -2,11 +2,11 @@
 #include "stock.h"
 
 #define SECTOR 512
-#define LARGEST_MODULE 0x8000
+#define LARGEST_MODULE 0x4000
 #define DELETED ((char)0xE5)
 #define ATTRIBUTE_LABEL_OR_DIRECTORY 0x18
 
-/* Into the heap: modules run where they lie. */
+/* Into the DATA pool: modules run where they lie. */
 static bool load_file(module_manager_t *manager, fat16_fs_t *fs, const fat16_dir_entry_t *entry) {
     uint32_t room = (entry->size + SECTOR - 1) / SECTOR * SECTOR;
 
@@ -14,14 +14,15 @@ static bool load_file(module_manager_t *manager, fat16_fs_t *fs, const fat16_dir
         terminal_printf("[DISK] A module of %u bytes is not loaded\n", entry->size);
         return false;
     }
-    uint8_t *image = malloc(room);
+    uint8_t *image = jit_alloc_data(room);
     if (image == NULL)
         return false;
-    if (!fat16_read_file(fs, entry, image)) {
+    if (!fat16_read_file(fs, entry, image))
         terminal_printf("[DISK] Read error\n");
-        return false;
-    }
-    return module_load(manager, (module_header_t *)image, entry->size) >= 0;
+    else if (module_load(manager, (module_header_t *)image, entry->size) >= 0)
+        return true;
+    jit_free_data(image);
+    return false;
 }
 
 uint32_t disk_load_all_modules(module_manager_t *manager, fat16_fs_t *fs) {

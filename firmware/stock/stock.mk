@@ -18,6 +18,7 @@ STOCK_HEADERS := $(wildcard stock/*.h stock/unikernel/*.h tinyllama/*.h kernel/*
 
 # ---- Module images: the modules' own sources as position-independent code, in one piece with their data ----
 STOCK_MODULES := sum fibonacci compute primes
+STOCK_DISK_MODULES := matrix_mul quicksort primes
 STOCK_MODULE_OUT := $(STOCK_OUT)/modules
 STOCK_IMAGES := $(foreach name,$(STOCK_MODULES),$(MODULE_LEVELS:%=$(STOCK_MODULE_OUT)/$(name).O%.mod))
 
@@ -66,6 +67,8 @@ $(STOCK_OUT)/$(1)/%.o: %.S $(STOCK_IMAGES) $(STOCK_BITCODE) stock/stock.mk
 	@mkdir -p $$(@D)
 	$$(CC) $$(TARGET) $(2) -I$(STOCK_MODULE_OUT) -c $$< -o $$@
 endef
+# MODULES has NAME:A:B:EXPECTED; the sources get -DMODULE_NAME=A,B,EXPECTED.
+STOCK_CFLAGS += $(shell printf '%s\n' $(MODULES) | sed 's/^\([^:]*\):\(.*\)/-DMODULE_\1=\2/; y/:/,/')
 STOCK_NOW := -DSTOCK_PROFILE_BYTES=84 -DSTOCK_BITCODE_BYTES=120
 STOCK_DEMO_FLAGS := -DSERIAL_DIVISOR=3 -DLEVEL=O2
 STOCK_DEBUG := -g -ffile-prefix-map=$(abspath ..)/=
@@ -131,6 +134,10 @@ STOCK_KERNELS := stock stock_interactive stock76 stock72
 $(foreach name,$(STOCK_KERNELS),$(eval $(call stock_disk,$(name),$(STOCK_SECTORS))))
 $(eval $(call stock_disk,stock_unikernel,$(STOCK_UNIKERNEL_SECTORS)))
 
-stock: $(patsubst %,$(STOCK_OUT)/%.img,$(STOCK_KERNELS) stock_unikernel) \
+STOCK_DISK_FILES := $(STOCK_DISK_MODULES:%=$(STOCK_MODULE_OUT)/%.O0.mod) disk/TEST.TXT disk/README.TXT
+$(STOCK_OUT)/stock_disk.img: $(STOCK_DISK_FILES) ../bareflow_gdb/build/fat_image.py stock/stock.mk
+	$(RUN_PYTHON) -m bareflow_gdb.build.fat_image --output $@ $(STOCK_DISK_FILES)
+
+stock: $(STOCK_OUT)/stock_disk.img $(patsubst %,$(STOCK_OUT)/%.img,$(STOCK_KERNELS) stock_unikernel) \
   $(patsubst %,$(STOCK_OUT)/%.elf,stock_twin stock_unikernel_twin stock_stripped)
 .PHONY: stock
