@@ -195,7 +195,8 @@ struct bf_root {
     bf_ptr status;              /* struct bf_status */
     bf_ptr cache;               /* struct bf_cache, 0 = none */
     bf_ptr module_images;       /* struct bf_module_image[BF_MAX_MODULES], index as in module_manager; 0 = none */
-    uint32_t reserved[2];
+    bf_ptr version_causes;      /* struct bf_version_cause[BF_MAX_VERSIONS], index as in version_table; 0 = none */
+    uint32_t reserved[1];
     /* the settable words; checked_size ends here */
     uint32_t thresholds[3];     /* calls at which O1, O2, O3 are asked for: 100, 1000, 10000 */
     uint32_t hook_mask;         /* enum bf_hook bits */
@@ -308,6 +309,12 @@ struct bf_version {
     uint8_t provider;           /* enum bf_provider */
     uint8_t padding;
     uint32_t same_as;           /* number of an older version of the function with equal code bytes, else 0 */
+};
+
+/* What a threshold knew when it asked for a version; all 0 for versions that no threshold asked for. */
+struct bf_version_cause {
+    uint64_t calls;             /* of the function */
+    uint64_t tsc;
 };
 
 /* ---- Pool block table, in the METADATA pool ------------------------------------------------------------------- */

@@ -21,8 +21,7 @@ def trace_swaps(trace: Trace) -> Swaps:
 
     Raises BadData when the trace is damaged.
     """
-    first, second, third = (*trace.manifest.thresholds, 0, 0, 0)[:3]
-    return list_swaps(_tables(trace), _events(trace), (first, second, third))
+    return list_swaps(_tables(trace), _events(trace))
 
 
 def _events(trace: Trace) -> list[Event]:

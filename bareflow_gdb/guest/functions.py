@@ -1,11 +1,12 @@
 """Which functions does the adaptive JIT know, and which versions of their code exist?
 
-Read budget: the function table 1 to 2 packets (96 bytes each), the version table 1 packet per 32 versions; a
-guest that made more than 512 versions reuses records, so the table never costs more than 17 packets.
+Read budget: the function table 1 to 2 packets (96 bytes each), the version table 1 packet per 32 versions, the
+causes 1 per 128; a guest that made more than 512 versions reuses records, so the tables never cost more than 23.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Version:
-    """`struct bf_version`: one version of one function's code."""
+    """`struct bf_version` and its cause: one version of one function's code."""
 
     number: int
     function: int
@@ -70,6 +71,10 @@ class Version:
     tsc_retired: int
     same_as: int
     """Number of an older version with equal code bytes, 0 = none."""
+    asked_at_call: int
+    """Calls of the function when a threshold asked for this version, 0 = no threshold did."""
+    tsc_asked: int
+    """When it did."""
 
     def holds(self, address: int) -> bool:
         """Is the address inside this version's code?"""
@@ -115,13 +120,21 @@ def read_versions(
         problems.append(
             f"{counters.version_count} versions were made, the table holds {capacity}: the oldest are gone"
         )
-    raws = many(memory, "bf_version", table, min(counters.version_count, capacity), "version table")
+    count = min(counters.version_count, capacity)
+    raws = many(memory, "bf_version", table, count, "version table")
+    causes: Sequence[Any] = [None] * count
+    if root.version_causes:
+        causes = many(memory, "bf_version_cause", root.version_causes, count, "version causes")
     none = layouts.const("BF_VERSION_NONE")
-    found = [_version(raw, functions) for raw in raws if raw.number and raw.state != none]
+    found = [
+        _version(raw, cause, functions)
+        for raw, cause in zip(raws, causes, strict=True)
+        if raw.number and raw.state != none
+    ]
     return sorted(found, key=lambda version: version.number)
 
 
-def _version(raw: Any, functions: list[Function]) -> Version:
+def _version(raw: Any, cause: Any, functions: list[Function]) -> Version:
     known = raw.function < len(functions)
     return Version(
         number=raw.number,
@@ -141,6 +154,8 @@ def _version(raw: Any, functions: list[Function]) -> Version:
         tsc_first=raw.tsc_first,
         tsc_retired=raw.tsc_retired,
         same_as=raw.same_as,
+        asked_at_call=cause.calls if cause is not None else 0,
+        tsc_asked=cause.tsc if cause is not None else 0,
     )
 
 

@@ -200,4 +200,4 @@ class Guest:
     def _swaps(self, root: Root, last: int | None) -> Swaps:
         tables = read_tables(self.memory, root, [])
         events = events_.read_last(self.memory, root, 0, last, EVENTS)
-        return list_swaps(tables, events, root.thresholds)
+        return list_swaps(tables, events)

@@ -163,6 +163,7 @@ def _tables(root: Root) -> Iterator[tuple[str, int, str, int]]:
     yield "module image", root.module_images, "bf_module_image", const("BF_MAX_MODULES")
     yield "function", root.function_table, "bf_function", const("BF_MAX_FUNCTIONS")
     yield "version record", root.version_table, "bf_version", const("BF_MAX_VERSIONS")
+    yield "version cause", root.version_causes, "bf_version_cause", const("BF_MAX_VERSIONS")
     yield "pool", root.pools, "memory_pool", 3
     yield "block table", root.block_table, "bf_block_table", 1
     yield "exception record", root.exception, "bf_exception", 1

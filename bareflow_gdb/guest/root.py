@@ -29,6 +29,7 @@ _POINTERS = (
     "status",
     "cache",
     "module_images",
+    "version_causes",
 )
 
 _MAPPED = ram_ranges(3 << 30)
@@ -69,6 +70,7 @@ class Root:
     status: Address
     cache: Address
     module_images: Address
+    version_causes: Address
     thresholds: tuple[int, int, int]
     """Calls at which O1, O2 and O3 are asked for."""
     hooks: tuple[str, ...]

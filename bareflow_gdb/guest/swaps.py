@@ -1,14 +1,15 @@
 """When was each function swapped, why, and to what?
 
-Joined from two sources: the version table knows every publication that still has its record; the events in
-EVENTS, as far as they are still in the ring, add the call, the times in between, and roll-backs.
+The version table and its causes tell the last publication of every version. The events in EVENTS, as far as they are
+still in the ring, add the earlier publications of versions that were rolled back to, and stand in for tables that
+are not there (a trace without a memory snapshot).
 Read budget, beyond the tables of functions.py: that of events.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bareflow_gdb.guest.events import Event
 from bareflow_gdb.guest.functions import Function, Tables, Version
@@ -30,7 +31,7 @@ class Swap:
     to_version: int
     reason: str
     call: int | None
-    """Calls when it was decided: from the THRESHOLD event, else the threshold of the level."""
+    """Calls of the function when a threshold asked for it; None when something else did."""
     old_code: Address
     new_code: Address
     code_size: int
@@ -66,7 +67,15 @@ class _Publication:
     new: int
 
 
-def list_swaps(tables: Tables, events: Sequence[Event], thresholds: tuple[int, int, int]) -> Swaps:
+@dataclass(frozen=True)
+class _Asked:
+    """When a threshold asked for a version."""
+
+    call: int
+    tsc: int
+
+
+def list_swaps(tables: Tables, events: Sequence[Event]) -> Swaps:
     """Events are those of the main ring by sequence number, any part of them."""
     versions, tsc_hz = tables.versions, tables.counters.tsc_hz
     by_number = {version.number: version for version in versions}
@@ -75,7 +84,7 @@ def list_swaps(tables: Tables, events: Sequence[Event], thresholds: tuple[int, i
         previous: _Publication | None = None
         for publication in _publications(function.index, versions, events):
             if previous is not None or publication.reason != "initial":
-                found.append(_swap(function, previous, publication, by_number, events, thresholds, tsc_hz))
+                found.append(_swap(function, previous, publication, by_number, events, tsc_hz))
             previous = publication
     return Swaps(
         swaps=tuple(sorted(found, key=lambda swap: (swap.tsc, swap.to_version))),
@@ -88,27 +97,20 @@ def list_swaps(tables: Tables, events: Sequence[Event], thresholds: tuple[int, i
 def _publications(function: int, versions: Sequence[Version], events: Sequence[Event]) -> list[_Publication]:
     """What the version table says of each version's last publication, and the events of all earlier ones."""
     last = [
-        _Publication(v.tsc_published, function, v.number, v.level, v.reason, None, v.entry)
+        _Publication(v.tsc_published, function, v.number, v.level, _reason(v), None, v.entry)
         for v in versions
         if v.function == function and v.tsc_published
     ]
     seen = [_of_event(event) for event in events if event.type == "publish" and event.id == function]
-    told: dict[int, _Publication] = {}
-    earlier: list[_Publication] = []
     since = {publication.version: publication.tsc for publication in last}
-    for publication in seen:
-        # The table holds the time of the store; its event is written right after it.
-        if publication.version in since and publication.tsc >= since[publication.version]:
-            told.setdefault(publication.version, publication)
-        else:
-            earlier.append(publication)
-    joined = [
-        replace(item, reason=told[item.version].reason, old=told[item.version].old)
-        if item.version in told
-        else item
-        for item in last
-    ]
-    return sorted(joined + earlier, key=lambda publication: (publication.tsc, publication.version))
+    # The table holds the time of the store; the event of the same store is written right after it.
+    earlier = [item for item in seen if item.version not in since or item.tsc < since[item.version]]
+    return sorted(last + earlier, key=lambda publication: (publication.tsc, publication.version))
+
+
+def _reason(version: Version) -> str:
+    """Why it was published last: a version that ran before its publication was rolled back to."""
+    return "rollback" if 0 < version.tsc_first < version.tsc_published else version.reason
 
 
 def _of_event(event: Event) -> _Publication:
@@ -130,18 +132,13 @@ def _swap(
     now: _Publication,
     by_number: dict[int, Version],
     events: Sequence[Event],
-    thresholds: tuple[int, int, int],
     tsc_hz: int,
 ) -> Swap:
     version = by_number.get(now.version)
     before = by_number.get(previous.version) if previous else None
-    since = previous.tsc if previous else 0
-    threshold = _last(events, "threshold", now.function, since, now.tsc)
     tsc_first = _first_execution(version, now, events)
-    call = threshold.fields()["calls"] if threshold else None
-    if call is None and now.reason == "threshold" and 1 <= now.level <= len(thresholds):
-        call = thresholds[now.level - 1]
-    old = now.old if now.old is not None else (previous.new if previous else 0)
+    asked = _asked(version, previous, now, events) if now.reason == "threshold" else None
+    old = previous.new if previous else now.old or 0
     return Swap(
         function=function.name,
         index=function.index,
@@ -150,24 +147,29 @@ def _swap(
         from_version=previous.version if previous else None,
         to_version=now.version,
         reason=now.reason,
-        call=call,
+        call=asked.call if asked else None,
         old_code=Address(old),
         new_code=Address(now.new),
         code_size=version.code_size if version else 0,
         tsc=now.tsc,
-        tsc_threshold=threshold.tsc if threshold else None,
+        tsc_threshold=asked.tsc if asked else None,
         tsc_first=tsc_first,
-        threshold_to_publish_us=microseconds(now.tsc - threshold.tsc, tsc_hz) if threshold else None,
+        threshold_to_publish_us=microseconds(now.tsc - asked.tsc, tsc_hz) if asked else None,
         publish_to_first_us=microseconds(tsc_first - now.tsc, tsc_hz) if tsc_first else None,
         same_code=bool(version and before and _same_as(version) == _same_as(before)),
     )
 
 
-def _last(events: Sequence[Event], kind: str, function: int, since: int, until: int) -> Event | None:
-    """The newest event of this kind between two publications of the function."""
+def _asked(
+    version: Version | None, previous: _Publication | None, now: _Publication, events: Sequence[Event]
+) -> _Asked | None:
+    """By the version's cause, else by the newest THRESHOLD event between two publications of the function."""
+    if version is not None and version.tsc_asked:
+        return _Asked(version.asked_at_call, version.tsc_asked)
+    since = previous.tsc if previous else 0
     for event in reversed(events):
-        if event.type == kind and event.id == function and since < event.tsc <= until:
-            return event
+        if event.type == "threshold" and event.id == now.function and since < event.tsc <= now.tsc:
+            return _Asked(event.fields()["calls"], event.tsc)
     return None
 
 

@@ -268,6 +268,7 @@ static __attribute__((noinline)) void check_thresholds(uint32_t function, uint64
     }
     states[function].asked = (uint8_t)wanted;
     profile->needs_recompile = 1;
+    threshold_met[function] = (struct bf_version_cause){.calls = calls, .tsc = rdtsc()};
     event(BF_EVENT_THRESHOLD, function, (uint32_t)calls, record->level, wanted, (uint32_t)(calls >> 32));
     adaptive_jit_recompile(function, wanted, BF_REASON_THRESHOLD);
 }

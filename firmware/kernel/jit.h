@@ -110,6 +110,8 @@ void profiler_print(void);
 
 /* version.c */
 extern struct bf_version version_table[BF_MAX_VERSIONS];
+extern struct bf_version_cause version_causes[BF_MAX_VERSIONS];
+extern struct bf_version_cause threshold_met[BF_MAX_FUNCTIONS];
 struct bf_version *version_new(uint32_t function, uint32_t level, uint32_t provider, uint32_t reason);
 struct bf_version *version_find(uint32_t number);
 struct bf_version *version_at_entry(uint32_t function, bf_ptr entry);

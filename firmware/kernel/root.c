@@ -54,5 +54,6 @@ struct bf_root bareflow_root __attribute__((aligned(16))) = {
     .export_count = sizeof exports / sizeof exports[0],
     .status = (bf_ptr)&bareflow_status,
     .module_images = (bf_ptr)module_images,
+    .version_causes = (bf_ptr)version_causes,
     .thresholds = {100, 1000, 10000},
 };

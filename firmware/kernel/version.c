@@ -2,6 +2,8 @@
 #include "defs.h"
 
 struct bf_version version_table[BF_MAX_VERSIONS];
+struct bf_version_cause version_causes[BF_MAX_VERSIONS];
+struct bf_version_cause threshold_met[BF_MAX_FUNCTIONS];    /* when each function last met one */
 
 /* A record is used again only when its version was freed; the oldest such one, so that history lasts. */
 static struct bf_version *free_record(void) {
@@ -25,6 +27,8 @@ struct bf_version *version_new(uint32_t function, uint32_t level, uint32_t provi
     *version = (struct bf_version){.number = ++bareflow_status.version_count, .function = (uint16_t)function,
                                    .level = (uint8_t)level, .state = BF_VERSION_ALLOCATED,
                                    .provider = (uint8_t)provider, .reason = (uint16_t)reason};
+    version_causes[version - version_table] =
+        reason == BF_REASON_THRESHOLD ? threshold_met[function] : (struct bf_version_cause){0};
     return version;
 }
 

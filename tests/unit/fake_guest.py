@@ -23,6 +23,7 @@ VERSIONS = 0x22000
 JIT = 0x28000
 MANAGER = 0x2B000
 IMAGES = 0x2C000
+CAUSES = 0x2C400
 POOLS = 0x2C800
 EXCEPTION = 0x2CA00
 LOG = 0x2CC00
@@ -101,6 +102,7 @@ class FakeGuest:
             "export_count": 2,
             "status": STATUS,
             "module_images": IMAGES,
+            "version_causes": CAUSES,
             "thresholds": (100, 1000, 10000),
         }
         self.checksum: int | None = None
@@ -128,6 +130,7 @@ class FakeGuest:
             _version(2, 1, 0, CODE + 0x110, state=3, reason=1, published=700, first=800),
             _version(3, 0, 1, CODE + 0x210, state=3, reason=2, published=20_000, first=20_500),
         ]
+        self.causes: list[Fields] = [{}, {}, {"calls": 100, "tsc": 19_000}]
         self.profiles: list[Fields] = [
             _profile(0, 150, 3000, 10, CODE + 0x210, 1),
             _profile(1, 5, 50, 9, 0, 0),
@@ -198,6 +201,7 @@ class FakeGuest:
     def _jit(self, memory: Bytes) -> None:
         memory.put(FUNCTIONS, table("bf_function", self.functions))
         memory.put(VERSIONS, table("bf_version", self.versions))
+        memory.put(CAUSES, table("bf_version_cause", self.causes))
         memory.put(JIT, table("function_profile", self.profiles))
         counts = struct.pack("<IQI", len(self.profiles), 155, 1)
         memory.put(JIT + layouts.offset("function_profiler", "function_count"), counts)

@@ -105,29 +105,50 @@ def test_a_swap_has_its_call_and_its_times() -> None:
     assert swaps.forgotten == 0
 
 
-def test_without_events_the_version_table_still_tells_the_swap() -> None:
+def test_without_events_the_tables_tell_the_same_swap() -> None:
     fake = FakeGuest()
+    with_events = Guest.attach(fake.build()).swaps()
+    fake.events = []
+    assert Guest.attach(fake.build()).swaps() == with_events
+
+
+def test_without_causes_the_threshold_event_tells_the_call() -> None:
+    fake = FakeGuest()
+    fake.root["version_causes"] = 0
+    (swap,) = Guest.attach(fake.build()).swaps().swaps
+    assert (swap.call, swap.tsc_threshold) == (100, 19_000)
     fake.events = []
     (swap,) = Guest.attach(fake.build()).swaps().swaps
-    assert (swap.call, swap.tsc, swap.old_code) == (100, 20_000, CODE + 0x10)
-    assert swap.threshold_to_publish_us is None
+    assert (swap.call, swap.tsc_threshold, swap.threshold_to_publish_us) == (None, None, None)
+    assert (swap.tsc, swap.old_code) == (20_000, CODE + 0x10)
+
+
+def rolled_back() -> FakeGuest:
+    fake = FakeGuest()
+    fake.versions[0] |= {"state": 3, "tsc_published": 30_000, "tsc_first": 600}
+    fake.status["swap_count"] = 2
+    return fake
 
 
 def test_a_roll_back_shows_both_publications_of_the_version() -> None:
-    fake = FakeGuest()
-    fake.events += [
+    fake = rolled_back()
+    fake.events = [
+        {"tsc": 510, "type": 15, "id": 0, "arg": (0, 0, CODE + 0x10, 1 << 8 | 1 << 3 | 0)},
+        *fake.events,
         {"tsc": 30_005, "type": 19, "id": 0, "arg": (3, 1, 0, 0)},
         {"tsc": 30_010, "type": 15, "id": 0, "arg": (0, CODE + 0x210, CODE + 0x10, 1 << 8 | 5 << 3 | 0)},
     ]
-    fake.events.insert(0, {"tsc": 510, "type": 15, "id": 0, "arg": (0, 0, CODE + 0x10, 1 << 8 | 1 << 3 | 0)})
-    fake.versions[0] |= {"state": 3, "tsc_published": 30_000, "tsc_first": 600}
-    fake.status["swap_count"] = 2
     swaps = Guest.attach(fake.build()).swaps()
-    assert [(s.from_level, s.to_level, s.reason) for s in swaps.swaps] == [
-        (0, 1, "threshold"),
-        (1, 0, "rollback"),
-    ]
+    told = [(s.from_level, s.to_level, s.reason, s.call) for s in swaps.swaps]
+    assert told == [(0, 1, "threshold", 100), (1, 0, "rollback", None)]
     assert swaps.forgotten == 0
+
+
+def test_a_roll_back_is_recognised_when_its_event_is_gone() -> None:
+    fake = rolled_back()
+    fake.events = []
+    swaps = Guest.attach(fake.build()).swaps().swaps
+    assert (swaps[-1].to_level, swaps[-1].reason, swaps[-1].old_code) == (0, "rollback", CODE + 0x210)
 
 
 def test_swaps_that_nothing_tells_any_more_are_counted() -> None:

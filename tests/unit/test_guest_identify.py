@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from fake_guest import BITCODE, BLOCKS, CODE, FUNCTIONS, JIT, METADATA, MODULE_FILES, ROOT, Bytes, FakeGuest
+from fake_guest import (
+    BITCODE,
+    BLOCKS,
+    CAUSES,
+    CODE,
+    FUNCTIONS,
+    JIT,
+    METADATA,
+    MODULE_FILES,
+    ROOT,
+    Bytes,
+    FakeGuest,
+)
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.guest import Guest
@@ -29,6 +41,7 @@ def guest() -> Guest:
         (FUNCTIONS + 96 + 4, "kernel", "function 1, name"),
         (MODULE_FILES + 0x400 + 8, "kernel", "image of module beta"),
         (BITCODE + 0x10, "kernel", "bitcode of alpha"),
+        (CAUSES + 16 * 2 + 8, "kernel", "version cause 2, tsc"),
         (0x8FF00, "stack", ""),
         (0x9FC10, "extended BIOS data area", ""),
         (0x95000, "unused RAM", ""),

@@ -74,6 +74,7 @@ POINTERS = (
     "export_count",
     "status",
     "module_images",
+    "version_causes",
     "image_base",
     "image_end",
 )
