@@ -1,0 +1,125 @@
+"""Is the module disk a FAT16 volume, by the judgement of dosfstools and mtools, and are wrong names refused?"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bareflow_gdb.build import fat_image
+from bareflow_gdb.build.fat_image import DiskFile, disk_name, fat16_image
+from bareflow_gdb.errors import UsageError
+
+SIZES = (0, 1, 511, 512, 513, 2047, 2048, 2049, 4096, 100_000)
+
+
+def save(tmp_path: Path, files: dict[str, bytes]) -> Path:
+    image = tmp_path / "disk.img"
+    image.write_bytes(fat16_image([DiskFile(name, content) for name, content in files.items()]))
+    return image
+
+
+def run(*words: str | Path) -> str:
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def files() -> dict[str, bytes]:
+    return {f"FILE{n}.MOD": bytes([n + 1]) * size for n, size in enumerate(SIZES)}
+
+
+def test_dosfstools_find_nothing_wrong(tmp_path: Path, files: dict[str, bytes]) -> None:
+    assert f"{len(files) + 1} files" in run("/usr/sbin/fsck.fat", "-n", save(tmp_path, files))
+
+
+def test_mtools_read_every_file_back(tmp_path: Path, files: dict[str, bytes]) -> None:
+    image = save(tmp_path, files)
+    for name, content in files.items():
+        run("mcopy", "-n", "-i", image, f"::{name}", tmp_path / name)
+        assert (tmp_path / name).read_bytes() == content
+
+
+def test_mtools_list_as_many_files_as_were_given(tmp_path: Path, files: dict[str, bytes]) -> None:
+    image = save(tmp_path, {f"MORE{n}.O1": b"x" * n for n in range(200)} | files)
+    assert len(run("mdir", "-b", "-i", image).splitlines()) == 200 + len(files)
+
+
+def test_the_volume_has_16_mb_and_fat16(tmp_path: Path, files: dict[str, bytes]) -> None:
+    image = save(tmp_path, files)
+    assert image.stat().st_size == 16 << 20
+    said = run("minfo", "-i", image)
+    assert 'disk type="FAT16   "' in said
+    assert "sector size: 512 bytes" in said
+
+
+def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    for folder in (first, second):
+        folder.mkdir()
+        (folder / "primes.O0.mod").write_bytes(b"module")
+        assert fat_image.main(["--output", str(folder / "img"), str(folder / "primes.O0.mod")]) == 0
+    assert (first / "img").read_bytes() == (second / "img").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("file_name", "name"),
+    [
+        ("primes.O0.mod", "PRIMES.MOD"),
+        ("physics_step.O2.mod", "PHYSICS_.O2"),
+        ("fibonacci.bc.wrapped", "FIBONACC.BC"),
+        ("fibonacci.mod", "FIBONACC.MOD"),
+        ("TEST.TXT", "TEST.TXT"),
+        ("notes", "NOTES"),
+    ],
+)
+def test_files_are_called_as_the_kernel_looks_for_them(file_name: str, name: str) -> None:
+    assert disk_name(file_name) == name
+
+
+@pytest.mark.parametrize("name", ["a b.txt", ".txt", "x.long", "ä.txt", "CON.*"])
+def test_a_name_that_no_fat_disk_takes_is_refused_with_the_next_step(name: str) -> None:
+    with pytest.raises(UsageError, match=r"FILE=NAME\.EXT"):
+        disk_name(name)
+
+
+def test_two_files_with_one_name_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"two files are called QUICKSOR\.MOD"):
+        fat16_image([DiskFile("QUICKSOR.MOD", b"a"), DiskFile("QUICKSOR.MOD", b"b")])
+
+
+def test_more_than_fits_is_refused() -> None:
+    with pytest.raises(UsageError, match="clusters"):
+        fat16_image([DiskFile("LARGE.MOD", bytes(17 << 20))])
+    with pytest.raises(UsageError, match="directory entries"):
+        fat16_image([DiskFile(f"F{n}.MOD", b"") for n in range(512)])
+
+
+def test_the_last_cluster_can_be_used(tmp_path: Path) -> None:
+    content = bytes(fat_image.CLUSTERS * fat_image.CLUSTER)
+    image = save(tmp_path, {"ALL.MOD": content})
+    assert f"{fat_image.CLUSTERS}/{fat_image.CLUSTERS} clusters" in run("/usr/sbin/fsck.fat", "-n", image)
+
+
+def test_an_error_is_a_sentence_and_leaves_no_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "disk.img"
+    assert fat_image.main(["--output", str(output), str(tmp_path / "missing.mod")]) == 1
+    assert "missing.mod" in capsys.readouterr().err
+    assert not output.exists()
+
+
+@settings(max_examples=200)
+@given(st.text(max_size=40))
+def test_any_text_is_a_good_name_or_a_refusal(text: str) -> None:
+    try:
+        name = disk_name(text)
+    except UsageError:
+        return
+    stem, _, extension = name.partition(".")
+    assert name == name.upper() and 0 < len(stem) <= 8 and len(extension) <= 3
