@@ -71,6 +71,10 @@ class Session:
             )
         if not gdb.selected_inferior().pid:
             raise Unreachable("the guest is gone; connect anew with `bf attach` or `target remote`")
+        if self._machine is not None and not self._machine.alive():
+            raise Unreachable(
+                f"QEMU of machine {self._machine.name} has ended; `disconnect`, then attach anew"
+            )
 
     @property
     def machine(self) -> Machine | None:
@@ -116,7 +120,19 @@ class Session:
 
             root = symbol(ROOT_SYMBOL)
             self._guest = Guest.attach(memory, {ROOT_SYMBOL: root} if root is not None else {})
+            self._compare_elf(self._guest)
         return self._guest
+
+    def _compare_elf(self, guest: Guest) -> None:
+        """Says so when gdb has the ELF of another kernel: its symbols and lines would mislead."""
+        name = gdb.current_progspace().filename
+        loaded = next((item.build_id for item in gdb.objfiles() if item.filename == name), None)
+        running = guest.root().build_id if guest.found_by else None
+        if loaded and running and loaded != running:
+            self.say(
+                f"{name} is not this guest's kernel (build {loaded[:12]}, the guest is {running[:12]}): "
+                "load the right one with `file`"
+            )
 
     def _reads_while_running(self) -> bool:
         from bareflow_gdb.memory.inferior import InferiorMemory

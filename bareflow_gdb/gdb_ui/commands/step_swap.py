@@ -90,7 +90,7 @@ def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
 
 
 def _across(session: Session, store: int, *, stay: bool, lines: int) -> SwapStep:
-    from bareflow_gdb.render import code_diff
+    from bareflow_gdb.guest import code_diff
 
     slot, entry = running.read_register("edx"), running.read_register("eax")
     eip_before = running.read_register("eip")
@@ -137,7 +137,8 @@ def _pointer(session: Session, slot: int) -> int:
 
 
 def _listing(session: Session, old: Side | None, new: Side | None, *, most: int) -> tuple[str, ...]:
-    from bareflow_gdb.render import code_diff
+    from bareflow_gdb.guest import code_diff
+    from bareflow_gdb.render.code_diff import two_columns
 
     if old is None or new is None:
         missing = "old" if old is None else "new"
@@ -150,9 +151,7 @@ def _listing(session: Session, old: Side | None, new: Side | None, *, most: int)
         )
     titles = tuple(f"v{s.version} O{s.level}, {s.code_size} bytes at 0x{s.code:08x}" for s in (old, new))
     return tuple(
-        code_diff.two_columns(
-            code_diff.align(*listings), (titles[0], titles[1]), most=most or None
-        ).splitlines()
+        two_columns(code_diff.align(*listings), (titles[0], titles[1]), most=most or None).splitlines()
     )
 
 
