@@ -12,6 +12,7 @@ from bareflow_gdb.analysis.overview import Overview, overview
 from bareflow_gdb.analysis.swaps import trace_swaps
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.boot import Boot
+from bareflow_gdb.guest.code_diff import Row, align, disassemble
 from bareflow_gdb.guest.exception import ExceptionRecord
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.jit import Jit
@@ -19,7 +20,6 @@ from bareflow_gdb.guest.modules import Modules
 from bareflow_gdb.guest.pools import Pools
 from bareflow_gdb.guest.profiler import Profile
 from bareflow_gdb.guest.swaps import Swap, Swaps
-from bareflow_gdb.render.code_diff import Row, align, disassemble
 from bareflow_gdb.tracing.manifest import Source
 from bareflow_gdb.tracing.store import Loss, Trace
 

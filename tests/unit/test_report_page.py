@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from trace_maker import SERIAL, SWAP, batch, make
 
-from bareflow_gdb.analysis.report.markup import Markup, escape, tag
-from bareflow_gdb.analysis.report.page import page
-from bareflow_gdb.analysis.report.summary import summary
 from bareflow_gdb.analysis.story import Story, tell, verdicts
 from bareflow_gdb.cli import main as cli
+from bareflow_gdb.render.report.markup import Markup, escape, tag
+from bareflow_gdb.render.report.page import page
+from bareflow_gdb.render.report.summary import summary
 from bareflow_gdb.tracing.store import Trace
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\x1b[2J\x07"

@@ -18,9 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    from bareflow_gdb.analysis.report.page import page
-    from bareflow_gdb.analysis.report.summary import summary
     from bareflow_gdb.analysis.story import tell, verdicts
+    from bareflow_gdb.render.report.page import page
+    from bareflow_gdb.render.report.summary import summary
     from bareflow_gdb.tracing.store import Trace
 
     story = tell(Trace.open(options.directory))

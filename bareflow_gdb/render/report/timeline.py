@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bareflow_gdb.analysis.report.markup import Markup, tag
 from bareflow_gdb.guest.boot import Boot
 from bareflow_gdb.guest.swaps import Swap
+from bareflow_gdb.render.report.markup import Markup, tag
 
 WIDTH = 1000
 LEFT = 150

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bareflow_gdb.analysis.report.markup import Markup, join, table, tag
-from bareflow_gdb.analysis.report.pool_picture import pool_picture
-from bareflow_gdb.analysis.report.timeline import boot_timeline, level_class, swap_timeline
 from bareflow_gdb.analysis.story import Comparison, Story, verdicts
+from bareflow_gdb.guest.code_diff import Row
 from bareflow_gdb.guest.swaps import Swap
-from bareflow_gdb.render.code_diff import Row
+from bareflow_gdb.render.report.markup import Markup, join, table, tag
+from bareflow_gdb.render.report.pool_picture import pool_picture
+from bareflow_gdb.render.report.timeline import boot_timeline, level_class, swap_timeline
 
 MAX_SWAPS = 2000
 MAX_ROWS = 1000

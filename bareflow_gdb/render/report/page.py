@@ -10,9 +10,9 @@ import base64
 import hashlib
 from pathlib import Path
 
-from bareflow_gdb.analysis.report import sections
-from bareflow_gdb.analysis.report.markup import Markup, join, tag
 from bareflow_gdb.analysis.story import Story
+from bareflow_gdb.render.report import sections
+from bareflow_gdb.render.report.markup import Markup, join, tag
 
 _SECTIONS = (
     ("Swaps", sections.swaps),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bareflow_gdb.analysis.report.markup import Markup, tag
 from bareflow_gdb.guest.pools import Block, Pool, Pools
+from bareflow_gdb.render.report.markup import Markup, tag
 
 WIDTH = 1000
 HEIGHT = 26
