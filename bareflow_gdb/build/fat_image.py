@@ -152,7 +152,9 @@ def _entry(name: bytes, attributes: int, first_cluster: int, size: int) -> bytes
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bareflow_gdb.build.fat_image", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bareflow_gdb.build.fat_image", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("files", nargs="+", metavar="FILE[=NAME.EXT]")
     options = parser.parse_args(arguments)
@@ -160,7 +162,10 @@ def main(arguments: list[str] | None = None) -> int:
         image = fat16_image([parse_file(text) for text in options.files])
         options.output.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(options.output, image)
-    except (BareflowError, OSError) as error:
+    except OSError as error:
+        print(f"disk: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    except BareflowError as error:
         print(f"disk: {error}", file=sys.stderr)
         return 1
     return 0

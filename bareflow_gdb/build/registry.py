@@ -94,7 +94,9 @@ def source(modules: Sequence[CachedModule]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bareflow_gdb.build.registry", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bareflow_gdb.build.registry", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--cache", type=Path, required=True, help="directory with NAME.mod files")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args(arguments)
@@ -102,7 +104,10 @@ def main(arguments: list[str] | None = None) -> int:
         text = source(read_cache(options.cache))
         options.output.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(options.output, text.encode())
-    except (BareflowError, OSError) as error:
+    except OSError as error:
+        print(f"registry: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    except BareflowError as error:
         print(f"registry: {error}", file=sys.stderr)
         return 1
     return 0
