@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,14 @@ from bareflow_gdb.qemu.machine import Machine
 FIRMWARE = Path(__file__).parent.parent / "build" / "firmware"
 QUICK = (10, 20, 30)
 BOOT_SECONDS = 120.0
+
+
+def pytest_configure() -> None:
+    """A session that is terminated (`timeout`, a cancelled CI job) ends like one that is interrupted.
+
+    Without that its fixtures would not be torn down, and their machines run on: they are detached.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
