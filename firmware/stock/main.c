@@ -23,7 +23,7 @@ static const struct test {
     {"compute", "Compute Module", MODULE_compute, 10},
     {"primes", "Prime Counting Module", MODULE_primes, 1},
     {"matrix_mul", "Matrix Module from Disk", MODULE_matrix_mul, 5},
-    {"quicksort", "Quicksort Module from Disk", MODULE_quicksort, 1},
+    {"gemm_tile", "Tiled GEMM Module from Disk", MODULE_gemm_tile, 1},
 };
 #define TESTS (sizeof tests / sizeof tests[0])
 

@@ -18,7 +18,7 @@ STOCK_HEADERS := $(wildcard stock/*.h stock/unikernel/*.h tinyllama/*.h kernel/*
 
 # ---- Module images: the modules' own sources as position-independent code, in one piece with their data ----
 STOCK_MODULES := sum fibonacci compute primes
-STOCK_DISK_MODULES := matrix_mul quicksort primes
+STOCK_DISK_MODULES := matrix_mul gemm_tile primes
 STOCK_MODULE_OUT := $(STOCK_OUT)/modules
 STOCK_IMAGES := $(foreach name,$(STOCK_MODULES),$(MODULE_LEVELS:%=$(STOCK_MODULE_OUT)/$(name).O%.mod))
 
@@ -67,8 +67,9 @@ $(STOCK_OUT)/$(1)/%.o: %.S $(STOCK_IMAGES) $(STOCK_BITCODE) stock/stock.mk
 	@mkdir -p $$(@D)
 	$$(CC) $$(TARGET) $(2) -I$(STOCK_MODULE_OUT) -c $$< -o $$@
 endef
-# MODULES has NAME:A:B:EXPECTED; the sources get -DMODULE_NAME=A,B,EXPECTED.
-STOCK_CFLAGS += $(shell printf '%s\n' $(MODULES) | sed 's/^\([^:]*\):\(.*\)/-DMODULE_\1=\2/; y/:/,/')
+# Arguments and results of modules: NAME:A:B:EXPECTED here, -DMODULE_NAME=A,B,EXPECTED for the sources.
+STOCK_CASES := $(sort $(MODULES) matrix_mul:16:0:365 gemm_tile:7:1:-635)
+STOCK_CFLAGS += $(shell printf '%s\n' $(STOCK_CASES) | sed 's/^\([^:]*\):\(.*\)/-DMODULE_\1=\2/; y/:/,/')
 STOCK_NOW := -DSTOCK_PROFILE_BYTES=84 -DSTOCK_BITCODE_BYTES=120
 STOCK_DEMO_FLAGS := -DSERIAL_DIVISOR=3 -DLEVEL=O2
 STOCK_DEBUG := -g -ffile-prefix-map=$(abspath ..)/=

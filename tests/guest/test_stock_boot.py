@@ -155,7 +155,7 @@ def test_com1_has_the_profile_as_json(kernel: Machine) -> None:
     assert "=== PROFILING DATA EXPORT ===\n--- BEGIN JSON ---\n{\n" in log
     exported = json.loads(log.split("--- BEGIN JSON ---")[1].split(END_OF_RUN)[0])
     calls = {module["name"]: module["calls"] for module in exported["modules"]}
-    assert calls == {"sum": 1, "fibonacci": 1, "compute": 10, "primes": 1, "matrix_mul": 5, "quicksort": 1}
+    assert calls == {"sum": 1, "fibonacci": 1, "compute": 10, "primes": 1, "matrix_mul": 5, "gemm_tile": 1}
     assert exported["total_calls"] == sum(calls.values())
     assert exported["format_version"] == "1.0"
 
@@ -180,7 +180,7 @@ def test_an_interactive_kernel_shows_every_vga_line_page_by_page(stock: Path, la
         r"\[DISK\] Attempting to load modules from FAT16\.\.\.",
         r"\[FAT16\] Initialized successfully",
         r"\[OK\] Module loaded: matrix_mul \(entry: 0x000[0-9a-f]{5}\)",
-        r"\[OK\] Module loaded: quicksort \(entry: 0x000[0-9a-f]{5}\)",
+        r"\[OK\] Module loaded: gemm_tile \(entry: 0x000[0-9a-f]{5}\)",
         r"\[WARN\] Module already loaded: primes",
         r"\[DISK\] Loaded 2 modules",
         r"\[BITCODE\] primes: entry primes_main, \d+ bytes, O0",
@@ -202,22 +202,22 @@ def test_an_interactive_kernel_shows_every_vga_line_page_by_page(stock: Path, la
 
 
 def test_a_disk_with_something_else_on_it_is_told_on_vga(stock: Path, launched: Boot, tmp_path: Path) -> None:
-    good = (stock / "modules" / "quicksort.O0.mod").read_bytes()
+    good = (stock / "modules" / "gemm_tile.O0.mod").read_bytes()
     newer = good[:44] + (2).to_bytes(4, "little") + good[48:]
     files = [
         DiskFile("BROKEN.MOD", b"no module" * 20),
         DiskFile("NEWER.MOD", newer),
-        DiskFile("QUICKSOR.MOD", good),
+        DiskFile("GEMM_TIL.MOD", good),
     ]
     disk = tmp_path / "disk.img"
     disk.write_bytes(fat16_image(files))
     machine = launched(stock / "stock_interactive.img", disk=disk)
     screen = wait_for_screen(machine, "Press any key")
     assert "[ERROR] Invalid module magic" in screen
-    assert "[ERROR] Module quicksort: header version 2 is not 1" in screen
+    assert "[ERROR] Module gemm_tile: header version 2 is not 1" in screen
     assert "[DISK] Loaded 1 modules" in screen
     press_a_key(machine)
-    assert "[TEST 6] Quicksort Module from Disk" in wait_for_screen(
+    assert "[TEST 6] Tiled GEMM Module from Disk" in wait_for_screen(
         machine, "Press any key: the module statistics"
     )
 
@@ -275,7 +275,7 @@ def test_the_records_on_the_stack_are_found_by_their_signature_where_the_twin_sa
     address, manager = local(memory, stock / "stock_twin.elf", "manager")
     assert STACK_BOTTOM + region.find(b"sum".ljust(32, b"\0")) == address
     assert manager.num_modules == 6
-    for index, name in enumerate(("sum", "fibonacci", "compute", "primes", "matrix_mul", "quicksort")):
+    for index, name in enumerate(("sum", "fibonacci", "compute", "primes", "matrix_mul", "gemm_tile")):
         assert text(manager.modules[index].name) == name
         at = address - STACK_BOTTOM + 84 * index
         assert region[at : at + 32] == name.encode().ljust(32, b"\0")
