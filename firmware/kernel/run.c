@@ -15,6 +15,14 @@ static const struct {
     {"fibonacci", "Fibonacci Module", 1},
     {"compute", "Compute Module", 10},
     {"primes", "Prime Counting Module", 1},
+    {"fft_1d", "FFT Module", 1},
+    {"sha256", "SHA-256 Module", 1},
+    {"matrix_mul", "Matrix Multiplication Module", 5},
+    {"quicksort", "Quicksort Module", 1},
+    {"strops", "String Operations Module", 1},
+    {"regex_dfa", "Pattern Matching Module", 1},
+    {"gemm_tile", "Tiled GEMM Module", 1},
+    {"physics_step", "Physics Module", 1},
 };
 
 static const struct embedded_module *find_embedded(const char *name) {

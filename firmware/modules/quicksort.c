@@ -63,7 +63,7 @@ int32_t quicksort_main(int32_t a, int32_t b) {
         v[i] = (int32_t)next();
     for (int32_t round = 0; round < ROUNDS; round++) {
         for (int32_t i = n - 1; i > 0; i--)
-            swap(&v[i], &v[next() % (uint32_t)(i + 1)]);
+            swap(&v[i], &v[next() * (uint32_t)(i + 1) >> 16]);
         sort(v, v + n - 1);
         for (int32_t i = 1; i < n; i++)
             if (v[i - 1] > v[i])

@@ -16,6 +16,10 @@ static const uint32_t round_constant[64] = {
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 };
 
+static const uint32_t initial_state[8] = {
+    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
+};
+
 uint8_t sha256_message[LONGEST + 2 * BLOCK];
 uint8_t sha256_digest[32];
 
@@ -61,13 +65,15 @@ static void compress(uint32_t state[8], const uint8_t *block) {
 }
 
 int32_t sha256_main(int32_t a, int32_t b) {
-    uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    uint32_t state[8];
     uint32_t size = a < 0 ? 0 : a > LONGEST ? LONGEST : (uint32_t)a;
     uint32_t padded = (size + 9 + BLOCK - 1) / BLOCK * BLOCK;
     uint8_t byte = (uint8_t)b;
     uint32_t i = 0;
 
-    for (; i < size; i++, byte += 7)
+    for (; i < 8; i++)
+        state[i] = initial_state[i];
+    for (i = 0; i < size; i++, byte += 7)
         sha256_message[i] = byte;
     sha256_message[i++] = 0x80;
     for (; i < padded - 4; i++)
