@@ -38,9 +38,18 @@ Final optimization level: O3
 Recompilations triggered: 3 (O0->O1->O2->O3)
 """
 RESULTS = {
-    **{"fibonacci": 6765, "sum": 5050, "compute": 4488500, "primes": 168},
-    **{"fft_1d": 413810, "sha256": -439130484, "matrix_mul": 365, "quicksort": 364793253},
-    **{"strops": -2130319159, "regex_dfa": 32, "gemm_tile": -635, "physics_step": 239089},
+    "fibonacci": 6765,
+    "sum": 5050,
+    "compute": 4488500,
+    "primes": 168,
+    "fft_1d": 413810,
+    "sha256": -439130484,
+    "matrix_mul": 365,
+    "quicksort": 364793253,
+    "strops": -2130319159,
+    "regex_dfa": 32,
+    "gemm_tile": -635,
+    "physics_step": 239089,
 }
 BOOT_CALLS = {name: {"compute": 10, "matrix_mul": 5}.get(name, 1) for name in RESULTS}
 
