@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bareflow_gdb.errors import BadData, Unreachable
+from bareflow_gdb.memory.cpu import CpuRegisters, SegmentRegister
 from bareflow_gdb.memory.dump import map_file
 from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START, SCREEN_BYTES, CheckedMemory
 
@@ -26,13 +27,14 @@ VIDEO_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class Registers:
-    """One CPU's registers at the dump; `bases` and `selectors` by segment name."""
+    """One CPU's registers at the dump; `bases`, `limits` and `selectors` by segment name."""
 
     general: dict[str, int]
     eip: int
     eflags: int
     selectors: dict[str, int]
     bases: dict[str, int]
+    limits: dict[str, int]
     control: tuple[int, ...]
 
 
@@ -107,6 +109,19 @@ class ElfCore(CheckedMemory):
             return super().screen()
         return b"".join(planes[at : at + 2] for at in range(0, len(planes), 4))
 
+    def cpu(self) -> CpuRegisters:
+        if not self.registers:
+            raise Unreachable(f"{self.path} has no registers; make a new core with `bareflow core`")
+        first = self.registers[0]
+        return CpuRegisters(
+            general={**first.general, "eip": first.eip, "eflags": first.eflags},
+            segments={
+                name: SegmentRegister(first.selectors[name], first.bases[name], first.limits[name])
+                for name in SELECTORS
+            },
+            control={f"cr{number}": value for number, value in enumerate(first.control)},
+        )
+
     def _registers(self, headers: list[Any]) -> tuple[Registers, ...]:
         for header in headers:
             if header["p_type"] == "PT_NOTE":
@@ -162,5 +177,6 @@ def _cpu(body: bytes) -> Registers:
         eflags=values[19],
         selectors={name: part[0] for name, part in zip(SELECTORS, segments, strict=True)},
         bases={name: part[4] for name, part in zip(SELECTORS, segments, strict=True)},
+        limits={name: part[1] for name, part in zip(SELECTORS, segments, strict=True)},
         control=tuple(values[70:75]),
     )

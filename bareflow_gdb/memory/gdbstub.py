@@ -109,6 +109,22 @@ class GdbStub(CheckedMemory):
     def screen(self) -> bytes:
         return self._fetch(SCREEN_ADDRESS, SCREEN_BYTES)
 
+    def monitor(self, command: str) -> str:
+        """GDB manual, Remote Protocol, `qRcmd`: any number of packets `O` with text, then `OK`."""
+        answer = self._command(f"qRcmd,{command.encode().hex()}")
+        said = b""
+        try:
+            while answer != "OK":
+                if not answer.startswith("O") or len(said) > LARGEST_ANSWER:
+                    raise Unreachable(
+                        f"{self.address} does not answer `{command}` ({answer[:20]}); is it QEMU?"
+                    )
+                said += bytes.fromhex(answer[1:])
+                answer = self._answer()
+        except (TimeoutError, ValueError) as error:
+            raise Unreachable(f"{self.address} does not answer `{command}`; is it QEMU?") from error
+        return said.decode("latin-1")
+
     def _command(self, text: str) -> str:
         if self._connection is None:
             raise Unreachable(f"the connection to {self.address} is closed")

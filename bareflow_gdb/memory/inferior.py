@@ -5,14 +5,25 @@ The only file outside gdb_ui/ that imports gdb.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import gdb
 
 from bareflow_gdb.errors import Unreachable
+from bareflow_gdb.memory.cpu import CpuRegisters
 from bareflow_gdb.memory.protocol import RAM_SIZE, SCREEN_ADDRESS, SCREEN_BYTES, CheckedMemory, ram_ranges
+
+if TYPE_CHECKING:
+    from bareflow_gdb.memory.core import ElfCore
 
 # QEMU's gdbstub announces packets of 4,096 characters: gdb reads 2,048 and writes 2,032 bytes by each.
 READ_PACKET = 2048
 WRITE_PACKET = 2032
+
+# gdb makes no value of more than `max-value-size`, 64 KiB if not set otherwise.
+VALUE_BYTES = 32 << 10
 
 
 class InferiorMemory(CheckedMemory):
@@ -24,6 +35,8 @@ class InferiorMemory(CheckedMemory):
     def __init__(self, ram_size: int = RAM_SIZE) -> None:
         super().__init__(ram_ranges(ram_size))
         self._written = False
+        self._said: dict[str, str] = {}
+        self._screen = b""
 
     def _fetch(self, address: int, size: int) -> bytes:
         data = self._read(address, size)
@@ -33,7 +46,7 @@ class InferiorMemory(CheckedMemory):
 
     def _read(self, address: int, size: int) -> bytes:
         try:
-            return bytes(gdb.selected_inferior().read_memory(address, size))
+            return _bytes_at(address, size)
         except gdb.MemoryError as error:
             raise Unreachable("gdb cannot access it") from error
         except gdb.error as error:
@@ -48,15 +61,64 @@ class InferiorMemory(CheckedMemory):
         self.packets += -(-len(data) // WRITE_PACKET) + (not self._written)
         self._written = True
 
+    def invalidate(self) -> None:
+        super().invalidate()
+        self._said.clear()
+        self._screen = b""
+
     def screen(self) -> bytes:
-        data = self._read(SCREEN_ADDRESS, SCREEN_BYTES)
-        self.packets += -(-SCREEN_BYTES // READ_PACKET)
-        return data
+        if not self._screen:
+            core = _core()
+            self._screen = core.screen() if core is not None else self._read(SCREEN_ADDRESS, SCREEN_BYTES)
+            self.packets += 0 if core is not None else -(-SCREEN_BYTES // READ_PACKET)
+        return self._screen
+
+    def monitor(self, command: str) -> str:
+        if _connection_type() == "core":
+            return super().monitor(command)
+        if command not in self._said:
+            try:
+                self._said[command] = gdb.execute(f"monitor {command}", to_string=True)
+            except gdb.error as error:
+                raise Unreachable(f"gdb says to `monitor {command}`: {_sentence(error)}") from error
+            self.packets += 1
+        return self._said[command]
+
+    def cpu(self) -> CpuRegisters:
+        core = _core()
+        return core.cpu() if core is not None else super().cpu()
+
+
+def _core() -> ElfCore | None:
+    """The core file that gdb has, read here: gdb knows neither QEMU's register notes nor its screen."""
+    if _connection_type() != "core":
+        return None
+    from bareflow_gdb.memory.core import ElfCore
+
+    found = re.search(
+        r"`(.+)', file type", gdb.execute("info files", to_string=True).partition("core dump")[2]
+    )
+    if found is None:
+        raise Unreachable("gdb does not tell where its core file is; ask `bareflow` about the core")
+    return ElfCore(Path(found[1]))
 
 
 def _connection_type() -> str:
     connection = gdb.selected_inferior().connection
     return str(connection.type) if connection is not None else ""
+
+
+def _bytes_at(address: int, size: int) -> bytes:
+    """As `Inferior.read_memory`, which makes gdb 18 abort when the connection breaks meanwhile."""
+    if not hasattr(gdb.Value, "bytes"):
+        return bytes(gdb.selected_inferior().read_memory(address, size))
+    byte = gdb.lookup_type("unsigned char")
+    parts = []
+    for at in range(0, size, VALUE_BYTES):
+        last = min(VALUE_BYTES, size - at) - 1
+        pointer = gdb.Value(address + at).cast(byte.array(last).pointer())
+        parts.append(bytes(pointer.dereference().bytes))
+    return b"".join(parts)
 
 
 def _sentence(error: BaseException) -> str:

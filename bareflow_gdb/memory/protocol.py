@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from bareflow_gdb.errors import BareflowError, ReadError, Unreachable
+from bareflow_gdb.memory.cpu import CpuRegisters, parse_registers
 
 RAM_SIZE = 64 << 20
 DEVICES_START = 0xA0000
@@ -50,6 +51,12 @@ class Memory(Protocol):
 
     def screen(self) -> bytes:
         """The 4,000 bytes of VGA text; raises Unreachable when this source has none."""
+
+    def monitor(self, command: str) -> str:
+        """What QEMU's own monitor answers to an `info …`; raises Unreachable when there is no QEMU to ask."""
+
+    def cpu(self) -> CpuRegisters:
+        """The first CPU's registers; raises Unreachable when this source has none, BadData."""
 
 
 class CheckedMemory(ABC):
@@ -108,6 +115,14 @@ class CheckedMemory(ABC):
 
     def screen(self) -> bytes:
         raise Unreachable(f"this {self.name} does not contain the screen; read it from a running machine")
+
+    def monitor(self, command: str) -> str:
+        raise Unreachable(
+            f"this {self.name} cannot tell QEMU's `{command}`; a running machine can, and gdb at a gdbstub"
+        )
+
+    def cpu(self) -> CpuRegisters:
+        return parse_registers(self.monitor("info registers"))
 
     def _check(self, address: int, size: int, what: str, verb: str) -> None:
         end = address + size

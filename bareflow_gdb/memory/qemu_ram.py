@@ -25,10 +25,11 @@ class QemuRam(CheckedMemory):
         path: Path,
         *,
         screen: Callable[[], bytes] | None = None,
+        monitor: Callable[[str], str] | None = None,
         alive: Callable[[], bool] | None = None,
         writable: bool = True,
     ) -> None:
-        """`screen` fetches the VGA text another way; `alive` tells whether QEMU still runs."""
+        """`screen` fetches the VGA text, `monitor` asks QEMU's monitor; `alive`: does QEMU still run?"""
         self._map, size = _map_file(path, writable)
         super().__init__(ram_ranges(size))
         self.path = path
@@ -36,6 +37,7 @@ class QemuRam(CheckedMemory):
         self._view = memoryview(self._map)
         self._words = self._view[: size & ~3].cast("I")
         self._screen = screen
+        self._monitor = monitor
         self._alive = alive
 
     def view(self, address: int, size: int, what: str) -> memoryview:
@@ -61,6 +63,9 @@ class QemuRam(CheckedMemory):
 
     def screen(self) -> bytes:
         return self._screen() if self._screen is not None else super().screen()
+
+    def monitor(self, command: str) -> str:
+        return self._monitor(command) if self._monitor is not None else super().monitor(command)
 
     def close(self) -> None:
         """Unmaps the file; views given out keep it mapped until they are released."""

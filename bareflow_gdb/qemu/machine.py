@@ -206,7 +206,7 @@ class Machine:
 
     def memory(self) -> QemuRam:
         """Its RAM, readable and writable while the guest runs."""
-        return QemuRam(self.ram_path, screen=self.read_screen, alive=self.process.alive)
+        return QemuRam(self.ram_path, screen=self.read_screen, monitor=self.monitor, alive=self.process.alive)
 
     def qmp(self, command: str, **arguments: Any) -> Any:
         """The answer to one QMP command; an underscore in an argument's name stands for a dash."""
@@ -238,6 +238,10 @@ class Machine:
     def read_screen(self) -> bytes:
         """The 4,000 bytes of VGA text."""
         return self.read_physical(SCREEN_ADDRESS, SCREEN_BYTES)
+
+    def monitor(self, command: str) -> str:
+        """What QEMU's own monitor answers, for what QMP has no words for: registers, interrupt controller."""
+        return str(self.qmp("human-monitor-command", command_line=command))
 
     def dump_core(self, path: Path) -> None:
         """Writes an ELF core of RAM and registers; `path` appears only when it is complete."""

@@ -1,0 +1,58 @@
+"""What do the CPU's registers hold? One record, whether QEMU's monitor or a core tells it.
+
+A gdbstub's own register packets carry no descriptor-table registers, so QEMU's `info registers` is asked instead.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from bareflow_gdb.errors import BadData
+
+GENERAL = ("eip", "eflags", "eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi")
+CONTROL = ("cr0", "cr2", "cr3", "cr4")
+_SEGMENT = re.compile(r"^(ES|CS|SS|DS|FS|GS|LDT|TR) *= *([0-9a-f]+) +([0-9a-f]+) +([0-9a-f]+)", re.MULTILINE)
+_TABLE = re.compile(r"^(GDT|IDT) *= *([0-9a-f]+) +([0-9a-f]+)", re.MULTILINE)
+_WORD = re.compile(r"\b(E[A-Z]{2}|EFL|CR[0-4]) *= *([0-9a-f]+)")
+
+
+@dataclass(frozen=True)
+class SegmentRegister:
+    """A segment or descriptor-table register; the tables' registers have no selector."""
+
+    selector: int
+    base: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class CpuRegisters:
+    """One CPU: `general` with eip and eflags, `segments` with gdt and idt, `control`; names in lower case."""
+
+    general: dict[str, int]
+    segments: dict[str, SegmentRegister]
+    control: dict[str, int]
+
+
+def parse_registers(text: str) -> CpuRegisters:
+    """The first CPU of QEMU's `info registers`; raises BadData when it is in 64-bit mode or not that text."""
+    words = {name.lower(): int(value, 16) & 0xFFFFFFFF for name, value in reversed(_WORD.findall(text))}
+    words["eflags"] = words.pop("efl", 0)
+    missing = [name for name in (*GENERAL, *CONTROL) if name not in words]
+    if missing or "RIP=" in text:
+        raise BadData(f"QEMU tells no 32-bit {missing[0] if missing else 'eip'}: this is no i386 guest's CPU")
+    segments = {
+        name.lower(): SegmentRegister(int(selector, 16), int(base, 16), int(limit, 16))
+        for name, selector, base, limit in reversed(_SEGMENT.findall(text))
+    } | {
+        name.lower(): SegmentRegister(0, int(base, 16), int(limit, 16))
+        for name, base, limit in reversed(_TABLE.findall(text))
+    }
+    if not {"cs", "ss", "gdt", "idt"} <= segments.keys():
+        raise BadData("QEMU tells no descriptor tables: this is no i386 guest's CPU")
+    return CpuRegisters(
+        general={name: words[name] for name in GENERAL},
+        segments=segments,
+        control={name: words[name] for name in CONTROL},
+    )
