@@ -118,7 +118,10 @@ class Guest:
         return self._settled(lambda: self._jit(root))
 
     def swaps(self, last: int | None = None) -> Swaps:
-        """Swaps from the version table and the last events of the main ring, as many as are cheap to read."""
+        """Swaps from the version table; when it does not tell all, from the ring's last events too.
+
+        `last` None: as many events as are cheap to read.
+        """
         root = self.root()
         return self._settled(lambda: self._swaps(root, last))
 
@@ -199,5 +202,8 @@ class Guest:
 
     def _swaps(self, root: Root, last: int | None) -> Swaps:
         tables = read_tables(self.memory, root, [])
+        told = list_swaps(tables, [])
+        if root.version_causes and told.complete:
+            return told
         events = events_.read_last(self.memory, root, 0, last, EVENTS)
         return list_swaps(tables, events)

@@ -1,9 +1,9 @@
 """When was each function swapped, why, and to what?
 
-The version table and its causes tell the last publication of every version. The events in EVENTS, as far as they are
-still in the ring, add the earlier publications of versions that were rolled back to, and stand in for tables that
-are not there (a trace without a memory snapshot).
-Read budget, beyond the tables of functions.py: that of events.py.
+The version table and its causes tell the last publication of every version. The events in EVENTS, as far as
+they are still in the ring, add the earlier publications of versions that were rolled back to, and stand in for
+tables that are not there (a trace without a memory snapshot).
+Read budget, beyond the tables of functions.py: none, or that of events.py when the tables do not tell all.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Swap:
     to_level: int
     from_version: int | None
     to_version: int
+    """0 = the kernel does not number its versions; `tsc` is 0 then too."""
     reason: str
     call: int | None
     """Calls of the function when a threshold asked for it; None when something else did."""
@@ -54,6 +55,11 @@ class Swaps:
     tsc_hz: int
     forgotten: int
     """Swaps that neither the version table nor the events can tell any more."""
+
+    @property
+    def complete(self) -> bool:
+        """Every swap is told, and from which version it led."""
+        return not self.forgotten and all(swap.from_version is not None for swap in self.swaps)
 
 
 @dataclass(frozen=True)
