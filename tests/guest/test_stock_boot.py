@@ -236,6 +236,18 @@ def test_without_a_disk_and_as_a_floppy_it_boots_and_an_exception_is_told_on_vga
     assert "EXCEPTION" not in machine.serial()
 
 
+@pytest.mark.parametrize(("signature", "code"), [(bytes(4), "0xE0"), (b"FLUD", "0x51")])
+def test_a_disk_without_a_stock_kernel_ends_in_a_fatal_code(
+    stock: Path, launched: Boot, tmp_path: Path, signature: bytes, code: str
+) -> None:
+    disk = bytearray((stock / "stock.img").read_bytes())
+    at = layouts.const("BF_IMAGE_LBA") * 512
+    disk[at : at + 4] = signature
+    image = tmp_path / "disk.img"
+    image.write_bytes(disk)
+    launched(image).wait_for_serial(f"FATAL ERROR: {code}", BOOT_SECONDS)
+
+
 def test_three_functions_reach_o3_each_with_code_of_its_own_for_every_level(
     kernel: Machine, stock: Path
 ) -> None:
