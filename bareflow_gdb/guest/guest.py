@@ -29,7 +29,11 @@ from bareflow_gdb.guest.profiler import Profile, read_profile
 from bareflow_gdb.guest.reading import settled
 from bareflow_gdb.guest.root import Root
 from bareflow_gdb.guest.status import Status, read_status
+from bareflow_gdb.guest.stock.kernel import Provenance, StockKernel, looks_stock
+from bareflow_gdb.guest.stock.places import Cpu
+from bareflow_gdb.guest.stock.window import Progress
 from bareflow_gdb.guest.swaps import EVENTS, Swaps, list_swaps
+from bareflow_gdb.guest.values import Address
 from bareflow_gdb.memory.protocol import Memory
 
 T = TypeVar("T")
@@ -44,11 +48,20 @@ class Guest:
         self.found_by = ""
         """How the root descriptor was found: "image header", "symbol" or "scan"; "" = not found yet."""
         self._root_address = 0
+        self.stock = StockKernel(memory, self.symbols)
+        """Answers when the kernel has no debug interface."""
+        self.stock.places.cpu = lambda: _cpu(memory)
 
     @classmethod
-    def attach(cls, memory: Memory, symbols: Mapping[str, int] | None = None) -> Guest:
-        """A guest whose root has been looked for. It need not be there: the boot may not have come so far."""
+    def attach(
+        cls, memory: Memory, symbols: Mapping[str, int] | None = None, progress: Progress | None = None
+    ) -> Guest:
+        """A guest whose root has been looked for. It need not be there: the boot may not have come so far.
+
+        `progress` is told, in sentences, of a search that takes longer than a second.
+        """
         guest = cls(memory, symbols)
+        guest.stock.places.progress = progress
         guest.find(scan=True)
         return guest
 
@@ -88,18 +101,24 @@ class Guest:
 
     def modules(self, check: bool = False) -> Modules:
         """Loaded modules and their headers; `check` also computes each image's SHA-256."""
-        root = self.root()
+        root = self._root_unless_stock()
+        if root is None:
+            return self._settled(self.stock.modules)
         return self._settled(lambda: read_modules(self.memory, root, check))
 
     def pools(self, kind: str | None = None, check: bool = False) -> Pools:
         """The three pools or one of them; `check` also walks the pools' own block headers."""
-        root = self.root()
+        root = self._root_unless_stock()
+        if root is None:
+            return self._settled(lambda: self.stock.pools(kind))
         owners = read_owners(self.memory, root)
         return self._settled(lambda: read_pools(self.memory, root, owners, kind, check))
 
     def profile(self) -> Profile:
         """What the function profiler counted, the hottest first."""
-        root = self.root()
+        root = self._root_unless_stock()
+        if root is None:
+            return self._settled(self.stock.profile)
         return self._settled(lambda: read_profile(self.memory, root))
 
     def functions(self) -> tuple[Function, ...]:
@@ -114,7 +133,9 @@ class Guest:
 
     def jit(self) -> Jit:
         """Functions with versions, thresholds, current code, control words."""
-        root = self.root()
+        root = self._root_unless_stock()
+        if root is None:
+            return self._settled(self.stock.jit)
         return self._settled(lambda: self._jit(root))
 
     def swaps(self, last: int | None = None) -> Swaps:
@@ -122,7 +143,9 @@ class Guest:
 
         `last` None: as many events as are cheap to read.
         """
-        root = self.root()
+        root = self._root_unless_stock()
+        if root is None:
+            return self._settled(self.stock.swaps)
         return self._settled(lambda: self._swaps(root, last))
 
     def mailbox(self) -> Mailbox:
@@ -158,8 +181,24 @@ class Guest:
 
     def status(self) -> Status:
         """Where the guest is, what is wrong, what to do next."""
-        root = self._root_or_none()
+        try:
+            root = self._root_unless_stock()
+        except BareflowError:
+            return self._settled(lambda: read_status(self.memory, None))
+        if root is None:
+            return self._settled(self.stock.status)
         return self._settled(lambda: read_status(self.memory, root))
+
+    def slots(self) -> dict[str, Address]:
+        """Where each function's published code pointer is kept, by the function's name."""
+        root = self._root_unless_stock()
+        if root is None:
+            return self.stock.slots()
+        return {function.name: function.slot for function in read_tables(self.memory, root, []).functions}
+
+    def provenance(self) -> Provenance:
+        """How the last answer was found, how sure it is, and what it cannot tell."""
+        return Provenance(tuple(self.stock.used), self.stock.unknown)
 
     def function(self, name_or_index: str | int) -> Function:
         """The function of that name or number; raises UsageError that lists what there is."""
@@ -173,6 +212,16 @@ class Guest:
     def owners(self) -> Owners:
         """The names that block owners have."""
         return read_owners(self.memory, self.root())
+
+    def _root_unless_stock(self) -> Root | None:
+        """The root descriptor; None when the kernel is one without; raises BareflowError when it is neither."""
+        self.stock.begin()
+        try:
+            return self.root()
+        except BareflowError:
+            if looks_stock(self.memory):
+                return None
+            raise
 
     def _root_or_none(self) -> Root | None:
         try:
@@ -207,3 +256,11 @@ class Guest:
             return told
         events = events_.read_last(self.memory, root, 0, last, EVENTS)
         return list_swaps(tables, events)
+
+
+def _cpu(memory: Memory) -> Cpu | None:
+    """By the registers that came with the memory, as in a core."""
+    registers = getattr(memory, "registers", ())
+    if not registers:
+        return None
+    return Cpu(protected=bool(registers[0].control[0] & 1), esp=registers[0].general["esp"])

@@ -24,12 +24,13 @@ class JitFunction:
 
     index: int
     name: str
-    arguments: tuple[int, int]
-    expected: int
-    last_result: int
+    arguments: tuple[int, int] | None
+    """Like the next two and the version's number: None = stock kernels do not keep it."""
+    expected: int | None
+    last_result: int | None
     provider: str
     level: int
-    version: int
+    version: int | None
     calls: int
     next_threshold: int | None
     """Calls at which the next level is asked for, None at O3."""
@@ -52,7 +53,7 @@ class JitFunction:
     bitcode: Address
     bitcode_size: int
     module: int | None
-    tsc_last_swap: int
+    tsc_last_swap: int | None
     versions: tuple[Version, ...]
 
 

@@ -164,7 +164,7 @@ def _module(
         min_cycles=None if raw.min_cycles == NO_MINIMUM else raw.min_cycles,
         max_cycles=raw.max_cycles,
         mean_cycles=round(raw.total_cycles / calls, 3) if calls else None,
-        deviation_cycles=_deviation(calls, raw.total_cycles, raw.sum_of_squares),
+        deviation_cycles=deviation(calls, raw.total_cycles, raw.sum_of_squares),
         image=Address(image.image if image is not None else 0),
         image_size=image.image_size if image is not None else 0,
         data=Address(image.data if image is not None else 0),
@@ -175,7 +175,8 @@ def _module(
     )
 
 
-def _deviation(calls: int, total: int, squares: int) -> float | None:
+def deviation(calls: int, total: int, squares: int) -> float | None:
+    """Standard deviation of cycles per call; None for fewer than two calls, or sums that cannot be right."""
     if calls < 2:
         return None
     variance = (squares * calls - total * total) / (calls * calls)

@@ -76,7 +76,8 @@ class Pools:
 
     pools: tuple[Pool, ...]
     block_count: int
-    block_capacity: int
+    block_capacity: int | None
+    """Records that the block table holds; None = the kernel keeps none, its blocks were walked."""
     blocks_lost: int
     """Blocks that found no record in the block table."""
     problems: tuple[str, ...]
@@ -235,10 +236,11 @@ def _walk(memory: Memory, raw: Any, blocks: list[Block]) -> list[str]:
             found.append(f"block 0x{where:08x}: its header and the block table differ in size or state")
         at += size + header.size
     found += [f"the block table has 0x{start:08x}, the pool has no block there" for start in recorded]
-    return found + _free_list(raw.free_list, free)
+    return found + check_free_list(raw.free_list, free)
 
 
-def _free_list(head: int, free: dict[int, int]) -> list[str]:
+def check_free_list(head: int, free: dict[int, int]) -> list[str]:
+    """What is wrong with a free list; `free` maps each free block's address to its `next`."""
     seen: set[int] = set()
     at = head
     while at:

@@ -41,14 +41,19 @@ class Profile:
     capacity: int
     total_calls: int
     jit_enabled: bool
-    thresholds: tuple[int, int, int]
+    thresholds: tuple[int, int, int] | None
+    """Calls at which O1, O2 and O3 are asked for; None = this profiler decides nothing."""
     functions: tuple[ProfiledFunction, ...]
     problems: tuple[str, ...]
 
 
 def read_profile(memory: Memory, root: Root) -> Profile:
     """Raises BadData when the kernel has no function profiler, ReadError."""
-    address = need(root.function_profiler, "function profiler")
+    return read_profile_at(memory, need(root.function_profiler, "function profiler"), root.thresholds)
+
+
+def read_profile_at(memory: Memory, address: int, thresholds: tuple[int, int, int]) -> Profile:
+    """The `function_profiler_t` at this address. Raises ReadError."""
     problems: list[str] = []
     tail = layouts.offset("function_profiler", "function_count")
     head = memory.read(address + tail, layouts.size("function_profiler") - tail, "function profiler")
@@ -64,7 +69,7 @@ def read_profile(memory: Memory, root: Root) -> Profile:
         capacity=capacity,
         total_calls=counts.total_calls,
         jit_enabled=counts.jit_enabled != 0,
-        thresholds=root.thresholds,
+        thresholds=thresholds,
         functions=tuple(sorted(functions, key=lambda function: (-function.total_cycles, function.id))),
         problems=tuple(problems),
     )

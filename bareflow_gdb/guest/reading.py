@@ -63,6 +63,21 @@ def bulk(memory: Memory, pieces: Sequence[tuple[int, int, str]]) -> list[bytes]:
     return [found[index] for index in range(len(pieces))]
 
 
+def strays(memory: Memory, pieces: Sequence[tuple[int, int, str]]) -> list[bytes | None]:
+    """As `bulk`, for addresses that need not be right: None for each that cannot be read."""
+    try:
+        return list(bulk(memory, pieces))
+    except ReadError:
+        pass
+    found: list[bytes | None] = []
+    for address, size, what in pieces:
+        try:
+            found.append(memory.read(address, size, what))
+        except ReadError:
+            found.append(None)
+    return found
+
+
 def _cut(
     memory: Memory, start: int, end: int, what: str, pieces: list[tuple[int, int, int, str]]
 ) -> Iterable[tuple[int, bytes]]:

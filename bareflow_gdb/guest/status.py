@@ -29,9 +29,10 @@ class FunctionLine:
 
     name: str
     level: int
-    version: int
-    last_result: int
-    expected: int
+    version: int | None
+    """Like the results: None = stock kernels do not keep it."""
+    last_result: int | None
+    expected: int | None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def status_view(record: Status) -> View:
     build = f"{record.variant}, debug interface {record.abi}, build {record.build_id[:12]}"
     head = facts(
         ("stage", Cell(record.stage + (" (held)" if record.held else ""), "good" if record.ok else "bad")),
-        ("kernel", build if record.abi else Cell("no root descriptor found", "bad")),
+        ("kernel", build if record.abi else _without_interface(record)),
         ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds) if record.thresholds else None),
         ("swaps", f"{record.swap_count:,} published, {record.version_count:,} versions made"),
         ("pools", ", ".join(f"{p.kind} {_share(p.used, p.size)}" for p in record.pools) or None),
@@ -38,9 +38,9 @@ def status_view(record: Status) -> View:
         (
             f.name,
             f"O{f.level}",
-            f"v{f.version}",
+            _version(f.version),
             _result(f.last_result, f.expected),
-            f"{f.expected:,}",
+            f.expected,
         )
         for f in record.functions
     ]
@@ -129,7 +129,10 @@ def pools_view(record: Pools) -> View:
     parts: list[Table | str] = [table(columns, rows)]
     for pool in record.pools:
         parts += _pool_parts(pool)
-    notes = [f"{record.block_count:,} blocks, the block table holds {record.block_capacity:,}"]
+    holds = (
+        f"the block table holds {record.block_capacity:,}" if record.block_capacity is not None else "walked"
+    )
+    notes = [f"{record.block_count:,} blocks, {holds}"]
     return View("JIT pools", (), tuple(parts), tuple(record.all_problems()), tuple(notes))
 
 
@@ -155,7 +158,7 @@ def profile_view(record: Profile) -> View:
     head = facts(
         ("functions", f"{record.count} of at most {record.capacity}"),
         ("calls", record.total_calls),
-        ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds)),
+        ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds) if record.thresholds else None),
         ("adaptive JIT", yes(record.jit_enabled, "on", "off")),
     )
     columns = ">~#|function|~module|tier|>calls|>cycles|>~min|>mean|>~max|hot|~recompile|~code"
@@ -190,13 +193,12 @@ def jit_view(record: Jit) -> View:
     columns = (
         ">~#|function|level|version|>calls|>~next at|~slot|current code|table|~control|~mailbox|>last result"
     )
-    parts = (
-        table(columns, rows),
-        table(
-            "function|version|tier|state|reason|~provider|code|>bytes|~entry|~same code", versions, "Versions"
-        ),
-    )
-    return View("Adaptive JIT", head, parts, record.problems)
+    if record.functions and not versions:
+        second = table("function|O0|O1|O2|O3", [_level_row(f) for f in record.functions], "Compiled code")
+    else:
+        names = "function|version|tier|state|reason|~provider|code|>bytes|~entry|~same code"
+        second = table(names, versions, "Versions")
+    return View("Adaptive JIT", head, (table(columns, rows), second), record.problems)
 
 
 def swaps_view(record: Swaps) -> View:
@@ -255,7 +257,19 @@ def _share(used: int, size: int) -> str:
     return f"{used:,} of {size:,} ({100 * used // size}%)" if size else f"{used:,}"
 
 
-def _result(last: int, expected: int) -> Cell:
+def _without_interface(record: Status) -> Cell:
+    if record.variant:
+        return Cell(f"{record.variant}, no debug interface")
+    return Cell("no root descriptor found", "bad")
+
+
+def _version(number: int | None) -> Cell:
+    return Cell(f"v{number}") if number else Cell("-", "dim")
+
+
+def _result(last: int | None, expected: int | None) -> Cell:
+    if last is None:
+        return Cell("-", "dim")
     return Cell(f"{last:,}", "good" if last == expected else "bad")
 
 
@@ -301,7 +315,7 @@ def _jit_row(f: JitFunction) -> tuple[str | int | Cell | None, ...]:
         str(f.index),
         f.name,
         f"O{f.level}",
-        f"v{f.version}",
+        _version(f.version),
         f.calls,
         f.next_threshold,
         address(f.slot),
@@ -311,6 +325,10 @@ def _jit_row(f: JitFunction) -> tuple[str | int | Cell | None, ...]:
         f.mail_state or "-",
         _result(f.last_result, f.expected),
     )
+
+
+def _level_row(f: JitFunction) -> tuple[str | Cell, ...]:
+    return (f.name, *(address(code) for code in f.level_codes))
 
 
 def _swap_row(index: int, swap: Swap) -> tuple[str | int | Cell | None, ...]:
@@ -323,7 +341,7 @@ def _swap_row(index: int, swap: Swap) -> tuple[str | int | Cell | None, ...]:
         same,
         swap.call,
         swap.reason,
-        f"v{swap.to_version}",
+        _version(swap.to_version),
         address(swap.old_code),
         address(swap.new_code),
         swap.code_size,

@@ -1,0 +1,219 @@
+"""What can be asked of a stock kernel? The same questions as of one with a debug interface, from what it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BadData, ReadError
+from bareflow_gdb.guest.jit import Jit
+from bareflow_gdb.guest.modules import Modules
+from bareflow_gdb.guest.pools import KINDS, Pools
+from bareflow_gdb.guest.profiler import Profile, read_profile_at
+from bareflow_gdb.guest.reading import many
+from bareflow_gdb.guest.status import FunctionLine, PoolLine, Status
+from bareflow_gdb.guest.stock.jit import THRESHOLDS, Entries, read_entries, swapped_levels, to_jit
+from bareflow_gdb.guest.stock.modules import module_names, read_modules
+from bareflow_gdb.guest.stock.places import Finding, Places
+from bareflow_gdb.guest.stock.pools import Owner, read_pools
+from bareflow_gdb.guest.stock.profile import read_jit_profile
+from bareflow_gdb.guest.stock.search import FAT16, JIT, JIT_PROFILE, MANAGER, POOLS
+from bareflow_gdb.guest.stock.swaps import BY_DEFAULTS, UNKNOWN, list_swaps
+from bareflow_gdb.guest.stock.window import START, kernel_is_loaded
+from bareflow_gdb.guest.swaps import Swaps
+from bareflow_gdb.guest.values import Address
+from bareflow_gdb.memory.protocol import Memory
+
+_SHORT_JUMP = 0xEB
+
+
+def looks_stock(memory: Memory) -> bool:
+    """Is there a kernel, and is it none of this project, whose signature is followed by a jump over a header?
+
+    One packet. A header of ours with a damaged root stays ours: what is wrong with it must be said.
+    """
+    try:
+        data = memory.read(START, layouts.size("bf_image_header"), "image header")
+    except ReadError:
+        return False
+    header = layouts.unpack("bf_image_header", data)
+    if header.magic != layouts.const("BF_FLUD_MAGIC"):
+        return False
+    limit = layouts.const("BF_IMAGE_LIMIT")
+    ours = (
+        header.jump[0] == _SHORT_JUMP and START <= header.root < limit and header.image_bytes <= limit - START
+    )
+    return not ours
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How an answer came about, beside the answer; empty for kernels with a root descriptor."""
+
+    found: tuple[Finding, ...]
+    """The records that it was read from."""
+    unknown: tuple[str, ...]
+    """What it cannot tell, as sentences."""
+
+
+class StockKernel:
+    """A kernel without a root descriptor. Every question raises only BareflowError and its children."""
+
+    def __init__(self, memory: Memory, symbols: Mapping[str, int]) -> None:
+        self.memory = memory
+        self.places = Places(memory, symbols)
+        self.serial_log: Callable[[], str] | None = None
+        """Gives what was printed on COM1, where that is kept."""
+        self.used: list[Finding] = []
+        """What the last answer was read from."""
+        self.unknown: tuple[str, ...] = ()
+        """What the last answer cannot tell, as sentences."""
+
+    def begin(self) -> None:
+        """A new question: forgets what the last one used."""
+        self.used, self.unknown = [], ()
+
+    def address(self, kind: str) -> Address:
+        """Where a record is; raises BadData with one sentence when it is not there (yet)."""
+        finding = self.places.find(kind)
+        if finding not in self.used:
+            self.used.append(finding)
+        return finding.address
+
+    def _if_there(self, kind: str) -> Address | None:
+        try:
+            return self.address(kind)
+        except BadData:
+            return None
+
+    def modules(self) -> Modules:
+        address = self.address(MANAGER)
+        self.unknown = ("the tier and the source of each module: this kernel does not keep them",)
+        return read_modules(self.memory, address, self.places.generation())
+
+    def pools(self, kind: str | None) -> Pools:
+        address = self.address(POOLS)
+        owners = self._owners()
+        self.unknown = ("owners of blocks that neither the adaptive JIT nor the module manager points to",)
+        return read_pools(self.memory, address, owners, kind)
+
+    def profile(self) -> Profile:
+        jit = self._if_there(JIT)
+        if jit is not None:
+            return read_profile_at(self.memory, jit, THRESHOLDS)
+        try:
+            return read_jit_profile(self.memory, self.address(JIT_PROFILE))
+        except BadData:
+            # A kernel that has modules will have an adaptive JIT: say that of it.
+            return read_profile_at(self.memory, self.address(JIT), THRESHOLDS)
+
+    def jit(self) -> Jit:
+        entries = self._entries()
+        self.unknown = (
+            "versions, arguments, results and control words: this kernel does not keep them",
+            "the thresholds are the default ones: they are not in this kernel's data",
+        )
+        return to_jit(entries)
+
+    def swaps(self) -> Swaps:
+        entries = self._entries()
+        manager = self._if_there(MANAGER)
+        modules = [] if manager is None else module_names(self.memory, manager, self.places.generation())
+        log = self.serial_log() if self.serial_log is not None else None
+        self.unknown = UNKNOWN if log else (*UNKNOWN, BY_DEFAULTS)
+        return list_swaps(self.memory, entries, {code: size for _, code, size in modules}, log)
+
+    def slots(self) -> dict[str, Address]:
+        """Where each function's published code pointer is kept."""
+        return {entry.name: entry.slot for entry in self._entries().entries}
+
+    def status(self) -> Status:
+        """Raises BadData when there is no kernel in memory; what it has not filled yet is no problem."""
+        if not kernel_is_loaded(self.memory):
+            raise BadData("there is no kernel at 0x10000; `boot` shows how far the boot got")
+        problems: list[str] = []
+        manager, jit, profile = self._if_there(MANAGER), self._if_there(JIT), self._if_there(JIT_PROFILE)
+        pools = self._pool_lines()
+        entries = read_entries(self.memory, jit) if jit is not None else Entries(False, 0, (), ())
+        problems += entries.problems
+        functions = [FunctionLine(entry.name, entry.level, None, None, None) for entry in entries.entries]
+        running = any(entry.calls for entry in entries.entries)
+        stage = "loaded"
+        for there, name in (
+            (pools, "pools"),
+            (manager, "modules"),
+            (jit, "registered"),
+            (profile or running, "running"),
+        ):
+            stage = name if there else stage
+        self.unknown = (
+            "the stage is read off from what is in memory: this kernel keeps no boot record",
+            "exceptions: this kernel prints them on the screen only",
+        )
+        problems += self.places.doubts
+        return Status(
+            stage=stage,
+            ok=not problems,
+            abi="",
+            variant="stock unikernel" if profile is not None else "stock kernel",
+            build_id="",
+            held=False,
+            thresholds=THRESHOLDS if jit is not None else None,
+            swap_count=sum(len(swapped_levels(entry)) for entry in entries.entries),
+            version_count=sum(code != 0 for entry in entries.entries for code in entry.codes),
+            functions=tuple(functions),
+            pools=pools,
+            rings=(),
+            mail=(),
+            exception="",
+            exception_eip=Address(0),
+            problems=tuple(problems),
+            next_step=_next_step(jit, profile, manager),
+        )
+
+    def fat16(self) -> Address:
+        """Where `fat16_fs_t` is; raises BadData."""
+        return self.address(FAT16)
+
+    def _entries(self) -> Entries:
+        return read_entries(self.memory, self.address(JIT))
+
+    def _pool_lines(self) -> tuple[PoolLine, ...]:
+        address = self._if_there(POOLS)
+        if address is None:
+            return ()
+        raws = many(self.memory, "memory_pool", address, len(KINDS), "pools")
+        return tuple(
+            PoolLine(kind, raw.stats.used, raw.total_size) for kind, raw in zip(KINDS, raws, strict=True)
+        )
+
+    def _owners(self) -> dict[int, Owner]:
+        """Who points into a pool: names are a help, not the question, so what is not there is left out."""
+        owners: dict[int, Owner] = {}
+        manager, jit = self._if_there(MANAGER), self._if_there(JIT)
+        if manager is not None:
+            for index, (name, code, _) in enumerate(
+                module_names(self.memory, manager, self.places.generation())
+            ):
+                owners[code] = Owner("module", index, f"module {name}")
+        if jit is not None:
+            for entry in read_entries(self.memory, jit).entries:
+                for at, text in (
+                    (entry.name_at, "name"),
+                    (entry.module_name_at, "module name"),
+                    (entry.buffer, "code"),
+                ):
+                    if at:
+                        owners[at] = Owner("function", entry.index, f"{entry.name}, {text}")
+        return owners
+
+
+def _next_step(jit: Address | None, profile: Address | None, manager: Address | None) -> str:
+    if profile is not None:
+        return "`profile` shows what its functions cost"
+    if jit is not None:
+        return "`jit` shows the functions, `swaps` how they came to their levels"
+    if manager is not None:
+        return "`modules` shows what is loaded; let it run on until functions are registered"
+    return "let the guest run on: it has not filled its tables yet"

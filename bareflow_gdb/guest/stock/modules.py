@@ -1,0 +1,106 @@
+"""Which modules does a stock kernel run, and is each header right?
+
+Read budget: 1 packet for the manager, 1 per header that does not lie within 2 KB of another.
+"""
+
+from __future__ import annotations
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import ReadError
+from bareflow_gdb.guest.generations import Generation, ModuleRecord, decode_manager
+from bareflow_gdb.guest.modules import Module, ModuleHeader, Modules, deviation
+from bareflow_gdb.guest.reading import capped, strays
+from bareflow_gdb.guest.root import is_ram
+from bareflow_gdb.guest.values import NO_MINIMUM, Address, Word, clean
+from bareflow_gdb.memory.protocol import Memory
+
+
+def read_modules(memory: Memory, address: int, generation: Generation) -> Modules:
+    """Raises ReadError. Tier, source and image are not kept by stock kernels: None, "" and what the header tells."""
+    record = decode_manager(generation, memory.read(address, generation.size, "module manager"))
+    problems: list[str] = []
+    capacity = layouts.const("MAX_MODULES")
+    used = record.modules[: capped(record.num_modules, capacity, "modules", problems)]
+    headers = _headers(memory, used)
+    return Modules(
+        count=record.num_modules,
+        capacity=capacity,
+        total_calls=record.total_calls,
+        modules=tuple(_module(index, module, headers.get(index)) for index, module in enumerate(used)),
+        problems=tuple(problems),
+    )
+
+
+def _headers(memory: Memory, modules: tuple[ModuleRecord, ...]) -> dict[int, ModuleHeader]:
+    """The header before each module's code, where there is one."""
+    size = layouts.size("module_header")
+    wanted = [(index, module.code_ptr - size) for index, module in enumerate(modules)]
+    wanted = [(index, address) for index, address in wanted if address > 0 and is_ram(address, size)]
+    found: dict[int, ModuleHeader] = {}
+    for (index, address), data in zip(
+        wanted, strays(memory, [(address, size, "module header") for _, address in wanted]), strict=True
+    ):
+        if data is None:
+            continue
+        raw = layouts.unpack("module_header", data)
+        if raw.magic == layouts.const("MODULE_MAGIC"):
+            found[index] = ModuleHeader(
+                address=Address(address),
+                magic=Word(raw.magic),
+                name=clean(raw.name),
+                entry_point=Word(raw.entry_point),
+                code_size=raw.code_size,
+                version=raw.version,
+            )
+    return found
+
+
+def _module(index: int, raw: ModuleRecord, header: ModuleHeader | None) -> Module:
+    calls = raw.call_count
+    squares = raw.sum_of_squares
+    return Module(
+        index=index,
+        name=clean(raw.name),
+        code=Address(raw.code_ptr),
+        code_size=raw.code_size,
+        loaded=raw.loaded != 0,
+        level=None,
+        source="",
+        calls=calls,
+        total_cycles=raw.total_cycles,
+        min_cycles=None if raw.min_cycles == NO_MINIMUM else raw.min_cycles,
+        max_cycles=raw.max_cycles,
+        mean_cycles=round(raw.total_cycles / calls, 3) if calls else None,
+        deviation_cycles=deviation(calls, raw.total_cycles, squares) if squares is not None else None,
+        image=header.address if header is not None else Address(0),
+        image_size=layouts.size("module_header") + header.code_size if header is not None else 0,
+        data=Address(0),
+        data_size=0,
+        header=header,
+        # Only header version 2, which stock kernels do not have, carries one.
+        digest="none",
+        problems=tuple(_problems(raw, header)),
+    )
+
+
+def _problems(raw: ModuleRecord, header: ModuleHeader | None) -> list[str]:
+    if not raw.loaded:
+        return []
+    entry = raw.code_ptr
+    if not is_ram(entry):
+        return [f"its entry 0x{entry:08x} is not RAM"]
+    if entry < layouts.const("BF_IMAGE_BASE"):
+        return [f"its entry 0x{entry:08x} is below the kernel: stored without its load address"]
+    if header is not None and header.name != clean(raw.name):
+        return [f"the header before its code names it {header.name!r}"]
+    return []
+
+
+def module_names(memory: Memory, address: int, generation: Generation) -> list[tuple[str, Address, int]]:
+    """(name, code, bytes) of each module, without headers; empty when the manager cannot be read."""
+    try:
+        record = decode_manager(generation, memory.read(address, generation.size, "module manager"))
+    except ReadError:
+        return []
+    count = min(record.num_modules, len(record.modules))
+    return [(clean(raw.name), Address(raw.code_ptr), raw.code_size) for raw in record.modules[:count]]

@@ -1,0 +1,247 @@
+"""Which record of a stock kernel is where, how was that found, and how sure is it?
+
+In turn: symbols, arguments caught at the entry of functions, a search of the kernel's memory. What was found is
+kept, and looked at again before each use: a guest may have been reset, or another kernel booted.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from bareflow_gdb.errors import BadData, ReadError
+from bareflow_gdb.guest.generations import GENERATIONS, NEWEST, Generation
+from bareflow_gdb.guest.stock import signatures
+from bareflow_gdb.guest.stock.search import FAT16, JIT, JIT_PROFILE, KINDS, MANAGER, POOLS, search
+from bareflow_gdb.guest.stock.signatures import Match
+from bareflow_gdb.guest.stock.window import END, STACK, START, Progress, Window
+from bareflow_gdb.guest.values import Address
+from bareflow_gdb.memory.protocol import Memory
+
+SYMBOLS = {"g_pools": POOLS}
+"""Data that stock kernels have symbols for; the other records are locals."""
+
+ARGUMENTS = {
+    "adaptive_jit_init": JIT,
+    "adaptive_jit_register_function": JIT,
+    "adaptive_jit_execute": JIT,
+    "module_init": MANAGER,
+    "module_load": MANAGER,
+    "module_execute": MANAGER,
+    "jit_profile_init": JIT_PROFILE,
+    "jit_profile_begin": JIT_PROFILE,
+    "jit_profile_end": JIT_PROFILE,
+    "fat16_init": FAT16,
+}
+"""Functions whose first argument, [ESP + 4] at their entry, is the address of a record."""
+
+_FINGERPRINT = (0x8C000, 0x4000)
+_CHECKS: dict[str, Callable[[signatures.Read, int, bool], Match | None]] = {
+    JIT: signatures.adaptive_jit,
+    POOLS: signatures.pools,
+    JIT_PROFILE: signatures.jit_profile,
+    FAT16: signatures.fat16,
+}
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """What the registers say about the memory: a source that has registers gives it."""
+
+    protected: bool
+    """CR0.PE: before it is set no kernel runs, whatever an earlier one left in memory."""
+    esp: int
+    """What lies below it on the stack is no longer in use."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Where a record is, how it was found, and how sure that is."""
+
+    what: str
+    address: Address
+    how: str
+    """"root descriptor", "symbol", "argument", "search of the stack", "search of the kernel's data"."""
+    confidence: str
+    """"certain", "likely", "told" (an argument that points to a record not filled yet)."""
+    evidence: str
+
+
+class Places:
+    """The places of one kernel's records."""
+
+    def __init__(self, memory: Memory, symbols: Mapping[str, int]) -> None:
+        self.memory = memory
+        self.symbols = symbols
+        self.cpu: Callable[[], Cpu | None] | None = None
+        self.progress: Progress | None = None
+        self.doubts: list[str] = []
+        """Symbols and arguments that memory contradicts."""
+        self._told: dict[str, list[int]] = {}
+        self._found: dict[str, tuple[Finding, Generation | None]] = {}
+        self._absent_at: int | None = None
+
+    def tell(self, pairs: Iterable[tuple[str, int]]) -> None:
+        """Takes (function, first argument) pairs caught at function entry; functions not in ARGUMENTS are left."""
+        for function, argument in pairs:
+            kind = ARGUMENTS.get(function)
+            if kind is not None and argument not in self._told.setdefault(kind, []):
+                self._told[kind].append(argument)
+                self._absent_at = None
+
+    def find(self, kind: str) -> Finding:
+        """The place of this record; raises BadData with what was looked for where, and what to do."""
+        cpu = self.cpu() if self.cpu is not None else None
+        if cpu is not None and not cpu.protected:
+            raise BadData(
+                f"the CPU is still in real mode, so no kernel has filled its {kind} yet; let the guest run on"
+            )
+        known = self._found.get(kind)
+        if known is not None and self._still(kind, *known):
+            return known[0]
+        self._found.pop(kind, None)
+        found = self._by_symbol(kind) or self._by_argument(kind, cpu)
+        if found is None:
+            self._search(cpu)
+            found = self._found.get(kind)
+        if found is None:
+            found = self._merely_told(kind)
+        if found is None:
+            raise BadData(self._sentence(kind))
+        self._found[kind] = found
+        return found[0]
+
+    def generation(self) -> Generation:
+        """Of the module manager that was found."""
+        known = self._found.get(MANAGER)
+        return known[1] if known is not None and known[1] is not None else NEWEST
+
+    def known(self) -> tuple[Finding, ...]:
+        """Everything found so far."""
+        return tuple(self._found[kind][0] for kind in KINDS if kind in self._found)
+
+    def _read(self, address: int, size: int) -> bytes | None:
+        try:
+            return self.memory.read(address, size, "record of a stock kernel")
+        except ReadError:
+            return None
+
+    def _check(
+        self, kind: str, address: int, deep: bool, generation: Generation | None = None
+    ) -> Match | None:
+        if kind != MANAGER:
+            return _CHECKS[kind](self._read, address, deep)
+        for one in GENERATIONS if generation is None else (generation,):
+            match = signatures.module_manager(self._read, address, one, deep)
+            if match is not None:
+                return match
+        return None
+
+    def _still(self, kind: str, finding: Finding, generation: Generation | None) -> bool:
+        # One that was only told is looked at as if for the first time: it may have been filled since.
+        if finding.confidence == "told":
+            return False
+        return self._check(kind, finding.address, False, generation) is not None
+
+    def _by_symbol(self, kind: str) -> tuple[Finding, Generation | None] | None:
+        for name, meant in SYMBOLS.items():
+            if meant == kind and name in self.symbols:
+                address = self.symbols[name]
+                match = self._check(kind, address, True)
+                if match is not None:
+                    return _finding(kind, match, "symbol", match.certain)
+                if any(self._read(address, 132) or b""):
+                    self._doubt(
+                        f"the symbol {name} (0x{address:08x}) leads to no {kind}: is it this kernel's ELF?"
+                    )
+        return None
+
+    def _by_argument(self, kind: str, cpu: Cpu | None) -> tuple[Finding, Generation | None] | None:
+        for address in reversed(self._told.get(kind, [])):
+            match = self._check(kind, address, True)
+            if match is not None and not _is_dead(address, cpu):
+                return _finding(kind, match, "argument", True)
+        return None
+
+    def _merely_told(self, kind: str) -> tuple[Finding, Generation | None] | None:
+        """The last argument, when it can be the address of such a record: the kernel is about to fill it."""
+        for address in reversed(self._told.get(kind, [])):
+            if address % 4 == 0 and START <= address < END:
+                finding = Finding(
+                    kind, Address(address), "argument", "told", "the kernel has not filled it yet"
+                )
+                return finding, None
+        return None
+
+    def _search(self, cpu: Cpu | None) -> None:
+        fingerprint = self._fingerprint()
+        if fingerprint is not None and fingerprint == self._absent_at:
+            return
+        window = Window(self.memory, self.progress)
+        for kind in KINDS:
+            if kind in self._found:
+                continue
+            matches = [match for match in search(window, kind) if not _is_dead(match.address, cpu)]
+            if matches:
+                best, alone = _best(window, matches)
+                where = "the stack" if best.address >= STACK else "the kernel's data"
+                self._found[kind] = _finding(
+                    kind, best, f"search of {where}", best.certain and alone, matches
+                )
+        self._absent_at = fingerprint
+
+    def _fingerprint(self) -> int | None:
+        """Of the part of the stack where locals of the main function are: unchanged, another search is idle."""
+        if self.memory.packets == 0:
+            return None
+        data = self._read(*_FINGERPRINT)
+        return zlib.crc32(data) if data is not None else None
+
+    def _doubt(self, sentence: str) -> None:
+        if sentence not in self.doubts:
+            self.doubts.append(sentence)
+
+    def _sentence(self, kind: str) -> str:
+        others = [finding.what for finding in self.known()]
+        looked = f"the kernel's data (0x{START:x}-0x{STACK:x}) and stack (0x{STACK:x}-0x{END:x})"
+        doubt = f" ({'; '.join(self.doubts)})" if self.doubts else ""
+        if kind in (MANAGER, JIT) and JIT_PROFILE in others:
+            return f"this is a unikernel: {looked} hold its JIT profile and no {kind}; ask for `profile`"
+        if kind == JIT_PROFILE and others:
+            return f"{looked} hold no {kind}, but {', '.join(others)}: this is no unikernel; ask for `jit`"
+        return (
+            f"no {kind} is there (yet): this kernel has no root descriptor, and {looked} were searched for its "
+            f"stock layout{doubt}; let the guest run on and ask again, or give the kernel's ELF"
+        )
+
+
+def _finding(
+    kind: str, match: Match, how: str, certain: bool, matches: list[Match] | None = None
+) -> tuple[Finding, Generation | None]:
+    evidence = match.evidence
+    others = [f"0x{other.address:08x}" for other in matches or () if other is not match]
+    if others:
+        evidence += f"; others like it are at {', '.join(others[:4])}"
+    confidence = "certain" if certain else "likely"
+    return Finding(kind, Address(match.address), how, confidence, evidence), match.generation
+
+
+def _is_dead(address: int, cpu: Cpu | None) -> bool:
+    """Is it in a frame that has been left?"""
+    return cpu is not None and STACK <= address < cpu.esp <= END
+
+
+def _best(window: Window, matches: list[Match]) -> tuple[Match, bool]:
+    """The one most probably in use, and whether no other could be meant.
+
+    A kernel hands its records to functions, so the address of one in use stands on the stack as an argument;
+    of two, the one in the outer frame, which is higher, outlives the other.
+    """
+    words = window.words[(STACK - START) // 4 :]
+    ranked = sorted(
+        matches,
+        key=lambda match: (match.certain, words.count(match.address) > 0, match.address),
+        reverse=True,
+    )
+    return ranked[0], len(matches) == 1

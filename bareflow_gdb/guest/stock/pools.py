@@ -1,0 +1,146 @@
+"""What is in the pools of a stock kernel, which keeps no block table? Each pool is walked by its block headers.
+
+Read budget: 1 packet for the pools, and at most 1 per block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import ReadError, UsageError
+from bareflow_gdb.guest.pools import HEADER_BYTES, KINDS, Block, Pool, Pools, check_free_list
+from bareflow_gdb.guest.reading import many
+from bareflow_gdb.guest.values import Address
+from bareflow_gdb.memory.protocol import Memory
+
+MOST_BLOCKS = 2048
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who uses the bytes at an address."""
+
+    kind: str
+    number: int
+    name: str
+
+
+def read_pools(memory: Memory, address: int, owners: Mapping[int, Owner], kind: str | None = None) -> Pools:
+    """`owners` are by addresses inside the blocks. Raises UsageError for an unknown kind, ReadError."""
+    if kind is not None and kind not in KINDS:
+        raise UsageError(f"there is no pool {kind!r}; the pools are {', '.join(KINDS)}")
+    raws = many(memory, "memory_pool", address, len(KINDS), "pools")
+    pools = tuple(
+        _pool(memory, name, raw, owners)
+        for name, raw in zip(KINDS, raws, strict=True)
+        if kind is None or name == kind
+    )
+    return Pools(
+        pools=pools,
+        block_count=sum(len(pool.blocks) for pool in pools),
+        block_capacity=None,
+        blocks_lost=0,
+        problems=(),
+    )
+
+
+def _pool(memory: Memory, kind: str, raw: Any, owners: Mapping[int, Owner]) -> Pool:
+    problems: list[str] = []
+    blocks: list[Block] = []
+    if raw.initialized:
+        blocks = _walk(memory, raw, owners, problems)
+        problems += _problems(raw, blocks)
+    free = [block.size + HEADER_BYTES for block in blocks if block.state == "free"]
+    largest, total = max(free, default=0), sum(free)
+    stats = raw.stats
+    return Pool(
+        kind=kind,
+        base=Address(raw.base),
+        size=raw.total_size,
+        initialized=raw.initialized != 0,
+        used=stats.used,
+        free=stats.free,
+        allocations=stats.num_allocations,
+        frees=stats.num_deallocations,
+        peak=stats.peak,
+        fragmentation=stats.fragmentation,
+        blocks=tuple(blocks),
+        largest_free=largest,
+        free_computed=total,
+        fragmentation_computed=100 * (total - largest) // total if total else 0,
+        problems=tuple(problems),
+    )
+
+
+def _walk(memory: Memory, raw: Any, owners: Mapping[int, Owner], problems: list[str]) -> list[Block]:
+    """The blocks from end to end; a header that is none ends the walk, with a sentence."""
+    blocks: list[Block] = []
+    free: dict[int, int] = {}
+    at, end = raw.base, raw.base + raw.total_size
+    magic = layouts.const("BLOCK_MAGIC")
+    while at + HEADER_BYTES <= end:
+        if len(blocks) == MOST_BLOCKS:
+            problems.append(f"it has more than {MOST_BLOCKS} blocks: only those are shown")
+            return blocks
+        try:
+            header = layouts.unpack("block_header", memory.read(at, HEADER_BYTES, "block header"))
+        except ReadError as error:
+            problems.append(str(error))
+            return blocks
+        if header.magic != magic:
+            problems.append(
+                f"the header at 0x{at:08x} has magic 0x{header.magic:08x}: overwritten; walk ends there"
+            )
+            return blocks
+        if header.size > end - at - HEADER_BYTES:
+            problems.append(
+                f"the block at 0x{at:08x} ({header.size} bytes) reaches beyond the pool; walk ends there"
+            )
+            return blocks
+        if header.is_free:
+            free[at] = header.next
+        payload = at + HEADER_BYTES
+        owner = None if header.is_free else _owner(owners, payload, header.size)
+        blocks.append(
+            Block(
+                address=Address(payload),
+                size=header.size,
+                state="free" if header.is_free else "used",
+                owner_kind=owner.kind if owner else "none",
+                owner=owner.number if owner else 0,
+                owner_name=owner.name if owner else "",
+            )
+        )
+        at = payload + header.size
+    problems += check_free_list(raw.free_list, free)
+    return blocks
+
+
+def _owner(owners: Mapping[int, Owner], start: int, size: int) -> Owner | None:
+    inside = [address for address in owners if start <= address < start + size]
+    return owners[min(inside)] if inside else None
+
+
+def _problems(raw: Any, blocks: list[Block]) -> list[str]:
+    """What statistics and blocks contradict; stock kernels count a block with its header or without."""
+    found: list[str] = []
+    stats = raw.stats
+    used = [block.size for block in blocks if block.state == "used"]
+    if stats.used + stats.free > raw.total_size:
+        found.append(f"{stats.used} bytes used and {stats.free} free do not fit its {raw.total_size} bytes")
+    if stats.fragmentation > 100:
+        found.append(f"the fragmentation statistic is {stats.fragmentation} percent: it has underflowed")
+    bare = sum(used)
+    if stats.used not in (bare, bare + HEADER_BYTES * len(used), bare + HEADER_BYTES * len(blocks)):
+        found.append(
+            f"the statistics count {stats.used} bytes used, its blocks {bare + HEADER_BYTES * len(used)}"
+        )
+    if len(used) != stats.num_allocations - stats.num_deallocations:
+        found.append(
+            f"{stats.num_allocations} allocations less {stats.num_deallocations} frees "
+            f"are not the {len(used)} used blocks"
+        )
+    return found

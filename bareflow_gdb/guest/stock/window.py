@@ -1,0 +1,91 @@
+"""What is in the memory where a stock kernel keeps everything: its image, its .bss, its stack?
+
+512 KiB, read once in pieces of 64 KiB: about 256 packets over a gdbstub, some milliseconds from QEMU's RAM.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from array import array
+from collections.abc import Callable, Iterator
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import ReadError
+from bareflow_gdb.memory.protocol import Memory
+
+Progress = Callable[[str], None]
+
+START = 0x10000
+END = 0x90000
+STACK = 0x80000
+_CHUNK = 0x10000
+_PATIENCE_SECONDS = 1.0
+
+
+class Window:
+    """The bytes of [START, END), and whatever else a pointer leads to."""
+
+    def __init__(self, memory: Memory, progress: Progress | None = None) -> None:
+        self._memory = memory
+        self.data = _read(memory, progress)
+        self._words: array[int] | None = None
+        self._small: list[int] | None = None
+
+    @property
+    def words(self) -> array[int]:
+        """The same bytes as aligned words; word i is at START + 4 * i."""
+        if self._words is None:
+            self._words = array("I", self.data)
+            if sys.byteorder != "little":
+                self._words.byteswap()
+        return self._words
+
+    def counts(self, most: int) -> Iterator[int]:
+        """The addresses of all words that could be a count: 1 to `most`, at most 32."""
+        if self._small is None:
+            self._small = [index for index, word in enumerate(self.words) if 0 < word <= 32]
+        words = self.words
+        return (START + 4 * index for index in self._small if words[index] <= most)
+
+    def word(self, address: int) -> int:
+        """The aligned word at an address of the window."""
+        return self.words[(address - START) // 4]
+
+    def has(self, address: int, size: int) -> bool:
+        """Are these bytes inside the window?"""
+        return address >= START and address + size <= END
+
+    def bytes(self, address: int, size: int) -> bytes | None:
+        """Bytes of the window, or of other RAM; None where nothing can be read."""
+        if self.has(address, size):
+            return self.data[address - START : address - START + size]
+        try:
+            return self._memory.read(address, size, "what a pointer leads to")
+        except ReadError:
+            return None
+
+
+def kernel_is_loaded(memory: Memory) -> bool:
+    """Does the signature, which every loader checks, stand where kernels are loaded? One packet."""
+    try:
+        return memory.read(START, 4, "kernel signature") == layouts.const("BF_FLUD_MAGIC").to_bytes(
+            4, "little"
+        )
+    except ReadError:
+        return False
+
+
+def _read(memory: Memory, progress: Progress | None) -> bytes:
+    parts = []
+    since = time.monotonic()
+    for base in range(START, END, _CHUNK):
+        try:
+            parts.append(memory.read(base, _CHUNK, "search for the kernel's records"))
+        except ReadError:
+            # A core or dump may end before: zeros are taken for nothing.
+            parts.append(bytes(_CHUNK))
+        if progress is not None and time.monotonic() - since > _PATIENCE_SECONDS:
+            done = base + _CHUNK - START
+            progress(f"searching for the kernel's records: {done >> 10} of {END - START >> 10} KiB read")
+    return b"".join(parts)
