@@ -5,7 +5,7 @@
 #     stock_interactive.img/.elf      the kernel, waiting for keys: before the tests, the statistics and the run
 #     stock76.img/.elf, stock72…      the kernel with older module profiles, other bitcode headers, and no cache
 #     stock_twin.elf, stock_unikernel_twin.elf    the same code with debug information
-#     stock_stripped.elf              the kernel without its symbol table
+#     stock_stripped.elf, stock_unikernel_stripped.elf    without the symbol table
 STOCK_OUT := $(OUT)/stock
 
 # Sectors that the stock loaders read: fixed, as the image does not say its size.
@@ -105,7 +105,7 @@ $(eval $(call stock_elf,stock72,$(call stock_kernel_objects,72,plain)))
 $(eval $(call stock_elf,stock_unikernel,$(call stock_demo_objects,demo,plain)))
 $(eval $(call stock_elf,stock_unikernel_twin,$(call stock_demo_objects,demo_twin,twin)))
 
-$(STOCK_OUT)/stock_stripped.elf: $(STOCK_OUT)/stock.elf
+$(STOCK_OUT)/%_stripped.elf: $(STOCK_OUT)/%.elf
 	$(OBJCOPY) --strip-all $< $@
 
 # ---- Disks ----
@@ -140,5 +140,5 @@ $(STOCK_OUT)/stock_disk.img: $(STOCK_DISK_FILES) ../bareflow_gdb/build/fat_image
 	$(RUN_PYTHON) -m bareflow_gdb.build.fat_image --output $@ $(STOCK_DISK_FILES)
 
 stock: $(STOCK_OUT)/stock_disk.img $(patsubst %,$(STOCK_OUT)/%.img,$(STOCK_KERNELS) stock_unikernel) \
-  $(patsubst %,$(STOCK_OUT)/%.elf,stock_twin stock_unikernel_twin stock_stripped)
+  $(patsubst %,$(STOCK_OUT)/%.elf,stock_twin stock_unikernel_twin stock_stripped stock_unikernel_stripped)
 .PHONY: stock

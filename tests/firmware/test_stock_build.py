@@ -117,10 +117,11 @@ def test_the_big_records_are_locals_of_the_main_function(stock: Path) -> None:
     assert "jit_profile_t" in unikernel
 
 
-def test_a_stripped_kernel_is_the_kernel_without_its_symbols(stock: Path) -> None:
-    stripped = stock / "stock_stripped.elf"
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_stripped_kernel_is_the_kernel_without_its_symbols(stock: Path, kernel: str) -> None:
+    stripped = stock / f"{kernel}_stripped.elf"
     assert symbols(stripped) == {}
-    assert section(stripped, ".text") == section(stock / "stock.elf", ".text")
+    assert section(stripped, ".text") == section(stock / f"{kernel}.elf", ".text")
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
