@@ -1,0 +1,166 @@
+"""What does the suite cost inside gdb, and how fast is tracing by breakpoints? Both gdbs, a real guest.
+
+Packets are counted by a relay between gdb and QEMU's gdbstub, so that QEMU's RAM file is not found and everything
+goes over the wire.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.machine import Machine
+from tests.gdb.mi_gdb import MiGdb
+from tests.gdb.rsp_proxy import RspProxy
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = ROOT / "gdb_scripts" / "bareflow.py"
+RATE_SCRIPT = ROOT / "bench" / "breakpoint_rate.py"
+GDBS = (Path("/usr/bin/gdb"), Path(sys.executable).parent / "gdb")
+STARTS = 15
+STEPS = 50
+COMMANDS = (
+    "status",
+    "boot",
+    "modules",
+    "pools",
+    "profile",
+    "jit",
+    "swaps",
+    "identify 0x00200010",
+    "identify $esp",
+)
+BOOT_SECONDS = 120.0
+RATE_SECONDS = 3.0
+
+Row = dict[str, Any]
+
+
+def measure(image: Path) -> list[Row]:
+    """The four rows; each value is that of the worse gdb, the breakpoint rate that of the faster one."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        packets = max(_packets_of_commands(gdb, image, folder) for gdb in GDBS)
+        steps = max(_packets_added_per_step(gdb, image, folder) for gdb in GDBS)
+    return [
+        _row("gdb_start_added_ms", max(map(_start_added_ms, GDBS)), "ms", 150, "lower"),
+        _row("packets_max_per_command", packets, "packets", 10, "lower"),
+        _row("packets_added_per_step", steps, "packets", 0, "lower"),
+        _row("breakpoint_events_per_s", max(_breakpoint_rate(gdb, image) for gdb in GDBS), "events/s"),
+    ]
+
+
+def _row(name: str, value: float, unit: str, goal: float | None = None, better: str = "higher") -> Row:
+    met = goal is None or (value <= goal if better == "lower" else value >= goal)
+    return {
+        "name": name,
+        "value": value,
+        "unit": unit,
+        "goal": goal,
+        "better": better,
+        "met": met,
+        "peer": None,
+        "peer_value": None,
+    }
+
+
+def _start_added_ms(gdb: Path) -> float:
+    """Median of what loading the suite adds to starting and ending gdb; with and without take turns."""
+    plain = [str(gdb), "-nx", "-batch"]
+    added = []
+    for _ in range(STARTS):
+        seconds = []
+        for words in (plain, [*plain, "-x", str(SCRIPT)]):
+            start = time.perf_counter()
+            subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+            seconds.append(time.perf_counter() - start)
+        added.append(seconds[1] - seconds[0])
+    return statistics.median(added) * 1000
+
+
+@contextmanager
+def _machine(image: Path, *, paused: bool = False, stage: str = "", **words: Any) -> Iterator[Machine]:
+    machine = Machine.launch(image, settings=RootSettings(**words), paused=paused)
+    try:
+        if stage:
+            machine.wait_for_stage(stage, BOOT_SECONDS)
+        yield machine
+    finally:
+        machine.stop()
+
+
+@contextmanager
+def _attached(gdb: Path, machine: Machine, folder: Path, *, suite: bool) -> Iterator[tuple[MiGdb, RspProxy]]:
+    script = SCRIPT if suite else None
+    with RspProxy(folder / "gdb.sock", machine.gdb_socket) as proxy, MiGdb(gdb, script=script) as session:
+        session.run(f"target remote {proxy.path}")
+        yield session, proxy
+
+
+def _step(session: MiGdb) -> None:
+    session.run("stepi")
+    session.wait_for_stop()
+
+
+def _packets_of_commands(gdb: Path, image: Path, folder: Path) -> int:
+    """The most packets that one command caused, each right after a stop; discovery at attach is apart."""
+    most = 0
+    with (
+        _machine(image, stage="idle", thresholds=(10, 20, 30)) as machine,
+        _attached(gdb, machine, folder, suite=True) as (session, proxy),
+    ):
+        session.run("bf status")
+        for command in COMMANDS:
+            _step(session)
+            before = proxy.sent
+            session.run(f"bf {command} --json")
+            if proxy.sent == before:
+                raise BareflowError(f"bf {command} caused no packet; the measurement does not see its reads")
+            most = max(most, proxy.sent - before)
+    return most
+
+
+def _packets_added_per_step(gdb: Path, image: Path, folder: Path) -> float:
+    """What the suite adds to a plain stepi, after a bf command was used; both runs begin at the reset vector."""
+    cost = {}
+    for suite in (False, True):
+        with (
+            _machine(image, paused=True) as machine,
+            _attached(gdb, machine, folder, suite=suite) as (session, proxy),
+        ):
+            _step(session)
+            if suite:
+                session.run("bf status")
+            before = proxy.sent
+            for _ in range(STEPS):
+                _step(session)
+            cost[suite] = proxy.sent - before
+    return (cost[True] - cost[False]) / STEPS
+
+
+def _breakpoint_rate(gdb: Path, image: Path) -> float:
+    """Events per second of a trace by a breakpoint with a Python stop(), at the JIT's dispatcher.
+
+    A run swaps only a dozen times, so the events are calls; what stop() reads is what a swap trace reads.
+    """
+    with _machine(image, stage="registered", hold=1, thresholds=(10, 20, 30), run_calls=1_000_000) as machine:
+        words = [str(gdb), "-nx", "-batch", "-ex", f"python SOCKET = {str(machine.gdb_socket)!r}"]
+        words += ["-ex", f"python SECONDS = {RATE_SECONDS}", "-x", str(RATE_SCRIPT)]
+        machine.release()
+        kernel = image.with_name("kernel.elf")
+        done = subprocess.run(
+            [*words, str(kernel)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+        )
+    for line in done.stdout.splitlines():
+        if line.startswith("rate "):
+            return float(line.split()[1])
+    raise BareflowError(f"the breakpoint trace gave no rate: {done.stderr.strip()[-300:]}")
