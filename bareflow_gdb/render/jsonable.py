@@ -22,9 +22,16 @@ def to_json(record: Any) -> Any:
     return _convert(record, None)
 
 
-def dumps(record: Any) -> str:
-    """The JSON text, indented."""
-    return json.dumps(to_json(record), indent=2, ensure_ascii=False)
+def dumps(record: Any, provenance: Any = None) -> str:
+    """The JSON text, indented.
+
+    `provenance` is a record too: its fields follow the answer's own, so that the answer stays as it is; empty
+    ones, as of kernels with a debug interface, are left out.
+    """
+    made = to_json(record)
+    if provenance is not None and isinstance(made, dict):
+        made |= {name: value for name, value in to_json(provenance).items() if value}
+    return json.dumps(made, indent=2, ensure_ascii=False)
 
 
 @cache

@@ -8,9 +8,11 @@ HELP = "loaded modules, their calls, their headers"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    from bareflow_gdb.cli.ask import add_elf
     from bareflow_gdb.cli.targets import add_target
 
     add_target(parser)
+    add_elf(parser)
     parser.add_argument("--check", action="store_true", help="also compute the SHA-256 of each image")
     parser.epilog = "Exit code 1 when a header or an image is not right."
 

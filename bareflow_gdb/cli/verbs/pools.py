@@ -8,10 +8,12 @@ HELP = "the JIT pools: use, fragmentation, the owner of each block"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    from bareflow_gdb.cli.ask import add_elf
     from bareflow_gdb.cli.targets import add_target
     from bareflow_gdb.guest.pools import KINDS
 
     add_target(parser)
+    add_elf(parser)
     parser.add_argument("--kind", choices=KINDS, help="only this pool")
     parser.add_argument("--check", action="store_true", help="walk the pools' own block headers too")
     parser.epilog = "Exit code 1 when statistics, block table and headers contradict one another."

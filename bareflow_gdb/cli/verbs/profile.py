@@ -8,9 +8,11 @@ HELP = "calls and cycles per function, the hottest first"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    from bareflow_gdb.cli.ask import add_elf
     from bareflow_gdb.cli.targets import add_target
 
     add_target(parser)
+    add_elf(parser)
     parser.epilog = "Exit code 1 when the profiler's records contradict one another."
 
 

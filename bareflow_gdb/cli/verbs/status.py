@@ -8,9 +8,11 @@ HELP = "where the guest is, what is wrong, what to do next"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    from bareflow_gdb.cli.ask import add_elf
     from bareflow_gdb.cli.targets import add_target
 
     add_target(parser)
+    add_elf(parser)
     parser.epilog = "Exit code 1 when something is wrong."
 
 

@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from bareflow_gdb.cli.targets import Target
-    from bareflow_gdb.guest.swaps import Swaps
 
 HELP = "code swaps: call, reason, levels, addresses, times"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    from bareflow_gdb.cli.ask import add_elf
     from bareflow_gdb.cli.targets import add_target
 
     add_target(parser)
+    add_elf(parser)
     parser.epilog = "Exit code 1 when nothing was swapped."
 
 
 def main(options: argparse.Namespace) -> int:
-    from bareflow_gdb.cli.ask import answer
+    from bareflow_gdb.cli.ask import answer, ask
     from bareflow_gdb.cli.targets import open_target
     from bareflow_gdb.render import tables
 
     target = open_target(options.target)
-    record = _swaps(target)
+    if target.trace is None:
+        return ask(
+            options, lambda guest: guest.swaps(), tables.swaps, lambda record: bool(record.swaps), target
+        )
+    from bareflow_gdb.analysis.swaps import trace_swaps
+
+    record = trace_swaps(target.trace)
     answer(options, record, tables.swaps, f"({target.description})")
     return 0 if record.swaps else 1
-
-
-def _swaps(target: Target) -> Swaps:
-    if target.trace is not None:
-        from bareflow_gdb.analysis.swaps import trace_swaps
-
-        return trace_swaps(target.trace)
-    from bareflow_gdb.guest.guest import Guest
-
-    return Guest.attach(target.memory).swaps()

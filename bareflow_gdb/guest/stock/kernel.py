@@ -56,6 +56,14 @@ class Provenance:
     unknown: tuple[str, ...]
     """What it cannot tell, as sentences."""
 
+    def lines(self) -> list[str]:
+        """The same in words, for people."""
+        found = [
+            f"(the {item.what} is at 0x{item.address:08x}, by {item.how}, {item.confidence}: {item.evidence})"
+            for item in self.found
+        ]
+        return [*found, *(f"(not known: {text})" for text in self.unknown)]
+
 
 class StockKernel:
     """A kernel without a root descriptor. Every question raises only BareflowError and its children."""

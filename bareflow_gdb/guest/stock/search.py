@@ -17,7 +17,7 @@ from bareflow_gdb.guest.stock.window import START, Window
 MANAGER, JIT, POOLS, JIT_PROFILE, FAT16 = (
     "module manager",
     "adaptive JIT",
-    "pools",
+    "pool table",
     "JIT profile",
     "FAT16 state",
 )
