@@ -11,7 +11,7 @@ import pkgutil
 
 import gdb
 
-from bareflow_gdb.gdb_ui import commands
+from bareflow_gdb.gdb_ui import commands, functions
 from bareflow_gdb.gdb_ui.command import REGISTRY, GdbCommand
 from bareflow_gdb.gdb_ui.session import Sessions
 
@@ -75,6 +75,7 @@ def load() -> None:
         Prefix(prefix)
         for definition in REGISTRY.values():
             GdbCommand(prefix, definition, sessions.current)
+    functions.register(sessions.current)
     sessions.connect()
 
 

@@ -1,0 +1,133 @@
+"""What can an expression ask of the guest? `$bf_module`, `$bf_func`, `$bf_pool`, `$bf_calls`.
+
+Records are pointers of their own type where gdb has the kernel's debug information, else plain `void *`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import gdb
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BareflowError, UsageError
+
+if TYPE_CHECKING:
+    from bareflow_gdb.gdb_ui.session import Session
+    from bareflow_gdb.guest.guest import Guest
+
+Answer = Callable[..., gdb.Value]
+
+
+class _Function(gdb.Function):
+    """gdb's side: arguments become text, an error becomes the one sentence of the expression's failure."""
+
+    def __init__(self, name: str, answer: Answer, current: Callable[[], Session]) -> None:
+        self.__doc__ = answer.__doc__
+        self._name = name
+        self._answer = answer
+        self._current = current
+        super().__init__(name)
+
+    def invoke(self, *arguments: gdb.Value) -> gdb.Value:
+        try:
+            words = [argument.string() for argument in arguments]
+            return self._answer(self._current().guest, *words)
+        except (BareflowError, gdb.error, TypeError) as error:
+            raise gdb.GdbError(f"${self._name}: {' '.join(str(error).split())}") from error
+
+
+def register(current: Callable[[], Session]) -> None:
+    """Makes the functions known to gdb; asking nothing of the guest."""
+    for name, answer in (
+        ("bf_module", bf_module),
+        ("bf_func", bf_func),
+        ("bf_pool", bf_pool),
+        ("bf_calls", bf_calls),
+    ):
+        _Function(name, answer, current)
+
+
+def bf_module(guest: Guest, name: str) -> gdb.Value:
+    """The record of a module: $bf_module("primes").
+
+    A pointer to module_profile_t, for example: print $bf_module("primes")->call_count"""
+    modules = guest.modules().modules
+    found = next((module for module in modules if module.name == name), None)
+    if found is None:
+        raise UsageError(_unknown("module", name, [module.name for module in modules]))
+    at = layouts.offset("module_manager", "modules") + found.index * layouts.size("module_profile")
+    return _record("module_profile_t", guest.root().module_manager + at)
+
+
+def bf_func(guest: Guest, name: str, tier: str = "") -> gdb.Value:
+    """Where a JIT function's code begins: $bf_func("primes"), $bf_func("primes", "O2").
+
+    The code that the next call runs, or the newest code of that tier which is still in memory; for example:
+    x/8i $bf_func("primes", "O2")"""
+    jit = guest.jit().functions
+    found = next((function for function in jit if function.name == name), None)
+    if found is None:
+        raise UsageError(_unknown("JIT function", name, [function.name for function in jit]))
+    if not tier:
+        return _pointer(found.current_code)
+    level = level_of(tier)
+    kept = [v for v in found.versions if v.level == level and v.state in ("published", "retired", "emitted")]
+    if kept:
+        return _pointer(max(kept, key=lambda version: version.number).entry)
+    if found.level_codes[level]:
+        return _pointer(found.level_codes[level])
+    raise UsageError(f"{name} has no code at O{level}; `bf jit` lists what there is")
+
+
+def bf_pool(guest: Guest, kind: str) -> gdb.Value:
+    """The record of a JIT pool: $bf_pool("CODE"), "DATA" or "METADATA".
+
+    A pointer to memory_pool_t, for example: print *$bf_pool("CODE")"""
+    from bareflow_gdb.guest.pools import KINDS
+
+    if kind.lower() not in KINDS:
+        raise UsageError(_unknown("pool", kind, [name.upper() for name in KINDS]))
+    at = KINDS.index(kind.lower()) * layouts.size("memory_pool")
+    return _record("memory_pool_t", guest.root().pools + at)
+
+
+def bf_calls(guest: Guest, name: str) -> gdb.Value:
+    """How often a JIT function or a module was called: $bf_calls("primes").
+
+    For example as a condition: break adaptive_jit_call if $bf_calls("primes") > 1000"""
+    functions = guest.jit().functions
+    for function in functions:
+        if function.name == name:
+            return gdb.Value(function.calls)
+    modules = guest.modules().modules
+    for module in modules:
+        if module.name == name:
+            return gdb.Value(module.calls)
+    known = dict.fromkeys([*(f.name for f in functions), *(m.name for m in modules)])
+    raise UsageError(_unknown("function or module", name, list(known)))
+
+
+def level_of(tier: str) -> int:
+    """`O2`, `o2` or `2` as a number; raises UsageError."""
+    digits = tier[1:] if tier[:1] in ("O", "o") else tier
+    if digits not in ("0", "1", "2", "3"):
+        raise UsageError(f"{tier!r} is no tier; they are O0, O1, O2, O3")
+    return int(digits)
+
+
+def _unknown(what: str, name: str, known: list[str]) -> str:
+    return f"there is no {what} {name!r}; there is {', '.join(known) or 'none'}"
+
+
+def _record(type_name: str, address: int) -> gdb.Value:
+    try:
+        return gdb.Value(address).cast(gdb.lookup_type(type_name).pointer())
+    except gdb.error:
+        return _pointer(address)
+
+
+def _pointer(address: int) -> gdb.Value:
+    pointer: Any = gdb.lookup_type("void").pointer()
+    return gdb.Value(int(address)).cast(pointer)

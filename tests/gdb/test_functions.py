@@ -1,0 +1,68 @@
+"""`$bf_module`, `$bf_func`, `$bf_pool`, `$bf_calls` in gdb's expressions, with and without the kernel's types."""
+
+from __future__ import annotations
+
+from gdb_harness import KERNEL, Gdb
+
+from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.qemu.machine import Machine
+
+
+def test_they_are_the_guests_records_with_the_kernels_types(gdb: Gdb, idle_machine: Machine) -> None:
+    guest = Guest.attach(idle_machine.memory())
+    result = gdb.run(
+        f"bf attach {idle_machine.name}",
+        'printf "calls %u\\n", (unsigned)$bf_module("primes")->call_count',
+        'printf "name %s\\n", $bf_module("primes")->name',
+        'printf "size %u\\n", $bf_pool("code")->total_size',
+        'printf "jit calls %u\\n", (unsigned)$bf_calls("primes")',
+        elf=KERNEL,
+    )
+    module = next(m for m in guest.modules().modules if m.name == "primes")
+    function = next(f for f in guest.jit().functions if f.name == "primes")
+    lines = result.out.splitlines()
+    start = lines.index(f"calls {module.calls}")
+    assert lines[start : start + 4] == [
+        f"calls {module.calls}",
+        "name primes",
+        "size 262144",
+        f"jit calls {function.calls}",
+    ]
+
+
+def test_without_an_elf_they_are_addresses(gdb: Gdb, idle_machine: Machine) -> None:
+    guest = Guest.attach(idle_machine.memory())
+    result = gdb.run(
+        f"bf attach {idle_machine.name}",
+        'output/x (unsigned)$bf_func("primes")',
+        "echo \\n",
+        'output/x (unsigned)$bf_func("primes", "O2")',
+        "echo \\n",
+        'x/2i $bf_func("primes", "O3")',
+        'output/x (unsigned)$bf_pool("DATA")',
+    )
+    versions = [v for v in guest.versions() if v.function_name == "primes"]
+    second = next(v for v in versions if v.level == 2)
+    assert hex(versions[-1].entry) in result.out and hex(second.entry) in result.out
+    assert "push" in result.out and "%ebp" in result.out
+    assert result.out.rstrip().splitlines()[-1].startswith("0x")
+
+
+def test_what_is_not_there_is_one_sentence_with_what_is(gdb: Gdb, idle_machine: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {idle_machine.name}",
+        'p $bf_func("nothing")',
+        'p $bf_func("primes", "O7")',
+        'p $bf_pool("STACK")',
+        "p $bf_calls()",
+        "p $bf_module(5)",
+    )
+    errors = result.err.strip().splitlines()
+    assert "there is no JIT function 'nothing'; there is fibonacci, sum, compute, primes" in errors[0]
+    assert "'O7' is no tier" in errors[1] and "CODE, DATA, METADATA" in errors[2]
+    assert len(errors) == 5 and all("Traceback" not in line for line in errors)
+
+
+def test_without_a_guest_they_say_so(gdb: Gdb) -> None:
+    result = gdb.run('p $bf_calls("primes")')
+    assert "$bf_calls: gdb is not connected to a guest" in result.err
