@@ -14,6 +14,7 @@ from bareflow_gdb.guest import events as events_
 from bareflow_gdb.guest.bitcode import Bitcode, read_bitcode
 from bareflow_gdb.guest.boot import Boot, read_boot
 from bareflow_gdb.guest.clock import Counters, read_counters
+from bareflow_gdb.guest.details import Details
 from bareflow_gdb.guest.events import LAST, Event, Ring
 from bareflow_gdb.guest.exception import ExceptionRecord, read_exception
 from bareflow_gdb.guest.find import find_root, read_root
@@ -39,7 +40,7 @@ from bareflow_gdb.memory.protocol import Memory
 T = TypeVar("T")
 
 
-class Guest:
+class Guest(Details):
     """A guest seen through one `Memory`. Every question raises only BareflowError and its children."""
 
     def __init__(self, memory: Memory, symbols: Mapping[str, int] | None = None) -> None:

@@ -17,7 +17,7 @@ from bareflow_gdb.guest.root import Root, is_ram
 from bareflow_gdb.guest.values import NO_MINIMUM, Address, Word, clean, word
 from bareflow_gdb.memory.protocol import Memory
 
-_LARGEST_IMAGE = 1 << 20
+LARGEST_IMAGE = 1 << 20
 _DIGEST = 32
 
 
@@ -114,7 +114,7 @@ def read_module_names(memory: Memory, root: Root) -> list[str]:
 
 def read_image(memory: Memory, address: int, size: int) -> bytes:
     """The whole image of a module; raises BadData when its size cannot be right."""
-    if not 0 < size <= _LARGEST_IMAGE:
+    if not 0 < size <= LARGEST_IMAGE:
         raise BadData(f"the module image at 0x{address:08x} claims {size} bytes, which cannot be right")
     return memory.read(address, size, "module image")
 

@@ -1,0 +1,57 @@
+"""Is the bitcode of one function right, of which generation is its header, who made it?
+
+Read budget: 4 packets to find the function, 1 for the header, 4 for the beginning of the payload.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.guest.bitcode import Bitcode, read_bitcode
+from bareflow_gdb.guest.bitstream import Producer, read_producer
+from bareflow_gdb.guest.clock import read_counters
+from bareflow_gdb.guest.functions import read_functions
+from bareflow_gdb.guest.root import Root
+from bareflow_gdb.memory.protocol import Memory
+
+_READ_BYTES = 8192
+"""Enough for what stands before the functions."""
+_GENERATIONS = {
+    128: "128 bytes, as documented",
+    124: "124 bytes, as the stock wrapper tool writes it",
+    120: "120 bytes, as the stock C header has it",
+    0: "unknown: no payload where any generation has it",
+}
+
+
+@dataclass(frozen=True)
+class BitcodeReport:
+    """One function's bitcode."""
+
+    bitcode: Bitcode
+    generation: str
+    """Of the header; "" = the function has no bitcode."""
+    producer: Producer | None
+    problems: tuple[str, ...]
+
+
+def read_bitcode_report(memory: Memory, root: Root, name: str) -> BitcodeReport:
+    """Raises UsageError when no function of that name is registered, BadData, ReadError."""
+    functions = read_functions(memory, root, read_counters(memory, root), [])
+    function = next((item for item in functions if item.name == name), None)
+    if function is None:
+        known = ", ".join(item.name for item in functions) or "none yet"
+        raise UsageError(f"no function {name!r} is registered; there are: {known}")
+    bitcode = read_bitcode(memory, function)
+    if not bitcode.address:
+        return BitcodeReport(bitcode, "", None, ())
+    problems = list(bitcode.problems)
+    producer = None
+    if bitcode.payload and bitcode.payload_size > 0:
+        size = min(bitcode.payload_size, _READ_BYTES)
+        try:
+            producer = read_producer(memory.read(bitcode.payload, size, f"bitcode of {name}"))
+        except BareflowError as error:
+            problems.append(str(error))
+    return BitcodeReport(bitcode, _GENERATIONS[bitcode.header_size], producer, tuple(problems))

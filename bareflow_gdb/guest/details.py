@@ -1,0 +1,114 @@
+"""What can be asked about single things of a guest, and about its machine? The second half of `Guest`.
+
+The tables as wholes (modules, pools, profile, …) are asked for in guest.py.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.bitcode_report import BitcodeReport, read_bitcode_report
+from bareflow_gdb.guest.block import SHOWN_BYTES, BlockReport, read_block
+from bareflow_gdb.guest.cache import Cache, read_cache
+from bareflow_gdb.guest.cpu import Cpu, read_cpu
+from bareflow_gdb.guest.disk import Disk, read_disk
+from bareflow_gdb.guest.header import HeaderReport, read_header
+from bareflow_gdb.guest.irq import Irq, read_irq
+from bareflow_gdb.guest.kernel_symbols import KernelSymbols, read_kernel_symbols
+from bareflow_gdb.guest.log import Log
+from bareflow_gdb.guest.modules import Modules
+from bareflow_gdb.guest.owners import read_owners
+from bareflow_gdb.guest.reading import settled
+from bareflow_gdb.guest.root import Root
+from bareflow_gdb.guest.screen import Screen, read_screen
+from bareflow_gdb.guest.serial import Serial, serial_from_log
+from bareflow_gdb.guest.stack import Stack, read_stack
+from bareflow_gdb.memory.protocol import Memory
+
+
+class Details(ABC):
+    """Questions that `Guest` inherits; each raises only BareflowError and its children."""
+
+    memory: Memory
+    kernel_symbols = KernelSymbols()
+    """Names of the kernel's functions; none until `name_kernel`."""
+
+    @abstractmethod
+    def root(self) -> Root:
+        """The root descriptor, or BadData."""
+
+    @abstractmethod
+    def modules(self, check: bool = False) -> Modules:
+        """The loaded modules."""
+
+    @abstractmethod
+    def log(self, last: int | None = None) -> Log:
+        """The kernel's log buffer."""
+
+    def header(self, wanted: str | int, check: bool = False) -> HeaderReport:
+        """A module's header with all that it says of its image, by the module's name or an address."""
+        try:
+            modules = self.modules()
+        except BareflowError:
+            # An address can be looked at without them; a name cannot.
+            if isinstance(wanted, str):
+                raise
+            modules = None
+        return read_header(self.memory, modules, wanted, check)
+
+    def bitcode_of(self, name: str) -> BitcodeReport:
+        """One function's bitcode: header, generation, producer."""
+        return read_bitcode_report(self.memory, self.root(), name)
+
+    def block(self, address: int, shown: int = SHOWN_BYTES) -> BlockReport:
+        """The pool block around an address, its first `shown` bytes and its neighbours."""
+        root = self.root()
+        owners = read_owners(self.memory, root)
+        return settled(self.memory, lambda: read_block(self.memory, root, owners, address, shown))
+
+    def cache(self) -> Cache:
+        """The kernel's cache of module images."""
+        return read_cache(self.memory, self.root())
+
+    def cpu(self) -> Cpu:
+        """Mode, registers, descriptor tables, handlers. Works without a root too."""
+        return read_cpu(self.memory, self._root_if_any(), self.kernel_symbols)
+
+    def irq(self) -> Irq:
+        """The interrupt lines. Works without a root too."""
+        return read_irq(self.memory, self._root_if_any(), self.kernel_symbols)
+
+    def stack(self, esp: int | None = None, ebp: int | None = None, eip: int | None = None) -> Stack:
+        """The callers and the deepest use, from the registers or from what is given."""
+        return read_stack(self.memory, self._root_if_any(), self.kernel_symbols, esp, ebp, eip)
+
+    def screen(self) -> Screen:
+        """The VGA text. Needs no root."""
+        return read_screen(self.memory)
+
+    def disk(self) -> Disk:
+        """The second disk: its volume, and the guest's own state of it. Works without a root too."""
+        return read_disk(self.memory, self._root_if_any())
+
+    def serial(self, last: int | None = None) -> Serial:
+        """Serial output by the kernel's log buffer; where its file is, the machine knows."""
+        return serial_from_log(self.log(last))
+
+    def name_kernel(self, elf: Path, *, any_build: bool = False) -> bool:
+        """Takes the kernel's names from its ELF, if it is this kernel's; `any_build` when nothing tells.
+
+        Raises BadData when the file is no ELF.
+        """
+        root = self._root_if_any()
+        if root is None and not any_build:
+            return False
+        self.kernel_symbols = read_kernel_symbols(elf, root.build_id if root else None)
+        return bool(self.kernel_symbols)
+
+    def _root_if_any(self) -> Root | None:
+        try:
+            return self.root()
+        except BareflowError:
+            return None

@@ -1,0 +1,105 @@
+"""What are many code addresses called: return addresses, handlers?
+
+`identify` answers for one address, with everything; here the tables are read once and only names come out.
+Read budget: functions and versions as in functions.py, module manager 1 packet, exports 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.functions import Version, read_tables
+from bareflow_gdb.guest.identify import identify
+from bareflow_gdb.guest.kernel_symbols import KernelSymbols, Symbol
+from bareflow_gdb.guest.reading import many
+from bareflow_gdb.guest.root import Root
+from bareflow_gdb.guest.values import Address, clean
+from bareflow_gdb.memory.protocol import Memory
+
+_MOST_EXPORTS = 256
+
+
+@dataclass(frozen=True)
+class Place:
+    """An address with its name: `primes@O3 v24 + 0x1c`, `kernel_main + 0x40`, or only its region."""
+
+    address: Address
+    text: str
+    region: str
+    function: str
+    """JIT function; "" = the code is none's."""
+    level: int | None
+    version: int | None
+
+
+class Names:
+    """The names there are at this moment. Tables that cannot be read leave the regions."""
+
+    def __init__(self, memory: Memory, root: Root | None, symbols: KernelSymbols) -> None:
+        self._memory = memory
+        self._symbols = symbols
+        self._exports: dict[int, str] = {}
+        self._versions: list[Version] = []
+        if root is None:
+            return
+        try:
+            if not symbols and root.exports:
+                self._exports = _exports(memory, root)
+            self._versions = read_tables(memory, root, []).versions
+        except BareflowError:
+            # Names are a help, not the question.
+            return
+
+    def place(self, address: int, *, returned_to: bool = False) -> Place:
+        """The name of a code address; never raises, however odd it is.
+
+        A return address may be behind the end of the caller, when what it called never returns: so it is
+        looked up by the byte before it.
+        """
+        sought = address - 1 if returned_to and address else address
+        region = identify(self._memory, None, {}, sought).region
+        version = self._version(sought)
+        if version is not None:
+            name = f"{version.function_name}@O{version.level} v{version.number}"
+            text = _plus(name, address - version.code)
+            return Place(Address(address), text, region, version.function_name, version.level, version.number)
+        symbol = self._symbol(sought) if region == "kernel" else None
+        text = _plus(symbol.name, address - symbol.address) if symbol is not None else region
+        return Place(Address(address), text, region, "", None, None)
+
+    def _version(self, address: int) -> Version | None:
+        holding = [version for version in self._versions if version.holds(address)]
+        alive = [version for version in holding if version.state != "freed"] or holding
+        return max(alive, key=lambda version: version.number, default=None)
+
+    def _symbol(self, address: int) -> Symbol | None:
+        if self._symbols:
+            return self._symbols.at(address)
+        # Exports have no size: only their first byte is surely theirs.
+        name = self._exports.get(address)
+        return Symbol(name, address, 0) if name else None
+
+
+def _exports(memory: Memory, root: Root) -> dict[int, str]:
+    count = min(root.export_count, _MOST_EXPORTS)
+    raws = many(memory, "bf_symbol", root.exports, count, "export table")
+    return {raw.address: clean(raw.name) for raw in raws}
+
+
+def _plus(name: str, offset: int) -> str:
+    return f"{name} + 0x{offset:x}" if offset else name
+
+
+def is_code(address: int) -> bool:
+    """Could code be here: boot loader, kernel, code pool?"""
+    const = layouts.const
+    return any(
+        start <= address < end
+        for start, end in (
+            (const("BF_STAGE1_ADDRESS"), const("BF_STAGE2_ADDRESS") + const("BF_STAGE2_SECTORS") * 512),
+            (const("BF_IMAGE_BASE"), const("BF_IMAGE_LIMIT")),
+            (const("BF_POOL_CODE_BASE"), const("BF_POOL_CODE_BASE") + const("BF_POOL_CODE_SIZE")),
+        )
+    )
