@@ -14,6 +14,7 @@ from bareflow_gdb.guest.block import SHOWN_BYTES, BlockReport, read_block
 from bareflow_gdb.guest.cache import Cache, read_cache
 from bareflow_gdb.guest.cpu import Cpu, read_cpu
 from bareflow_gdb.guest.disk import Disk, read_disk
+from bareflow_gdb.guest.elf_check import check_elf, load_elf
 from bareflow_gdb.guest.header import HeaderReport, read_header
 from bareflow_gdb.guest.irq import Irq, read_irq
 from bareflow_gdb.guest.kernel_symbols import KernelSymbols, read_kernel_symbols
@@ -34,6 +35,7 @@ class Details(ABC):
     memory: Memory
     kernel_symbols = KernelSymbols()
     """Names of the kernel's functions; none until `name_kernel`."""
+    _named_by: Path | None = None
 
     @abstractmethod
     def root(self) -> Root:
@@ -96,15 +98,18 @@ class Details(ABC):
         """Serial output by the kernel's log buffer; where its file is, the machine knows."""
         return serial_from_log(self.log(last))
 
-    def name_kernel(self, elf: Path, *, any_build: bool = False) -> bool:
-        """Takes the kernel's names from its ELF, if it is this kernel's; `any_build` when nothing tells.
+    def name_kernel(self, elf: Path) -> bool:
+        """Takes the kernel's names from this ELF file, if it is this kernel's; looked at once only.
 
-        Raises BadData when the file is no ELF.
+        Raises BadData when it is no ELF file.
         """
+        if elf == self._named_by:
+            return bool(self.kernel_symbols)
         root = self._root_if_any()
-        if root is None and not any_build:
+        if root is None and not check_elf(self.memory, load_elf(elf)).same:
             return False
         self.kernel_symbols = read_kernel_symbols(elf, root.build_id if root else None)
+        self._named_by = elf
         return bool(self.kernel_symbols)
 
     def _root_if_any(self) -> Root | None:

@@ -56,6 +56,11 @@ class KernelSymbols:
         return next((item.address for item in self._symbols if item.name == name), None)
 
 
+def beside(image: Path) -> list[Path]:
+    """The ELF files that the build leaves beside a boot image: fluid.img and kernel.elf, NAME.img and NAME.elf."""
+    return [path for path in (image.with_name("kernel.elf"), image.with_suffix(".elf")) if path.is_file()]
+
+
 def read_kernel_symbols(path: Path, build_id: str | None = None) -> KernelSymbols:
     """The symbols of an i386 ELF file; none when `build_id` is given and the file is of another build.
 

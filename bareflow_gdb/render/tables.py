@@ -5,17 +5,29 @@
 
 from __future__ import annotations
 
+from bareflow_gdb.guest.bitcode_report import BitcodeReport
+from bareflow_gdb.guest.block import BlockReport
 from bareflow_gdb.guest.boot import Boot
+from bareflow_gdb.guest.cache import Cache
+from bareflow_gdb.guest.cpu import Cpu
+from bareflow_gdb.guest.disk import Disk
 from bareflow_gdb.guest.exception import ExceptionRecord
+from bareflow_gdb.guest.fat16 import FatContent
+from bareflow_gdb.guest.header import HeaderReport
 from bareflow_gdb.guest.identify import Identity
+from bareflow_gdb.guest.irq import Irq
 from bareflow_gdb.guest.jit import Jit
 from bareflow_gdb.guest.log import Log
 from bareflow_gdb.guest.modules import Modules
 from bareflow_gdb.guest.pools import Pools
 from bareflow_gdb.guest.profiler import Profile
+from bareflow_gdb.guest.screen import Screen
+from bareflow_gdb.guest.serial import Serial
+from bareflow_gdb.guest.stack import Stack
 from bareflow_gdb.guest.status import Status
 from bareflow_gdb.guest.swaps import Swaps
-from bareflow_gdb.render import views
+from bareflow_gdb.render import detail_views, machine_views, views
+from bareflow_gdb.render.screen import screen_text
 from bareflow_gdb.render.text import coloured, plain
 from bareflow_gdb.render.view import View
 
@@ -75,3 +87,58 @@ def exception(record: ExceptionRecord, width: int = WIDTH, color: bool = False) 
 def log(record: Log, width: int = WIDTH, color: bool = False) -> str:
     """What was printed on COM1."""
     return show(views.log_view(record), width, color)
+
+
+def header(record: HeaderReport, width: int = WIDTH, color: bool = False) -> str:
+    """A module header."""
+    return show(detail_views.header_view(record), width, color)
+
+
+def bitcode(record: BitcodeReport, width: int = WIDTH, color: bool = False) -> str:
+    """A function's bitcode."""
+    return show(detail_views.bitcode_view(record), width, color)
+
+
+def block(record: BlockReport, width: int = WIDTH, color: bool = False) -> str:
+    """A pool block."""
+    return show(detail_views.block_view(record), width, color)
+
+
+def cache(record: Cache, width: int = WIDTH, color: bool = False) -> str:
+    """The cache of module images."""
+    return show(detail_views.cache_view(record), width, color)
+
+
+def cpu(record: Cpu, width: int = WIDTH, color: bool = False) -> str:
+    """The CPU and its descriptor tables."""
+    return show(machine_views.cpu_view(record), width, color)
+
+
+def irq(record: Irq, width: int = WIDTH, color: bool = False) -> str:
+    """The interrupt lines."""
+    return show(machine_views.irq_view(record), width, color)
+
+
+def stack(record: Stack, width: int = WIDTH, color: bool = False) -> str:
+    """The callers."""
+    return show(machine_views.stack_view(record), width, color)
+
+
+def disk(record: Disk, width: int = WIDTH, color: bool = False) -> str:
+    """The FAT16 disk."""
+    return show(machine_views.disk_view(record), width, color)
+
+
+def fat_content(record: FatContent, width: int = WIDTH, color: bool = False) -> str:
+    """A file of the FAT16 disk."""
+    return show(machine_views.fat_content_view(record), width, color)
+
+
+def serial(record: Serial, width: int = WIDTH, color: bool = False) -> str:
+    """Serial output."""
+    return show(machine_views.serial_view(record), width, color)
+
+
+def screen(record: Screen, width: int = WIDTH, color: bool = False) -> str:  # noqa: ARG001 - as all have
+    """The guest's screen."""
+    return screen_text(record, color)
