@@ -55,6 +55,26 @@ class Cpu:
     """What lies below it on the stack is no longer in use."""
 
 
+_PROTECTED, _ET, _CR0_BITS = 1, 1 << 4, 0xE005003F
+_ESP_AT, _CR0_AT = 4 * 4, 76
+
+
+def cpu_of_packet(registers: bytes) -> Cpu | None:
+    """From the answer to `g` of QEMU's gdbstub, ordered as its target description says (gdb-xml/i386-32bit.xml):
+    8 general registers, EIP, EFLAGS, 6 segments, 3 bases, CR0.
+
+    None when it is something else.
+    """
+    try:
+        raw = bytes.fromhex(registers.decode("ascii"))
+    except ValueError:
+        return None
+    cr0 = int.from_bytes(raw[_CR0_AT : _CR0_AT + 4], "little")
+    if len(raw) < _CR0_AT + 4 or cr0 & ~_CR0_BITS or not cr0 & _ET:
+        return None
+    return Cpu(protected=bool(cr0 & _PROTECTED), esp=int.from_bytes(raw[_ESP_AT : _ESP_AT + 4], "little"))
+
+
 @dataclass(frozen=True)
 class Finding:
     """Where a record is, how it was found, and how sure that is."""
