@@ -178,15 +178,16 @@ class GdbCommand(gdb.Command):
         session = self.current()
         session.quiet = options.json
         session.catch_up()
+        session.begin_question()
         record = self.definition.run(options, session)
         if record is None:
             return True
         if options.json:
             from bareflow_gdb.render.jsonable import dumps
 
-            print(dumps(record))
+            print(dumps(record, session.provenance()))
         elif self.definition.show is not None:
-            print(self.definition.show(record))
+            print("\n".join((self.definition.show(record), *session.provenance().lines())))
         return self.definition.verdict is None or self.definition.verdict(record)
 
     def complete(self, text: str, word: str | None) -> list[str]:

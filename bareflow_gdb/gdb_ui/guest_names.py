@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui.session import symbol
 from bareflow_gdb.guest.reading import many
 from bareflow_gdb.guest.values import clean
@@ -19,12 +19,18 @@ MOST_EXPORTS = 1024
 
 def function_names(session: Session) -> Iterable[str]:
     """The functions registered with the adaptive JIT, for completion."""
-    return [function.name for function in session.guest.functions()]
+    return list(session.guest.slots())
 
 
 def slot_of(session: Session, name: str) -> int:
     """The address of a function's code pointer; raises UsageError with the names there are."""
-    return int(session.guest.function(name).slot)
+    slots = session.guest.slots()
+    if name.isdecimal() and int(name) < len(slots):
+        return int(list(slots.values())[int(name)])
+    if name not in slots:
+        known = ", ".join(slots) or "none yet"
+        raise UsageError(f"no function {name!r} is registered; there are: {known}")
+    return int(slots[name])
 
 
 def publish_store(session: Session) -> int:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.jit_symbols import JitSymbols
     from bareflow_gdb.gdb_ui.recording import Recording
     from bareflow_gdb.guest.guest import Guest
+    from bareflow_gdb.guest.stock.kernel import Provenance
+    from bareflow_gdb.guest.stock.places import Cpu
     from bareflow_gdb.memory.inferior import InferiorMemory
     from bareflow_gdb.memory.protocol import Memory
     from bareflow_gdb.qemu.machine import Machine
@@ -117,15 +119,55 @@ class Session:
         if self._guest is None:
             from bareflow_gdb.guest.find import ROOT_SYMBOL
             from bareflow_gdb.guest.guest import Guest
+            from bareflow_gdb.guest.stock.places import SYMBOLS
 
-            root = symbol(ROOT_SYMBOL)
-            self._guest = Guest.attach(memory, {ROOT_SYMBOL: root} if root is not None else {})
+            known = {name: symbol(name) for name in (ROOT_SYMBOL, *SYMBOLS)}
+            symbols = {name: address for name, address in known.items() if address is not None}
+            self._guest = Guest.attach(memory, symbols, self.say)
+            self._guest.stock.places.cpu = self._cpu
+            if self.machine is not None:
+                self._guest.stock.serial_log = self._serial_log
             self._compare_elf(self._guest)
         return self._guest
+
+    def provenance(self) -> Provenance:
+        """How the last answer was found; empty for kernels with a debug interface."""
+        from bareflow_gdb.guest.stock.kernel import Provenance
+
+        return self._guest.provenance() if self._guest is not None else Provenance((), ())
+
+    def begin_question(self) -> None:
+        """Forgets how the last answer was found."""
+        if self._guest is not None:
+            self._guest.stock.begin()
+
+    def _cpu(self) -> Cpu | None:
+        """What the registers say at this stop; None while the guest runs. One packet.
+
+        Not through a frame: that could run an unwinder, and this may be asked for by one.
+        """
+        from bareflow_gdb.guest.stock.places import cpu_of_packet
+
+        if self.running or not isinstance(self.connection, gdb.RemoteTargetConnection):
+            return None
+        try:
+            return cpu_of_packet(self.connection.send_packet("g") or b"")
+        except gdb.error:
+            return None
+
+    def _serial_log(self) -> str:
+        """What was printed on COM1, as far as it can be read."""
+        try:
+            return self.machine.serial_path.read_text(encoding="latin-1") if self.machine is not None else ""
+        except OSError:
+            return ""
 
     def _compare_elf(self, guest: Guest) -> None:
         """Says so when gdb has the ELF of another kernel: its symbols and lines would mislead."""
         name = gdb.current_progspace().filename
+        if name and not guest.found_by:
+            self._compare_code(name, guest)
+            return
         loaded = next((item.build_id for item in gdb.objfiles() if item.filename == name), None)
         running = guest.root().build_id if guest.found_by else None
         if loaded and running and loaded != running:
@@ -133,6 +175,23 @@ class Session:
                 f"{name} is not this guest's kernel (build {loaded[:12]}, the guest is {running[:12]}): "
                 "load the right one with `file`"
             )
+
+    def _compare_code(self, name: str, guest: Guest) -> None:
+        """Stock kernels have no build id: the code itself is compared."""
+        from pathlib import Path
+
+        from bareflow_gdb.guest.elf_check import check_elf, load_elf
+        from bareflow_gdb.guest.stock.kernel import looks_stock
+
+        if not looks_stock(guest.memory):
+            return
+        try:
+            check = check_elf(guest.memory, load_elf(Path(name)))
+        except BareflowError as error:
+            self.say(str(error))
+            return
+        if not check.same:
+            self.say(check.verdict)
 
     def _reads_while_running(self) -> bool:
         from bareflow_gdb.memory.inferior import InferiorMemory
