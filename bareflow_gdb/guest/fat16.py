@@ -134,13 +134,11 @@ def read_file(image: Image, where: str, name: str) -> bytes:
     """
     geometry, _ = _geometry(image, where)
     fat = _fat(image, geometry, 0)
-    known = []
     for entry in _entries(image, geometry):
         if entry.attributes & _VOLUME:
             continue
         found = _file(entry, fat, geometry, {})
         if found.name != name.upper():
-            known.append(found.name)
             continue
         if found.directory:
             raise UsageError(f"{found.name} is a directory; only files of the root directory can be shown")
@@ -156,7 +154,7 @@ def read_file(image: Image, where: str, name: str) -> bytes:
                 f"{found.name} needs {entry.size} bytes, {where} is cut off after {len(data)} of them"
             )
         return data
-    raise UsageError(f"there is no file {name.upper()} on {where}; there are: {', '.join(known) or 'none'}")
+    raise UsageError(f"there is no file {name.upper()} on {where}; `fat list` shows what there is")
 
 
 def content(name: str, data: bytes) -> FatContent:

@@ -9,17 +9,11 @@ HELP = "what an address belongs to"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     from bareflow_gdb.cli.targets import add_target
+    from bareflow_gdb.cli.words import address
 
-    parser.add_argument("address", metavar="ADDRESS", type=_address, help="0x… or decimal")
+    parser.add_argument("address", metavar="ADDRESS", type=address, help="0x… or decimal")
     add_target(parser)
     parser.epilog = "Exit code 1 when the address is outside RAM."
-
-
-def _address(text: str) -> int:
-    try:
-        return int(text, 0)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no address; try 0x10000") from None
 
 
 def main(options: argparse.Namespace) -> int:
