@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
-import gdb
+from typing import TYPE_CHECKING, Any
 
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.gdb_ui import child, running
+from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import argument, command
 from bareflow_gdb.gdb_ui.guards import only_with_machine
 from bareflow_gdb.gdb_ui.guest_names import function_names, publish_store, slot_of
 from bareflow_gdb.gdb_ui.session import Session, require_machine
+
+if TYPE_CHECKING:
+    from bareflow_gdb.gdb_ui.compiler import Compiler
 
 # When the guest stands still after the new code was installed, the host program waits this long for a result.
 GRACE_SECONDS = 5.0
@@ -35,7 +31,7 @@ FRAME_SET_UP = bytes.fromhex("55 89 e5")
         argument("--stop", action="store_true", help="stop in the new code, at its first execution"),
     ),
     show=lambda outcome: _text(outcome),
-    verdict=lambda outcome: outcome["state"] == "installed",
+    verdict=lambda outcome: outcome["state"] == "installed" and outcome["correct"] is not False,
 )
 @only_with_machine
 def recompile(options: argparse.Namespace, session: Session) -> dict[str, Any]:
@@ -45,76 +41,27 @@ def recompile(options: argparse.Namespace, session: Session) -> dict[str, Any]:
     guest runs until that is done, and is stopped again. Debug information of the new code is attached to its
     address, that of replaced versions removed.
     """
+    from bareflow_gdb.gdb_ui.compiler import compiler
+
     machine = require_machine(session, "bf recompile")
     slot = slot_of(session, options.function)
     level = str(options.level)
-    with _child("recompile", options.function, "--level", level, "--json", machine.name) as compiler:
+    with compiler(options.function, "--level", level, "--json", machine.name) as running_compiler:
         session.say(f"compiling {options.function} at O{level} on the host, the guest runs meanwhile …")
         if session.running:
-            compiler.wait(None)
+            running_compiler.wait(None)
         elif options.stop:
-            _run_to_new_code(session, compiler, slot)
+            _run_to_new_code(session, running_compiler, slot)
         else:
-            _run_until_done(compiler)
-        outcome = compiler.answer()
+            _run_until_done(running_compiler)
+        outcome = running_compiler.answer()
     session.refresh()
     if not session.update_symbols():
         session.say("the guest runs: its debug information is attached by the first bf command after a stop")
     return outcome
 
 
-class _Compiler:
-    """The child and the thread that takes its output."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.interrupt_when_done = False
-        self._out = ""
-        self._err = ""
-        self._done = threading.Event()
-        threading.Thread(target=self._collect, daemon=True).start()
-
-    def _collect(self) -> None:
-        self._out, self._err = self.process.communicate()
-        self._done.set()
-        # Only then: an event that nobody takes any more crashes gdb 13 at its exit.
-        if self.interrupt_when_done:
-            gdb.post_event(self._stop_guest)
-
-    def _stop_guest(self) -> None:
-        # Runs in gdb's own thread, while the foreground `continue` waits for events.
-        if self.interrupt_when_done:
-            gdb.execute("interrupt")
-
-    @property
-    def done(self) -> bool:
-        return self._done.is_set()
-
-    def wait(self, seconds: float | None) -> bool:
-        """Waits for the child; a Ctrl-C ends the waiting."""
-        return self._done.wait(seconds)
-
-    def answer(self) -> dict[str, Any]:
-        """What the child printed; raises BareflowError with its last words when that is no answer."""
-        try:
-            record = json.loads(self._out)
-        except ValueError:
-            raise BareflowError(child.last_words(self._err)) from None
-        return dict(record)
-
-
-@contextmanager
-def _child(*words: str) -> Iterator[_Compiler]:
-    """The running child; ended on every way out."""
-    process = child.start(*words)
-    try:
-        yield _Compiler(process)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-
-
-def _run_until_done(compiler: _Compiler) -> None:
+def _run_until_done(compiler: Compiler) -> None:
     """Lets the guest run until the child has ended."""
     compiler.interrupt_when_done = True
     try:
@@ -127,7 +74,7 @@ def _run_until_done(compiler: _Compiler) -> None:
         raise BareflowError(f"{stop} stopped the guest before the recompilation was done; it was given up")
 
 
-def _run_to_new_code(session: Session, compiler: _Compiler, slot: int) -> None:
+def _run_to_new_code(session: Session, compiler: Compiler, slot: int) -> None:
     """Lets the guest run until the new code is about to be executed for the first time."""
     store = publish_store(session)
     compiler.interrupt_when_done = True

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.gdb_ui.command import argument, command
 from bareflow_gdb.gdb_ui.guards import only_with_machine
-from bareflow_gdb.gdb_ui.recording import Progress, Recording, new_directory
 from bareflow_gdb.gdb_ui.session import Session, require_machine
+
+if TYPE_CHECKING:
+    from bareflow_gdb.gdb_ui.recording import Progress
 
 
 @command(
@@ -28,6 +30,8 @@ def trace(options: argparse.Namespace, session: Session) -> Any:
     A child reads the event rings out of QEMU's RAM, so recording stops nothing and sends no packet. `bf trace
     stop` completes the trace and shows its summary; so does the end of the connection or of gdb, silently.
     """
+    from bareflow_gdb.gdb_ui.recording import Recording, new_directory
+
     if options.directory is not None and options.action != "start":
         raise UsageError(f"`bf trace {options.action}` takes no directory")
     if options.action == "start":
@@ -46,7 +50,7 @@ def trace(options: argparse.Namespace, session: Session) -> Any:
 
 
 def _text(record: Progress | dict[str, Any]) -> str:
-    if isinstance(record, Progress):
+    if not isinstance(record, dict):
         return f"{record.state}: machine {record.machine} into {record.directory}\n  {record.progress}"
     lines = [f"trace {record['directory']}"]
     lines += [
