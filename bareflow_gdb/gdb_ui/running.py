@@ -36,9 +36,15 @@ class Stop:
 
 
 @contextlib.contextmanager
-def internal_breakpoint(address: int, condition: str | None = None) -> Iterator[gdb.Breakpoint]:
-    """An invisible breakpoint that is gone again on every way out of the block."""
-    breakpoint = gdb.Breakpoint(f"*0x{address:x}", internal=True)
+def internal_breakpoint(
+    address: int, condition: str | None = None, *, hardware: bool = False
+) -> Iterator[gdb.Breakpoint]:
+    """An invisible breakpoint that is gone again on every way out of the block.
+
+    hardware: for code that is still to be loaded, which would overwrite any other kind.
+    """
+    kind = gdb.BP_HARDWARE_BREAKPOINT if hardware else gdb.BP_BREAKPOINT
+    breakpoint = gdb.Breakpoint(f"*0x{address:x}", type=kind, internal=True)
     try:
         breakpoint.silent = True
         if condition is not None:
