@@ -28,6 +28,8 @@ from bareflow_gdb.guest.serial import Serial, serial_from_log
 from bareflow_gdb.guest.stack import Stack, read_stack
 from bareflow_gdb.memory.protocol import Memory
 
+_CHEAP_LOG = 12 << 10
+
 
 class Details(ABC):
     """Questions that `Guest` inherits; each raises only BareflowError and its children."""
@@ -95,8 +97,11 @@ class Details(ABC):
         return read_disk(self.memory, self._root_if_any())
 
     def serial(self, last: int | None = None) -> Serial:
-        """Serial output by the kernel's log buffer; where its file is, the machine knows."""
-        return serial_from_log(self.log(last))
+        """Serial output by the kernel's log buffer; where its file is, the machine knows.
+
+        Without `last` as much of it as ten packets carry.
+        """
+        return serial_from_log(self.log(_CHEAP_LOG if last is None else last))
 
     def name_kernel(self, elf: Path) -> bool:
         """Takes the kernel's names from this ELF file, if it is this kernel's; looked at once only.
