@@ -7,6 +7,7 @@
 #define EMPTY 0
 #define FILLED 1
 #define PUBLISHED 2
+#define LARGEST_IMAGE (BF_POOL_DATA_SIZE / 2)   /* for a larger one nearly all others would have to leave */
 
 struct bf_cache bareflow_cache = {.slot_count = BF_CACHE_SLOTS};
 
@@ -107,8 +108,11 @@ static struct bf_cache_slot *load(const char *name, uint32_t level) {
 
     bareflow_cache.misses++;
     file_of(name, level, file);
-    /* Nothing is evicted for a file that is not there. */
-    if (disk_file_size(file) < 0)
+    int32_t size = disk_file_size(file);
+    if (size > LARGEST_IMAGE)
+        kprintf("[CACHE] %s refused: %u bytes are more than an image may have\n", file, (uint32_t)size);
+    /* Nothing is evicted for a file that cannot be taken. */
+    if (size < 0 || size > LARGEST_IMAGE)
         return NULL;
     struct bf_cache_slot *slot = free_slot();
     if (slot == NULL) {

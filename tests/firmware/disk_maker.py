@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
 import subprocess
@@ -88,6 +89,29 @@ class Disk:
     def save(self, path: Path, size: int | None = None) -> Path:
         path.write_bytes(bytes(self.image[:size]))
         return path
+
+
+def version_1(name: str, code: bytes) -> bytes:
+    """A stock .mod file: position-independent code, entry 0x30, no signature."""
+    header = layouts.pack(
+        "module_header_t",
+        magic=layouts.const("MODULE_MAGIC"),
+        name=name.encode(),
+        entry_point=0x30,
+        code_size=len(code),
+        version=1,
+    )
+    return header + code
+
+
+def padded(image: bytes, size: int) -> bytes:
+    """The same module image made longer: zeros that nothing refers to before its tail, and the signature anew."""
+    header = layouts.unpack("module_header_t", image)
+    tail = layouts.size("module_header_t") + header.code_size - layouts.size("bf_module_tail")
+    more = size - len(image)
+    longer = bytearray(image[:tail] + bytes(more) + image[tail:-32])
+    struct.pack_into("<I", longer, layouts.offset("module_header_t", "code_size"), header.code_size + more)
+    return bytes(longer) + hashlib.sha256(longer).digest()
 
 
 def listed(log: str) -> dict[str, tuple[int, int]]:

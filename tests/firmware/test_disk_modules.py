@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from disk_maker import Disk
+from disk_maker import Disk, version_1
 from guest_code import bitcode, tier
 from kernel_view import Kernel, text
 
@@ -25,19 +25,6 @@ int with_table_of_squares_main(int a, int b) { table_calls++; return squares[a %
 
 def module(folder: Path, name: str, source: str) -> bytes:
     return link_module(tier(folder, bitcode(folder, source), 2), name, f"{name}_main")
-
-
-def version_1(name: str, code: bytes) -> bytes:
-    """A stock .mod file: position-independent code, entry 0x30, no signature."""
-    header = layouts.pack(
-        "module_header_t",
-        magic=layouts.const("MODULE_MAGIC"),
-        name=name.encode(),
-        entry_point=0x30,
-        code_size=len(code),
-        version=1,
-    )
-    return header + code
 
 
 def flipped(image: bytes, at: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
+import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -112,7 +113,10 @@ def test_a_volume_made_by_mtools_with_deleted_fragmented_and_hidden_files(
     chain = disk.chain("ALONGN~1.BIN")
     assert any(after != before + 1 for before, after in itertools.pairwise(chain)), "not fragmented"
     assert disk.boot.sectors_per_cluster != 4
-    assert listed(log_of(disk)) == expected(first | {"ALONGN~1.BIN": large["LARGE.BIN"]})
+    there = first | {"ALONGN~1.BIN": large["LARGE.BIN"]}
+    log = log_of(disk)
+    assert listed(log) == expected(there)
+    assert f"[FAT16-TEST] {len(there)} files\n" in log
 
 
 def test_each_damaged_file_is_told_and_the_others_are_read(log_of: Any) -> None:
@@ -197,8 +201,11 @@ def test_what_lies_beyond_a_disk_cut_short_is_an_io_error(booted: Boot, tmp_path
     assert [(event.arg[0], event.arg[2]) for event in failed] == [(third, 2)]
 
 
-def test_without_a_disk_the_embedded_modules_are_used(idle_machine: Machine) -> None:
-    log = Kernel(idle_machine).log
+def test_without_a_disk_the_embedded_modules_are_used(image: Path, launched: Boot, tmp_path: Path) -> None:
+    alone = Path(shutil.copy(image, tmp_path))  # with no disk of modules beside it
+    machine = launched(alone)
+    machine.wait_for_stage("modules")
+    log = Kernel(machine).log
     assert (
         "[DISK] Attempting to load modules from FAT16...\n[DISK] No disk: the embedded modules are used\n"
         in log
