@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui.session import symbol
-from bareflow_gdb.guest.reading import many
-from bareflow_gdb.guest.values import clean
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
@@ -38,6 +36,9 @@ def publish_store(session: Session) -> int:
 
     The guest is asked first, because gdb may have another kernel's ELF. Raises BareflowError.
     """
+    from bareflow_gdb.guest.reading import many
+    from bareflow_gdb.guest.values import clean
+
     root = session.guest.root()
     count = min(root.export_count, MOST_EXPORTS) if root.exports else 0
     for export in many(session.memory, "bf_symbol", root.exports, count, "export table"):
