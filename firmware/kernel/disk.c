@@ -2,7 +2,7 @@
 #include "disk.h"
 
 #define PREVIEW_BYTES 256               /* of a text file, in the log */
-#define CHUNK_BYTES 1024
+#define CHUNK_BYTES 8192
 
 static bool looked;
 static bool present;

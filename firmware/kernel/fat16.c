@@ -255,14 +255,24 @@ int32_t fat16_open(struct fat16_file *file, const char *name) {
     return DISK_NOT_FOUND;
 }
 
-/* As many bytes as one step can give: whole sectors of one cluster at once, else a part of one sector. */
+/* Bytes from the position to the end of the run of clusters that lie one behind the other; at least `size` if there. */
+static uint32_t bytes_in_run(const struct fat16_file *file, uint32_t cluster_bytes, uint32_t size) {
+    uint32_t bytes = cluster_bytes - file->position % cluster_bytes;
+
+    for (uint32_t at = file->cluster; bytes < size && fat_entry(at) == at + 1; at++)
+        bytes += cluster_bytes;
+    return bytes;
+}
+
+/* As many bytes as one read can give: whole sectors of a run of clusters, else a part of one sector. */
 static int32_t read_step(struct fat16_file *file, uint8_t *to, uint32_t size) {
     uint32_t cluster_bytes = fs.boot_sector.sectors_per_cluster * SECTOR_BYTES;
     uint32_t offset = file->position % cluster_bytes;
     uint32_t skip = offset % SECTOR_BYTES;
     uint32_t lba = fs.data_start + (file->cluster - CLUSTER_FIRST) * fs.boot_sector.sectors_per_cluster +
                    offset / SECTOR_BYTES;
-    uint32_t bytes = size < cluster_bytes - offset ? size : cluster_bytes - offset;
+    uint32_t run = bytes_in_run(file, cluster_bytes, size);
+    uint32_t bytes = size < run ? size : run;
     int32_t result;
 
     if (skip == 0 && bytes >= SECTOR_BYTES) {
@@ -277,7 +287,7 @@ static int32_t read_step(struct fat16_file *file, uint8_t *to, uint32_t size) {
     if (result != DISK_OK)
         return result;
     file->position += bytes;
-    if (file->position % cluster_bytes == 0)
+    for (uint32_t passed = (offset + bytes) / cluster_bytes; passed > 0; passed--)
         file->cluster = fat_entry(file->cluster);
     return (int32_t)bytes;
 }
@@ -293,7 +303,7 @@ int32_t fat16_read(struct fat16_file *file, void *buffer, uint32_t size) {
     while (done < size) {
         int32_t result = read_step(file, (uint8_t *)buffer + done, size - done);
         if (result < 0) {
-            kprintf("[FAT16] %s: cannot be read at byte %u\n", file->name, file->position);
+            kprintf("[FAT16] %s: cannot be read from byte %u on\n", file->name, file->position);
             return result;
         }
         done += (uint32_t)result;

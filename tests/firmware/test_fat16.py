@@ -21,6 +21,7 @@ from bareflow_gdb.qemu.command import Wiring, command_line
 from bareflow_gdb.qemu.machine import Machine
 
 TEXTS = {"TEST.TXT": b"a line of test\n", "README.TXT": b"read me\n"}
+BLOCK_SECTORS = 16  # what QEMU's disks give at once
 SIZES = (0, 1, 511, 512, 513, 2047, 2048, 2049, 4096, 100_000)
 
 
@@ -190,15 +191,17 @@ def test_a_disk_of_noise_is_refused(log_of: Any) -> None:
 
 def test_what_lies_beyond_a_disk_cut_short_is_an_io_error(booted: Boot, tmp_path: Path) -> None:
     disk = Disk.of(TEXTS | {"GOOD.BIN": content("GOOD.BIN", 5000), "CUT.BIN": content("CUT.BIN", 40_000)})
-    third = disk.sector_of(disk.chain("CUT.BIN")[3])
-    machine = booted("modules", disk=disk.save(tmp_path / "disk.img", third * SECTOR))
+    first, *_ = chain = disk.chain("CUT.BIN")
+    end, asked = disk.sector_of(chain[3]), disk.sector_of(first)
+    machine = booted("modules", disk=disk.save(tmp_path / "disk.img", end * SECTOR))
     kernel = Kernel(machine)
-    assert f"[FAT16] The volume has 32768 sectors, the disk only {third}: " in kernel.log
-    assert f"[ATA] Reading sector {third} failed: I/O error (status 0x41, error 0x04)\n" in kernel.log
-    assert "[FAT16] CUT.BIN: cannot be read at byte 6144\n" in kernel.log
+    assert f"[FAT16] The volume has 32768 sectors, the disk only {end}: " in kernel.log
+    sectors = f"{asked} to {asked + BLOCK_SECTORS - 1}"
+    assert f"[ATA] Reading sectors {sectors} failed: I/O error (status 0x41, error 0x04)\n" in kernel.log
+    assert "[FAT16] CUT.BIN: cannot be read from byte 0 on\n" in kernel.log
     assert set(listed(kernel.log)) == {"TEST.TXT", "README.TXT", "GOOD.BIN"}
     failed = [event for event in kernel.events_of("DISK") if event.arg[2]]
-    assert [(event.arg[0], event.arg[2]) for event in failed] == [(third, 2)]
+    assert [(event.arg[0], event.arg[2]) for event in failed] == [(asked, 2)]
 
 
 def test_without_a_disk_the_embedded_modules_are_used(image: Path, launched: Boot, tmp_path: Path) -> None:
@@ -242,16 +245,17 @@ def test_a_cd_drive_in_the_disks_place_is_no_disk(image: Path, tmp_path: Path) -
 def test_a_sector_that_the_disk_cannot_read_is_told_and_the_others_are_read(
     image: Path, tmp_path: Path
 ) -> None:
-    disk = Disk.of(TEXTS | {"HURT.BIN": content("HURT.BIN", 10_000), "GOOD.BIN": content("GOOD.BIN", 9_000)})
-    bad = disk.sector_of(disk.chain("HURT.BIN")[2])
+    disk = Disk.of(TEXTS | {"HURT.BIN": content("HURT.BIN", 9_900), "GOOD.BIN": content("GOOD.BIN", 9_000)})
+    first = disk.sector_of(disk.chain("HURT.BIN")[0])
+    bad = first + BLOCK_SECTORS + 1
     faults = tmp_path / "faults"
     faults.write_text(f'[inject-error]\nevent = "read_aio"\nerrno = "5"\nsector = "{bad}"\nonce = "off"\n')
     path = disk.save(tmp_path / "disk.img")
     drive = ("-drive", f"file=blkdebug:{faults}:{path},format=raw,index=1,if=ide,rerror=report,snapshot=off")
     with wired(image, tmp_path / "vm", *drive) as serial:
         log = wait_for(serial, "[TEST 1]")
-    assert f"[ATA] Reading sector {bad} failed: I/O error" in log
-    assert "[FAT16] HURT.BIN: cannot be read at byte 4096\n" in log
+    assert f"[ATA] Reading sectors {first + BLOCK_SECTORS} to {bad + 1} failed: I/O error" in log
+    assert f"[FAT16] HURT.BIN: cannot be read from byte {BLOCK_SECTORS * SECTOR} on\n" in log
     good = {"GOOD.BIN": content("GOOD.BIN", 9_000)} | TEXTS
     assert listed(log) == expected(good)
 
