@@ -6,6 +6,7 @@ The tables as wholes (modules, pools, profile, …) are asked for in guest.py.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 
 from bareflow_gdb.errors import BareflowError
@@ -26,6 +27,7 @@ from bareflow_gdb.guest.root import Root
 from bareflow_gdb.guest.screen import Screen, read_screen
 from bareflow_gdb.guest.serial import Serial, serial_from_log
 from bareflow_gdb.guest.stack import Stack, read_stack
+from bareflow_gdb.guest.values import Address
 from bareflow_gdb.memory.protocol import Memory
 
 _CHEAP_LOG = 12 << 10
@@ -69,7 +71,8 @@ class Details(ABC):
     def block(self, address: int, shown: int = SHOWN_BYTES) -> BlockReport:
         """The pool block around an address, its first `shown` bytes and its neighbours."""
         root = self.root()
-        owners = read_owners(self.memory, root)
+        # Why a version was made is not shown with a block, and would cost packets.
+        owners = read_owners(self.memory, replace(root, version_causes=Address(0)))
         return settled(self.memory, lambda: read_block(self.memory, root, owners, address, shown))
 
     def cache(self) -> Cache:

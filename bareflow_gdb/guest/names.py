@@ -6,7 +6,8 @@ Read budget: functions and versions as in functions.py, module manager 1 packet,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
@@ -35,22 +36,35 @@ class Place:
 
 
 class Names:
-    """The names there are at this moment. Tables that cannot be read leave the regions."""
+    """The names there are at this moment; tables are read when an address needs them.
+
+    A table that cannot be read leaves the region's name.
+    """
 
     def __init__(self, memory: Memory, root: Root | None, symbols: KernelSymbols) -> None:
         self._memory = memory
+        self._root = root
         self._symbols = symbols
-        self._exports: dict[int, str] = {}
-        self._versions: list[Version] = []
-        if root is None:
-            return
+
+    @cached_property
+    def _exports(self) -> dict[int, str]:
+        if self._root is None or not self._root.exports:
+            return {}
         try:
-            if not symbols and root.exports:
-                self._exports = _exports(memory, root)
-            self._versions = read_tables(memory, root, []).versions
+            return _exports(self._memory, self._root)
         except BareflowError:
             # Names are a help, not the question.
-            return
+            return {}
+
+    @cached_property
+    def _versions(self) -> list[Version]:
+        if self._root is None:
+            return []
+        try:
+            # Why a version was made is not asked here, and would cost packets.
+            return read_tables(self._memory, replace(self._root, version_causes=Address(0)), []).versions
+        except BareflowError:
+            return []
 
     def place(self, address: int, *, returned_to: bool = False) -> Place:
         """The name of a code address; never raises, however odd it is.
@@ -60,7 +74,7 @@ class Names:
         """
         sought = address - 1 if returned_to and address else address
         region = identify(self._memory, None, {}, sought).region
-        version = self._version(sought)
+        version = self._version(sought) if region == "code pool" else None
         if version is not None:
             name = f"{version.function_name}@O{version.level} v{version.number}"
             text = _plus(name, address - version.code)

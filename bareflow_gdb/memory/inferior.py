@@ -5,6 +5,7 @@ The only file outside gdb_ui/ that imports gdb.
 
 from __future__ import annotations
 
+import codecs
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # QEMU's gdbstub announces packets of 4,096 characters: gdb reads 2,048 and writes 2,032 bytes by each.
 READ_PACKET = 2048
 WRITE_PACKET = 2032
+_MI_RECORD = re.compile(r'@"((?:[^"\\]|\\.)*)"')
 
 # gdb makes no value of more than `max-value-size`, 64 KiB if not set otherwise.
 VALUE_BYTES = 32 << 10
@@ -78,7 +80,7 @@ class InferiorMemory(CheckedMemory):
             return super().monitor(command)
         if command not in self._said:
             try:
-                self._said[command] = gdb.execute(f"monitor {command}", to_string=True)
+                self._said[command] = _plain(gdb.execute(f"monitor {command}", to_string=True))
             except gdb.error as error:
                 raise Unreachable(f"gdb says to `monitor {command}`: {_sentence(error)}") from error
             self.packets += 1
@@ -87,6 +89,14 @@ class InferiorMemory(CheckedMemory):
     def cpu(self) -> CpuRegisters:
         core = _core()
         return core.cpu() if core is not None else super().cpu()
+
+
+def _plain(said: str) -> str:
+    """What the monitor said; gdb 18 under MI gives it as MI's own records, `@"text\\n"`."""
+    if said.startswith('@"'):
+        parts = _MI_RECORD.findall(said)
+        said = "".join(codecs.decode(part, "unicode_escape") for part in parts)
+    return said.replace("\r", "")
 
 
 def _core() -> ElfCore | None:
