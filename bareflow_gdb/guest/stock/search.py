@@ -62,27 +62,41 @@ def _jits(window: Window) -> Iterator[Match]:
 
 
 def _pools(window: Window) -> Iterator[Match]:
+    """The CODE pool is the first of the three: one before it means that this is not where they begin."""
     size = layouts.size("memory_pool")
     flag_at = layouts.offset("memory_pool", "initialized")
-    tried: set[int] = set()
     for at in window.counts(1):
-        pool = at - flag_at
-        if pool < START or not window.has(pool, size):
+        start = at - flag_at
+        if start < START or not window.has(start, 3 * size):
             continue
-        if window.word(pool + 4) != window.word(pool + 12) or not signatures.is_code(window.word(pool)):
+        if window.word(start + 4) != window.word(start + 12) or not signatures.is_code(window.word(start)):
             continue
-        matches = []
-        for index in range(3):
-            start = pool - index * size
-            if start in tried or start < START or not window.has(start, 3 * size):
-                continue
-            tried.add(start)
-            match = signatures.pools(window.bytes, start)
-            if match is not None:
-                matches.append(match)
-        # Zeros around a single pool look like pools that did not come up: CODE is the first to come up.
-        certain = [match for match in matches if match.certain]
-        yield from certain[:1] or matches[:1]
+        match = signatures.pools(window.bytes, start)
+        if match is None or not all(_is_pool_or_nothing(window, start + index * size) for index in range(3)):
+            continue
+        before = any(_resembles_pool(window, start - index * size) for index in (1, 2))
+        if _resembles_pool(window, start + 2 * size) or not before:
+            yield match
+
+
+def _is_pool_or_nothing(window: Window, address: int) -> bool:
+    raw = window.bytes(address, layouts.size("memory_pool")) or b""
+    return not any(raw) or _resembles_pool(window, address)
+
+
+def _resembles_pool(window: Window, address: int) -> bool:
+    """Two of the marks of `memory_pool_t`: also of one that is damaged."""
+    data = window.bytes(address, layouts.size("memory_pool"))
+    if data is None:
+        return False
+    raw = layouts.unpack("memory_pool", data)
+    marks = (
+        signatures.is_code(raw.base) and raw.base % 4 == 0,
+        0 < raw.total_size == raw.stats.total,
+        raw.initialized == 1,
+        signatures.is_code(raw.free_list),
+    )
+    return sum(marks) >= 2
 
 
 def _jit_profiles(window: Window) -> Iterator[Match]:
