@@ -102,14 +102,14 @@ class StockGuest:
         """CODE with two buffers and a free rest, DATA all free, METADATA with four names and a freed block."""
         self.pool(0, HEAP, [(LARGE_BUFFER, True), (LARGE_BUFFER, True)])
         self.pool(1, HEAP + POOL_BYTES, [])
-        self.pool(2, HEAP + 2 * POOL_BYTES, [(16, True), (16, True), (48, False), (16, True), (16, True)])
+        self.pool(2, HEAP + 2 * POOL_BYTES, [(16, True), (16, True), (2048, False), (16, True), (16, True)])
         for at, name in zip(self.names(), ("fibonacci", "fibonacci", "sum", "sum"), strict=True):
             self.memory.put(at, name.encode() + b"\0")
 
     def names(self) -> list[int]:
         """Where the four names are kept."""
         base = HEAP + 2 * POOL_BYTES + HEADER
-        return [base, base + 32, base + 128, base + 160]
+        return [base, base + 32, base + 2128, base + 2160]
 
     def buffer(self, index: int) -> int:
         return HEAP + HEADER + index * (LARGE_BUFFER + HEADER)

@@ -90,7 +90,7 @@ def _resembles_pool(window: Window, address: int) -> bool:
     if data is None:
         return False
     raw = layouts.unpack("memory_pool", data)
-    marks = (
+    marks: tuple[bool, ...] = (
         signatures.is_code(raw.base) and raw.base % 4 == 0,
         0 < raw.total_size == raw.stats.total,
         raw.initialized == 1,
