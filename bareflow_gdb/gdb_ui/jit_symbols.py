@@ -1,28 +1,36 @@
-"""Which debug information belongs to code that was compiled while the guest ran?
+"""What does gdb know of code that was made while the guest ran? Names of all of it, lines where there are any.
 
-The recompiler lists its objects in `jit/index.json` of the machine's directory: version, ELF object, and the
-address of each section. Those of published versions are attached with `add-symbol-file`, and removed once
-their version is replaced.
+One file describes all published code: it is written anew and replaced when something was swapped, so what
+gdb has to register does not grow, and retired versions are gone. Its symbols are `primes@O2` and, for
+whatever tier is published, `primes@jit`. Breakpoints by name or by line move with the file.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gdb
 
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.functions import Version
+from bareflow_gdb.guest import debug_object
+from bareflow_gdb.guest.values import Address
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.jit_code import JitCode
 
 INDEX = Path("jit") / "index.json"
+ANY_TIER = "jit"
 
 
 @dataclass(frozen=True)
 class SymbolFile:
-    """One object of the index: the version it describes and where its sections lie in the guest."""
+    """One object of the recompiler's index: the version it describes and where its sections lie."""
 
     version: int
     code: int
@@ -30,47 +38,88 @@ class SymbolFile:
     sections: tuple[tuple[str, int], ...]
 
 
+@dataclass(frozen=True)
+class Attached:
+    """One version that gdb knows."""
+
+    name: str
+    """The symbol: primes@O2."""
+    version: int | None
+    code: Address
+    size: int
+    lines: str
+    """The object that its source lines come from; "" = its name only."""
+
+
 class JitSymbols:
-    """What this connection has attached so far."""
+    """What this connection has attached so far: at most one file."""
 
     def __init__(self) -> None:
-        self._attached: dict[int, SymbolFile] = {}
+        self.attached: tuple[Attached, ...] = ()
+        self._folder: Path | None = None
+        self._file: Path | None = None
+        self._count = 0
 
-    def sync(self, directory: Path, versions: Iterable[Version]) -> tuple[int, ...]:
-        """Attaches the objects of published versions and removes those of replaced ones.
+    def sync(self, codes: Iterable[JitCode], directories: Sequence[Path] = ()) -> tuple[Attached, ...]:
+        """Makes gdb know the published ones of `codes`, and nothing of others; returns them.
 
-        Returns the numbers of the versions that have debug information now. Raises BadData when the index is
-        damaged.
+        directories: the machine's own, with the recompiler's index. Raises BadData when that is damaged.
         """
-        published = {v.number: v for v in versions if v.state == "published"}
-        wanted = {
-            item.version: item
-            for item in read_index(directory)
-            if item.version in published and item.code == published[item.version].code
-        }
-        for number in [number for number in self._attached if self._attached[number] != wanted.get(number)]:
-            self._detach(number)
-        for number, item in wanted.items():
-            if number not in self._attached:
-                _add(item)
-                self._attached[number] = item
-        return tuple(sorted(self._attached))
+        objects = {item.version: item for directory in directories for item in read_index(directory)}
+        published = [code for code in codes if code.published]
+        found = {code: _object_of(code, objects) for code in published}
+        wanted = tuple(_attached(code, found[code]) for code in published)
+        if wanted == self.attached and self._is_there():
+            return wanted
+        described = [_described(code, found[code]) for code in published]
+        self.detach_all()
+        if described:
+            self._attach(debug_object.join(described))
+        self.attached = wanted
+        return wanted
 
     def detach_all(self) -> None:
         """The connection is gone, and with it the code."""
-        for number in list(self._attached):
-            self._detach(number)
-
-    def _detach(self, number: int) -> None:
-        path = str(self._attached.pop(number).path)
         # The user may have removed it, or all symbol files, himself.
-        if any(objfile.filename == path for objfile in gdb.objfiles()):
-            gdb.execute(f'remove-symbol-file "{path}"', to_string=True)
+        if self._is_there():
+            gdb.execute(f'remove-symbol-file "{self._file}"', to_string=True)
+        self.attached = ()
+        self._file = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def _is_there(self) -> bool:
+        return self._file is not None and any(item.filename == str(self._file) for item in gdb.objfiles())
+
+    def _attach(self, data: bytes) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="bareflow-gdb-")).resolve()
+        self._count += 1
+        # A new name each time: gdb keeps what it read from a file by its name.
+        self._file = self._folder / f"jit-{self._count}.elf"
+        self._file.write_bytes(data)
+        gdb.execute(f'add-symbol-file "{self._file}"', to_string=True)
 
 
-def _add(item: SymbolFile) -> None:
-    sections = " ".join(f"-s {name} 0x{address:x}" for name, address in item.sections)
-    gdb.execute(f'add-symbol-file "{item.path}" {sections}', to_string=True)
+def _object_of(code: JitCode, objects: Mapping[int, SymbolFile]) -> SymbolFile | None:
+    found = None if code.version is None else objects.get(code.version)
+    return found if found is not None and found.code == code.code and found.path.exists() else None
+
+
+def _attached(code: JitCode, found: SymbolFile | None) -> Attached:
+    return Attached(code.name, code.version, code.code, code.size, found.path.name if found else "")
+
+
+def _described(code: JitCode, found: SymbolFile | None) -> debug_object.Described:
+    return debug_object.Described(
+        label=f"v{code.version}" if code.version is not None else f"{code.function}.O{code.level}",
+        names=(code.name, f"{code.function}@{ANY_TIER}"),
+        code=code.code,
+        size=code.size,
+        entry=code.entry,
+        object=found.path.read_bytes() if found else b"",
+        sections=dict(found.sections) if found else {},
+    )
 
 
 def read_index(directory: Path) -> list[SymbolFile]:

@@ -11,7 +11,7 @@ import pkgutil
 
 import gdb
 
-from bareflow_gdb.gdb_ui import commands, functions
+from bareflow_gdb.gdb_ui import breakpoints, commands, functions
 from bareflow_gdb.gdb_ui.command import REGISTRY, GdbCommand
 from bareflow_gdb.gdb_ui.session import Sessions
 
@@ -60,11 +60,12 @@ class ExitOnError(gdb.Parameter):
 
 
 _sessions: Sessions | None = None
+_follow: breakpoints.FollowFunction | None = None
 
 
 def load() -> None:
     """Registers everything; once per sourcing."""
-    global _sessions
+    global _sessions, _follow
     _sessions = sessions = Sessions()
     for module in pkgutil.iter_modules(commands.__path__):
         importlib.import_module(f"{commands.__name__}.{module.name}")
@@ -76,6 +77,8 @@ def load() -> None:
         for definition in REGISTRY.values():
             GdbCommand(prefix, definition, sessions.current)
     functions.register(sessions.current)
+    _follow = breakpoints.FollowFunction(sessions.current)
+    _follow.connect()
     sessions.connect()
 
 
@@ -83,3 +86,5 @@ def unload() -> None:
     """Forgets every session and unhooks the counters, so that sourcing again leaves nothing double."""
     if _sessions is not None:
         _sessions.disconnect()
+    if _follow is not None:
+        _follow.disconnect()

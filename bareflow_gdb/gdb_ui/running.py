@@ -6,7 +6,7 @@ Nothing here runs in a stop handler: handlers only note what gdb told them.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,11 +55,34 @@ def internal_breakpoint(
             breakpoint.delete()
 
 
+@dataclass
+class Interceptor:
+    """Who is asked about a stop of `resume` before its caller sees it: True = dealt with, the guest goes on."""
+
+    asked: Callable[[Stop], bool] | None = None
+    active: bool = False
+    """Is a `resume` under way, so that nobody else may let the guest go on?"""
+
+
+interceptor = Interceptor()
+
+
 def resume() -> Stop:
     """`continue` in the foreground until the guest stops; its usual stop message is not printed.
 
     Raises Unreachable when the guest went away meanwhile.
     """
+    interceptor.active = True
+    try:
+        while True:
+            stop = _continue()
+            if interceptor.asked is None or not interceptor.asked(stop):
+                return stop
+    finally:
+        interceptor.active = False
+
+
+def _continue() -> Stop:
     stops: list[Any] = []
     gdb.events.stop.connect(stops.append)
     try:

@@ -14,7 +14,7 @@ from bareflow_gdb.errors import BareflowError, ReadError, Unreachable, UsageErro
 from bareflow_gdb.gdb_ui import running
 
 if TYPE_CHECKING:
-    from bareflow_gdb.gdb_ui.jit_symbols import JitSymbols
+    from bareflow_gdb.gdb_ui.jit_symbols import Attached, JitSymbols
     from bareflow_gdb.gdb_ui.recording import Recording
     from bareflow_gdb.guest.guest import Guest
     from bareflow_gdb.guest.stock.kernel import Provenance
@@ -41,6 +41,8 @@ class Session:
     """One connection: its machine, its memory, its guest."""
 
     def __init__(self, connection: gdb.TargetConnection | None) -> None:
+        from bareflow_gdb.gdb_ui.breakpoints import Followers
+
         self.connection = connection
         self.quiet = False
         self.left_running = False
@@ -50,6 +52,9 @@ class Session:
         self._guest: Guest | None = None
         self._jit_symbols: JitSymbols | None = None
         self._symbols_due = False
+        self.followers = Followers()
+        self.bound: list[gdb.Breakpoint] = []
+        """Breakpoints at addresses of this guest: they go with the connection."""
         self.recording: Recording | None = None
 
     def say(self, text: str) -> None:
@@ -60,8 +65,8 @@ class Session:
     @property
     def running(self) -> bool:
         """Does the guest run in the background, so that gdb itself cannot read it?"""
-        thread = gdb.selected_thread()
-        return thread is not None and bool(thread.is_running())
+        # Not gdb.selected_thread(): gdb 18 aborts in it when the guest went away while it ran.
+        return any(thread.is_running() for thread in gdb.selected_inferior().threads())
 
     def require(self) -> None:
         """Raises Unreachable unless gdb is connected to a guest or has a core."""
@@ -198,26 +203,51 @@ class Session:
 
         return not isinstance(self._memory, InferiorMemory)
 
-    def update_symbols(self) -> bool:
-        """Attaches debug information of recompiled code, and removes that of replaced versions.
+    def update_symbols(self, about_to_publish: tuple[int, ...] | None = None) -> bool:
+        """Attaches names and lines of published JIT code, and removes those of replaced versions.
 
-        gdb takes none while the guest runs: then False, and the next command at a stop does it.
+        about_to_publish: slot and entry of the store that comes next. gdb takes no symbols while the guest
+        runs: then False, and the next command at a stop does it. Without JIT code there is nothing to do.
         """
-        machine = require_machine(self, "debug information of recompiled code")
         self._symbols_due = self.running
         if self._symbols_due:
             return False
-        if self._jit_symbols is None:
-            from bareflow_gdb.gdb_ui.jit_symbols import JitSymbols
+        from bareflow_gdb.gdb_ui.jit_symbols import JitSymbols
+        from bareflow_gdb.guest.jit_code import after_store, read_jit_code
 
-            self._jit_symbols = JitSymbols()
-        self._jit_symbols.sync(machine.directory, self.guest.versions())
+        self._jit_symbols = self._jit_symbols or JitSymbols()
+        try:
+            codes = read_jit_code(self.guest)
+        except BareflowError:
+            codes = ()
+        if about_to_publish is not None:
+            codes = after_store(codes, *about_to_publish)
+        self._jit_symbols.sync(codes, [self.machine.directory] if self.machine is not None else [])
         return True
+
+    def attached_symbols(self) -> tuple[Attached, ...]:
+        """The versions that gdb has names of."""
+        return self._jit_symbols.attached if self._jit_symbols is not None else ()
+
+    def detach_symbols(self) -> tuple[Attached, ...]:
+        """Takes all names of JIT code from gdb."""
+        if self._jit_symbols is not None:
+            self._jit_symbols.detach_all()
+        return self.attached_symbols()
 
     def catch_up(self) -> None:
         """What had to wait for a stop is done now, if the guest stands."""
-        if self._symbols_due and not self.running:
+        if self.running or self.connection is None or not gdb.selected_inferior().pid:
+            return
+        if self._symbols_due or (self.attached_symbols() and self.reads_freely):
             self.update_symbols()
+        if self.followers.needed():
+            self.followers.arm(self)
+
+    @property
+    def reads_freely(self) -> bool:
+        """Has a memory been chosen that costs no packet?"""
+        return self._memory is not None and self._reads_while_running()
 
     def refresh(self) -> None:
         """Drops what was read before the last stop."""
@@ -231,8 +261,12 @@ class Session:
 
     def forget(self) -> None:
         """The connection is gone: what gdb was told because of it goes too."""
-        if self._jit_symbols is not None:
-            self._jit_symbols.detach_all()
+        self.followers.remove()
+        for breakpoint in self.bound:
+            if breakpoint.is_valid():
+                breakpoint.delete()
+        self.bound.clear()
+        self.detach_symbols()
         self.end_recording()
 
     def end_recording(self) -> None:
@@ -283,6 +317,7 @@ class Sessions:
             getattr(gdb.events, name).connect(self._count)
         gdb.events.connection_removed.connect(self._disconnected)
         gdb.events.gdb_exiting.connect(self._exiting)
+        gdb.events.before_prompt.connect(self._tidy)
 
     def disconnect(self) -> None:
         """Unhooks the counters and forgets the session."""
@@ -290,6 +325,7 @@ class Sessions:
             getattr(gdb.events, name).disconnect(self._count)
         gdb.events.connection_removed.disconnect(self._disconnected)
         gdb.events.gdb_exiting.disconnect(self._exiting)
+        gdb.events.before_prompt.disconnect(self._tidy)
         self._session.forget()
 
     def current(self) -> Session:
@@ -310,6 +346,9 @@ class Sessions:
 
     def _count(self, event: Any) -> None:  # noqa: ARG002 - gdb's signature
         self._generation += 1
+
+    def _tidy(self) -> None:
+        self._session.followers.tidy()
 
     def _disconnected(self, event: gdb.ConnectionEvent) -> None:
         if event.connection is self._session.connection:

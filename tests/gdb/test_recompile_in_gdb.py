@@ -66,18 +66,20 @@ def test_a_breakpoint_by_name_stops_in_the_newest_code_only(gdb: Gdb, idle: Mach
 
 
 def test_symbols_of_replaced_versions_are_removed(gdb: Gdb, idle: Machine) -> None:
-    count = (
-        "python print('objects', sum('.elf' in o.filename and '/jit/' in o.filename for o in gdb.objfiles()))"
-    )
     result = gdb.run(
         f"bf attach {idle.name}",
         "bf recompile sum",
         "bf recompile sum",
         "bf recompile primes",
-        count,
+        "python print('objects', sum('/jit-' in o.filename for o in gdb.objfiles()))",
+        "bf jitsym --json",
         elf=KERNEL,
     )
-    assert "objects 2" in result.out
+    assert "objects 1" in result.out, "one merged object, whatever was recompiled"
+    attached = {item["name"]: item for item in result.json()["attached"]}
+    versions = {v.number: v for v in Guest.attach(idle.memory()).versions()}
+    assert all(versions[item["version"]].state == "published" for item in attached.values())
+    assert {name for name, item in attached.items() if item["lines"]} == {"sum@O3", "primes@O3"}
 
 
 def test_symbols_are_forgotten_with_the_connection(gdb: Gdb, idle: Machine) -> None:

@@ -1,0 +1,67 @@
+"""`bf break`: a breakpoint by JIT name, that follows the function across swaps."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import gdb
+
+from bareflow_gdb.gdb_ui.breakpoints import jit_location
+from bareflow_gdb.gdb_ui.command import argument, command
+from bareflow_gdb.gdb_ui.guards import only_when_stopped
+from bareflow_gdb.gdb_ui.guest_names import function_names
+from bareflow_gdb.gdb_ui.session import Session
+
+
+def _places(session: Session) -> Iterable[str]:
+    return [f"jit:{name}{tier}" for name in function_names(session) for tier in ("", *_TIERS)]
+
+
+_TIERS = tuple(f"@O{level}" for level in range(4))
+
+
+@dataclass(frozen=True)
+class Follows:
+    """A breakpoint that was set."""
+
+    number: int
+    name: str
+    pending: bool
+    warning: str
+
+
+@command(
+    "break",
+    example="bf break jit:primes@O3",
+    arguments=(
+        argument("place", metavar="jit:FUNCTION[@TIER]", complete=_places, help="whose code, of which tier"),
+        argument("--temporary", action="store_true", help="delete it when it is reached, as tbreak does"),
+    ),
+    show=lambda record: _text(record),
+)
+@only_when_stopped
+def break_jit(options: argparse.Namespace, session: Session) -> Follows:
+    """Stop in the code of a JIT function, whatever version runs by then.
+
+    The breakpoint is an ordinary one of gdb: `info breakpoints`, `condition`, `disable`, `delete`, and it may
+    be set before the function is registered or the tier is made. The suite moves it at each swap, with an
+    internal breakpoint on the publishing store that goes when the last such breakpoint is deleted.
+    """
+    name = jit_location(options.place)
+    session.update_symbols()
+    breakpoint = gdb.Breakpoint(function=name, temporary=options.temporary)
+    try:
+        warning = session.followers.arm(session)
+    except BaseException:
+        breakpoint.delete()
+        session.followers.arm(session)
+        raise
+    return Follows(breakpoint.number, name, bool(breakpoint.pending), warning)
+
+
+def _text(record: Follows) -> str:
+    state = "pending until that code is published" if record.pending else "set"
+    text = f"breakpoint {record.number} follows {record.name}: {state}"
+    return f"{text}\n{record.warning}" if record.warning else text

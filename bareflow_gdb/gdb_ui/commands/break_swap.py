@@ -1,0 +1,86 @@
+"""`bf break-swap`: stop at each swap."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+import gdb
+
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.gdb_ui.command import argument, command
+from bareflow_gdb.gdb_ui.guards import only_when_stopped
+from bareflow_gdb.gdb_ui.guest_names import function_names, publish_store, slot_of
+from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.guest.values import Address
+
+
+@dataclass(frozen=True)
+class SwapBreakpoint:
+    """What was set, and where."""
+
+    number: int
+    function: str
+    """"" = any."""
+    kind: str
+    address: Address
+
+
+@command(
+    "break-swap",
+    example="bf break-swap primes",
+    arguments=(
+        argument(
+            "function",
+            nargs="?",
+            metavar="FUNCTION",
+            complete=function_names,
+            help="swaps of this function only (default: of any)",
+        ),
+    ),
+    show=lambda record: _text(record),
+)
+@only_when_stopped
+def break_swap(options: argparse.Namespace, session: Session) -> SwapBreakpoint:
+    """Stop at each swap, before the store that publishes the new code.
+
+    An ordinary breakpoint of gdb, listed and deleted as any other; it goes with the connection. A kernel whose
+    publishing store is inlined gets watchpoints on the code pointers instead, which stop after the store.
+    """
+    try:
+        store = publish_store(session)
+    except BareflowError:
+        return watch_slot(session, options.function)
+    breakpoint = gdb.Breakpoint(f"*0x{store:x}")
+    if options.function is not None:
+        try:
+            breakpoint.condition = f"$edx == {slot_of(session, options.function):#x}"
+        except BaseException:
+            breakpoint.delete()
+            raise
+    breakpoint.commands = (
+        f'printf "swap of {options.function or "slot"} 0x%08x: new code 0x%08x\\n", $edx, $eax'
+    )
+    session.bound.append(breakpoint)
+    return SwapBreakpoint(breakpoint.number, options.function or "", "breakpoint", Address(store))
+
+
+def watch_slot(session: Session, function: str | None) -> SwapBreakpoint:
+    """A write watchpoint on a function's code pointer, or on those of all; raises BareflowError."""
+    slots = session.guest.slots()
+    names = [function] if function is not None else list(slots)
+    if not names:
+        raise BareflowError("no function is registered yet, so there is no code pointer to watch")
+    made = []
+    for name in names:
+        slot = slot_of(session, name)
+        # Masked to 32 bits by its type: the guest is i386 even where QEMU's CPU model is x86-64.
+        watchpoint = gdb.Breakpoint(f"*(unsigned int *) 0x{slot:x}", gdb.BP_WATCHPOINT, gdb.WP_WRITE)
+        session.bound.append(watchpoint)
+        made.append(SwapBreakpoint(watchpoint.number, name, "watchpoint", Address(slot)))
+    return made[-1]
+
+
+def _text(record: SwapBreakpoint) -> str:
+    whose = record.function or "any function"
+    return f"{record.kind} {record.number} at 0x{record.address:08x} stops at each swap of {whose}"

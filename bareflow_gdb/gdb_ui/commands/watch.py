@@ -1,0 +1,32 @@
+"""`bf watch`: a write watchpoint on a function's code pointer."""
+
+from __future__ import annotations
+
+import argparse
+
+from bareflow_gdb.gdb_ui.command import argument, command
+from bareflow_gdb.gdb_ui.commands.break_swap import SwapBreakpoint, watch_slot
+from bareflow_gdb.gdb_ui.guards import only_when_stopped
+from bareflow_gdb.gdb_ui.guest_names import function_names
+from bareflow_gdb.gdb_ui.session import Session
+
+
+@command(
+    "watch",
+    example="bf watch primes",
+    arguments=(
+        argument("function", metavar="FUNCTION", complete=function_names, help="whose code pointer to watch"),
+    ),
+    show=lambda record: (
+        f"watchpoint {record.number} on the code pointer of {record.function} at 0x{record.address:08x}: "
+        "stops after each store that changes it"
+    ),
+)
+@only_when_stopped
+def watch(options: argparse.Namespace, session: Session) -> SwapBreakpoint:
+    """Stop after each change of a function's published code pointer, whoever makes it.
+
+    Works on stock kernels too, where the swap is inlined and no breakpoint finds it. An ordinary watchpoint of
+    gdb, listed and deleted as any other; it goes with the connection.
+    """
+    return watch_slot(session, options.function)

@@ -1,0 +1,133 @@
+"""Which JIT code lies where, and what is it called? `primes@O2`, with its version number where there is one.
+
+Kernels with a version table say it exactly; a stock kernel only keeps one entry per level, whose code is
+taken to reach to the next one, at most the 8 KiB of its buffer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bareflow_gdb.errors import UsageError
+from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.guest.jit import JitFunction
+from bareflow_gdb.guest.values import Address
+
+BUFFER_BYTES = 8192
+"""code_capacity of a stock kernel's jit_ctx."""
+
+LARGEST = 64 << 10
+"""No version is larger; a larger size in guest memory cannot be right."""
+
+IN_MEMORY = ("emitted", "published", "retired")
+
+
+@dataclass(frozen=True)
+class JitCode:
+    """The code of one version, or of one level where the kernel keeps no versions."""
+
+    function: str
+    level: int
+    version: int | None
+    code: Address
+    size: int
+    """Bytes; on a stock kernel an upper bound."""
+    entry: Address
+    slot: Address
+    published: bool
+    """Calls go to it now."""
+    tsc_published: int
+
+    @property
+    def name(self) -> str:
+        """`primes@O2`."""
+        return f"{self.function}@O{self.level}"
+
+    @property
+    def title(self) -> str:
+        """`primes@O2 #3`."""
+        return self.name if self.version is None else f"{self.name} #{self.version}"
+
+    def holds(self, address: int) -> bool:
+        return self.code <= address < self.code + self.size
+
+
+def read_jit_code(guest: Guest) -> tuple[JitCode, ...]:
+    """All code in memory by address; raises BareflowError when the kernel has no adaptive JIT."""
+    functions = guest.jit().functions
+    found = [code for function in functions for code in _of_versions(function)]
+    if not found:
+        found = _of_levels(functions)
+    return tuple(sorted(found, key=lambda code: (code.code, code.version or 0)))
+
+
+def code_at(codes: Iterable[JitCode], address: int) -> JitCode | None:
+    """The newest code that holds the address."""
+    holding = [code for code in codes if code.holds(address)]
+    return max(holding, key=lambda code: (code.published, code.version or 0), default=None)
+
+
+def after_store(codes: Iterable[JitCode], slot: int, entry: int) -> tuple[JitCode, ...]:
+    """The same codes as they are once `entry` has been stored to the code pointer at `slot`."""
+    return tuple(
+        dataclasses.replace(code, published=code.entry == entry) if code.slot == slot else code
+        for code in codes
+    )
+
+
+def named(guest: Guest, function: str, level: int | None = None) -> JitCode:
+    """A function's published code, or its newest of a level; raises UsageError, BareflowError."""
+    every = read_jit_code(guest)
+    kept = [code for code in every if code.function == function]
+    if not kept:
+        known = ", ".join(dict.fromkeys(code.function for code in every)) or "none yet"
+        raise UsageError(f"no function {function!r} has JIT code; there are: {known}")
+    if level is None:
+        return max(kept, key=lambda code: (code.published, code.version or 0))
+    tiers = sorted({f"O{code.level}" for code in kept})
+    kept = [code for code in kept if code.level == level]
+    if not kept:
+        raise UsageError(f"{function} has no code at O{level} in memory; it has {', '.join(tiers)}")
+    return max(kept, key=lambda code: code.version or 0)
+
+
+def _of_versions(function: JitFunction) -> list[JitCode]:
+    return [
+        JitCode(
+            function=function.name,
+            level=version.level,
+            version=version.number,
+            code=version.code,
+            size=min(version.code_size, LARGEST),
+            entry=version.entry,
+            slot=function.slot,
+            published=version.entry == function.current_code and version.state == "published",
+            tsc_published=version.tsc_published,
+        )
+        for version in function.versions
+        if version.state in IN_MEMORY and version.code
+    ]
+
+
+def _of_levels(functions: Iterable[JitFunction]) -> list[JitCode]:
+    starts = sorted({int(code) for function in functions for code in function.level_codes if code})
+    after = dict(itertools.pairwise(starts))
+    return [
+        JitCode(
+            function=function.name,
+            level=level,
+            version=None,
+            code=code,
+            size=min(after.get(int(code), code + BUFFER_BYTES) - code, BUFFER_BYTES),
+            entry=code,
+            slot=function.slot,
+            published=code == function.current_code,
+            tsc_published=0,
+        )
+        for function in functions
+        for level, code in enumerate(function.level_codes)
+        if code
+    ]

@@ -1,0 +1,150 @@
+"""Breakpoints by JIT name on the real guest: they follow the function, and nothing of them stays behind."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+
+import pytest
+from gdb_harness import KERNEL, SCRIPT, Gdb
+from mi_gdb import MiError, MiGdb
+
+from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.qemu.machine import Machine
+
+Boot = Callable[..., Machine]
+NO_BREAKPOINTS = "No breakpoints"
+
+
+@pytest.fixture
+def held(booted: Boot) -> Machine:
+    """A guest that waits before its run."""
+    return booted(stage="registered", hold=1)
+
+
+def entry_of(machine: Machine, function: str, level: int) -> int:
+    versions = Guest.attach(machine.memory()).versions()
+    return next(int(v.entry) for v in versions if v.function_name == function and v.level == level)
+
+
+def test_one_tier_is_waited_for_before_its_code_exists(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {held.name}", "bf break jit:sum@O2", "bf release", "continue", "bf jit --json"
+    )
+    assert "breakpoint 1 follows sum@O2: pending until that code is published" in result.out
+    assert re.search(r"Breakpoint 1, 0x\w+ in sum@O2 \(\)", result.out)
+    function = next(item for item in result.json()["functions"] if item["name"] == "sum")
+    assert (function["level"], function["calls"]) == (2, 21), "stopped in the first call of O2"
+
+
+def test_without_a_tier_it_moves_with_every_swap(gdb: Gdb, held: Machine) -> None:
+    pc = 'printf "at %x\\n", $eip'
+    result = gdb.run(
+        f"bf attach {held.name}",
+        "bf break jit:fibonacci",
+        "ignore 1 9",
+        "bf release",
+        "continue",
+        pc,
+        "continue",
+        pc,
+        "ignore 1 9",
+        "continue",
+        pc,
+        "info breakpoints",
+        elf=KERNEL,
+    )
+    stops = [int(line.split()[1], 16) for line in result.out.splitlines() if line.startswith("at ")]
+    for level, stop in enumerate(stops):
+        assert 0 <= stop - entry_of(held, "fibonacci", level) < 32, (level, hex(stop))
+    assert len(stops) == 3
+    assert "breakpoint already hit 21 times" in result.out and "<fibonacci@O2" in result.out
+
+
+def test_it_can_be_set_before_the_kernel_is_there(gdb: Gdb, image: object, launched: Boot) -> None:
+    machine = launched(image, paused=True)
+    result = gdb.run(f"bf attach {machine.name}", "bf break jit:compute@O0", "continue", "bt 2", elf=KERNEL)
+    assert "Breakpoint 1, " in result.out and "compute@O0" in result.out
+    assert "adaptive_jit_call" in result.out
+
+
+def test_it_follows_code_that_the_host_compiles_with_its_lines(gdb: Gdb, booted: Boot) -> None:
+    machine = booted()
+    with MiGdb(gdb.path, script=SCRIPT, elf=KERNEL) as session:
+        session.run(f"bf attach {machine.name}")
+        session.run("bf break jit:primes")
+        # The guest calls the new code at once: whether the recompiler is done by then is a matter of time.
+        with contextlib.suppress(MiError):
+            session.run("bf recompile primes --level 2")
+        session.run("bf jitsym")
+        assert "primes_main (a=1000, b=0) at firmware/modules/primes.c:" in session.run("frame")
+        assert "primes@O2" in session.run("info symbol $eip") or "primes_main" in session.run(
+            "info symbol $eip"
+        )
+
+
+def test_deleting_it_removes_what_belongs_to_it(gdb: Gdb, idle_machine: Machine) -> None:
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {idle_machine.name}")
+        session.run("bf break jit:primes@O1")
+        assert "if $_bf_follow()" in session.run("maint info breakpoints")
+        session.run("delete 1")
+        session.run("bf status")
+        assert NO_BREAKPOINTS in session.run("maint info breakpoints")
+
+
+def test_ctrl_c_and_detach_leave_nothing_internal(gdb: Gdb, idle_machine: Machine) -> None:
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {idle_machine.name}")
+        session.run("bf break jit:primes@O1")
+        session.run("bf break-swap primes")
+        session.run("bf watch sum")
+        session.start("continue")
+        session.wait_for_running()
+        session.interrupt()
+        session.result("continue")
+        assert "hw watchpoint" in session.run("info breakpoints")
+        session.run("detach")
+        with pytest.raises(MiError, match="not connected"):
+            session.run("bf status")
+        left = session.run("maint info breakpoints")
+        assert "-function primes@O1" in left and "bf_follow" not in left and "watchpoint" not in left
+
+
+def test_a_killed_guest_leaves_nothing_internal(gdb: Gdb, booted: Boot) -> None:
+    machine = booted()
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {machine.name}")
+        session.run("bf break jit:primes@O1")
+        session.run("bf break-swap")
+        session.start("continue")
+        session.wait_for_running()
+        machine.stop()
+        with contextlib.suppress(MiError):
+            session.result("continue")
+        with pytest.raises(MiError, match="not connected"):
+            session.run("bf status")
+        assert "bf_follow" not in session.run("maint info breakpoints")
+
+
+def test_a_name_that_is_none_is_one_sentence_and_sets_nothing(gdb: Gdb, idle_machine: Machine) -> None:
+    result = gdb.run(f"bf attach {idle_machine.name}", "bf break jit:primes@O9", "info breakpoints")
+    assert "'jit:primes@O9' is no JIT function; write jit:primes, or jit:primes@O3" in result.err
+    assert "No breakpoints" in result.out
+
+
+def test_break_swap_stops_before_each_store_of_its_function(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {held.name}", "bf break-swap sum", "bf release", "continue", "continue", "bf jit --json"
+    )
+    assert len(re.findall(r"swap of sum 0x\w{8}: new code 0x\w{8}", result.out)) == 2
+    function = next(item for item in result.json()["functions"] if item["name"] == "sum")
+    assert function["level"] == 1, "the store to O2 is the next instruction"
+
+
+def test_a_watchpoint_sees_the_pointer_change(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(f"bf attach {held.name}", "bf watch sum", "bf release", "continue", "info breakpoints")
+    old, new = entry_of(held, "sum", 0), entry_of(held, "sum", 1)
+    assert f"Old value = {old}" in result.out and f"New value = {new}" in result.out
+    assert "hw watchpoint" in result.out
