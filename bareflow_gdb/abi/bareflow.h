@@ -155,7 +155,9 @@ enum bf_hook {
 enum bf_scenario {
     BF_SCENARIO_RUN = 0,        /* tests, adaptive run of every function, export, idle */
     BF_SCENARIO_RING_COST = 1,  /* measures an event's cost on and off, then idle */
-    BF_SCENARIO_RING_FLOOD = 2  /* computes and emits MARK events until bf_root.scenario_stop is set */
+    BF_SCENARIO_RING_FLOOD = 2, /* computes and emits MARK events until bf_root.scenario_stop is set */
+    BF_SCENARIO_CALL_COST = 3,  /* measures a profiled call against the bare call, then idle */
+    BF_SCENARIO_MODULE_LIFE = 4 /* loads, replaces, refuses and unloads modules, then idle */
 };
 
 /*

@@ -27,6 +27,7 @@ from bareflow_gdb.qemu.start import start
 if TYPE_CHECKING:
     from bareflow_gdb.qemu.image import RootSettings
 
+MODULES_DISK = "fat16.img"
 STOP_SECONDS = 10.0
 
 
@@ -65,14 +66,20 @@ class Machine:
         paused: bool = False,
         settings: RootSettings | None = None,
         disk: Path | None = None,
+        with_disk: bool = True,
         floppy: bool = False,
     ) -> Machine:
         """Starts QEMU on `image` and returns once it answers; the guest may not have run yet.
 
         name: found again by it (default vm1, vm2, …). directory: instead of the user's runtime directory.
         icount: virtual nanoseconds per instruction as a power of two; the TSC then counts instructions.
-        settings: words of the root descriptor, set in a copy of the image. Raises BareflowError.
+        settings: words of the root descriptor, set in a copy of the image.
+        disk: the second disk; default is the disk of modules that was built beside the image, if there is one;
+        with_disk=False: none. Raises BareflowError.
         """
+        beside = image.with_name(MODULES_DISK)
+        if disk is None and with_disk and beside.is_file():
+            disk = beside
         for file in (image, disk):
             if file is not None and not file.is_file():
                 raise UsageError(f"{file} is not there; `make firmware` builds the images")

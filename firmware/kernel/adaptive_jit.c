@@ -3,25 +3,28 @@
  * hot. A version is published, and a retired one freed, only at a safe point: in the dispatcher or the idle loop,
  * with no frame of JIT code below it.
  */
-#include "defs.h"
+#include "disk.h"
 #include "ring.h"
 
 #define FIRST_CALLS 16          /* CALL events: of every version, these are always told */
 #define DEFAULT_CALL_SAMPLE 64
 #define KEEP_RETIRED 4          /* per function: what a debugger may still read, and roll back to */
-#define PATH_LENGTH 16
+#define PATH_LENGTH 12
 
 adaptive_jit_t adaptive_jit;
 struct bf_function function_table[BF_MAX_FUNCTIONS];
 uint32_t jit_not_yet_called;
 
-static struct {
+static struct state {
     bf_ptr last_code;           /* what the last call went through; 0 after a publish */
     uint32_t version;           /* its number, 0 when someone else wrote the slot */
     uint32_t version_calls;
-    uint64_t next_threshold;    /* calls at which to look at the thresholds again */
+    function_profile_t *profile;
+    struct bf_function *record;
+    uint32_t calm;              /* calls to come before the thresholds need a look */
     uint8_t asked;              /* the highest level that a threshold has asked for */
     uint8_t veto_told;          /* the level whose veto has been told */
+    uint8_t due;                /* the level to ask the host for when its mailbox slot is free; 0 = none */
     uint8_t path[PATH_LENGTH];  /* the first levels published */
     uint32_t published;
     const struct embedded_module *source;
@@ -60,7 +63,7 @@ static void set_code_of_level(jit_function_entry_t *entry, uint32_t level, bf_pt
 static void note_published(uint32_t function, struct bf_version *version, uint64_t tsc) {
     struct bf_function *record = &function_table[function];
     jit_function_entry_t *entry = &adaptive_jit.functions[function];
-    function_profile_t *profile = &function_profiler->functions[record->profiler_id];
+    function_profile_t *profile = states[function].profile;
 
     version->state = BF_VERSION_PUBLISHED;
     version->tsc_published = tsc;
@@ -113,45 +116,23 @@ void adaptive_jit_publish(uint32_t function, struct bf_version *version, uint32_
     kprintf("[ATOMIC-SWAP] Code pointer updated to O%u\n", version->level);
     if (HOOKED(BF_HOOK_SWAP))
         bareflow_hook_swap(function, old_code, version->entry, version->number);
+    cache_mark_published(record->name, version->provider == BF_PROVIDER_PRECOMPILED ? version->level : BF_LEVELS);
     version_free_retired(function, KEEP_RETIRED);
 }
 
-/* A version from the tiers made at build time; NULL, with the reason, when there can be none. */
-static struct bf_version *load_tier(uint32_t function, uint32_t level, uint32_t reason, uint32_t *failure) {
-    const struct embedded_module *source = states[function].source;
-    const struct bf_module_image *loaded = &module_images[function_table[function].module];
-    struct module_image image;
-    struct module_image base;
-    struct module_parts parts;
-
-    *failure = BF_REASON_LINK_FAILED;
-    const char *wrong = module_image_open(&image, source->image[level], source->image_size[level]);
-    if (wrong == NULL)
-        wrong = module_image_open(&base, (const void *)loaded->image, loaded->image_size);
-    if (wrong == NULL && !module_image_same_data(&image, &base))
-        wrong = "its data is laid out differently";
-    if (wrong != NULL) {
-        kprintf("[RECOMPILE] %s: O%u refused: %s\n", source->name, level, wrong);
-        return NULL;
+/* Embedded, or from disk; without any the host cannot compile the function. */
+static void find_bitcode(struct bf_function *record, const struct embedded_module *source, uint32_t module) {
+    record->bitcode = (bf_ptr)source->bitcode;
+    record->bitcode_size = source->bitcode_size;
+    if (record->bitcode == 0 && !bitcode_load(module, &record->bitcode, &record->bitcode_size)) {
+        record->bitcode = 0;
+        record->bitcode_size = 0;
     }
-    *failure = BF_REASON_NO_MEMORY;
-    struct bf_version *version = version_new(function, level, BF_PROVIDER_PRECOMPILED, reason);
-    if (version == NULL)
-        return NULL;
-    if (!module_image_place(&image, loaded->data, BF_OWNER_VERSION, version->number, &parts)) {
-        version_make_room();
-        if (!module_image_place(&image, loaded->data, BF_OWNER_VERSION, version->number, &parts)) {
-            version_free(version, BF_REASON_NO_MEMORY);
-            return NULL;
-        }
-    }
-    version_emitted(version, &parts, image.tail.code_size, image.tail.rodata_size);
-    return version;
 }
 
 uint32_t adaptive_jit_register_function(const struct embedded_module *source, uint32_t module) {
     uint32_t function = adaptive_jit.function_count;
-    uint32_t failure;
+    struct bf_version *version = NULL;
 
     if (function == BF_MAX_FUNCTIONS)
         return NO_FUNCTION;
@@ -160,24 +141,25 @@ uint32_t adaptive_jit_register_function(const struct embedded_module *source, ui
     *record = (struct bf_function){
         .arguments = {source->arguments[0], source->arguments[1]},
         .expected = source->expected,
-        .provider = BF_PROVIDER_PRECOMPILED,
         .slot = (bf_ptr)&entry->current_code,
-        .bitcode = (bf_ptr)source->bitcode,
-        .bitcode_size = source->bitcode_size,
         .module = module,
     };
     strncpy(record->name, source->name, sizeof record->name - 1);
     module_symbols(module, &record->symbols, &record->symbol_count);
+    record->provider = tier_provider(record);
     states[function].source = source;
     record->profiler_id = profiler_register(record->name, module_manager.modules[module].name, 0);
     if (record->profiler_id == NO_FUNCTION)
         return NO_FUNCTION;
+    states[function].record = record;
+    states[function].profile = &adaptive_jit.profiler.functions[record->profiler_id];
     entry->profiler_id = record->profiler_id;
-    struct bf_version *version = load_tier(function, 0, BF_REASON_INITIAL, &failure);
-    if (version == NULL) {
+    uint32_t failure = tier_make(function, source, 0, BF_REASON_INITIAL, &version);
+    if (failure != BF_REASON_NONE) {
         adaptive_jit_reject(function, failure, 0, 0);
         return NO_FUNCTION;
     }
+    find_bitcode(record, source, module);
     entry->current_code = version->entry;
     entry->is_active = 1;
     note_published(function, version, rdtsc());
@@ -189,18 +171,42 @@ uint32_t adaptive_jit_register_function(const struct embedded_module *source, ui
     return function;
 }
 
-/* A new version by the function's own provider; published at once, or asked of the host. Only at a safe point. */
+/* One request at a time: what comes due meanwhile waits, and only the highest level of it. */
+static bool ask_host(uint32_t function, uint32_t level, uint32_t reason) {
+    if ((mailbox_active & 1u << function) == 0)
+        return mailbox_request(function, level, reason);
+    if (reason == BF_REASON_THRESHOLD)
+        states[function].due = (uint8_t)level;
+    return false;
+}
+
+/* The mailbox calls it when a slot has become idle. */
+void adaptive_jit_host_free(uint32_t function) {
+    uint32_t level = states[function].due;
+
+    states[function].due = 0;
+    if (level > function_table[function].level)
+        mailbox_request(function, level, BF_REASON_THRESHOLD);
+}
+
+/*
+ * A new version by the function's own provider, published at once; by the host when the guest has no such tier but
+ * the bitcode. Only at a safe point. False = nothing was published yet.
+ */
 bool adaptive_jit_recompile(uint32_t function, uint32_t level, uint32_t reason) {
-    uint32_t provider = function_table[function].provider;
-    uint32_t failure;
+    const struct bf_function *record = &function_table[function];
+    uint32_t provider = record->provider;
+    struct bf_version *version = NULL;
 
     if (provider == BF_PROVIDER_HOST)
-        return mailbox_request(function, level, reason);
+        return ask_host(function, level, reason);
     event(BF_EVENT_COMPILE_BEGIN, function, level, provider, 0, 0);
-    struct bf_version *version = load_tier(function, level, reason, &failure);
-    event(BF_EVENT_COMPILE_END, function, level, provider, 0, version == NULL ? failure : BF_REASON_NONE);
-    if (version == NULL) {
-        kprintf("[RECOMPILE] %s: O%u rejected: %s\n", function_table[function].name, level, reason_text(failure));
+    uint32_t failure = tier_make(function, states[function].source, level, reason, &version);
+    event(BF_EVENT_COMPILE_END, function, level, provider, 0, failure);
+    if (failure == BF_REASON_NO_BITCODE && record->bitcode != 0)
+        return ask_host(function, level, reason);
+    if (failure != BF_REASON_NONE) {
+        kprintf("[RECOMPILE] %s: O%u rejected: %s\n", record->name, level, reason_text(failure));
         adaptive_jit_reject(function, failure, 0, level);
         return false;
     }
@@ -225,13 +231,15 @@ void adaptive_jit_safe_point(void) {
         mailbox_serve();
 }
 
-static void note_first_call(uint32_t function, bf_ptr code, uint64_t calls) {
+static __attribute__((noinline)) void note_first_call(uint32_t function, bf_ptr code) {
+    uint64_t calls = states[function].profile->call_count;
     struct bf_version *version = version_at_entry(function, code);
 
     states[function].last_code = code;
     states[function].version = version == NULL ? 0 : version->number;
     states[function].version_calls = 0;
     jit_not_yet_called &= ~(1u << function);
+    cache_mark_used(function_table[function].name, function_table[function].level);
     if (version == NULL || version->tsc_first != 0)
         return;
     version->tsc_first = rdtsc();
@@ -239,20 +247,24 @@ static void note_first_call(uint32_t function, bf_ptr code, uint64_t calls) {
 }
 
 /* Each threshold asks once for its level; a vetoed one goes on asking, and says so once. */
-static __attribute__((noinline)) void check_thresholds(uint32_t function, uint64_t calls) {
+static __attribute__((noinline)) void check_thresholds(uint32_t function) {
     struct bf_function *record = &function_table[function];
+    function_profile_t *profile = states[function].profile;
+    uint64_t calls = profile->call_count;
     uint32_t wanted = states[function].asked + 1u;
 
+    states[function].calm = 0;
+    if (depth != 0)
+        return;
     if (wanted == BF_LEVELS) {
-        states[function].next_threshold = UINT64_MAX;
+        states[function].calm = UINT32_MAX;
         return;
     }
     uint32_t threshold = SETTING(thresholds[wanted - 1]);
     if (calls < threshold) {
-        states[function].next_threshold = threshold;
+        states[function].calm = threshold - (uint32_t)calls - 1;
         return;
     }
-    function_profile_t *profile = &function_profiler->functions[record->profiler_id];
     profile->is_hot = 1;
     if (record->level >= wanted) {
         states[function].asked = (uint8_t)wanted;
@@ -278,33 +290,38 @@ static bool sampled(uint32_t version_calls) {
     return version_calls <= FIRST_CALLS || version_calls % every == 0;
 }
 
+static __attribute__((noinline)) void tell_call(uint32_t function, int32_t a, int32_t b, int32_t result) {
+    if (sampled(states[function].version_calls))
+        ring_emit(BF_EVENT_CALL, function, states[function].version, (uint32_t)a, (uint32_t)b, (uint32_t)result);
+}
+
 /* The dispatcher: calls a function through its slot, measures the call, and looks at the thresholds. */
 int32_t adaptive_jit_call(uint32_t function, int32_t a, int32_t b) {
     adaptive_jit_safe_point();
-    jit_function_entry_t *entry = &adaptive_jit.functions[function];
-    function_profile_t *profile = &function_profiler->functions[entry->profiler_id];
-    bf_ptr code = __atomic_load_n(&entry->current_code, __ATOMIC_ACQUIRE);
-    uint64_t calls = ++profile->call_count;
+    struct state *state = &states[function];
+    bf_ptr code = __atomic_load_n(&adaptive_jit.functions[function].current_code, __ATOMIC_ACQUIRE);
 
-    if (code != states[function].last_code)
-        note_first_call(function, code, calls);
-    states[function].version_calls++;
+    state->profile->call_count++;
+    if (code != state->last_code)
+        note_first_call(function, code);
+    state->version_calls++;
     depth++;
     uint64_t start = rdtsc();
     int32_t result = ((jit_code_t)code)(a, b);
     uint64_t cycles = rdtsc() - start;
     depth--;
-    function_profiler->total_calls++;
+    function_profile_t *profile = state->profile;
+    adaptive_jit.profiler.total_calls++;
     profile->total_cycles += cycles;
     if (cycles < profile->min_cycles)
         profile->min_cycles = cycles;
     if (cycles > profile->max_cycles)
         profile->max_cycles = cycles;
-    function_table[function].last_result = result;
-    if ((ring0->type_mask & 1u << BF_EVENT_CALL) != 0 && sampled(states[function].version_calls))
-        ring_emit(BF_EVENT_CALL, function, states[function].version, (uint32_t)a, (uint32_t)b, (uint32_t)result);
-    if (calls >= states[function].next_threshold && depth == 0)
-        check_thresholds(function, calls);
+    state->record->last_result = result;
+    if ((ring0->type_mask & 1u << BF_EVENT_CALL) != 0)
+        tell_call(function, a, b, result);
+    if (state->calm-- == 0)
+        check_thresholds(function);
     return result;
 }
 

@@ -51,6 +51,35 @@ void bench_ring_cost(void) {
             bareflow_status.bench_empty_tsc, bareflow_status.bench_off_tsc, bareflow_status.bench_on_tsc);
 }
 
+static __attribute__((noinline)) int32_t nothing(int32_t a, int32_t b) {
+    __asm__ volatile("" : "+r"(a) : "r"(b));
+    return a;
+}
+
+/* What the dispatcher adds to a call through a pointer; in instructions, when the TSC counts those (-icount). */
+void bench_call_cost(void) {
+    jit_function_entry_t *entry = &adaptive_jit.functions[0];
+    jit_code_t volatile code = nothing;
+    bf_ptr published = entry->current_code;
+
+    /* No better code for this function. */
+    SETTING(thresholds[0]) = UINT32_MAX;
+    entry->current_code = (bf_ptr)nothing;
+    adaptive_jit_call(0, 0, 0);
+    uint64_t start = rdtsc();
+    for (uint32_t i = 0; i < TURNS; i++)
+        code((int32_t)i, 0);
+    bareflow_status.bench_empty_tsc = rdtsc() - start;
+    start = rdtsc();
+    for (uint32_t i = 0; i < TURNS; i++)
+        adaptive_jit_call(0, (int32_t)i, 0);
+    bareflow_status.bench_on_tsc = rdtsc() - start;
+    entry->current_code = published;
+    bareflow_status.bench_iterations = TURNS;
+    kprintf("[BENCH] %u calls: bare %llu, profiled %llu TSC ticks\n", TURNS, bareflow_status.bench_empty_tsc,
+            bareflow_status.bench_on_tsc);
+}
+
 /*
  * Event i carries i and the i-th state of a linear congruential generator (Numerical Recipes, 7.1) begun at 0, so
  * that a reader can check every record, and the last state tells that the guest computed all of them.

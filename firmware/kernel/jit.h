@@ -80,9 +80,9 @@ bool module_image_same_data(const struct module_image *a, const struct module_im
 /* module.c */
 struct embedded_module {
     const char *name;
-    const void *image[BF_LEVELS];
+    const void *image[BF_LEVELS];       /* 0 = not embedded; O0 always is */
     uint32_t image_size[BF_LEVELS];
-    const void *bitcode;        /* header and payload, 0 = none */
+    const void *bitcode;        /* header and payload, 0 = not embedded */
     uint32_t bitcode_size;
     int32_t arguments[2];
     int32_t expected;
@@ -98,8 +98,15 @@ uint32_t module_load(const void *bytes, uint32_t size, uint32_t level, uint32_t 
 uint32_t module_find(const char *name);
 int32_t module_execute(uint32_t module, int32_t a, int32_t b);
 bool module_install_override(uint32_t module, const void *bytes, uint32_t size, uint32_t level, uint32_t source);
+uint32_t module_load_versioned(const void *bytes, uint32_t size, uint32_t level, uint32_t source);
+bool module_unload(uint32_t module);
 void module_symbols(uint32_t module, bf_ptr *symbols, uint32_t *count);
 void module_print_stats(void);
+
+/* module_test.c */
+void module_load_embedded(void);
+uint32_t module_test_results(void);
+uint32_t module_test_life(void);
 
 /* profiler.c */
 extern function_profiler_t *const function_profiler;
@@ -136,6 +143,18 @@ void adaptive_jit_reject(uint32_t function, uint32_t reason, uint32_t request, u
 void adaptive_jit_print_path(uint32_t function);
 const char *reason_text(uint32_t reason);
 
+void adaptive_jit_host_free(uint32_t function);
+
+/* adaptive_jit_tiers.c */
+uint32_t tier_provider(const struct bf_function *record);
+uint32_t tier_make(uint32_t function, const struct embedded_module *source, uint32_t level, uint32_t reason,
+                   struct bf_version **made);
+
+/* bitcode.c */
+const char *bitcode_validate(const void *bytes, uint32_t size);
+bool bitcode_load(uint32_t module, bf_ptr *bitcode, uint32_t *bytes);
+void bitcode_free(bf_ptr bitcode);
+
 /* mailbox.c */
 #define mail_header ((volatile struct bf_mailbox *)BF_MAILBOX_HEADER)
 #define mail_slots ((volatile struct bf_mail_slot *)BF_MAILBOX_SLOTS)
@@ -152,3 +171,4 @@ void export_functions(void);
 /* bench.c */
 void bench_ring_cost(void);
 void bench_ring_flood(void);
+void bench_call_cost(void);

@@ -208,6 +208,10 @@ static void install(uint32_t function) {
         reason = BF_REASON_VETOED;
         event(BF_EVENT_VETO, function, level, requests[function].reason, 0, 0);
     }
+    /* Meanwhile the guest found better code itself. */
+    if (reason == BF_REASON_NONE && requests[function].reason == BF_REASON_THRESHOLD &&
+        level <= function_table[function].level)
+        reason = BF_REASON_CANCELLED;
     if (reason != BF_REASON_NONE) {
         reject(function, reason);
         return;
@@ -266,6 +270,7 @@ static void advance(uint32_t function) {
     case BF_MAIL_INSTALLED:
         move(function, BF_MAIL_IDLE, BF_REASON_NONE);
         mailbox_active &= ~(1u << function);
+        adaptive_jit_host_free(function);
         break;
     default:
         break;

@@ -10,10 +10,13 @@ static struct {
     uint32_t count;
 } shared_data[BF_MAX_MODULES];
 
+static uint32_t executing[BF_MAX_MODULES];      /* calls of the module that have not returned */
+
 void module_init(void) {
     memset(&module_manager, 0, sizeof module_manager);
     memset(module_images, 0, sizeof module_images);
     memset(shared_data, 0, sizeof shared_data);
+    memset(executing, 0, sizeof executing);
 }
 
 uint32_t module_find(const char *name) {
@@ -68,12 +71,21 @@ static void record_parts(uint32_t module, const struct module_image *image, uint
     module_manager.modules[module].code_size = image->tail.code_size;
 }
 
+/* A place that an unloaded module left, or a new one; MAX_MODULES = none. */
+static uint32_t free_place(void) {
+    uint32_t module = 0;
+
+    while (module < module_manager.num_modules && module_manager.modules[module].loaded)
+        module++;
+    return module;
+}
+
 /* source: enum bf_reason, EMBEDDED, CACHE or DISK. The image stays where it is: readers look at its header. */
 uint32_t module_load(const void *bytes, uint32_t size, uint32_t level, uint32_t source) {
     struct module_image image;
     struct module_parts parts;
     const char *wrong = module_image_open(&image, bytes, size);
-    uint32_t module = module_manager.num_modules;
+    uint32_t module = free_place();
 
     if (wrong != NULL)
         return refuse("image", wrong);
@@ -98,7 +110,8 @@ uint32_t module_load(const void *bytes, uint32_t size, uint32_t level, uint32_t 
     *profile = (module_profile_t){.min_cycles = UINT64_MAX, .loaded = 1};
     strncpy(profile->name, name, sizeof profile->name - 1);
     record_parts(module, &image, size, level, source, &parts, data);
-    module_manager.num_modules++;
+    if (module == module_manager.num_modules)
+        module_manager.num_modules++;
     if (!keep_symbols(module, &image))
         kprintf("[WARN] Module %s: no memory for its symbols\n", name);
     kprintf("[OK] Module loaded: %s (entry: 0x%08x)\n", name, parts.entry);
@@ -110,7 +123,7 @@ uint32_t module_load(const void *bytes, uint32_t size, uint32_t level, uint32_t 
     return module;
 }
 
-/* Other code for a loaded module, with the module's own data. The caller is not inside the module. */
+/* Other code for a loaded module, with the module's own data; refused with a line while the module runs. */
 bool module_install_override(uint32_t module, const void *bytes, uint32_t size, uint32_t level, uint32_t source) {
     struct module_image image;
     struct module_image loaded;
@@ -118,6 +131,8 @@ bool module_install_override(uint32_t module, const void *bytes, uint32_t size, 
     struct bf_module_image old = module_images[module];
     const char *wrong = module_image_open(&image, bytes, size);
 
+    if (executing[module] != 0)
+        wrong = "it is running";
     if (wrong == NULL)
         wrong = module_image_open(&loaded, (const void *)old.image, old.image_size);
     if (wrong == NULL && strcmp(image.header->name, loaded.header->name) != 0)
@@ -138,12 +153,77 @@ bool module_install_override(uint32_t module, const void *bytes, uint32_t size, 
     return true;
 }
 
+/*
+ * Loads a module, or replaces its code when it is loaded at another level. The level it has already is refused, so
+ * that a swap that changes nothing is noticed.
+ */
+uint32_t module_load_versioned(const void *bytes, uint32_t size, uint32_t level, uint32_t source) {
+    struct module_image image;
+    const char *wrong = module_image_open(&image, bytes, size);
+
+    if (wrong == NULL && level >= BF_LEVELS)
+        wrong = "there is no such level";
+    if (wrong != NULL)
+        return refuse("image", wrong);
+    uint32_t module = module_find(image.header->name);
+    if (module == NO_MODULE)
+        return module_load(bytes, size, level, source);
+    if (module_images[module].level == level)
+        return refuse(image.header->name, "it is loaded at this level already");
+    if (!module_install_override(module, bytes, size, level, source))
+        return NO_MODULE;
+    kprintf("[OK] Module replaced: %s at O%u (entry: 0x%08x)\n", image.header->name, level,
+            module_images[module].entry);
+    return module;
+}
+
+/* Its data is what every version of the function works on. */
+static const char *registered_as(uint32_t module) {
+    for (uint32_t i = 0; i < bareflow_status.function_count; i++)
+        if (function_table[i].module == module)
+            return function_table[i].name;
+    return NULL;
+}
+
+/* Gives all blocks of a module back; refused with a line while it runs, or when a JIT function is made from it. */
+bool module_unload(uint32_t module) {
+    if (module >= module_manager.num_modules || !module_manager.modules[module].loaded) {
+        refuse("?", "there is no such module to unload");
+        return false;
+    }
+    module_profile_t *profile = &module_manager.modules[module];
+    struct bf_module_image *image = &module_images[module];
+    if (executing[module] != 0 || registered_as(module) != NULL) {
+        refuse(profile->name, executing[module] != 0 ? "not unloaded: it is running"
+                                                     : "not unloaded: a version of it is published");
+        return false;
+    }
+    event(BF_EVENT_MODULE_UNLOAD, module, image->code, image->code_size, image->source, 0);
+    kprintf("[OK] Module unloaded: %s\n", profile->name);
+    pool_free(BF_POOL_CODE, image->code);
+    if (image->rodata != 0)
+        pool_free(BF_POOL_DATA, image->rodata);
+    if (image->data != 0)
+        pool_free(BF_POOL_DATA, image->data);
+    if (shared_data[module].symbols != 0)
+        pool_free(BF_POOL_METADATA, shared_data[module].symbols);
+    shared_data[module].symbols = 0;
+    shared_data[module].count = 0;
+    *image = (struct bf_module_image){0};
+    *profile = (module_profile_t){0};
+    while (module_manager.num_modules > 0 && !module_manager.modules[module_manager.num_modules - 1].loaded)
+        module_manager.num_modules--;
+    return true;
+}
+
 int32_t module_execute(uint32_t module, int32_t a, int32_t b) {
     module_profile_t *profile = &module_manager.modules[module];
     jit_code_t code = (jit_code_t)profile->code_ptr;
+    executing[module]++;
     uint64_t start = rdtsc();
     int32_t result = code(a, b);
     uint64_t cycles = rdtsc() - start;
+    executing[module]--;
 
     profile->call_count++;
     profile->total_cycles += cycles;

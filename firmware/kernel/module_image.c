@@ -8,12 +8,37 @@ static bool part_fits(uint32_t offset, uint32_t size, uint32_t whole) {
     return offset <= whole && size <= whole - offset;
 }
 
+/* The opcodes that clang uses with a memory operand at a fixed address: ModRM with mod 00 and rm 101 (Intel SDM 2A, 2.1). */
+static bool takes_memory(uint8_t opcode) {
+    return (opcode < 0x40 && (opcode & 7) < 4) || (opcode >= 0x80 && opcode <= 0x8D) || opcode == 0x69 ||
+           opcode == 0x6B || opcode == 0xC6 || opcode == 0xC7 || (opcode >= 0xD8 && opcode <= 0xDF) ||
+           opcode == 0xF6 || opcode == 0xF7 || opcode >= 0xFE;
+}
+
+/*
+ * Version 1 has no relocations: an address in its code is relative to 0, where the BIOS keeps its data. Looked for
+ * are instructions that address memory below the kernel.
+ */
+static bool has_absolute_reference(const uint8_t *code, uint32_t size) {
+    for (uint32_t i = 0; i + 5 <= size; i++) {
+        bool fixed = (code[i] & 0xC7) == 0x05 && i > 0 && takes_memory(code[i - 1]);
+        bool accumulator = code[i] >= 0xA0 && code[i] <= 0xA3;
+        uint32_t address;
+        memcpy(&address, code + i + 1, sizeof address);
+        if ((fixed || accumulator) && address < BF_IMAGE_BASE)
+            return true;
+    }
+    return false;
+}
+
 static const char *open_version_1(struct module_image *image, uint32_t size) {
     /* Stock .mod files leave code_size 0: the code is the rest of the file. */
     uint32_t code_size = image->header->code_size != 0 ? image->header->code_size : size - HEADER;
 
     if (code_size == 0 || code_size > size - HEADER)
         return "the code is longer than the file";
+    if (has_absolute_reference(image->body, code_size))
+        return "header version 1 with absolute references; build it with version 2";
     image->tail = (struct bf_module_tail){.code_size = code_size, .magic = BF_MODULE_TAIL_MAGIC};
     return NULL;
 }

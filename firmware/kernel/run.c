@@ -6,57 +6,9 @@
 
 #define CALLS_AFTER_FIRST_THRESHOLD 50
 
-static const struct {
-    const char *module;
-    const char *title;
-    uint32_t calls;
-} module_tests[] = {
-    {"sum", "Simple Sum Module", 1},
-    {"fibonacci", "Fibonacci Module", 1},
-    {"compute", "Compute Module", 10},
-    {"primes", "Prime Counting Module", 1},
-    {"fft_1d", "FFT Module", 1},
-    {"sha256", "SHA-256 Module", 1},
-    {"matrix_mul", "Matrix Multiplication Module", 5},
-    {"quicksort", "Quicksort Module", 1},
-    {"strops", "String Operations Module", 1},
-    {"regex_dfa", "Pattern Matching Module", 1},
-    {"gemm_tile", "Tiled GEMM Module", 1},
-    {"physics_step", "Physics Module", 1},
-};
-
-static const struct embedded_module *find_embedded(const char *name) {
-    for (uint32_t i = 0; i < embedded_module_count; i++)
-        if (strcmp(embedded_modules[i].name, name) == 0)
-            return &embedded_modules[i];
-    return NULL;
-}
-
 static void load_modules(void) {
     kprintf("DYNAMIC MODULE SYSTEM - LLVM AOT\n");
-    kprintf("[INIT] Loading embedded modules...\n");
-    module_init();
-    for (uint32_t i = 0; i < embedded_module_count; i++)
-        module_load(embedded_modules[i].image[0], embedded_modules[i].image_size[0], 0, BF_REASON_EMBEDDED);
-    kprintf("[OK] Loaded %u modules\n", module_manager.num_modules);
-}
-
-static void test_modules(void) {
-    for (uint32_t i = 0; i < sizeof module_tests / sizeof module_tests[0]; i++) {
-        const struct embedded_module *source = find_embedded(module_tests[i].module);
-        uint32_t module = module_find(module_tests[i].module);
-        kprintf("\n[TEST %u] %s\n", i + 1, module_tests[i].title);
-        if (source == NULL || module == NO_MODULE) {
-            kprintf("  [FAIL] The module is not loaded\n");
-            continue;
-        }
-        int32_t result = 0;
-        for (uint32_t call = 0; call < module_tests[i].calls; call++)
-            result = module_execute(module, source->arguments[0], source->arguments[1]);
-        kprintf("  Result: %d (expected: %d)\n", result, source->expected);
-        kprintf(result == source->expected ? "  [OK] Test passed!\n" : "  [FAIL] Test failed!\n");
-    }
-    module_print_stats();
+    module_load_embedded();
 }
 
 /* The log of this one function is part of the specification, so only it is told. */
@@ -170,7 +122,7 @@ _Noreturn void bareflow_run(void) {
     load_modules();
     cache_load_modules();
     disk_load_all_modules();
-    test_modules();
+    module_test_results();
     boot_stage(BF_STAGE_MODULES);
     register_functions();
     boot_stage(BF_STAGE_REGISTERED);
@@ -180,6 +132,10 @@ _Noreturn void bareflow_run(void) {
         bench_ring_cost();
     else if (SETTING(scenario) == BF_SCENARIO_RING_FLOOD)
         bench_ring_flood();
+    else if (SETTING(scenario) == BF_SCENARIO_CALL_COST)
+        bench_call_cost();
+    else if (SETTING(scenario) == BF_SCENARIO_MODULE_LIFE)
+        module_test_life();
     else
         run_functions();
     idle();

@@ -1,13 +1,14 @@
 # The kernel's modules. firmware/Makefile includes this file and links $(MODULE_OBJECTS).
 # Each module: one bitcode, compiled at the four levels, linked into four images with header version 2. All are
-# embedded at O0. NAME:A:B:EXPECTED are the default arguments of NAME_main and its result for them.
+# embedded at O0; the other levels and the bitcode are on the second disk. NAME:A:B:EXPECTED are the default arguments
+# of NAME_main and its result for them.
 MODULES := fibonacci:20:0:6765 sum:1:100:5050 compute:100:100:4488500 primes:1000:0:168 \
   fft_1d:5:3:413810 sha256:1024:1:-439130484 matrix_mul:16:0:365 quicksort:128:42:364793253 \
   strops:100:7:-2130319159 regex_dfa:512:9:32 gemm_tile:7:1:-635 physics_step:100:500:239089
 
-# Embedded at every level; with their bitcode.
-MODULE_TIERS = $(MODULE_NAMES)
-MODULE_BITCODES := fibonacci sum compute primes
+# Names of modules to embed at every level, and with their bitcode: such a kernel needs no disk for them.
+MODULE_TIERS ?=
+MODULE_BITCODES ?=
 
 MODULE_NAMES := $(foreach module,$(MODULES),$(firstword $(subst :, ,$(module))))
 MODULE_OUT := $(OUT)/modules

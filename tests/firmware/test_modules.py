@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kernel_view import Kernel, text
+from kernel_view import Kernel, MailHost, returning, text
 from references import REFERENCES
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.qemu.image import SECTOR, image_crc, read_image_header
+from bareflow_gdb.qemu.image import SECTOR, RootSettings, image_crc, read_image_header
 from bareflow_gdb.qemu.machine import Machine
 
 NAMES = tuple(REFERENCES)
@@ -100,23 +100,115 @@ def test_a_damaged_module_is_refused_with_the_reason_and_the_others_run(
     new: bytes,
     why: str,
 ) -> None:
-    machine = launched(damaged_disk("compute.O0.mod", at, new))
+    machine = launched(damaged_disk("compute.O0.mod", at, new), with_disk=False)
     machine.wait_for_stage("idle", 120)
     kernel = Kernel(machine)
     assert f": {why}\n" in kernel.log
     assert "[OK] Loaded 11 modules\n" in kernel.log
     assert "[TEST 3] Compute Module\n  [FAIL] The module is not loaded\n" in kernel.log
     assert list(kernel.functions) == [name for name in NAMES if name != "compute"]
-    assert all(function.level == 3 for function in kernel.functions.values())
+    assert all(function.last_result == function.expected for function in kernel.functions.values())
 
 
-def test_a_damaged_tier_is_refused_and_the_function_keeps_its_code(
-    damaged_disk: Callable[[str, int, bytes], Path], launched: Callable[..., Machine]
+def test_a_damaged_tier_is_refused_and_the_host_is_asked(
+    image: Path, firmware: Path, launched: Callable[..., Machine], tmp_path: Path
 ) -> None:
-    machine = launched(damaged_disk("primes.O1.mod", 0x40, b"\xcc"))
+    disk = bytearray((firmware / "fat16.img").read_bytes())
+    disk[disk.index((firmware / "modules" / "primes.O1.mod").read_bytes()) + 0x40] ^= 0xFF
+    damaged = tmp_path / "damaged.img"
+    damaged.write_bytes(disk)
+    machine = launched(image, disk=damaged, settings=RootSettings(thresholds=(10, 20, 30)))
     machine.wait_for_stage("idle", 120)
     kernel = Kernel(machine)
-    assert "[RECOMPILE] primes: O1 refused: the SHA-256 does not match\n" in kernel.log
-    assert [version.level for version in kernel.versions("primes")] == [0, 2, 3]
-    (told,) = kernel.events_of("REJECT")
-    assert (told.id, told.arg[0]) == (kernel.index("primes"), layouts.const("BF_REASON_LINK_FAILED"))
+    assert "[CACHE] PRIMES.O1 refused: the SHA-256 does not match\n" in kernel.log
+    assert "[MAILBOX] primes: request 1 for O1 at " in kernel.log
+    published = [v.level for v in kernel.versions("primes") if v.tsc_published]
+    assert published == [0, 2, 3]
+    host = MailHost(kernel, "primes")
+    host.stage(returning(168), level=1)
+    done = host.wait_until_done(1)
+    assert done.done_reason == layouts.const("BF_REASON_CANCELLED"), "it has better code meanwhile"
+    assert kernel.functions["primes"].level == 3
+
+
+def test_without_a_disk_functions_keep_their_code_but_for_the_micro_jits(
+    image: Path, launched: Callable[..., Machine]
+) -> None:
+    machine = launched(image, with_disk=False, settings=RootSettings(thresholds=(10, 20, 30)))
+    machine.wait_for_stage("idle", 120)
+    kernel = Kernel(machine)
+    levels = {name: function.level for name, function in kernel.functions.items()}
+    assert levels == {name: 1 if name in ("fibonacci", "sum") else 0 for name in NAMES}
+    assert "[RECOMPILE] compute: O1 rejected: no bitcode\n" in kernel.log
+    assert all(function.last_result == function.expected for function in kernel.functions.values())
+
+
+def test_the_life_of_a_module_from_load_to_unload(booted: Callable[..., Machine]) -> None:
+    kernel = Kernel(booted(scenario=layouts.const("BF_SCENARIO_MODULE_LIFE")))
+    assert "[MODULE-TEST] 15 of 15 passed\n" in kernel.log
+    probe = len(NAMES)
+    told = [event for event in kernel.events() if event.id == probe]
+    names = ("MODULE_LOAD", "MODULE_OVERRIDE", "MODULE_UNLOAD")
+    types = [layouts.const(f"BF_EVENT_{name}") for name in names]
+    life = [event for event in told if event.type in types]
+    assert [names[types.index(event.type)] for event in life] == [
+        "MODULE_LOAD",
+        *("MODULE_OVERRIDE",) * 3,
+        "MODULE_UNLOAD",
+    ]
+    assert life[1].arg[0] == life[0].arg[0], "the code that is replaced is the one that was loaded"
+    assert life[-1].arg[0] == life[-2].arg[1], "the code that is freed is the last one"
+    manager = kernel.record("module_manager_t", kernel.root.module_manager)
+    assert manager.num_modules == len(NAMES)
+
+
+@pytest.mark.parametrize("name", ["fibonacci", "sum"])
+def test_o1_of_these_is_made_by_the_micro_jit(kernel: Kernel, name: str) -> None:
+    micro, precompiled = (layouts.const(f"BF_PROVIDER_{p}") for p in ("MICRO_JIT", "PRECOMPILED"))
+    assert kernel.functions[name].provider == micro
+    providers = [version.provider for version in kernel.versions(name)]
+    assert providers == [precompiled, micro, precompiled, precompiled]
+    version = kernel.versions(name)[1]
+    variable = {"fibonacci": "fibonacci_seed", "sum": "sum_calls"}[name]
+    address = kernel.shared_data(name)[variable].address
+    code = kernel.read(version.code, version.code_size)
+    assert struct.pack("<I", address) in code, "it works on the data that all versions share"
+
+
+def test_bitcode_of_every_function_was_read_from_disk(kernel: Kernel, firmware: Path) -> None:
+    for name, function in kernel.functions.items():
+        wrapped = (firmware / "modules" / f"{name}.bc.wrapped").read_bytes()
+        assert kernel.read(function.bitcode, function.bitcode_size) == wrapped
+
+
+@pytest.mark.parametrize(
+    ("at", "new", "why"),
+    [
+        (0, b"X", "Invalid bitcode magic"),
+        (36, b"\0", "the entry's name is empty or has no end"),
+        (100, b"\0\0\0\0", "the payload must have 1 byte to 1 MiB"),
+        (100, b"\xff\xff\x0f\0", "the file is shorter than its header says"),
+        (128, b"XXXX", "no LLVM bitcode (42 43 C0 DE) behind the header"),
+        (124, b"BC\xc0\xde", "the payload begins before byte 128: the header is an old, shorter one"),
+    ],
+)
+def test_damaged_bitcode_is_refused_and_the_function_has_none(
+    image: Path,
+    firmware: Path,
+    launched: Callable[..., Machine],
+    tmp_path: Path,
+    at: int,
+    new: bytes,
+    why: str,
+) -> None:
+    disk = bytearray((firmware / "fat16.img").read_bytes())
+    start = disk.index((firmware / "modules" / "sum.bc.wrapped").read_bytes()) + at
+    disk[start : start + len(new)] = new
+    damaged = tmp_path / "damaged.img"
+    damaged.write_bytes(disk)
+    machine = launched(image, disk=damaged, settings=RootSettings(thresholds=(10, 20, 30), hold=1))
+    machine.wait_for_stage("registered", 120)
+    kernel = Kernel(machine)
+    assert f"[BITCODE] SUM.BC refused: {why}\n" in kernel.log
+    assert kernel.functions["sum"].bitcode == 0
+    assert kernel.functions["fibonacci"].bitcode != 0

@@ -60,7 +60,7 @@ def test_ring_and_log_tell_the_same_swaps(kernel: Kernel) -> None:
     published = kernel.events_of("PUBLISH")
     seen = [(names[event.id], event.arg[3] & 7) for event in published]
     assert seen == [(name, int(level)) for name, _, level in told]
-    assert len(published) == kernel.status.swap_count == kernel.log.count("[ATOMIC-SWAP]") == 12
+    assert len(published) == kernel.status.swap_count == kernel.log.count("[ATOMIC-SWAP]") == 36
     versions = {version.number: version for version in kernel.versions()}
     for event in published:
         version = versions[event.arg[3] >> 8]
@@ -89,7 +89,7 @@ def test_threshold_events_carry_the_call_count_and_first_execution_is_the_next_c
 def test_emit_events_carry_the_code_and_its_crc(kernel: Kernel) -> None:
     versions = {version.number: version for version in kernel.versions()}
     emitted = kernel.events_of("EMIT")
-    assert len(emitted) == 16
+    assert len(emitted) == 48
     for event in emitted:
         version = versions[event.arg[3]]
         assert tuple(event.arg[:3]) == (version.code, version.code_size, version.code_crc)

@@ -15,7 +15,12 @@ BUILT = Path("build/firmware/fluid.img")
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name to find it by (default: vm1, vm2, …)")
     parser.add_argument("--image", type=Path, help=f"boot disk image (default {BUILT})")
-    parser.add_argument("--disk", type=Path, help="second disk: a FAT16 image with modules")
+    parser.add_argument(
+        "--disk",
+        type=Path,
+        help="second disk: a FAT16 image with modules (default: fat16.img beside the image)",
+    )
+    parser.add_argument("--no-disk", action="store_true", help="no second disk")
     parser.add_argument("--floppy", action="store_true", help="boot the image as a 1.44 MB floppy (CHS path)")
     parser.add_argument(
         "--hold", action="store_true", help="let the guest wait before its run, for `bareflow release`"
@@ -55,6 +60,7 @@ def main(options: argparse.Namespace) -> int:
         paused=options.paused,
         settings=settings,
         disk=options.disk,
+        with_disk=not options.no_disk,
         floppy=options.floppy,
     )
     if wanted is not None:
