@@ -260,8 +260,9 @@ class Guest(Details):
 
 
 def _cpu(memory: Memory) -> Cpu | None:
-    """By the registers that came with the memory, as in a core."""
-    registers = getattr(memory, "registers", ())
-    if not registers:
+    """None where no registers come with the memory, as with a raw dump."""
+    try:
+        registers = memory.cpu()
+    except BareflowError:
         return None
-    return Cpu(protected=bool(registers[0].control[0] & 1), esp=registers[0].general["esp"])
+    return Cpu(protected=bool(registers.control["cr0"] & 1), esp=registers.general["esp"])

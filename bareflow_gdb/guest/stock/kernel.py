@@ -81,6 +81,7 @@ class StockKernel:
     def begin(self) -> None:
         """A new question: forgets what the last one used."""
         self.used, self.unknown = [], ()
+        self.places.begin()
 
     def address(self, kind: str) -> Address:
         """Where a record is; raises BadData with one sentence when it is not there (yet)."""

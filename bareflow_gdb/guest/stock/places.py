@@ -95,6 +95,8 @@ class Places:
         self.memory = memory
         self.symbols = symbols
         self.cpu: Callable[[], Cpu | None] | None = None
+        self._cpu_now: Cpu | None = None
+        self._cpu_asked = False
         self.progress: Progress | None = None
         self.doubts: list[str] = []
         """Symbols and arguments that memory contradicts."""
@@ -112,7 +114,7 @@ class Places:
 
     def find(self, kind: str) -> Finding:
         """The place of this record; raises BadData with what was looked for where, and what to do."""
-        cpu = self.cpu() if self.cpu is not None else None
+        cpu = self._registers()
         if cpu is not None and not cpu.protected:
             raise BadData(
                 f"the CPU is still in real mode, so no kernel has filled its {kind} yet; let the guest run on"
@@ -131,6 +133,17 @@ class Places:
             raise BadData(self._sentence(kind))
         self._found[kind] = found
         return found[0]
+
+    def begin(self) -> None:
+        """A new question: the registers may have changed."""
+        self._cpu_asked = False
+
+    def _registers(self) -> Cpu | None:
+        """Asked for once per question: QEMU's monitor takes some milliseconds."""
+        if not self._cpu_asked:
+            self._cpu_asked = True
+            self._cpu_now = self.cpu() if self.cpu is not None else None
+        return self._cpu_now
 
     def generation(self) -> Generation:
         """Of the module manager that was found."""
