@@ -25,18 +25,17 @@ class Wrapped:
 
 def read_wrapped(memory: Memory, address: int, size: int) -> Wrapped:
     """Decode `size` bytes of header and payload at `address`; raises BadBitcode or ReadError."""
-    full_header = layouts.size("bitcode_header_t")
-    if not full_header < size <= full_header + PAYLOAD_LIMIT:
-        raise BadBitcode(
-            f"the function's bitcode has {size} bytes, which is not possible; load its module again"
-        )
-    data = memory.read(address, size, "bitcode")
+    _check_size(size)
+    return unwrap(memory.read(address, size, "bitcode"), f"at 0x{address:08x}")
+
+
+def unwrap(data: bytes, where: str = "at the beginning of the file") -> Wrapped:
+    """Decode header and payload; raises BadBitcode."""
+    _check_size(len(data))
     header = layouts.unpack("bitcode_header_t", data)
     if header.magic != layouts.const("BITCODE_MAGIC"):
-        raise BadBitcode(
-            f"no bitcode header at 0x{address:08x} (magic 0x{header.magic:08x}); load its module again"
-        )
-    start = data.find(BITCODE_START, _SMALLEST_HEADER, full_header + len(BITCODE_START))
+        raise BadBitcode(f"no bitcode header {where} (magic 0x{header.magic:08x}); load its module again")
+    start = data.find(BITCODE_START, _SMALLEST_HEADER, layouts.size("bitcode_header_t") + len(BITCODE_START))
     if start < 0:
         raise BadBitcode("no LLVM payload (42 43 c0 de) follows the bitcode header; wrap the bitcode again")
     if not 1 <= header.bitcode_size <= len(data) - start:
@@ -48,3 +47,11 @@ def read_wrapped(memory: Memory, address: int, size: int) -> Wrapped:
     if not entry.isidentifier():
         raise BadBitcode(f"the bitcode header names no entry function ({entry!r}); wrap the bitcode again")
     return Wrapped(clean(header.module_name), entry, data[start : start + header.bitcode_size], start)
+
+
+def _check_size(size: int) -> None:
+    full_header = layouts.size("bitcode_header_t")
+    if not full_header < size <= full_header + PAYLOAD_LIMIT:
+        raise BadBitcode(
+            f"the function's bitcode has {size} bytes, which is not possible; load its module again"
+        )

@@ -20,3 +20,7 @@ all: $(USER_TEST)
 .PHONY: test-user
 test-user: $(USER_TEST)
 	$(USER_TEST)
+
+.PHONY: test-interface
+test-interface: $(USER_TEST) $(MODULE_BITCODE)
+	$(RUN_PYTHON) -m bareflow_gdb.build.test_interface --directory $(MODULE_OUT) --program $(USER_TEST) $(MODULES)

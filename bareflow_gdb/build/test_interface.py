@@ -1,0 +1,115 @@
+"""Does wrapped bitcode load, compile with LLVM, run, and get better while it runs, without a machine?
+
+    python -m bareflow_gdb.build.test_interface --directory build/firmware/modules \\
+        --program build/firmware/user/module_test fibonacci:20:0:6765
+
+Each module is called 150 times: compiled at O0, compiled anew at each threshold, and run by the kernel's own
+module loader as an i686 program. The exit code is 1 when a result is wrong.
+"""
+
+import argparse
+import itertools
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bareflow_gdb.build.embed import Module, parse_module
+from bareflow_gdb.build.module import link_module
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.recompile.compiler import Compiler
+from bareflow_gdb.recompile.wrapped import unwrap
+
+CALLS = 150
+THRESHOLDS = (50, 100, 125)
+RUN_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Calls of one module at one level."""
+
+    level: int
+    calls: int
+    right: int  # how many gave the expected result
+    image_bytes: int
+    compile_ms: float
+
+
+def run_image(program: Path, image: bytes, module: Module, calls: int) -> list[int]:
+    """The results of `calls` calls with the module's default arguments. Raises BareflowError."""
+    with tempfile.NamedTemporaryFile(prefix="bareflow-", suffix=".mod") as file:
+        file.write(image)
+        file.flush()
+        ended = subprocess.run(
+            [program, file.name],
+            input=struct.pack("<ii", *module.arguments) * calls,
+            capture_output=True,
+            timeout=RUN_SECONDS,
+            check=False,
+        )
+    if ended.returncode != 0 or len(ended.stdout) != 4 * calls:
+        said = ended.stdout[:200].decode("ascii", "replace").strip()
+        raise BareflowError(
+            f"{program} ended with code {ended.returncode} on {module.name} ({said}); build it again"
+        )
+    return list(struct.unpack(f"<{calls}i", ended.stdout))
+
+
+def stretches(compiler: Compiler, program: Path, module: Module, wrapped: bytes) -> Iterator[Stretch]:
+    """Compile and call level by level; raises BareflowError when LLVM, the linker or the program refuse."""
+    bitcode = unwrap(wrapped)
+    for level, (begin, end) in enumerate(itertools.pairwise((0, *THRESHOLDS, CALLS))):
+        compiled = compiler.compile(bitcode.payload, bitcode.entry, level)
+        image = link_module(compiled.data, module.name, bitcode.entry)
+        results = run_image(program, image, module, end - begin)
+        right = results.count(module.expected)
+        yield Stretch(level, end - begin, right, len(image), sum(compiled.milliseconds.values()))
+
+
+def check_module(compiler: Compiler, program: Path, module: Module, wrapped: bytes) -> bool:
+    """Print what happens, as the kernel's adaptive JIT does; True when every result is right."""
+    print(f"\n[BITCODE] {module.name}: {len(wrapped)} bytes")
+    call, right = 1, 0
+    for stretch in stretches(compiler, program, module, wrapped):
+        if stretch.level:
+            print(f"[RECOMPILE] {module.name}: O{stretch.level - 1} -> O{stretch.level}", end="")
+        else:
+            print(f"[Call {call}] Initial execution at O0", end="")
+        print(f" ({stretch.image_bytes} bytes, {stretch.compile_ms:.1f} ms)")
+        call += stretch.calls
+        right += stretch.right
+    verdict = "[OK] Test passed!" if right == CALLS else "[FAIL] Test failed!"
+    print(f"  Result: {module.expected} in {right} of {CALLS} calls\n  {verdict}")
+    return right == CALLS
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bareflow_gdb.build.test_interface", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--directory", type=Path, required=True, help="where NAME.bc.wrapped are")
+    parser.add_argument("--program", type=Path, required=True, help="firmware/user's module_test")
+    parser.add_argument("modules", nargs="+", metavar="NAME:A:B:EXPECTED")
+    options = parser.parse_args(arguments)
+    print("BITCODE INTERFACE TEST (USERSPACE)")
+    failed = []
+    try:
+        with Compiler() as compiler:
+            for module in [parse_module(text) for text in options.modules]:
+                wrapped = (options.directory / f"{module.name}.bc.wrapped").read_bytes()
+                if not check_module(compiler, options.program, module, wrapped):
+                    failed.append(module.name)
+    except (BareflowError, OSError) as error:
+        print(f"test_interface: {error}", file=sys.stderr)
+        return 1
+    print(f"\n{len(options.modules) - len(failed)} of {len(options.modules)} modules passed")
+    print("=== ALL BITCODE TESTS COMPLETED ===")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
