@@ -56,7 +56,7 @@ def argument(*flags: str, complete: Completer | None = None, **keywords: Any) ->
 
 
 COMMON = (
-    argument("--json", action="store_true", help="print the record as JSON, as `bareflow … --json` does"),
+    argument("--json", action="store_true", help="print the record as JSON, as `bareflow VERB --json` does"),
     argument("--debug", action="store_true", help="when it fails, show the Python traceback too"),
 )
 
@@ -155,7 +155,8 @@ class GdbCommand(gdb.Command):
     """gdb's side of a command: errors become one line and leave gdb usable."""
 
     def __init__(self, prefix: str, definition: Command, current: Callable[[], Session]) -> None:
-        self.__doc__ = definition.help
+        # Where the locale is C, gdb takes no other characters in a help text.
+        self.__doc__ = definition.help.encode("ascii", "replace").decode("ascii")
         self.definition = definition
         self.current = current
         super().__init__(f"{prefix} {definition.name}", gdb.COMMAND_DATA)

@@ -1,0 +1,203 @@
+"""`bf doctor`: what works here, what does not, why, and what to do."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import platform
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gdb
+
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.gdb_ui import child
+from bareflow_gdb.gdb_ui.command import command
+from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.show import colored, width
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.doctor import Check, Diagnosis
+
+CHILD_SECONDS = 120.0
+OLDEST_GDB = 13
+
+# What needs the package, and whether anything works without it.
+PACKAGES = (
+    ("dissect.cstruct", "every decoder", True),
+    ("capstone", "disassembly", True),
+    ("rich", "colours and tables on a terminal", False),
+)
+
+# A type of the kernel's debug information.
+KERNEL_TYPE = "module_profile_t"
+
+
+@command(
+    "doctor",
+    example="bf doctor",
+    show=lambda record: _text(record),
+    verdict=lambda record: record.healthy,
+)
+def doctor(options: argparse.Namespace, session: Session) -> Diagnosis:  # noqa: ARG001 - every command has both
+    """Say which parts work here, which do not, why, and what to do.
+
+    Looks at gdb and its Python, at the host program and what that needs, and at the guest. A part is limited
+    when something is not there that need not be. Works without a guest.
+    """
+    # Not imported when the suite is loaded: what it imports may be what is missing.
+    from bareflow_gdb.guest.doctor import diagnosis
+
+    checks = [_gdb(), *_packages(), *_host_program()]
+    checks += _guest(session)
+    return diagnosis(checks)
+
+
+def _text(record: Diagnosis) -> str:
+    from bareflow_gdb.render.doctor import doctor as render
+
+    return render(record, width=width(), color=colored())
+
+
+def _check(part: str, state: str, found: str, advice: str = "") -> Check:
+    from bareflow_gdb.guest.doctor import Check
+
+    return Check(part, state, found, advice)
+
+
+def _gdb() -> Check:
+    number = gdb.VERSION.rsplit(" ", 1)[-1]
+    found = f"gdb {number} with Python {platform.python_version()}"
+    major = number.split(".")[0]
+    if major.isdigit() and int(major) < OLDEST_GDB:
+        return _check("this gdb", "fails", f"{found} is too old", f"use gdb {OLDEST_GDB} or newer")
+    return _check("this gdb", "works", found)
+
+
+def _packages() -> list[Check]:
+    """What is imported into gdb's own Python, and from where."""
+    checks = []
+    for name, purpose, needed in PACKAGES:
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            checks.append(
+                _check(
+                    name,
+                    "fails" if needed else "limited",
+                    f"{purpose} cannot work: {error}",
+                    "install it for gdb's Python, or make the suite's environment: `make setup`",
+                )
+            )
+        else:
+            place = Path(module.__file__ or "").parent
+            checks.append(_check(name, "works", f"for {purpose}, from {place}"))
+    return checks
+
+
+def _host_program() -> list[Check]:
+    """The program `bareflow` and what it says of this host; it runs LLVM, recorders and reports."""
+    part = "host program"
+    try:
+        process = child.start("doctor", "--host", "--json")
+        out, err = process.communicate(timeout=CHILD_SECONDS)
+        checks = [_check(**item) for item in json.loads(out)["checks"]]
+    except BareflowError as error:
+        return [_check(part, "fails", str(error), "recompile and trace need it")]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return [
+            _check(part, "fails", f"{child.program()} does not answer", "run `bareflow doctor` beside gdb")
+        ]
+    except (ValueError, KeyError, TypeError):
+        return [_check(part, "fails", f"{child.program()}: {child.last_words(err)}", "`make setup`")]
+    return [_check(part, "works", child.program()), *checks]
+
+
+def _guest(session: Session) -> list[Check]:
+    from bareflow_gdb.guest.doctor import attempt, check_guest
+
+    part = "guest"
+    if session.connection is None:
+        return [_check(part, "limited", "gdb is not connected to one", "`bf attach` or `target remote`")]
+    try:
+        session.require()
+    except BareflowError as error:
+        return [_check(part, "fails", str(error))]
+    state = "runs" if session.running else "stands"
+    machine = session.machine
+    name = f"machine {machine.name}" if machine else str(getattr(session.connection, "details", "") or "core")
+    checks = [_check(part, "works", f"{session.connection.type} {name}, {state}")]
+    checks.append(attempt("reader", lambda: _reader(session)))
+    try:
+        guest = session.guest
+    except BareflowError as error:
+        return [*checks, _check("tables", "fails", str(error))]
+    checks += check_guest(guest)
+    checks.append(attempt("ELF", lambda: _elf(session)))
+    checks.append(attempt("JIT symbols", lambda: _jit_symbols(session)))
+    return checks
+
+
+def _reader(session: Session) -> Check:
+    from bareflow_gdb.memory.inferior import InferiorMemory
+
+    part = "reader"
+    if not isinstance(session.memory, InferiorMemory):
+        verified = "not compared while the guest runs" if session.running else "its bytes are what gdb sees"
+        return _check(part, "works", f"QEMU's RAM from the host, no packets; {verified}")
+    if session.machine is not None:
+        return _check(
+            part,
+            "fails",
+            f"the RAM file of machine {session.machine.name} cannot be read, or is not this guest's",
+            "everything is read through gdb, a packet for 2 KB; `bareflow stop` the machine and start it anew",
+        )
+    if session.connection is not None and session.connection.type == "core":
+        return _check(part, "works", "the core, through gdb")
+    return _check(
+        part,
+        "limited",
+        "through gdb, a packet for 2 KB, and only while the guest stands",
+        "machines of `bareflow run` are read from the host",
+    )
+
+
+def _elf(session: Session) -> Check:
+    """Does gdb have this kernel's ELF, and with debug information?"""
+    from bareflow_gdb.guest.elf_check import check_elf, load_elf
+
+    part = "ELF"
+    name = gdb.current_progspace().filename
+    if not name:
+        return _check(part, "limited", "gdb has none: no source lines of the kernel", "`file kernel.elf`")
+    guest = session.guest
+    loaded = next((item.build_id for item in gdb.objfiles() if item.filename == name), None)
+    running = guest.root().build_id if guest.found_by else None
+    if loaded and running:
+        if loaded != running:
+            found = f"{name} is of build {loaded[:12]}, the guest of {running[:12]}"
+            return _check(part, "fails", found, "load the right one with `file`")
+        how = "the same build id"
+    else:
+        code = check_elf(guest.memory, load_elf(Path(name)))
+        if not code.same:
+            return _check(part, "fails", code.verdict)
+        how = "the same code"
+    try:
+        gdb.lookup_type(KERNEL_TYPE)
+    except gdb.error:
+        return _check(
+            part, "limited", f"{name}, {how}; without debug information", "build it with -g for lines"
+        )
+    return _check(part, "works", f"{name}, {how}, with debug information")
+
+
+def _jit_symbols(session: Session) -> Check:
+    part = "JIT symbols"
+    attached: Any = session.attached_symbols()
+    if attached:
+        return _check(part, "works", f"gdb knows {len(attached)} published versions")
+    return _check(part, "limited", "gdb knows no JIT code by name", "`bf jitsym` attaches names and lines")

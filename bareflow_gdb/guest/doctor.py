@@ -1,0 +1,150 @@
+"""Which of the suite's parts can work on this guest, which cannot, why, and what to do?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sized
+from dataclasses import dataclass
+
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.memory.protocol import Memory
+
+WORKS, LIMITED, FAILS = "works", "limited", "fails"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part: `state` is "works", "limited" (something is not there, and that may be as it should) or "fails"."""
+
+    part: str
+    state: str
+    found: str
+    advice: str = ""
+    """What to do, "" when there is nothing to do."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All checks; `healthy` when none fails."""
+
+    healthy: bool
+    checks: tuple[Check, ...]
+
+
+def diagnosis(checks: list[Check]) -> Diagnosis:
+    """The verdict on all of them."""
+    return Diagnosis(all(check.state != FAILS for check in checks), tuple(checks))
+
+
+def attempt(part: str, look: Callable[[], Check]) -> Check:
+    """What `look` finds; a part that raises fails, with its reason."""
+    try:
+        return look()
+    except BareflowError as error:
+        reason, _, advice = str(error).partition("; ")
+        return Check(part, FAILS, reason, advice)
+
+
+def check_guest(guest: Guest) -> list[Check]:
+    """Memory, boot record, root descriptor or the way around it, tables, registers."""
+    memory = guest.memory
+    checks = [
+        attempt("memory", lambda: _memory(memory)),
+        attempt("boot record", lambda: _boot(guest)),
+    ]
+    try:
+        root = guest.root()
+    except BareflowError as error:
+        checks += _without_root(guest, error)
+    else:
+        found = (
+            f"by {guest.found_by} at 0x{root.address:08x}, interface {root.abi}, build {root.build_id[:12]}"
+        )
+        if root.problems:
+            checks.append(
+                Check("root descriptor", FAILS, "; ".join(root.problems), "compare image and ELF, boot anew")
+            )
+        else:
+            checks.append(Check("root descriptor", WORKS, found))
+        checks.append(Check("layout", WORKS, f"told by interface {root.abi}"))
+        checks += [
+            attempt("modules", lambda: _counted("modules", guest.modules().modules)),
+            attempt("pools", lambda: _counted("pools", guest.pools().pools)),
+            attempt("jit", lambda: _counted("jit", guest.jit().functions)),
+            attempt("events", lambda: _counted("events", guest.rings())),
+            attempt("mailbox", lambda: _counted("mailbox", guest.mailbox().slots)),
+        ]
+    checks.append(attempt("registers", lambda: _registers(memory)))
+    return checks
+
+
+def _memory(memory: Memory) -> Check:
+    memory.read(0, 1024, "interrupt vectors")
+    how = "while the guest runs too" if memory.live else "as it is at this stop"
+    return Check("memory", WORKS, f"read through the {memory.name}, {how}")
+
+
+def _boot(guest: Guest) -> Check:
+    try:
+        record = guest.boot()
+    except BareflowError as error:
+        return Check(
+            "boot record", LIMITED, str(error), "boot stages are not known; `bf step-boot` shows the code"
+        )
+    if record.problems:
+        return Check("boot record", FAILS, record.problems[0], "`boot` shows all of it")
+    return Check("boot record", WORKS, f"stage {record.stage}")
+
+
+def _without_root(guest: Guest, reason: BareflowError) -> list[Check]:
+    """A stock kernel, found by other ways, or none yet."""
+    try:
+        modules = guest.modules()
+    except BareflowError:
+        text, _, advice = str(reason).partition(": ")
+        return [
+            Check("root descriptor", LIMITED, text, advice),
+            Check(
+                "tables", LIMITED, "nothing to read tables from yet", "ask again when the kernel has started"
+            ),
+        ]
+    how = [f"{item.what} by {item.how} ({item.confidence})" for item in guest.provenance().found]
+    missing = list(guest.provenance().unknown)
+    size = guest.stock.places.generation().profile_bytes
+    checks = [
+        Check(
+            "root descriptor",
+            LIMITED,
+            "a stock kernel, without debug interface",
+            "versions, events and the mailbox need the debug interface",
+        ),
+        Check("layout", WORKS, f"module records of {size} bytes, recognised from the data"),
+        Check("modules", WORKS, f"{len(modules.modules)}; {', '.join(how)}"),
+    ]
+    checks += [
+        attempt("pools", lambda: _found(guest, "pools", guest.pools())),
+        attempt("jit", lambda: _found(guest, "jit", guest.jit())),
+        attempt("profile", lambda: _found(guest, "profile", guest.profile())),
+    ]
+    if missing:
+        checks.append(Check("not known", LIMITED, "; ".join(missing)))
+    return checks
+
+
+def _found(guest: Guest, part: str, answer: object) -> Check:  # noqa: ARG001 - asked for, so that it is found
+    how = [f"{item.what} by {item.how} ({item.confidence})" for item in guest.provenance().found]
+    return Check(part, WORKS, ", ".join(how) or "found")
+
+
+def _counted(part: str, records: Sized) -> Check:
+    count = len(records)
+    return Check(part, WORKS if count else LIMITED, f"{count} found" if count else "none yet")
+
+
+def _registers(memory: Memory) -> Check:
+    try:
+        registers = memory.cpu()
+    except BareflowError as error:
+        return Check("registers", LIMITED, str(error))
+    mode = "protected" if registers.control["cr0"] & 1 else "real"
+    return Check("registers", WORKS, f"{mode} mode, eip 0x{registers.general['eip']:08x}")

@@ -1,0 +1,143 @@
+"""Attach, detach, reset, reconnect, another kernel, loading anew: nothing of before is shown or left."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gdb_harness import KERNEL, ROOT, SCRIPT, SECONDS, Gdb
+from mi_gdb import MiGdb
+
+from bareflow_gdb.qemu.machine import Machine
+
+Boot = Callable[..., Machine]
+
+
+ALIVE = (
+    "python import gc; from bareflow_gdb.gdb_ui.session import Sessions",
+    "python suites = [o for o in gc.get_objects() if type(o).__name__ == 'Sessions']",
+    "python before = [suite._generation for suite in suites]",
+    "stepi",
+    "python after = [suite._generation for suite in suites]",
+    "python print('listening:', sum(a != b for a, b in zip(before, after)))",
+)
+
+
+@pytest.mark.parametrize("again", ("bf reload", f"source {SCRIPT}"), ids=("reload", "source"))
+def test_only_the_newest_suite_listens_to_gdb(gdb: Gdb, idle_machine: Machine, again: str) -> None:
+    result = gdb.run(f"bf attach {idle_machine.name}", "bf status", again, again, "bf status", *ALIVE)
+    assert "listening: 1\n" in result.out
+    assert "Traceback" not in result.err
+
+
+def test_the_connection_and_the_users_breakpoints_stay(gdb: Gdb, idle_machine: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {idle_machine.name}",
+        "break adaptive_jit_call",
+        "bf reload",
+        "info breakpoints",
+        "bf status --json",
+        elf=KERNEL,
+    )
+    assert "in adaptive_jit_call at" in result.out
+    assert result.json()["stage"] == "idle"
+
+
+def test_a_change_of_the_files_takes_effect_and_a_broken_one_does_not(gdb: Gdb, tmp_path: Path) -> None:
+    for folder in ("bareflow_gdb", "gdb_scripts"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    command = tmp_path / "bareflow_gdb" / "gdb_ui" / "commands" / "status.py"
+    source = command.read_text()
+    changed = f"python open({str(command)!r}, 'w').write"
+    done = subprocess.run(
+        [
+            *(gdb.path, "-nx", "-batch", "-ex", f"source {tmp_path}/gdb_scripts/bareflow.py"),
+            *("-ex", f"{changed}({source.replace('Show where', 'TELL where')!r})"),
+            *("-ex", "bf reload", "-ex", "help bf status"),
+            *("-ex", f"{changed}('def (')"),
+            *("-ex", "bf reload", "-ex", "help bf status", "-ex", "bf status"),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        env={"PATH": f"{ROOT}/.venv/bin:/usr/bin:/bin", "VIRTUAL_ENV": str(ROOT / ".venv"), "LANG": "C"},
+    )
+    assert done.stdout.count("TELL where the guest is") == 2
+    assert "bf reload: the suite's files cannot be loaded (SyntaxError: " in done.stderr
+    assert "it stays as it was" in done.stderr
+    assert "bf status: gdb is not connected to a guest" in done.stderr
+
+
+def test_reload_completes_a_recording(gdb: Gdb, idle_machine: Machine, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    result = gdb.run(
+        f"bf attach {idle_machine.name}", f"bf trace start {trace}", "bf reload", "bf trace stop"
+    )
+    assert f"the trace {trace} is complete" in result.out
+    assert "nothing is being recorded" in result.err
+
+
+def test_two_kernels_in_one_gdb_are_told_apart(
+    gdb: Gdb, booted: Boot, firmware: Path, launched: Boot
+) -> None:
+    ours, stock = booted(stage="idle"), launched(firmware / "stock" / "stock.img", with_disk=False)
+    stock.wait_for_serial("--- END JSON ---", SECONDS)
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        for _ in range(2):
+            session.run(f"bf attach {ours.name}")
+            assert '"abi": "1.0"' in session.run("bf status --json")
+            session.run("disconnect")
+            session.run(f"bf attach {stock.name}")
+            assert '"abi": ""' in session.run("bf status --json")
+            session.run("disconnect")
+
+
+def test_two_inferiors_have_a_session_each(gdb: Gdb, booted: Boot) -> None:
+    first, second = booted(stage="idle"), booted(stage="registered", hold=1)
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {first.name}")
+        assert '"held": false' in session.run("bf status --json")
+        session.run("add-inferior -no-connection")
+        session.run("inferior 2")
+        session.run(f"bf attach {second.name}")
+        assert '"held": true' in session.run("bf status --json")
+        session.run("inferior 1")
+        assert '"held": false' in session.run("bf status --json")
+
+
+def test_after_a_reset_and_another_run_nothing_old_is_shown(gdb: Gdb, booted: Boot) -> None:
+    machine = booted(stage="idle")
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {machine.name}")
+        before = session.run("bf swaps --json")
+        machine.qmp("system_reset")
+        session.run("bf break-boot kernel --run")
+        assert '"stage": "protected"' in session.run("bf boot --json")
+        session.run("continue &")
+        machine.wait_for_stage("idle", SECONDS)
+        session.run("interrupt")
+        session.wait_for_stop()
+        after = session.run("bf swaps --json")
+        assert '"total"' in before or '"swaps"' in before
+        assert after != before, "the times of a new run are others"
+        assert after.count('"function"') == before.count('"function"')
+
+
+def test_the_same_machine_is_read_anew_after_a_reconnect(gdb: Gdb, booted: Boot) -> None:
+    machine = booted(stage="registered", hold=1)
+    result = gdb.run(
+        f"bf attach {machine.name}",
+        "bf status --json",
+        "bf release",
+        "disconnect",
+        f"bf attach {machine.name}",
+        "bf status --json",
+    )
+    assert [line for line in result.out.splitlines() if '"held"' in line] == [
+        '  "held": true,',
+        '  "held": false,',
+    ]
