@@ -65,8 +65,9 @@ class Session:
     @property
     def running(self) -> bool:
         """Does the guest run in the background, so that gdb itself cannot read it?"""
-        # Not gdb.selected_thread(): gdb 18 aborts in it when the guest went away while it ran.
-        return any(thread.is_running() for thread in gdb.selected_inferior().threads())
+        # gdb 18 aborts in selected_thread() when the guest went away; a list of threads would cost packets.
+        thread = gdb.selected_thread() if gdb.selected_inferior().pid else None
+        return thread is not None and bool(thread.is_running())
 
     def require(self) -> None:
         """Raises Unreachable unless gdb is connected to a guest or has a core."""
