@@ -11,9 +11,9 @@ import pkgutil
 
 import gdb
 
-from bareflow_gdb.gdb_ui import breakpoints, commands, functions
+from bareflow_gdb.gdb_ui import breakpoints, commands, frames, functions
 from bareflow_gdb.gdb_ui.command import REGISTRY, GdbCommand
-from bareflow_gdb.gdb_ui.session import Sessions
+from bareflow_gdb.gdb_ui.session import Session, Sessions
 
 PREFIXES = ("bareflow", "bf")
 
@@ -77,9 +77,16 @@ def load() -> None:
         for definition in REGISTRY.values():
             GdbCommand(prefix, definition, sessions.current)
     functions.register(sessions.current)
+    frames.register(sessions.current, sessions.peek)
     _follow = breakpoints.FollowFunction(sessions.current)
     _follow.connect()
     sessions.connect()
+
+
+def current() -> Session:
+    """The session of the connection that gdb has now, for scripts."""
+    assert _sessions is not None, "the suite is not loaded"
+    return _sessions.current()
 
 
 def unload() -> None:
@@ -88,3 +95,4 @@ def unload() -> None:
         _sessions.disconnect()
     if _follow is not None:
         _follow.disconnect()
+    frames.unregister()

@@ -341,6 +341,10 @@ class Sessions:
             self._session.refresh()
         return self._session
 
+    def peek(self) -> Session:
+        """The session as it was left by the last command; for what runs at a stop."""
+        return self._session
+
     def _forget_gone(self) -> None:
         while self._gone:
             self._gone.pop().forget()

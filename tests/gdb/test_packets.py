@@ -11,6 +11,8 @@ from gdb_harness import SCRIPT, Gdb
 from mi_gdb import MiGdb
 from rsp_proxy import RspProxy
 
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 
 Boot = Callable[..., Machine]
@@ -27,6 +29,16 @@ COMMANDS = (
     "swaps",
     "identify 0x00200010",
     "identify $esp",
+    "header primes",
+    "bitcode primes",
+    "block 0x00200010",
+    "cache",
+    "cpu",
+    "irq",
+    "stack",
+    "screen",
+    "serial",
+    "fat list",
 )
 
 
@@ -90,3 +102,28 @@ def test_a_machine_with_a_ram_file_costs_no_packet(gdb: Gdb, idle_machine: Machi
     commands = [f"bf {command} --json" for command in COMMANDS if "$" not in command]
     result = gdb.run(f"bf attach {idle_machine.name}", "bf status", "set debug remote 1", *commands)
     assert "$m" not in result.err.split("Detaching")[0].split("$D")[0]
+
+
+@pytest.mark.parametrize("used", (False, True), ids=("loaded", "used"))
+def test_a_step_inside_jit_code_costs_nothing_more_either(
+    gdb: Gdb, booted: Boot, tmp_path: Path, used: bool
+) -> None:
+    # gdb unwinds at every step; the unwinder for JIT frames must not read for that.
+    cost = {}
+    for suite in (False, True):
+        machine = booted(stage="registered", hold=1)
+        guest = Guest.attach(machine.memory())
+        entry = next(v.entry for v in guest.versions() if v.function_name == "primes")
+        with attached(gdb, machine, tmp_path, suite=suite) as (session, proxy):
+            if suite and used:
+                session.run("bf jit")
+                session.run("bf jitsym")
+                session.run("bf jitsym --detach")
+            session.run(f"tbreak *{int(entry)}")
+            session.run(
+                f"set var *(unsigned *) {guest.root().address + layouts.offset('bf_root', 'hold')} = 0"
+            )
+            session.run("continue")
+            session.wait_for_stop()
+            cost[suite] = packets_of_steps(session, proxy)
+    assert cost[True] == cost[False]

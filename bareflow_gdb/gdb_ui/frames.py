@@ -1,0 +1,197 @@
+"""How are frames in JIT code found and named? `primes@O2 #3`, whatever debug information there is.
+
+The unwinder acts only for a PC in the JIT pools and only where QEMU's RAM is read from the host, so that it
+costs no packet at a stop; anywhere else gdb's own heuristics find EBP frames. Every tier begins with
+`push ebp; mov ebp, esp` and ends with `ret`: the bytes at the PC tell whether the frame is set up. Names are
+looked up by the frame filter, which gdb asks for a backtrace only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import gdb
+import gdb.unwinder
+from gdb.FrameDecorator import FrameDecorator
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BareflowError
+
+if TYPE_CHECKING:
+    from bareflow_gdb.gdb_ui.session import Session
+    from bareflow_gdb.guest.jit_code import JitCode
+
+NAME = "bareflow"
+# push ebp; mov ebp, esp
+_SET_UP = b"\x55\x89\xe5"
+_RET = b"\xc3"
+_PUSHES = {0x53: "ebx", 0x56: "esi", 0x57: "edi"}
+_KEPT = ("ebp", "ebx", "esi", "edi")
+# Bytes from an entry to the PC that are looked through for it.
+_FURTHEST = 8192
+
+
+def in_pools(address: int) -> bool:
+    """Is the address in the pools that hold machine code, CODE and DATA? Only numbers are compared.
+
+    The bounds are this project's memory map; a stock kernel has its pools inside its heap, where gdb's own
+    unwinder finds the EBP frames.
+    """
+    start = layouts.const("BF_POOL_CODE_BASE")
+    return start <= address < layouts.const("BF_POOL_METADATA_BASE")
+
+
+class _FrameId:
+    """What identifies a frame: the stack pointer before the call, and the PC."""
+
+    def __init__(self, sp: Any, pc: Any) -> None:
+        self.sp = sp
+        self.pc = pc
+
+
+class JitUnwinder(gdb.unwinder.Unwinder):
+    """EBP frames of JIT code, right in the first and the last instruction too."""
+
+    def __init__(self, peek: Callable[[], Session]) -> None:
+        super().__init__(NAME)
+        self._peek = peek
+
+    def __call__(self, pending: Any) -> Any:
+        pc = pending.read_register("eip")
+        address = int(pc) & 0xFFFFFFFF
+        if not in_pools(address):
+            return None
+        session = self._peek()
+        # Where there is debug information, its own frame tables know more.
+        if not session.reads_freely or gdb.block_for_pc(address) is not None:
+            return None
+        try:
+            return self._unwind(pending, address, session)
+        except BareflowError:
+            # Unreadable stack or code: gdb's own unwinders say what they can.
+            return None
+
+    def _unwind(self, pending: Any, pc: int, session: Session) -> Any:
+        ebp = int(pending.read_register("ebp")) & 0xFFFFFFFF
+        esp = int(pending.read_register("esp")) & 0xFFFFFFFF
+        saved: dict[str, int] = {}
+        start = max(pc - _FURTHEST, layouts.const("BF_POOL_CODE_BASE"))
+        code = session.memory.read(start, pc - start + len(_SET_UP), "code around the program counter")
+        at = pc - start
+        if code[at:].startswith((_SET_UP, _RET)):
+            return_at = esp
+        elif code[at - 1 : at + 2] == _SET_UP:
+            return_at, saved["ebp"] = esp + 4, esp
+        else:
+            return_at, saved["ebp"] = ebp + 4, ebp
+            entry = code.rfind(_SET_UP, 0, at)
+            saved |= _pushed(code[entry + len(_SET_UP) : at], ebp) if entry >= 0 else {}
+        word = gdb.lookup_type("unsigned int")
+        sp = gdb.Value(return_at + 4).cast(word)
+        unwound = pending.create_unwind_info(_FrameId(sp, gdb.Value(pc).cast(word)))
+
+        def set_register(name: str, value: int) -> None:
+            unwound.add_saved_register(name, gdb.Value(value).cast(pending.read_register(name).type))
+
+        set_register("eip", _word(session, return_at))
+        set_register("esp", return_at + 4)
+        for name in _KEPT:
+            value = _word(session, saved[name]) if name in saved else int(pending.read_register(name))
+            set_register(name, value)
+        return unwound
+
+
+def _pushed(code: bytes, ebp: int) -> dict[str, int]:
+    """Where the registers are that the prologue has pushed so far."""
+    found: dict[str, int] = {}
+    for index, byte in enumerate(code):
+        if byte not in _PUSHES:
+            break
+        found[_PUSHES[byte]] = ebp - 4 * (index + 1)
+    return found
+
+
+def _word(session: Session, address: int) -> int:
+    return int.from_bytes(session.memory.read(address, 4, "saved register"), "little")
+
+
+class JitFrame(FrameDecorator):
+    """A frame in JIT code, under its name: function, tier and version."""
+
+    def __init__(self, frame: Any, code: JitCode) -> None:
+        super().__init__(frame)
+        self._code = code
+
+    def function(self) -> str:
+        return self._code.title
+
+
+class JitFrames:
+    """gdb's frame filter: names the frames in JIT code."""
+
+    def __init__(self, current: Callable[[], Session]) -> None:
+        self.name = NAME
+        self.enabled = True
+        self.priority = 50
+        self._current = current
+
+    def filter(self, frames: Iterable[Any]) -> Iterator[Any]:
+        """Asks the guest only when a frame is outside every symbol of the kernel."""
+        names = _Names(self._current)
+        for frame in frames:
+            code = names.at(frame.inferior_frame())
+            yield frame if code is None else JitFrame(frame, code)
+
+
+class _Names:
+    """The JIT code of this moment, read when the first frame needs it."""
+
+    def __init__(self, current: Callable[[], Session]) -> None:
+        self._current = current
+        self._codes: tuple[JitCode, ...] | None = None
+
+    def at(self, frame: gdb.Frame) -> JitCode | None:
+        from bareflow_gdb.guest.jit_code import code_at
+
+        pc = int(frame.pc()) & 0xFFFFFFFF
+        if not _may_be_jit(frame, pc):
+            return None
+        return code_at(self._read(), pc)
+
+    def _read(self) -> tuple[JitCode, ...]:
+        from bareflow_gdb.guest.jit_code import read_jit_code
+
+        if self._codes is None:
+            try:
+                self._codes = read_jit_code(self._current().guest)
+            except (BareflowError, gdb.error):
+                self._codes = ()
+        return self._codes
+
+
+_JIT_FILE = re.compile(r"/jit-\d+\.elf$")
+
+
+def _may_be_jit(frame: gdb.Frame, pc: int) -> bool:
+    """In the pools; or, for kernels whose pools are in their heap, at no symbol of the kernel's code."""
+    if in_pools(pc):
+        return True
+    table = frame.find_sal().symtab
+    if table is not None:
+        return bool(_JIT_FILE.search(table.objfile.filename or ""))
+    return frame.name() is None or "@" in str(frame.name())
+
+
+def register(current: Callable[[], Session], peek: Callable[[], Session]) -> None:
+    """Hooks both into gdb; `peek` gives the session as it is, asking and forgetting nothing."""
+    gdb.unwinder.register_unwinder(None, JitUnwinder(peek), replace=True)
+    gdb.frame_filters[NAME] = JitFrames(current)
+
+
+def unregister() -> None:
+    """Takes both back."""
+    gdb.frame_filters.pop(NAME, None)
+    gdb.frame_unwinders[:] = [item for item in gdb.frame_unwinders if item.name != NAME]
+    gdb.invalidate_cached_frames()

@@ -1,0 +1,87 @@
+"""Backtraces through JIT code without debug information: right at every instruction, named by version."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gdb_harness import KERNEL, SCRIPT, Gdb
+from mi_gdb import MiGdb
+from rsp_proxy import RspProxy
+
+from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.qemu.machine import Machine
+
+Boot = Callable[..., Machine]
+
+
+@pytest.fixture
+def held(booted: Boot) -> Machine:
+    """A guest that waits before its run."""
+    return booted(stage="registered", hold=1)
+
+
+def test_a_backtrace_names_function_tier_and_version(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {held.name}", "bf break jit:primes@O2", "bf release", "continue", "bt", elf=KERNEL
+    )
+    found = re.search(r"^#0 +0x\w+ in primes@O2 #(\d+) \(\)", result.out, re.MULTILINE)
+    assert found is not None, result.out
+    version = next(v for v in Guest.attach(held.memory()).versions() if v.number == int(found[1]))
+    assert (version.function_name, version.level) == ("primes", 2)
+    assert re.search(r"^#1 .* in adaptive_jit_call \(function=3, a=1000, b=0\)", result.out, re.MULTILINE)
+    assert "kernel_main" in result.out and "corrupt" not in result.out
+
+
+def test_the_caller_is_right_at_every_instruction(gdb: Gdb, held: Machine) -> None:
+    # One whole call, from the first instruction to `ret`: the caller and its registers never change.
+    with MiGdb(gdb.path, script=SCRIPT, elf=KERNEL) as session:
+        session.run(f"bf attach {held.name}")
+        session.run("bf status")
+        session.run("bf release")
+        entry = next(v for v in Guest.attach(held.memory()).versions() if v.function_name == "sum")
+        session.run(f"tbreak *{int(entry.entry)}")
+        session.run("continue")
+        session.wait_for_stop()
+        session.run(
+            'python exec("def walk():\\n f = gdb.newest_frame(); up = f.older()\\n '
+            "return (up.name(), up.pc(), [int(up.read_register(r)) for r in ('esp', 'ebx', 'esi', 'edi', 'ebp')])\")"
+        )
+        seen = set()
+        for _ in range(24):
+            seen.add(session.run("python print(walk())"))
+            session.run("stepi")
+            session.wait_for_stop()
+        # … and from the epilogue on.
+        code = held.memory().read(int(entry.code), entry.code_size, "code")
+        session.run(f"tbreak *{int(entry.code) + code.rindex(0xC3)}")
+        session.run("continue")
+        session.wait_for_stop()
+        seen.add(session.run("python print(walk())"))
+    assert len(seen) == 1, seen
+    assert "adaptive_jit_call" in seen.pop()
+
+
+def test_without_a_ram_file_ebp_frames_are_found_too(gdb: Gdb, held: Machine, tmp_path: Path) -> None:
+    with RspProxy(tmp_path / "gdb.sock", held.gdb_socket) as proxy:
+        result = gdb.run(
+            f"target remote {proxy.path}",
+            "bf break jit:primes@O1",
+            "bf release",
+            "continue",
+            "bt",
+            elf=KERNEL,
+        )
+    assert re.search(r"^#0 +0x\w+ in primes@O1 #\d+ \(\)", result.out, re.MULTILINE)
+    assert re.search(r"^#1 .* in adaptive_jit_call \(", result.out, re.MULTILINE)
+
+
+def test_sourcing_the_script_again_leaves_one_unwinder_and_one_filter(gdb: Gdb) -> None:
+    result = gdb.run(
+        f"source {SCRIPT}",
+        "python print([u.name for u in gdb.frame_unwinders], list(gdb.frame_filters))",
+        "info unwinder",
+    )
+    assert "['bareflow'] ['bareflow']" in result.out
