@@ -59,13 +59,13 @@ class JitUnwinder(gdb.unwinder.Unwinder):
         self._peek = peek
 
     def __call__(self, pending: Any) -> Any:
-        pc = pending.read_register("eip")
-        address = int(pc) & 0xFFFFFFFF
-        if not in_pools(address):
-            return None
         session = self._peek()
+        # First what costs nothing, not even an import: this runs at every stop.
+        if not session.reads_freely:
+            return None
+        address = int(pending.read_register("eip")) & 0xFFFFFFFF
         # Where there is debug information, its own frame tables know more.
-        if not session.reads_freely or gdb.block_for_pc(address) is not None:
+        if not in_pools(address) or gdb.block_for_pc(address) is not None:
             return None
         try:
             return self._unwind(pending, address, session)

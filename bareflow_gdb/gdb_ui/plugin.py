@@ -11,7 +11,7 @@ import pkgutil
 
 import gdb
 
-from bareflow_gdb.gdb_ui import breakpoints, commands, frames, functions
+from bareflow_gdb.gdb_ui import breakpoints, commands, frames, functions, printers
 from bareflow_gdb.gdb_ui.command import REGISTRY, GdbCommand
 from bareflow_gdb.gdb_ui.session import Session, Sessions
 
@@ -78,6 +78,7 @@ def load() -> None:
             GdbCommand(prefix, definition, sessions.current)
     functions.register(sessions.current)
     frames.register(sessions.current, sessions.peek)
+    printers.register()
     _follow = breakpoints.FollowFunction(sessions.current)
     _follow.connect()
     sessions.connect()
@@ -96,3 +97,4 @@ def unload() -> None:
     if _follow is not None:
         _follow.disconnect()
     frames.unregister()
+    printers.unregister()
