@@ -23,6 +23,7 @@ class Disk:
 
     def __init__(self, image: bytes) -> None:
         self.image = bytearray(image)
+        self._boot: Any = None
 
     @classmethod
     def of(cls, files: dict[str, bytes]) -> Disk:
@@ -30,7 +31,9 @@ class Disk:
 
     @property
     def boot(self) -> Any:
-        return layouts.unpack("fat16_boot_sector_t", bytes(self.image))
+        if self._boot is None:
+            self._boot = layouts.unpack("fat16_boot_sector_t", bytes(self.image[:SECTOR]))
+        return self._boot
 
     @property
     def root_start(self) -> int:
@@ -64,6 +67,7 @@ class Disk:
 
     def set_boot(self, field: str, form: str, value: int) -> None:
         struct.pack_into(form, self.image, layouts.offset("fat16_boot_sector_t", field), value)
+        self._boot = None
 
     def fat(self, cluster: int) -> int:
         value: int = struct.unpack_from("<H", self.image, self._fat_at(cluster, 0))[0]

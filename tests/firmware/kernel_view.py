@@ -108,7 +108,7 @@ class Kernel:
     def events(self, number: int = 0) -> list[Any]:
         """Every event still in the ring, oldest first; the guest must not be writing."""
         header = self.ring(number)
-        records = self.records("bf_event", header.records, header.capacity)
+        records = self.records("bf_event", header.records, min(header.head, header.capacity))
         first = max(0, header.head - header.capacity)
         return [records[n % header.capacity] for n in range(first, header.head)]
 

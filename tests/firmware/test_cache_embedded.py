@@ -13,7 +13,10 @@ from own_kernel import make, own_output
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build.module import link_module, read_module
+from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.machine import Machine
+
+HELD = RootSettings(hold=1)  # it waits before its run, and costs the host nothing
 
 DOUBLER = "int doubler_main(int a, int b) { return 2 * a + b; }"
 OTHER_DATA = "int sum_other[5]; int sum_main(int a, int b) { sum_other[0]++; return a + b; }"
@@ -45,8 +48,8 @@ def out(firmware: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def kernel(out: Path, cache: Path) -> Iterator[Kernel]:
-    machine = Machine.launch(make(out, f"CACHE={cache}"))
-    machine.wait_for_stage("modules")
+    machine = Machine.launch(make(out, f"CACHE={cache}"), settings=HELD)
+    machine.wait_for_stage("registered")
     yield Kernel(machine)
     machine.stop()
 

@@ -11,6 +11,7 @@ from elftools.elf.elffile import ELFFile
 from kernel_view import Kernel, wait_until
 from own_kernel import make, own_output
 
+from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.machine import Machine
 
 PAUSES = (
@@ -46,7 +47,8 @@ def waiting(out: Path) -> Iterator[Machine]:
     """An interactive kernel with a disk, at its first pause."""
     files = {"TEST.TXT": b"test\n", "README.TXT": b"me\n", "X.MOD": b"x"}
     disk = Disk.of(files).save(out / "fat16.img")
-    machine = Machine.launch(make(out, "INTERACTIVE=1"), disk=disk)
+    settings = RootSettings(thresholds=(10, 20, 30))
+    machine = Machine.launch(make(out, "INTERACTIVE=1"), disk=disk, settings=settings)
     yield machine
     machine.stop()
 

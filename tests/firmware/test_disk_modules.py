@@ -13,7 +13,10 @@ from kernel_view import Kernel, text
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build.module import link_module, read_module
+from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.machine import Machine
+
+HELD = RootSettings(hold=1)  # it waits before its run, and costs the host nothing
 
 DOUBLER = "int {0}_main(int a, int b) {{ return 2 * a + b; }}"
 TABLE = """
@@ -58,8 +61,8 @@ def kernel(
     image: Path, files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Kernel]:
     disk = Disk.of(files).save(tmp_path_factory.mktemp("disk") / "disk.img")
-    machine = Machine.launch(image, disk=disk)
-    machine.wait_for_stage("modules")
+    machine = Machine.launch(image, disk=disk, settings=HELD)
+    machine.wait_for_stage("registered")
     yield Kernel(machine)
     machine.stop()
 

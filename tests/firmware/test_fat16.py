@@ -18,7 +18,10 @@ from kernel_view import Kernel
 from machines import Boot, until
 
 from bareflow_gdb.qemu.command import Wiring, command_line
+from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.machine import Machine
+
+HELD = RootSettings(hold=1)  # it waits before its run, and costs the host nothing
 
 TEXTS = {"TEST.TXT": b"a line of test\n", "README.TXT": b"read me\n"}
 BLOCK_SECTORS = 16  # what QEMU's disks give at once
@@ -54,8 +57,8 @@ def healthy(
     image: Path, files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Kernel]:
     disk = Disk.of(files).save(tmp_path_factory.mktemp("disk") / "disk.img")
-    machine = Machine.launch(image, disk=disk)
-    machine.wait_for_stage("modules")
+    machine = Machine.launch(image, disk=disk, settings=HELD)
+    machine.wait_for_stage("registered")
     yield Kernel(machine)
     machine.stop()
 
