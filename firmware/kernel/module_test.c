@@ -21,6 +21,11 @@ static const struct {
     {"regex_dfa", "Pattern Matching Module", 1},
     {"gemm_tile", "Tiled GEMM Module", 1},
     {"physics_step", "Physics Module", 1},
+#ifdef BENCH
+    {"bench_memory", "Memory Bandwidth Benchmark", 10},
+    {"bench_cache", "Cache Benchmark", 10},
+    {"bench_branch", "Branch Prediction Benchmark", 10},
+#endif
 };
 
 static const struct embedded_module *find_embedded(const char *name) {

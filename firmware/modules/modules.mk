@@ -5,6 +5,10 @@
 MODULES := fibonacci:20:0:6765 sum:1:100:5050 compute:100:100:4488500 primes:1000:0:168 \
   fft_1d:5:3:413810 sha256:1024:1:-439130484 matrix_mul:16:0:365 quicksort:128:42:364793253 \
   strops:100:7:-2130319159 regex_dfa:512:9:32 gemm_tile:7:1:-635 physics_step:100:500:239089
+ifdef BENCH
+MODULES += bench_memory:8:1:2096128 bench_cache:2000:33:16258408 bench_branch:2000:7:63702992
+CFLAGS += -DBENCH=1
+endif
 
 # Names of modules to embed at every level, and with their bitcode: such a kernel needs no disk for them.
 MODULE_TIERS ?=
@@ -47,7 +51,7 @@ $(MODULE_OUT)/%.O$(1).mod: $(MODULE_OUT)/%.O$(1).o $(if $(filter-out 0,$(1)),$(M
 endef
 $(foreach level,$(MODULE_LEVELS),$(eval $(call module_tier,$(level))))
 
-$(MODULE_OUT)/embedded.S: $(MODULE_IMAGES) $(MODULE_BITCODE) modules/modules.mk ../bareflow_gdb/build/embed.py
+$(MODULE_OUT)/embedded.S: $(MODULE_IMAGES) $(MODULE_BITCODE) modules/modules.mk ../bareflow_gdb/build/embed.py $(OUT)/mode
 	$(RUN_PYTHON) -m bareflow_gdb.build.embed --directory $(MODULE_OUT) --output $@ $(MODULES) \
 	  --tiers $(MODULE_TIERS) --bitcode $(MODULE_BITCODES)
 

@@ -129,3 +129,26 @@ REFERENCES: dict[str, Callable[[int, int], int]] = {
     "gemm_tile": gemm_tile,
     "physics_step": physics_step,
 }
+
+
+def bench_memory(a: int, b: int) -> int:
+    words = clamp(a, 64) * 256
+    return i32(sum(i + turn for turn in range(b) for i in range(words)))
+
+
+def bench_cache(a: int, b: int) -> int:
+    return i32(sum((i + 1) * b % 2**32 % 16384 for i in range(a)))
+
+
+def bench_branch(a: int, b: int) -> int:
+    states = lcg(b)
+    taken = sum(next(states) >> 31 for _ in range(a))
+    return i32(taken * 65536 + max(a, 0))
+
+
+# In the kernel with BENCH=1 only.
+BENCH_REFERENCES: dict[str, Callable[[int, int], int]] = {
+    "bench_memory": bench_memory,
+    "bench_cache": bench_cache,
+    "bench_branch": bench_branch,
+}

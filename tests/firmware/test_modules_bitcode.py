@@ -92,7 +92,7 @@ def test_a_program_that_does_not_run_is_one_sentence(
     assert "ended with code 3 on primes" in capsys.readouterr().err
 
 
-def test_make_knows_the_target(firmware: Path) -> None:
+def test_make_knows_the_target() -> None:
     root = Path(__file__).parents[2]
     asked = ["make", "-n", "-C", str(root / "firmware"), "test-interface"]
     planned = subprocess.run(asked, capture_output=True, text=True, check=True).stdout

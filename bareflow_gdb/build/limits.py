@@ -1,0 +1,141 @@
+"""Does the firmware keep within its limits? Sizes of what was built, and figures measured on the booted guest.
+
+python -m bareflow_gdb.build.limits --firmware build/firmware
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.qemu.image import RootSettings, read_image_header
+from bareflow_gdb.qemu.machine import Machine
+
+KIB = 1024
+BOOT_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One figure and the most that it may be."""
+
+    name: str
+    value: float
+    limit: float
+    unit: str
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.limit
+
+    def line(self) -> str:
+        digits = 0 if self.unit == "bytes" else 2
+        verdict = "ok" if self.met else "TOO MUCH"
+        return f"{self.name:<44}{self.value:>9.{digits}f} of {self.limit:>7.0f} {self.unit:<12} {verdict}"
+
+
+def archive_bytes(archive: Path) -> int:
+    """Code and data of all members of an archive. Raises BareflowError."""
+    try:
+        printed = subprocess.run(
+            ["llvm-size-19", "-t", str(archive)], check=True, capture_output=True, text=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise BareflowError(
+            f"llvm-size-19 could not read {archive} ({error}); `make firmware` builds it"
+        ) from error
+    code, data = printed.splitlines()[-1].split()[:2]
+    return int(code) + int(data)
+
+
+def sizes(firmware: Path) -> list[Limit]:
+    """The limits on what was built into the directory `firmware`."""
+    return [
+        Limit(
+            "kernel, 12 modules at O0, debug interface",
+            read_image_header(firmware / "fluid.img").image_bytes,
+            96 * KIB,
+            "bytes",
+        ),
+        Limit("micro-JIT", archive_bytes(firmware / "microjit/libmicrojit.a"), 10 * KIB, "bytes"),
+        Limit("kernel_lib.a", archive_bytes(firmware / "kernel_lib/kernel_lib.a"), 15 * KIB, "bytes"),
+        Limit(
+            "tinyllama_bare.bin without debug interface",
+            (firmware / "tinyllama_nodebug.bin").stat().st_size,
+            14 * KIB,
+            "bytes",
+        ),
+        Limit("tinyllama_bare.bin", (firmware / "tinyllama_bare.bin").stat().st_size, 20 * KIB, "bytes"),
+    ]
+
+
+def calls_counted(firmware: Path) -> Limit:
+    """Instructions that profiling adds to a call: under icount shift=0 the TSC counts instructions."""
+    scenario = layouts.const("BF_SCENARIO_CALL_COST")
+    with _booted(firmware / "fluid.img", scenario, icount=0) as machine:
+        status = _status(machine)
+    added = (status.bench_on_tsc - status.bench_empty_tsc) / status.bench_iterations
+    return Limit("profiling, added to a call", added, 65, "instructions")
+
+
+def times(firmware: Path) -> list[Limit]:
+    """What depends on the host's speed and load: from boot sector to main, and a masked event's call site."""
+    with _booted(firmware / "fluid.img", layouts.const("BF_SCENARIO_RING_COST")) as machine:
+        status = _status(machine)
+        address = layouts.const("BF_BOOT_RECORD_ADDRESS")
+        record = _record(machine, "bf_boot_record", address)
+    first, main = (layouts.const(f"BF_STAGE_{stage}") for stage in ("STAGE1", "KERNEL"))
+    boot = (record.stage_tsc[main] - record.stage_tsc[first]) / status.tsc_hz
+    ticks = (status.bench_off_tsc - status.bench_empty_tsc) / status.bench_iterations
+    return [
+        Limit("boot sector to main", boot, 1, "s"),
+        Limit("ring off, a call site", ticks / status.tsc_hz * 1e9, 3, "ns"),
+    ]
+
+
+@contextmanager
+def _booted(image: Path, scenario: int, icount: int | None = None) -> Iterator[Machine]:
+    with TemporaryDirectory(prefix="bfl-") as folder:
+        machine = Machine.launch(
+            image, directory=Path(folder) / "vm", settings=RootSettings(scenario=scenario), icount=icount
+        )
+        try:
+            machine.wait_for_stage("idle", BOOT_SECONDS)
+            yield machine
+        finally:
+            machine.stop()
+
+
+def _record(machine: Machine, name: str, address: int) -> Any:
+    return layouts.unpack(name, machine.memory().read(address, layouts.size(name), name))
+
+
+def _status(machine: Machine) -> Any:
+    header = _record(machine, "bf_image_header", layouts.const("BF_IMAGE_BASE"))
+    return _record(machine, "bf_status", _record(machine, "bf_root", header.root).status)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bareflow_gdb.build.limits", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--firmware", type=Path, required=True, help="the directory that was built")
+    options = parser.parse_args(arguments)
+    try:
+        found = [*sizes(options.firmware), calls_counted(options.firmware), *times(options.firmware)]
+    except (BareflowError, OSError) as error:
+        print(f"limits: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(limit.line() for limit in found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
