@@ -32,7 +32,12 @@ def slot_of(session: Session, name: str) -> int:
 
 
 def publish_store(session: Session) -> int:
-    """Where the publishing store is: by the guest's own export table, else by the ELF that gdb has.
+    """Where the publishing store is; raises BareflowError."""
+    return exported(session, STORE)
+
+
+def exported(session: Session, name: str) -> int:
+    """A symbol of the kernel: by the guest's own export table, else by the ELF that gdb has.
 
     The guest is asked first, because gdb may have another kernel's ELF. Raises BareflowError.
     """
@@ -42,9 +47,9 @@ def publish_store(session: Session) -> int:
     root = session.guest.root()
     count = min(root.export_count, MOST_EXPORTS) if root.exports else 0
     for export in many(session.memory, "bf_symbol", root.exports, count, "export table"):
-        if clean(export.name) == STORE:
+        if clean(export.name) == name:
             return int(export.address)
-    address = symbol(STORE)
+    address = symbol(name)
     if address is not None:
         return address
-    raise BareflowError(f"this kernel neither exports nor has a symbol {STORE}; load its ELF with `file`")
+    raise BareflowError(f"this kernel neither exports nor has a symbol {name}; load its ELF with `file`")

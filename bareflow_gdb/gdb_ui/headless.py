@@ -1,0 +1,190 @@
+"""What do the scripts of gdb_scripts/ share: arguments, the session, what they wait for, the exit status?
+
+An argument is gdb's convenience variable `$bf_NAME`, else the environment's `BF_NAME`. A script that ends with
+another status than 0 ends gdb with it when gdb runs without confirmations, as with -batch; else it is an error
+of gdb's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gdb
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.gdb_ui import running
+from bareflow_gdb.gdb_ui.command import REGISTRY
+from bareflow_gdb.gdb_ui.guest_names import publish_store
+from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.guest.values import Address
+from bareflow_gdb.render.jsonable import dumps
+
+FINE, NO, COULD_NOT = 0, 1, 2
+
+
+def run(main: Callable[[Session], int]) -> None:
+    """Runs a script with the session of the connection; without one it attaches to `$bf_machine` first."""
+    from bareflow_gdb.gdb_ui import plugin
+
+    try:
+        if gdb.selected_inferior().connection is None:
+            gdb.execute(f"bf attach {argument('machine')}")
+        status = main(plugin.current())
+        message = ""
+    except KeyboardInterrupt:
+        status, message = NO, "interrupted"
+    except (BareflowError, gdb.error) as error:
+        status, message = COULD_NOT, " ".join(str(error).split())
+    if message:
+        gdb.write(message + "\n", gdb.STDERR)
+    gdb.flush()
+    if status and _unattended():
+        gdb.execute("set confirm off")
+        gdb.execute(f"quit {status}")
+
+
+def _unattended() -> bool:
+    """Is there nobody who would want to go on in this gdb?"""
+    words = Path("/proc/self/cmdline").read_bytes().split(b"\0")
+    return not os.isatty(0) or b"-batch" in words or b"--batch" in words
+
+
+def argument(name: str, default: str = "") -> str:
+    """`$bf_NAME`, else the environment's BF_NAME, else the default."""
+    value = gdb.convenience_variable(f"bf_{name}")
+    if value is None:
+        return os.environ.get(f"BF_{name.upper()}", default)
+    try:
+        return str(value.string())
+    except gdb.error:
+        return str(int(value))
+
+
+def number(name: str, default: int) -> int:
+    """The same as a number; raises UsageError."""
+    text = argument(name, str(default))
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise UsageError(f"$bf_{name} is {text!r}, not a number") from None
+
+
+def ask(session: Session, question: str, *words: str) -> tuple[str, str]:
+    """What `bf QUESTION` answers: as text and as JSON. Raises BareflowError."""
+    definition = REGISTRY[question]
+    session.begin_question()
+    record = definition.run(definition.parse(" ".join((*words, "--json"))), session)
+    text = definition.show(record) if definition.show is not None else ""
+    return text, dumps(record, session.provenance())
+
+
+@contextmanager
+def end_of_run(session: Session) -> Iterator[list[gdb.Breakpoint]]:
+    """A watchpoint that stops the guest when its run has ended or it has halted; none for other boot loaders."""
+    address = layouts.const("BF_BOOT_RECORD_ADDRESS")
+    stage = address + layouts.offset("bf_boot_record", "stage")
+    idle = layouts.const("BF_STAGE_IDLE")
+    if int.from_bytes(session.memory.read(address, 4, "boot record"), "little") != layouts.const(
+        "BF_BOOT_MAGIC"
+    ):
+        yield []
+        return
+    if int.from_bytes(session.memory.read(stage, 4, "boot stage"), "little") >= idle:
+        raise BareflowError(
+            "the run has ended already; start the machine with --hold or --paused, and then this script"
+        )
+    with running.internal_watchpoint(stage, f"*(unsigned int *) 0x{stage:x} >= {idle}") as watchpoint:
+        yield [watchpoint]
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """One swap, as the guest is about to make it or, on kernels that inline the store, has made it."""
+
+    number: int
+    """Counted from 1 since the script began."""
+    function: str
+    slot: Address
+    old: Address
+    new: Address
+    level: int | None
+    """Of the new code; None when it is in no record."""
+    version: int | None
+    reason: str
+
+
+def swaps(session: Session, function: str = "") -> Iterator[Swapped]:
+    """Every swap from now to the end of the run; close it and nothing is left set.
+
+    function: only of this one. Raises BareflowError when something else stops the guest.
+    """
+    slots = {name: int(slot) for name, slot in session.guest.slots().items()}
+    if function and function not in slots:
+        raise UsageError(
+            f"no function {function!r} is registered; there are: {', '.join(slots) or 'none yet'}"
+        )
+    with ExitStack() as stack:
+        at = _swap_stops(session, stack, slots, function)
+        ends = stack.enter_context(end_of_run(session))
+        old = _pointers(session, slots)
+        count = 0
+        while True:
+            stop = running.resume()
+            session.refresh()
+            if any(item in stop.breakpoints for item in ends):
+                return
+            hits = [item for item in at if item in stop.breakpoints]
+            if not hits:
+                raise BareflowError(f"{stop} stopped the guest; what came until then is complete")
+            count += 1
+            yield _swapped(session, count, at[hits[0]], slots, old)
+
+
+def _swap_stops(
+    session: Session, stack: ExitStack, slots: dict[str, int], function: str
+) -> dict[gdb.Breakpoint, int]:
+    """Internal breakpoints with the slot that each tells of, 0 = EDX has it."""
+    try:
+        store = publish_store(session)
+    except BareflowError:
+        wanted = [slots[function]] if function else list(slots.values())
+        return {stack.enter_context(running.internal_watchpoint(slot)): slot for slot in wanted}
+    condition = f"$edx == {slots[function]}" if function else None
+    return {stack.enter_context(running.internal_breakpoint(store, condition)): 0}
+
+
+def _swapped(session: Session, count: int, slot: int, slots: dict[str, int], old: dict[int, int]) -> Swapped:
+    if slot:
+        new = _pointers(session, {"": slot})[slot]
+    else:
+        slot, new = running.read_register("edx"), running.read_register("eax")
+    before = old.get(slot, 0)
+    old[slot] = new
+    name = next((name for name, address in slots.items() if address == slot), f"slot 0x{slot:08x}")
+    versions: list[Any] = [
+        v for item in session.guest.jit().functions for v in item.versions if v.entry == new
+    ]
+    newest = max(versions, key=lambda version: version.number, default=None)
+    return Swapped(
+        count,
+        name,
+        Address(slot),
+        Address(before),
+        Address(new),
+        newest.level if newest is not None else None,
+        newest.number if newest is not None else None,
+        newest.reason if newest is not None else "",
+    )
+
+
+def _pointers(session: Session, slots: dict[str, int]) -> dict[int, int]:
+    return {
+        slot: int.from_bytes(session.memory.read(slot, 4, "published code pointer"), "little")
+        for slot in slots.values()
+    }

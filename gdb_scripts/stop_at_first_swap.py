@@ -1,0 +1,29 @@
+"""Stops before the first swap of a function; the commands after it see the guest before the store.
+
+    BF_FUNCTION=primes gdb -batch -x gdb_scripts/bareflow.py -ex 'bf attach NAME' -x gdb_scripts/stop_at_first_swap.py
+
+Arguments: $bf_function or BF_FUNCTION (default: any). Exit status: 0 when the swap came, 1 when the run ended
+without, 2 when it could not look.
+"""
+
+import contextlib
+
+from bareflow_gdb.gdb_ui import headless
+from bareflow_gdb.gdb_ui.session import Session
+
+
+def main(session: Session) -> int:
+    function = headless.argument("function")
+    with contextlib.closing(headless.swaps(session, function)) as found:
+        swap = next(found, None)
+    if swap is None:
+        print(f"the run ended without a swap{f' of {function}' if function else ''}")
+        return headless.NO
+    level = "?" if swap.level is None else swap.level
+    print(
+        f"{swap.function}: 0x{swap.old:08x} -> 0x{swap.new:08x} at O{level}, {swap.reason or 'reason unknown'}"
+    )
+    return headless.FINE
+
+
+headless.run(main)
