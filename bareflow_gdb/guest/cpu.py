@@ -130,7 +130,7 @@ def read_cpu(memory: Memory, root: Root | None, symbols: KernelSymbols) -> Cpu:
     gates: tuple[Gate, ...] = ()
     absent = 0
     if mode == "real":
-        notes.append(f"real mode: {size // 4} vectors of segment and offset at 0x{base:08x}, no IDT")
+        notes.append(f"real mode: no IDT, but {min(size // 4, MOST_GATES)} vectors at 0x{base:08x}")
     elif how:
         gates, absent = _read_idt(memory, base, size, names, problems)
     else:

@@ -76,8 +76,9 @@ class InferiorMemory(CheckedMemory):
         return self._screen
 
     def monitor(self, command: str) -> str:
-        if _connection_type() == "core":
-            return super().monitor(command)
+        core = _core()
+        if core is not None:
+            return core.monitor(command)
         if command not in self._said:
             try:
                 self._said[command] = _plain(gdb.execute(f"monitor {command}", to_string=True))
