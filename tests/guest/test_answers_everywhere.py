@@ -119,7 +119,7 @@ def test_a_table_goes_to_stdout_and_its_source_to_stderr(
 
 def test_identify_and_pools_take_their_options(paused: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["identify", "0x200010", paused.name]) == 0
-    assert "module fibonacci" in capsys.readouterr().out
+    assert "object     module " in capsys.readouterr().out
     assert cli.main(["identify", "0xfee00000", paused.name]) == 1
     capsys.readouterr()
     assert cli.main(["pools", "--kind", "data", "--check", "--json", paused.name]) == 0
