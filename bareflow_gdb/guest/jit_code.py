@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bareflow_gdb.errors import UsageError
+from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.guest.functions import Function, Version
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.jit import JitFunction
 from bareflow_gdb.guest.values import Address
@@ -57,10 +58,11 @@ class JitCode:
 
 def read_jit_code(guest: Guest) -> tuple[JitCode, ...]:
     """All code in memory by address; raises BareflowError when the kernel has no adaptive JIT."""
-    functions = guest.jit().functions
-    found = [code for function in functions for code in _of_versions(function)]
-    if not found:
-        found = _of_levels(functions)
+    try:
+        functions = guest.functions()
+        found = [_of_version(version, functions) for version in guest.versions() if _is_in_memory(version)]
+    except BareflowError:
+        found = _of_levels(guest.jit().functions)
     return tuple(sorted(found, key=lambda code: (code.code, code.version or 0)))
 
 
@@ -94,22 +96,23 @@ def named(guest: Guest, function: str, level: int | None = None) -> JitCode:
     return max(kept, key=lambda code: code.version or 0)
 
 
-def _of_versions(function: JitFunction) -> list[JitCode]:
-    return [
-        JitCode(
-            function=function.name,
-            level=version.level,
-            version=version.number,
-            code=version.code,
-            size=min(version.code_size, LARGEST),
-            entry=version.entry,
-            slot=function.slot,
-            published=version.entry == function.current_code and version.state == "published",
-            tsc_published=version.tsc_published,
-        )
-        for version in function.versions
-        if version.state in IN_MEMORY and version.code
-    ]
+def _is_in_memory(version: Version) -> bool:
+    return version.state in IN_MEMORY and version.code != 0
+
+
+def _of_version(version: Version, functions: Sequence[Function]) -> JitCode:
+    known = version.function < len(functions)
+    return JitCode(
+        function=version.function_name,
+        level=version.level,
+        version=version.number,
+        code=version.code,
+        size=min(version.code_size, LARGEST),
+        entry=version.entry,
+        slot=functions[version.function].slot if known else Address(0),
+        published=version.state == "published",
+        tsc_published=version.tsc_published,
+    )
 
 
 def _of_levels(functions: Iterable[JitFunction]) -> list[JitCode]:

@@ -1,0 +1,46 @@
+"""How is disassembled code shown: one listing with its notes, or two tiers side by side?"""
+
+from __future__ import annotations
+
+from bareflow_gdb.guest.disas import Difference, Line, Listing
+
+CODE_BYTES = 8
+WIDTH = 140
+
+
+def listing(record: Listing, width: int = WIDTH, color: bool = False) -> str:
+    """A title, then a line per instruction; `=>` at the address that was asked for."""
+    lines = [f"{record.title}: {record.size} bytes at 0x{record.address:08x}, {record.bits}-bit code"]
+    for line in record.lines:
+        here = record.at is not None and record.at > 0 and _holds(line, record.at)
+        lines.append(_line(line, here, color))
+    lines += [f"! {problem}" for problem in record.problems]
+    return "\n".join(line.rstrip() if color else line.rstrip()[:width] for line in lines)
+
+
+def _holds(line: Line, offset: int) -> bool:
+    return line.offset <= offset < line.offset + len(line.code) // 2
+
+
+def _line(line: Line, here: bool, color: bool) -> str:
+    code = line.code if len(line.code) <= 2 * CODE_BYTES else line.code[: 2 * CODE_BYTES - 1] + "…"
+    note = f"; {line.note}" if line.note else ""
+    if color and note:
+        note = f"\x1b[36m{note}\x1b[0m"
+    mark = "=>" if here else "  "
+    return f"{mark} {line.address:08x} +{line.offset:03x}  {code:<{2 * CODE_BYTES}}  {line.text:<38} {note}"
+
+
+def difference(record: Difference, width: int = WIDTH, color: bool = False) -> str:
+    """Both tiers in two columns, `|` where they differ."""
+    old, new = record.old, record.new
+    titles = [f"{side.title}, {side.size} bytes at 0x{side.address:08x}" for side in (old, new)]
+    column = max([len(titles[0]), *(len(row.old) for row in record.rows)])
+    column = min(column, max(20, (width - 3) // 2))
+    lines = [f"{titles[0]:<{column}}   {titles[1]}"]
+    for row in record.rows:
+        mark = " " if row.equal else "|"
+        text = f"{row.old[:column]:<{column}} {mark} {row.new}".rstrip()
+        lines.append(f"\x1b[2m{text}\x1b[0m" if color and row.equal else text)
+    lines.append(f"{record.equal_instructions} of {len(record.rows)} lines are equal")
+    return "\n".join(lines)
