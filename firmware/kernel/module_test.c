@@ -113,6 +113,22 @@ static void make_trampoline(struct probe *probe, bf_ptr target) {
     probe->code[6] = 0xE0;
 }
 
+/* A module with read-only data, data and symbols under another name, signed anew. NO_MODULE = it was refused. */
+static uint32_t load_twin(const struct embedded_module *source) {
+    static uint8_t twin[4096] __attribute__((aligned(16)));
+    uint32_t size = source->image_size[0];
+    module_header_t *header = (module_header_t *)twin;
+
+    if (size > sizeof twin)
+        return NO_MODULE;
+    memcpy(twin, source->image[0], size);
+    strncpy(header->name, "twin", sizeof header->name);
+    check("a module that was changed after it was signed is refused",
+          module_load(twin, size, 0, BF_REASON_EMBEDDED) == NO_MODULE);
+    sha256(twin, size - 32, twin + size - 32);
+    return module_load(twin, size, 0, BF_REASON_EMBEDDED);
+}
+
 /* The life of a module, with all refusals; returns how many steps went wrong. The pools are as before afterwards. */
 uint32_t module_test_life(void) {
     uint32_t code = g_pools[BF_POOL_CODE].stats.used;
@@ -160,6 +176,13 @@ uint32_t module_test_life(void) {
               module_execute(probe, (int32_t)probe, 0) == 0 && tried_inside == 0);
     check("a module is unloaded", module_unload(probe) && module_find("probe") == NO_MODULE);
     check("it cannot be unloaded twice", !module_unload(probe));
+    const struct embedded_module *source = find_embedded("fft_1d");
+    uint32_t twin = source == NULL ? NO_MODULE : load_twin(source);
+    check("a module takes the place of one that was unloaded", twin == probe);
+    check("a module with data of its own is unloaded",
+          twin != NO_MODULE && module_images[twin].data != 0 && module_images[twin].rodata != 0 &&
+              module_execute(twin, source->arguments[0], source->arguments[1]) == source->expected &&
+              module_unload(twin));
     check("its blocks and its place are free again",
           g_pools[BF_POOL_CODE].stats.used == code && g_pools[BF_POOL_DATA].stats.used == data &&
               g_pools[BF_POOL_METADATA].stats.used == metadata && module_manager.num_modules == modules);

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from kernel_view import Kernel, wait_until
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.qemu.machine import Machine
 
 FIRST_150_CALLS = """\
@@ -97,6 +98,21 @@ def test_every_function_ends_at_o3_with_the_right_result(kernel: Kernel) -> None
         assert kernel.profile(name).opt_level == 3
         assert kernel.profile(name).is_hot == 1
     assert list(kernel.functions) == list(RESULTS)
+
+
+def test_every_call_of_every_version_gives_the_right_result(booted: Callable[..., Machine]) -> None:
+    machine = booted("registered", hold=1, call_sample=1)
+    kernel = Kernel(machine)
+    kernel.set_ring("type_mask", kernel.ring().type_mask | 1 << layouts.const("BF_EVENT_CALL"))
+    kernel.set_root("hold", 0)
+    machine.wait_for_stage("idle")
+    calls = kernel.events_of("CALL")
+    assert len(calls) == 31 * len(RESULTS)
+    levels = {version.number: version.level for version in kernel.versions()}
+    for index, (name, expected) in enumerate(RESULTS.items()):
+        mine = [call for call in calls if call.id == index]
+        assert [levels[call.arg[0]] for call in mine] == [0] * 10 + [1] * 10 + [2] * 10 + [3]
+        assert {call.arg[3] for call in mine} == {expected % 2**32}, name
 
 
 def test_the_exported_json_is_what_the_tables_hold(kernel: Kernel) -> None:

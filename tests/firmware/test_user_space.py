@@ -39,7 +39,7 @@ def test_the_module_tests_pass_in_user_space(program: Path) -> None:
     assert ended.stdout.endswith("=== ALL MODULE TESTS COMPLETED ===\n")
     assert ended.stdout.count("  [OK] Test passed!\n") == len(REFERENCES)
     assert "\n10 / 10 tests passed\n" in ended.stdout
-    assert "[MODULE-TEST] 14 of 14 passed\n" in ended.stdout
+    assert "[MODULE-TEST] 17 of 17 passed\n" in ended.stdout
     assert "FAIL" not in ended.stdout
 
 
