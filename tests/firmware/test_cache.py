@@ -134,16 +134,16 @@ def test_an_image_in_the_cache_is_not_read_again(kernel: Kernel) -> None:
 
 
 def test_an_image_that_has_left_is_read_again_and_another_one_leaves(kernel: Kernel) -> None:
+    """The second time too: the O3 that the first one retired ran last of all, and must not be the one to leave."""
     there = {(text(slot.name), slot.level) for slot in slots(kernel).values()}
-    name = next(name for name in kernel.functions if (name, 2) not in there)
-    before = cache(kernel)
-    force(kernel, name, 2)
-    after = cache(kernel)
-    assert (after.misses, after.evictions) == (before.misses + 1, before.evictions + 1)
-    assert (name, 2, PUBLISHED) in {
-        (text(slot.name), slot.level, slot.state) for slot in slots(kernel).values()
-    }
-    assert replay(kernel) == after.evictions
+    for name in [name for name in kernel.functions if (name, 2) not in there][:2]:
+        before = cache(kernel)
+        force(kernel, name, 2)
+        after = cache(kernel)
+        assert (after.misses, after.evictions) == (before.misses + 1, before.evictions + 1)
+        there = {(text(slot.name), slot.level): slot.state for slot in slots(kernel).values()}
+        assert (there[name, 2], there[name, 3]) == (PUBLISHED, FILLED)
+    assert replay(kernel) == cache(kernel).evictions
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from bareflow_gdb.build.module import link_module, read_module
 from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.machine import Machine
 
-HELD = RootSettings(hold=1)  # it waits before its run, and costs the host nothing
+HELD = RootSettings(hold=1, thresholds=(10, 20, 30))  # it waits before its run, and costs the host nothing
 
 DOUBLER = "int doubler_main(int a, int b) { return 2 * a + b; }"
 OTHER_DATA = "int sum_other[5]; int sum_main(int a, int b) { sum_other[0]++; return a + b; }"
@@ -97,6 +97,16 @@ def test_a_cached_version_with_other_data_is_refused_and_the_embedded_one_stays(
     assert "Replaced embedded module 'sum'" not in kernel.log
     _, image = loaded(kernel, "sum")
     assert image.source == layouts.const("BF_REASON_EMBEDDED")
+
+
+def test_the_adaptive_jit_takes_its_tiers_from_there_without_a_slot(kernel: Kernel) -> None:
+    kernel.set_root("hold", 0)
+    kernel.machine.wait_for_stage("idle", 120)
+    assert {1, 3} <= {version.level for version in kernel.versions("primes")}
+    cache = kernel.record("bf_cache", kernel.root.cache)
+    assert (cache.hits, cache.evictions) == (2, 0)
+    assert all(slot.state == 0 for slot in cache.slots)
+    assert kernel.functions["primes"].last_result == 168
 
 
 def test_a_kernel_without_a_cache_links_and_says_so(idle_machine: Machine) -> None:
