@@ -79,7 +79,7 @@ class StockGuest:
                 "code_ptr": code_of(index),
                 "call_count": calls[index],
                 "total_cycles": 100 * calls[index],
-                "min_cycles": 90 if calls[index] else NO_MINIMUM,
+                "min_cycles": (NO_MINIMUM, 100, 90)[min(calls[index], 2)],
                 "max_cycles": 110 if calls[index] > 1 else 100 * calls[index],
                 "code_size": 100 + index,
             }

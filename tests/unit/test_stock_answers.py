@@ -105,8 +105,10 @@ def test_the_fragmentation_statistic_that_underflows_is_named() -> None:
 
 def test_a_walk_over_a_gdbstub_costs_at_most_ten_packets_and_one_per_block() -> None:
     kernel = StockGuest(Bytes(RAM_BYTES, cost=1))
+    kernel.memory.packet_bytes = 2048
     asked = Guest.attach(kernel.build())
     asked.pools()
+    kernel.memory.invalidate()
     before = kernel.memory.packets
     blocks = asked.pools().block_count
     assert kernel.memory.packets - before <= 10 + blocks

@@ -1,6 +1,6 @@
 """Which code does each function of a stock kernel run, and which levels were compiled?
 
-Read budget: 5 packets for `adaptive_jit_t` (8,216 bytes), 1 to 2 for the names.
+Read budget: 2 to 3 packets for what is in use of `adaptive_jit_t` (8,216 bytes), 1 to 2 for the names.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.jit import Jit, JitFunction
-from bareflow_gdb.guest.reading import capped, one, strings
+from bareflow_gdb.guest.reading import capped, strings
+from bareflow_gdb.guest.stock.signatures import jit_bytes
 from bareflow_gdb.guest.values import Address
 from bareflow_gdb.memory.protocol import Memory
 
@@ -61,7 +62,8 @@ class Entries:
 
 def read_entries(memory: Memory, address: int) -> Entries:
     """Raises ReadError."""
-    raw = one(memory, "adaptive_jit", address, "adaptive JIT")
+    data = jit_bytes(lambda at, size: memory.read(at, size, "adaptive JIT"), address)
+    raw = layouts.unpack("adaptive_jit", data or b"")
     problems: list[str] = []
     count = capped(raw.function_count, len(raw.functions), "functions of the adaptive JIT", problems)
     known = min(raw.profiler.function_count, len(raw.profiler.functions))

@@ -19,7 +19,7 @@ from bareflow_gdb.guest.stock.places import Finding, Places
 from bareflow_gdb.guest.stock.pools import Owner, read_pools
 from bareflow_gdb.guest.stock.profile import read_jit_profile
 from bareflow_gdb.guest.stock.search import FAT16, JIT, JIT_PROFILE, MANAGER, POOLS
-from bareflow_gdb.guest.stock.swaps import BY_DEFAULTS, UNKNOWN, list_swaps
+from bareflow_gdb.guest.stock.swaps import BY_DEFAULTS, COMPARED, UNKNOWN, list_swaps
 from bareflow_gdb.guest.stock.window import START, kernel_is_loaded
 from bareflow_gdb.guest.swaps import Swaps
 from bareflow_gdb.guest.values import Address
@@ -131,6 +131,8 @@ class StockKernel:
         modules = [] if manager is None else module_names(self.memory, manager, self.places.generation())
         log = self.serial_log() if self.serial_log is not None else None
         self.unknown = UNKNOWN if log else (*UNKNOWN, BY_DEFAULTS)
+        if len(entries.entries) > COMPARED:
+            self.unknown += (f"whether swaps changed any code, for functions after the first {COMPARED}",)
         return list_swaps(self.memory, entries, {code: size for _, code, size in modules}, log)
 
     def slots(self) -> dict[str, Address]:
@@ -142,7 +144,8 @@ class StockKernel:
         if not kernel_is_loaded(self.memory):
             raise BadData("there is no kernel at 0x10000; `boot` shows how far the boot got")
         problems: list[str] = []
-        manager, jit, profile = self._if_there(MANAGER), self._if_there(JIT), self._if_there(JIT_PROFILE)
+        manager, jit = self._if_there(MANAGER), self._if_there(JIT)
+        profile = self._if_there(JIT_PROFILE) if manager is None and jit is None else None
         pools = self._pool_lines()
         entries = read_entries(self.memory, jit) if jit is not None else Entries(False, 0, (), ())
         problems += entries.problems

@@ -36,7 +36,8 @@ ARGUMENTS = {
 }
 """Functions whose first argument, [ESP + 4] at their entry, is the address of a record."""
 
-_FINGERPRINT = (0x8C000, 0x4000)
+# The top of the stack: the counts and last entries of a main function's locals, or its callees' frames.
+_FINGERPRINT = (0x8F000, 0x1000)
 _CHECKS: dict[str, Callable[[signatures.Read, int, bool], Match | None]] = {
     JIT: signatures.adaptive_jit,
     POOLS: signatures.pools,
@@ -225,7 +226,7 @@ class Places:
         self._absent_at = fingerprint
 
     def _fingerprint(self) -> int | None:
-        """Of the part of the stack where locals of the main function are: unchanged, another search is idle."""
+        """Of the top of the stack, 2 packets: while it is unchanged, another search would find nothing new."""
         if self.memory.packets == 0:
             return None
         data = self._read(*_FINGERPRINT)

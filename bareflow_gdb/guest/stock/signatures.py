@@ -62,8 +62,25 @@ def counted(calls: int, total: int, least: int, most: int) -> bool:
     if calls >= _MOST_CALLS or total >= _MOST_CYCLES or most > total:
         return False
     if calls == 1:
-        return True
+        # Of the first call every part may still be missing.
+        return total == 0 or (least in (total, NO_MINIMUM) and most in (total, 0))
     return least <= most and least * (calls - 1) <= total
+
+
+def _all_zero(data: bytes) -> bool:
+    """The rest of a table: few records say too little, unless the others are as empty as at the start."""
+    return not any(data)
+
+
+def jit_bytes(read: Read, address: int) -> bytes | None:
+    """`adaptive_jit_t` with zeros for the profiles that are not in use: 2 or 3 packets instead of 5."""
+    tail_at, size = layouts.offset("function_profiler", "function_count"), layouts.size("adaptive_jit")
+    tail = read(address + tail_at, size - tail_at)
+    if tail is None:
+        return None
+    used = min(int.from_bytes(tail[:4], "little"), layouts.const("MAX_PROFILED_FUNCTIONS"))
+    head = read(address, used * layouts.size("function_profile")) if used else b""
+    return head.ljust(tail_at, b"\0") + tail if head is not None else None
 
 
 def _has_code(read: Read, address: int) -> bool:
@@ -94,7 +111,8 @@ def module_manager(read: Read, address: int, generation: Generation, deep: bool 
         return None
     headers = sum(_has_header(read, module) for module in used)
     adds_up = 0 < record.total_calls == sum(module.call_count for module in used)
-    if not (adds_up or headers or count > 1):
+    rest = data[count * generation.profile_bytes : generation.count_at]
+    if not headers and not (adds_up and count > 1) and not (_all_zero(rest) and (adds_up or count > 1)):
         return None
     evidence = [f"{count} named modules in steps of {generation.profile_bytes} bytes"]
     if headers:
@@ -128,7 +146,7 @@ def _has_header(read: Read, module: ModuleRecord) -> bool:
 
 def adaptive_jit(read: Read, address: int, deep: bool = True) -> Match | None:
     """`adaptive_jit_t`; one that only an earlier run left behind has lost its code buffers, and is refused."""
-    data = read(address, layouts.size("adaptive_jit"))
+    data = jit_bytes(read, address)
     if data is None:
         return None
     raw = layouts.unpack("adaptive_jit", data)
@@ -253,6 +271,10 @@ def jit_profile(read: Read, address: int, deep: bool = True) -> Match | None:  #
         return None
     if raw.num_functions < len(raw.entries) and _is_timed(raw.entries[raw.num_functions]):
         return None
+    size = layouts.size("jit_profile_entry")
+    rest = data[len(used) * size : layouts.offset("jit_profile", "num_functions")]
+    if len(used) <= 2 and not _all_zero(rest):
+        return None
     measured = sum(entry.call_count > 0 for entry in used)
     return Match(
         address,
@@ -265,7 +287,9 @@ def _is_timed(entry: Any) -> bool:
     return bool(
         is_name(entry.name)
         and entry.active in (0, 1)
-        and entry.last_start > 0
+        and 0 < entry.last_start < _MOST_CYCLES
+        # The TSC began at 0: no function ran longer than that.
+        and entry.total_cycles <= entry.last_start + entry.max_cycles
         and (entry.call_count > 0 or entry.min_cycles == NO_MINIMUM)
         and counted(entry.call_count, entry.total_cycles, entry.min_cycles, entry.max_cycles)
     )

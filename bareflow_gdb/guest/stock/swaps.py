@@ -2,6 +2,7 @@
 
 Its memory tells which levels were published, and where their code is; a serial log adds their order and the
 calls. Times are not known.
+Read budget, beyond that of jit.py: 1 packet for the module manager, 1 to 2 for each function that is compared.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bareflow_gdb.errors import ReadError
+from bareflow_gdb.guest.reading import ONE_PACKET, strays
 from bareflow_gdb.guest.stock.jit import THRESHOLDS, Entries, Entry, swapped_levels
 from bareflow_gdb.guest.swaps import Swap, Swaps
 from bareflow_gdb.memory.protocol import Memory
@@ -18,6 +19,9 @@ _RECOMPILE = re.compile(r"\[RECOMPILE\] (\S+): O(\d) -> O(\d)$")
 _REACHED = re.compile(r"\[Call (\d{1,18})\] Threshold reached - recompiling to O(\d)\.\.\.$")
 _BEGIN = "[ADAPTIVE-JIT] Initialized"
 _MOST_LINES = 200_000
+COMPARED = 3
+"""Functions whose levels are compared by their bytes: the buffers that a stock CODE pool of 32 KB holds; each is a
+packet."""
 
 UNKNOWN = (
     "when each swap was, how long it took, and roll-backs: this kernel keeps no events; a watchpoint on the slot sees "
@@ -60,23 +64,38 @@ def list_swaps(memory: Memory, read: Entries, modules: dict[int, int], log: str 
         (item.function, item.to_level): (place, item) for place, item in enumerate(parse_log(log or ""))
     }
     found: list[tuple[int, Swap]] = []
+    codes = _codes(memory, read.entries[:COMPARED], modules)
     for entry in read.entries:
         before = 0
         for level in swapped_levels(entry):
             place, item = logged.get((entry.name, level), (len(logged), None))
-            found.append((place, _swap(memory, entry, before, level, item, modules)))
+            found.append((place, _swap(codes, entry, before, level, item)))
             before = level
     # Stable: what the log does not tell stays in the order of functions and levels.
     swaps = tuple(swap for _, swap in sorted(found, key=lambda pair: pair[0]))
     return Swaps(swaps=swaps, swap_count=len(swaps), tsc_hz=0, forgotten=0)
 
 
-def _swap(
-    memory: Memory, entry: Entry, before: int, level: int, logged: Logged | None, modules: dict[int, int]
-) -> Swap:
+def _codes(memory: Memory, entries: tuple[Entry, ...], modules: dict[int, int]) -> dict[int, bytes]:
+    """The code at each address whose size is known; padding at the end is left out."""
+    sizes: dict[int, int] = {}
+    for entry in entries:
+        for level, code in enumerate(entry.codes):
+            size = entry.code_size(level) or modules.get(code, 0)
+            if code and 0 < size <= ONE_PACKET:
+                sizes[code] = size
+    read = strays(memory, [(address, size, "code of a level") for address, size in sizes.items()])
+    return {
+        address: data.rstrip(b"\0\x90\xcc")
+        for address, data in zip(sizes, read, strict=True)
+        if data is not None
+    }
+
+
+def _swap(codes: dict[int, bytes], entry: Entry, before: int, level: int, logged: Logged | None) -> Swap:
     threshold = THRESHOLDS[level - 1]
     reached = entry.calls >= threshold
-    old_size = entry.code_size(before) or modules.get(entry.codes[before], 0)
+    old, new = entry.codes[before], entry.codes[level]
     return Swap(
         function=entry.name,
         index=entry.index,
@@ -90,28 +109,13 @@ def _swap(
         else threshold
         if reached
         else None,
-        old_code=entry.codes[before],
-        new_code=entry.codes[level],
+        old_code=old,
+        new_code=new,
         code_size=entry.code_size(level),
         tsc=0,
         tsc_threshold=None,
         tsc_first=None,
         threshold_to_publish_us=None,
         publish_to_first_us=None,
-        same_code=_same(memory, entry, before, level, old_size),
+        same_code=old == new or (old in codes and codes[old] == codes.get(new)),
     )
-
-
-def _same(memory: Memory, entry: Entry, before: int, level: int, old_size: int) -> bool:
-    """Equal bytes, where both sizes are known; the last level of a buffer has no padding after it."""
-    size = entry.code_size(level)
-    old, new = entry.codes[before], entry.codes[level]
-    if old == new:
-        return True
-    if not size or not old_size:
-        return False
-    try:
-        one, other = memory.read(old, old_size, "old code"), memory.read(new, size, "new code")
-    except ReadError:
-        return False
-    return one.rstrip(b"\0\x90\xcc") == other.rstrip(b"\0\x90\xcc")
