@@ -14,6 +14,7 @@ import gdb
 from bareflow_gdb.gdb_ui import breakpoints, commands, frames, functions, printers
 from bareflow_gdb.gdb_ui.command import REGISTRY, GdbCommand
 from bareflow_gdb.gdb_ui.session import Session, Sessions
+from bareflow_gdb.gdb_ui.windows import Windows
 
 PREFIXES = ("bareflow", "bf")
 
@@ -61,11 +62,12 @@ class ExitOnError(gdb.Parameter):
 
 _sessions: Sessions | None = None
 _follow: breakpoints.FollowFunction | None = None
+_windows: Windows | None = None
 
 
 def load() -> None:
     """Registers everything; once per sourcing."""
-    global _sessions, _follow
+    global _sessions, _follow, _windows
     _sessions = sessions = Sessions()
     for module in pkgutil.iter_modules(commands.__path__):
         importlib.import_module(f"{commands.__name__}.{module.name}")
@@ -81,6 +83,8 @@ def load() -> None:
     printers.register()
     _follow = breakpoints.FollowFunction(sessions.current)
     _follow.connect()
+    _windows = Windows(sessions.current, sessions.peek)
+    _windows.register()
     sessions.connect()
 
 
@@ -96,5 +100,12 @@ def unload() -> None:
         _sessions.disconnect()
     if _follow is not None:
         _follow.disconnect()
+    if _windows is not None:
+        _windows.unregister()
     frames.unregister()
     printers.unregister()
+
+
+def windows() -> Windows | None:
+    """The TUI windows; None before `load`."""
+    return _windows

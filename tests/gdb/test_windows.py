@@ -1,0 +1,80 @@
+"""The TUI layout `bareflow` in a real terminal (tmux), filled and following the guest from stop to stop."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from gdb_harness import KERNEL, SCRIPT, Gdb
+from machines import until
+
+from bareflow_gdb.qemu.machine import Machine
+
+Boot = Callable[..., Machine]
+
+
+class Terminal:
+    """gdb in a terminal of 160 columns and 50 rows."""
+
+    def __init__(self, socket: Path, words: list[str]) -> None:
+        self._tmux = ["tmux", "-f", "/dev/null", "-S", str(socket)]
+        command = shlex.join(["env", "TERM=screen", *words])
+        environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+        start = [*self._tmux, "-u", "new-session", "-d", "-x", "160", "-y", "50", command]
+        subprocess.run(start, check=True, env=environment)
+
+    def type(self, line: str) -> None:
+        subprocess.run([*self._tmux, "send-keys", line, "Enter"], check=True)
+
+    def screen(self) -> str:
+        return subprocess.run(
+            [*self._tmux, "capture-pane", "-p"], check=True, capture_output=True, text=True
+        ).stdout
+
+    def wait_for(self, pattern: str) -> str:
+        """The screen, once it shows the pattern."""
+        until(lambda: re.search(pattern, self.screen()) is not None, 60)
+        return self.screen()
+
+    def end(self) -> None:
+        subprocess.run([*self._tmux, "kill-server"], check=True)
+
+
+@pytest.fixture
+def terminal(gdb: Gdb, tmp_path: Path) -> Iterator[Terminal]:
+    words = [str(gdb.path), "-nx", "-q", "-x", str(SCRIPT), "-ex", "set pagination off", str(KERNEL)]
+    shown = Terminal(tmp_path / "tmux", words)
+    yield shown
+    shown.end()
+
+
+def test_the_layout_shows_the_guest_and_follows_each_stop(terminal: Terminal, booted: Boot) -> None:
+    machine = booted(stage="registered", hold=1)
+    terminal.wait_for(r"\(gdb\)")
+    terminal.type(f"bf attach {machine.name}")
+    terminal.wait_for("attached to")
+    terminal.type("layout bareflow")
+    screen = terminal.wait_for("BareFlow profile")
+    assert "BareFlow swaps" in screen and "JIT pools" in screen
+    assert re.search(r"code +0x00200000 +262,144", screen), screen
+    assert not re.search(r"fibonacci +O0 +O1", screen)
+    terminal.type("bf release")
+    terminal.type("bf break-swap sum")
+    terminal.type("continue")
+    screen = terminal.wait_for("swap of sum 0x")
+    assert len(re.findall(r"fibonacci +O[012] +O[123]", screen)) == 3, screen
+    terminal.type("continue")
+    terminal.wait_for(r"sum +O0 +O1")
+
+
+def test_without_a_guest_the_windows_say_so(terminal: Terminal) -> None:
+    terminal.wait_for(r"\(gdb\)")
+    terminal.type("layout bareflow")
+    terminal.wait_for("gdb is not connected to a guest")
+    terminal.type("bf refresh")
+    terminal.wait_for("bf refresh: gdb is not connected")
