@@ -15,7 +15,7 @@ from bareflow_gdb.memory.protocol import Memory
 
 PAYLOAD_MAGIC = b"BC\xc0\xde"
 LARGEST = 1 << 20
-_HEADER_SIZES = (128, 124, 120)
+HEADER_SIZES = (128, 124, 120)
 """As documented; as the stock wrapper tool writes it; as the stock C header has it."""
 
 
@@ -43,46 +43,38 @@ class Bitcode:
 
 def read_bitcode(memory: Memory, function: Function) -> Bitcode:
     """The wrapper of one function's bitcode; what is wrong with it is in `problems`, nothing is raised."""
-    size = layouts.size("bitcode_header")
-    none = Bitcode(function.name, Address(0), 0, Word(0), "", "", Address(0), 0, 0, 0, 0, ())
     if not function.bitcode:
-        return none
+        return Bitcode(function.name, Address(0), 0, Word(0), "", "", Address(0), 0, 0, 0, 0, ())
+    return read_wrapper(memory, function.name, function.bitcode, function.bitcode_size)
+
+
+def read_wrapper(memory: Memory, name: str, address: Address, size: int = 0) -> Bitcode:
+    """The wrapper at an address; `size` is that of header and payload when something tells it."""
+    length = layouts.size("bitcode_header") + len(PAYLOAD_MAGIC)
     try:
-        data = memory.read(function.bitcode, size + len(PAYLOAD_MAGIC), f"bitcode of {function.name}")
+        data = memory.read(address, length, f"bitcode of {name}" if name else "bitcode")
     except ReadError as error:
-        return Bitcode(
-            function.name,
-            function.bitcode,
-            function.bitcode_size,
-            Word(0),
-            "",
-            "",
-            Address(0),
-            0,
-            0,
-            0,
-            0,
-            (str(error),),
-        )
+        problems = (str(error),)
+        return Bitcode(name, address, size, Word(0), "", "", Address(0), 0, 0, 0, 0, problems)
     raw = layouts.unpack("bitcode_header", data)
     header = next((n for n in _HEADER_SIZES if data[n : n + len(PAYLOAD_MAGIC)] == PAYLOAD_MAGIC), 0)
     return Bitcode(
-        function=function.name,
-        address=function.bitcode,
-        size=function.bitcode_size,
+        function=name,
+        address=address,
+        size=size or header + raw.bitcode_size,
         magic=Word(raw.magic),
         module=clean(raw.module_name),
         entry=clean(raw.entry_name),
-        payload=Address(function.bitcode + header if header else 0),
+        payload=Address(address + header if header else 0),
         payload_size=raw.bitcode_size,
         header_size=header,
         version=raw.version,
         level=raw.opt_level,
-        problems=tuple(_problems(function, raw.magic, raw.bitcode_size, header)),
+        problems=tuple(_problems(size, raw.magic, raw.bitcode_size, header)),
     )
 
 
-def _problems(function: Function, magic: int, payload: int, header: int) -> list[str]:
+def _problems(size: int, magic: int, payload: int, header: int) -> list[str]:
     found: list[str] = []
     if magic != layouts.const("BITCODE_MAGIC"):
         found.append(f"the wrapper has magic 0x{magic:08x}, not LLBC")
@@ -92,10 +84,8 @@ def _problems(function: Function, magic: int, payload: int, header: int) -> list
         found.append(f"the payload begins at offset {header}, not 128: an old wrapper tool made it")
     if not 0 < payload <= LARGEST:
         found.append(f"the wrapper claims {payload} bytes of payload; 1 byte to 1 MiB can be right")
-    elif header and header + payload > function.bitcode_size:
-        found.append(
-            f"the wrapper claims {payload} bytes of payload, {function.bitcode_size - header} are there"
-        )
+    elif header and size and header + payload > size:
+        found.append(f"the wrapper claims {payload} bytes of payload, {size - header} are there")
     return found
 
 

@@ -43,7 +43,11 @@ def read_bitcode_report(memory: Memory, root: Root, name: str) -> BitcodeReport:
     if function is None:
         known = ", ".join(item.name for item in functions) or "none yet"
         raise UsageError(f"no function {name!r} is registered; there are: {known}")
-    bitcode = read_bitcode(memory, function)
+    return report_bitcode(memory, read_bitcode(memory, function))
+
+
+def report_bitcode(memory: Memory, bitcode: Bitcode) -> BitcodeReport:
+    """The report of a wrapper that was found already. Raises ReadError."""
     if not bitcode.address:
         return BitcodeReport(bitcode, "", None, ())
     problems = list(bitcode.problems)
@@ -51,7 +55,7 @@ def read_bitcode_report(memory: Memory, root: Root, name: str) -> BitcodeReport:
     if bitcode.payload and bitcode.payload_size > 0:
         size = min(bitcode.payload_size, _READ_BYTES)
         try:
-            producer = read_producer(memory.read(bitcode.payload, size, f"bitcode of {name}"))
+            producer = read_producer(memory.read(bitcode.payload, size, f"bitcode of {bitcode.function}"))
         except BareflowError as error:
             problems.append(str(error))
     return BitcodeReport(bitcode, _GENERATIONS[bitcode.header_size], producer, tuple(problems))

@@ -9,8 +9,8 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
 
-from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.guest.bitcode_report import BitcodeReport, read_bitcode_report
+from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.guest.bitcode_report import BitcodeReport, read_bitcode_report, report_bitcode
 from bareflow_gdb.guest.block import SHOWN_BYTES, BlockReport, read_block
 from bareflow_gdb.guest.cache import Cache, read_cache
 from bareflow_gdb.guest.cpu import Cpu, read_cpu
@@ -27,6 +27,8 @@ from bareflow_gdb.guest.root import Root
 from bareflow_gdb.guest.screen import Screen, read_screen
 from bareflow_gdb.guest.serial import Serial, serial_from_log
 from bareflow_gdb.guest.stack import Stack, read_stack
+from bareflow_gdb.guest.stock.kernel import StockKernel
+from bareflow_gdb.guest.stock.search import FAT16
 from bareflow_gdb.guest.values import Address
 from bareflow_gdb.memory.protocol import Memory
 
@@ -37,6 +39,7 @@ class Details(ABC):
     """Questions that `Guest` inherits; each raises only BareflowError and its children."""
 
     memory: Memory
+    stock: StockKernel
     kernel_symbols = KernelSymbols()
     """Names of the kernel's functions; none until `name_kernel`."""
     _named_by: Path | None = None
@@ -44,6 +47,10 @@ class Details(ABC):
     @abstractmethod
     def root(self) -> Root:
         """The root descriptor, or BadData."""
+
+    @abstractmethod
+    def _root_unless_stock(self) -> Root | None:
+        """The root descriptor; None when the kernel is one without; or BadData."""
 
     @abstractmethod
     def modules(self, check: bool = False) -> Modules:
@@ -66,7 +73,14 @@ class Details(ABC):
 
     def bitcode_of(self, name: str) -> BitcodeReport:
         """One function's bitcode: header, generation, producer."""
-        return read_bitcode_report(self.memory, self.root(), name)
+        root = self._root_unless_stock()
+        if root is not None:
+            return read_bitcode_report(self.memory, root, name)
+        carried = {one.function: one for one in self.stock.bitcode()}
+        if name not in carried:
+            known = ", ".join(carried) or "none"
+            raise UsageError(f"the kernel's image carries no bitcode of {name!r}; there is: {known}")
+        return report_bitcode(self.memory, carried[name])
 
     def block(self, address: int, shown: int = SHOWN_BYTES) -> BlockReport:
         """The pool block around an address, its first `shown` bytes and its neighbours."""
@@ -97,7 +111,12 @@ class Details(ABC):
 
     def disk(self) -> Disk:
         """The second disk: its volume, and the guest's own state of it. Works without a root too."""
-        return read_disk(self.memory, self._root_if_any())
+        try:
+            root = self._root_unless_stock()
+            state = root.fat16 if root is not None else self.stock.address(FAT16)
+        except BareflowError:
+            state = Address(0)
+        return read_disk(self.memory, state)
 
     def serial(self, last: int | None = None) -> Serial:
         """Serial output by the kernel's log buffer; where its file is, the machine knows.

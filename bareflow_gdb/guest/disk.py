@@ -11,7 +11,7 @@ from pathlib import Path
 from bareflow_gdb.errors import BareflowError, Unreachable
 from bareflow_gdb.guest.fat16 import FatContent, FatVolume, content, read_file, read_volume
 from bareflow_gdb.guest.reading import one
-from bareflow_gdb.guest.root import Root
+from bareflow_gdb.guest.values import Address
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.qemu.disk import image_path, opened
 
@@ -48,13 +48,15 @@ def read_image(path: Path) -> Disk:
     return Disk(volume, None, volume.problems, ())
 
 
-def read_disk(memory: Memory, root: Root | None) -> Disk:
-    """The disk of a guest. What cannot be told is None, and the reason is in `notes`.
+def read_disk(memory: Memory, state: Address) -> Disk:
+    """The disk of a guest; `state` is where its `fat16_fs_t` is, 0 = not known.
+
+    What cannot be told is None, and the reason is in `notes`.
 
     Raises BadData when the disk's image is no FAT16 volume.
     """
     notes: list[str] = []
-    mounted = _mounted(memory, root, notes)
+    mounted = _mounted(memory, state, notes)
     volume = None
     try:
         path = image_path(memory)
@@ -75,12 +77,12 @@ def read_content(path: Path, name: str) -> tuple[FatContent, bytes]:
     return content(name, data), data
 
 
-def _mounted(memory: Memory, root: Root | None, notes: list[str]) -> Mounted | None:
-    if root is None or not root.fat16:
+def _mounted(memory: Memory, state: Address, notes: list[str]) -> Mounted | None:
+    if not state:
         notes.append("the kernel's own state is not known: it gives no pointer to a FAT16 record")
         return None
     try:
-        raw = one(memory, "fat16_fs", root.fat16, "FAT16 state")
+        raw = one(memory, "fat16_fs", state, "FAT16 state")
     except BareflowError as error:
         notes.append(str(error))
         return None

@@ -156,7 +156,10 @@ class Guest(Details):
 
     def bitcode(self) -> tuple[Bitcode, ...]:
         """The bitcode wrapper of each function."""
-        return tuple(read_bitcode(self.memory, function) for function in self.functions())
+        root = self._root_unless_stock()
+        if root is None:
+            return self.stock.bitcode()
+        return tuple(read_bitcode(self.memory, function) for function in read_tables(self.memory, root, []).functions)
 
     def exception(self) -> ExceptionRecord:
         """The last exception taken; its count is 0 when there was none."""

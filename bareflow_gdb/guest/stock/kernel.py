@@ -7,20 +7,22 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
+from bareflow_gdb.guest.bitcode import Bitcode
 from bareflow_gdb.guest.jit import Jit
 from bareflow_gdb.guest.modules import Modules
 from bareflow_gdb.guest.pools import KINDS, Pools
 from bareflow_gdb.guest.profiler import Profile, read_profile_at
 from bareflow_gdb.guest.reading import many
 from bareflow_gdb.guest.status import FunctionLine, PoolLine, Status
+from bareflow_gdb.guest.stock.bitcode import find_bitcode
 from bareflow_gdb.guest.stock.jit import THRESHOLDS, Entries, read_entries, swapped_levels, to_jit
 from bareflow_gdb.guest.stock.modules import module_names, read_modules
 from bareflow_gdb.guest.stock.places import Finding, Places
 from bareflow_gdb.guest.stock.pools import Owner, read_pools
 from bareflow_gdb.guest.stock.profile import read_jit_profile
-from bareflow_gdb.guest.stock.search import FAT16, JIT, JIT_PROFILE, MANAGER, POOLS
+from bareflow_gdb.guest.stock.search import JIT, JIT_PROFILE, MANAGER, POOLS
 from bareflow_gdb.guest.stock.swaps import BY_DEFAULTS, COMPARED, UNKNOWN, list_swaps
-from bareflow_gdb.guest.stock.window import START, kernel_is_loaded
+from bareflow_gdb.guest.stock.window import START, Window, kernel_is_loaded
 from bareflow_gdb.guest.swaps import Swaps
 from bareflow_gdb.guest.values import Address
 from bareflow_gdb.memory.protocol import Memory
@@ -184,9 +186,9 @@ class StockKernel:
             next_step=_next_step(jit, profile, manager),
         )
 
-    def fat16(self) -> Address:
-        """Where `fat16_fs_t` is; raises BadData."""
-        return self.address(FAT16)
+    def bitcode(self) -> tuple[Bitcode, ...]:
+        """What the image carries; the kernel keeps no table of it."""
+        return find_bitcode(Window(self.memory, self.places.progress))
 
     def _entries(self) -> Entries:
         return read_entries(self.memory, self.address(JIT))
