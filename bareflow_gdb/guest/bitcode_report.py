@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.guest.bitcode import Bitcode, read_bitcode
+from bareflow_gdb.guest.bitcode import Bitcode, read_bitcode, read_wrapper
 from bareflow_gdb.guest.bitstream import Producer, read_producer
 from bareflow_gdb.guest.clock import read_counters
 from bareflow_gdb.guest.functions import read_functions
-from bareflow_gdb.guest.root import Root
+from bareflow_gdb.guest.root import Root, is_ram
+from bareflow_gdb.guest.values import Address
 from bareflow_gdb.memory.protocol import Memory
 
 _READ_BYTES = 8192
@@ -44,6 +45,13 @@ def read_bitcode_report(memory: Memory, root: Root, name: str) -> BitcodeReport:
         known = ", ".join(item.name for item in functions) or "none yet"
         raise UsageError(f"no function {name!r} is registered; there are: {known}")
     return report_bitcode(memory, read_bitcode(memory, function))
+
+
+def read_bitcode_at(memory: Memory, address: int) -> BitcodeReport:
+    """The bitcode whose header is at an address. Raises UsageError when that is no RAM."""
+    if not is_ram(address):
+        raise UsageError(f"0x{address:08x} is not RAM: no bitcode can be there")
+    return report_bitcode(memory, read_wrapper(memory, "", Address(address)))
 
 
 def report_bitcode(memory: Memory, bitcode: Bitcode) -> BitcodeReport:

@@ -5,13 +5,12 @@ Read budget: the block table and owners as in pools.py, headers and bytes 1 to 4
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import ReadError, UsageError
-from bareflow_gdb.guest.owners import Owners
-from bareflow_gdb.guest.pools import HEADER_BYTES, Block, read_blocks
-from bareflow_gdb.guest.root import Root
+from bareflow_gdb.guest.pools import HEADER_BYTES, Block
 from bareflow_gdb.guest.values import Address, Word
 from bareflow_gdb.memory.protocol import Memory
 
@@ -49,15 +48,15 @@ class BlockReport:
 
 
 def read_block(
-    memory: Memory, root: Root, owners: Owners, address: int, shown: int = SHOWN_BYTES
+    memory: Memory, blocks: Sequence[tuple[str, Block]], address: int, shown: int = SHOWN_BYTES
 ) -> BlockReport:
-    """The block that the address is in, header or payload.
+    """The block that the address is in, header or payload; `blocks` are all, with the kinds of their pools.
 
-    Raises UsageError when it is in none or `shown` is not 0..4096, BadData when there is no block table, ReadError.
+    Raises UsageError when it is in none or `shown` is not 0..4096, ReadError.
     """
     if not 0 <= shown <= MOST_BYTES:
         raise UsageError(f"{shown} bytes cannot be shown; 0 to {MOST_BYTES} can")
-    found = read_blocks(memory, root, owners)
+    found = sorted(blocks, key=lambda item: item[1].address)
     index = next((i for i, (_, block) in enumerate(found) if block.start <= address < block.end), None)
     if index is None:
         raise UsageError(

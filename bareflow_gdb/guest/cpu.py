@@ -117,7 +117,7 @@ class Cpu:
     notes: tuple[str, ...]
 
 
-def read_cpu(memory: Memory, root: Root | None, symbols: KernelSymbols) -> Cpu:
+def read_cpu(memory: Memory, root: Root | None, names: Names) -> Cpu:
     """Never raises for a guest, however early; what cannot be told is in `problems` and `notes`."""
     problems: list[str] = []
     notes: list[str] = []
@@ -125,8 +125,7 @@ def read_cpu(memory: Memory, root: Root | None, symbols: KernelSymbols) -> Cpu:
     registers = named_registers(raw) if raw else None
     mode = mode_of(raw) if raw else "unknown"
     gdt = raw.segments["gdt"] if raw else None
-    base, size, how = _idt_place(raw, symbols)
-    names = Names(memory, root, symbols)
+    base, size, how = _idt_place(raw, names.symbols)
     gates: tuple[Gate, ...] = ()
     absent = 0
     if mode == "real":

@@ -6,11 +6,18 @@ The tables as wholes (modules, pools, profile, …) are asked for in guest.py.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.guest.bitcode_report import BitcodeReport, read_bitcode_report, report_bitcode
+from bareflow_gdb.guest.bitcode_report import (
+    BitcodeReport,
+    read_bitcode_at,
+    read_bitcode_report,
+    report_bitcode,
+)
 from bareflow_gdb.guest.block import SHOWN_BYTES, BlockReport, read_block
 from bareflow_gdb.guest.cache import Cache, read_cache
 from bareflow_gdb.guest.cpu import Cpu, read_cpu
@@ -21,7 +28,9 @@ from bareflow_gdb.guest.irq import Irq, read_irq
 from bareflow_gdb.guest.kernel_symbols import KernelSymbols, read_kernel_symbols
 from bareflow_gdb.guest.log import Log
 from bareflow_gdb.guest.modules import Modules
+from bareflow_gdb.guest.names import Names
 from bareflow_gdb.guest.owners import read_owners
+from bareflow_gdb.guest.pools import Pools, read_blocks
 from bareflow_gdb.guest.reading import settled
 from bareflow_gdb.guest.root import Root
 from bareflow_gdb.guest.screen import Screen, read_screen
@@ -31,6 +40,9 @@ from bareflow_gdb.guest.stock.kernel import StockKernel
 from bareflow_gdb.guest.stock.search import FAT16
 from bareflow_gdb.guest.values import Address
 from bareflow_gdb.memory.protocol import Memory
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.jit_code import JitCode
 
 _CHEAP_LOG = 12 << 10
 
@@ -60,6 +72,14 @@ class Details(ABC):
     def log(self, last: int | None = None) -> Log:
         """The kernel's log buffer."""
 
+    @abstractmethod
+    def jit_code(self) -> Sequence[JitCode]:
+        """All code in memory that the adaptive JIT made."""
+
+    @abstractmethod
+    def pools(self, kind: str | None = None, check: bool = False) -> Pools:
+        """The pools with their blocks."""
+
     def header(self, wanted: str | int, check: bool = False) -> HeaderReport:
         """A module's header with all that it says of its image, by the module's name or an address."""
         try:
@@ -71,23 +91,32 @@ class Details(ABC):
             modules = None
         return read_header(self.memory, modules, wanted, check)
 
-    def bitcode_of(self, name: str) -> BitcodeReport:
-        """One function's bitcode: header, generation, producer."""
+    def bitcode_of(self, wanted: str | int) -> BitcodeReport:
+        """A function's bitcode, or the one at an address: header, generation, producer."""
+        if isinstance(wanted, int):
+            return read_bitcode_at(self.memory, wanted)
         root = self._root_unless_stock()
         if root is not None:
-            return read_bitcode_report(self.memory, root, name)
+            return read_bitcode_report(self.memory, root, wanted)
         carried = {one.function: one for one in self.stock.bitcode()}
-        if name not in carried:
+        if wanted not in carried:
             known = ", ".join(carried) or "none"
-            raise UsageError(f"the kernel's image carries no bitcode of {name!r}; there is: {known}")
-        return report_bitcode(self.memory, carried[name])
+            raise UsageError(f"the kernel's image carries no bitcode of {wanted!r}; there is: {known}")
+        return report_bitcode(self.memory, carried[wanted])
 
     def block(self, address: int, shown: int = SHOWN_BYTES) -> BlockReport:
         """The pool block around an address, its first `shown` bytes and its neighbours."""
-        root = self.root()
+        root = self._root_if_any()
+        if root is None:
+            # A kernel without a block table: its pools are walked.
+            pools = self.pools().pools
+            return read_block(self.memory, [(p.kind, b) for p in pools for b in p.blocks], address, shown)
         # Why a version was made is not shown with a block, and would cost packets.
         owners = read_owners(self.memory, replace(root, version_causes=Address(0)))
-        return settled(self.memory, lambda: read_block(self.memory, root, owners, address, shown))
+        return settled(
+            self.memory,
+            lambda: read_block(self.memory, read_blocks(self.memory, root, owners), address, shown),
+        )
 
     def cache(self) -> Cache:
         """The kernel's cache of module images."""
@@ -95,15 +124,18 @@ class Details(ABC):
 
     def cpu(self) -> Cpu:
         """Mode, registers, descriptor tables, handlers. Works without a root too."""
-        return read_cpu(self.memory, self._root_if_any(), self.kernel_symbols)
+        root = self._root_if_any()
+        return read_cpu(self.memory, root, self._names(root))
 
     def irq(self) -> Irq:
         """The interrupt lines. Works without a root too."""
-        return read_irq(self.memory, self._root_if_any(), self.kernel_symbols)
+        root = self._root_if_any()
+        return read_irq(self.memory, root, self._names(root))
 
     def stack(self, esp: int | None = None, ebp: int | None = None, eip: int | None = None) -> Stack:
         """The callers and the deepest use, from the registers or from what is given."""
-        return read_stack(self.memory, self._root_if_any(), self.kernel_symbols, esp, ebp, eip)
+        root = self._root_if_any()
+        return read_stack(self.memory, root, self._names(root), esp, ebp, eip)
 
     def screen(self) -> Screen:
         """The VGA text. Needs no root."""
@@ -138,6 +170,9 @@ class Details(ABC):
         self.kernel_symbols = read_kernel_symbols(elf, root.build_id if root else None)
         self._named_by = elf
         return bool(self.kernel_symbols)
+
+    def _names(self, root: Root | None) -> Names:
+        return Names(self.memory, root, self.kernel_symbols, self.jit_code)
 
     def _root_if_any(self) -> Root | None:
         try:

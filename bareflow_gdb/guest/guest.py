@@ -7,7 +7,7 @@ caching is the memory reader's business, which knows when the guest has moved.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.guest import events as events_
@@ -36,6 +36,9 @@ from bareflow_gdb.guest.stock.window import Progress
 from bareflow_gdb.guest.swaps import EVENTS, Swaps, list_swaps
 from bareflow_gdb.guest.values import Address
 from bareflow_gdb.memory.protocol import Memory
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.jit_code import JitCode
 
 T = TypeVar("T")
 
@@ -132,6 +135,12 @@ class Guest(Details):
         root = self.root()
         return tuple(read_tables(self.memory, root, []).versions)
 
+    def jit_code(self) -> tuple[JitCode, ...]:
+        """All code in memory that the adaptive JIT made, by address."""
+        from bareflow_gdb.guest.jit_code import read_jit_code
+
+        return read_jit_code(self)
+
     def jit(self) -> Jit:
         """Functions with versions, thresholds, current code, control words."""
         root = self._root_unless_stock()
@@ -159,7 +168,9 @@ class Guest(Details):
         root = self._root_unless_stock()
         if root is None:
             return self.stock.bitcode()
-        return tuple(read_bitcode(self.memory, function) for function in read_tables(self.memory, root, []).functions)
+        return tuple(
+            read_bitcode(self.memory, function) for function in read_tables(self.memory, root, []).functions
+        )
 
     def exception(self) -> ExceptionRecord:
         """The last exception taken; its count is 0 when there was none."""

@@ -13,7 +13,6 @@ from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.clock import read_counters
 from bareflow_gdb.guest.cpu import idt_of, interrupts_on, mode_of
 from bareflow_gdb.guest.descriptors import Gate, read_gates
-from bareflow_gdb.guest.kernel_symbols import KernelSymbols
 from bareflow_gdb.guest.names import Names
 from bareflow_gdb.guest.root import Root
 from bareflow_gdb.guest.values import Address
@@ -81,19 +80,17 @@ class _Pic:
     base: int
 
 
-def read_irq(memory: Memory, root: Root | None, symbols: KernelSymbols) -> Irq:
+def read_irq(memory: Memory, root: Root | None, names: Names) -> Irq:
     """Never raises for a guest; what cannot be told is None, and the reason is in `notes`."""
     notes: list[str] = []
     problems: list[str] = []
-    raw, base, size = idt_of(memory, symbols, notes)
+    raw, base, size = idt_of(memory, names.symbols, notes)
     gates: dict[int, Gate] = {}
     if raw is not None and mode_of(raw) == "real":
         notes.append("real mode: interrupts go through the BIOS's vectors")
     elif size:
         try:
-            gates = {
-                gate.vector: gate for gate in read_gates(memory, base, size, Names(memory, root, symbols))
-            }
+            gates = {gate.vector: gate for gate in read_gates(memory, base, size, names)}
         except BareflowError as error:
             problems.append(f"the IDT cannot be read: {error}")
     pics = _read_pics(memory, notes)

@@ -6,8 +6,10 @@ Read budget: functions and versions as in functions.py, module manager 1 packet,
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
@@ -19,12 +21,15 @@ from bareflow_gdb.guest.root import Root
 from bareflow_gdb.guest.values import Address, clean
 from bareflow_gdb.memory.protocol import Memory
 
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.jit_code import JitCode
+
 _MOST_EXPORTS = 256
 
 
 @dataclass(frozen=True)
 class Place:
-    """An address with its name: `primes@O3 v24 + 0x1c`, `kernel_main + 0x40`, or only its region."""
+    """An address with its name: `primes@O3 #24 + 0x1c`, `kernel_main + 0x40`, or only its region."""
 
     address: Address
     text: str
@@ -41,10 +46,18 @@ class Names:
     A table that cannot be read leaves the region's name.
     """
 
-    def __init__(self, memory: Memory, root: Root | None, symbols: KernelSymbols) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        root: Root | None,
+        symbols: KernelSymbols,
+        stock_code: Callable[[], Sequence[JitCode]] | None = None,
+    ) -> None:
+        """`stock_code` tells the JIT code of a kernel that has no root, and with it no version table."""
         self._memory = memory
         self._root = root
-        self._symbols = symbols
+        self.symbols = symbols
+        self._stock_code = stock_code
 
     @cached_property
     def _exports(self) -> dict[int, str]:
@@ -65,6 +78,16 @@ class Names:
             return read_tables(self._memory, replace(self._root, version_causes=Address(0)), []).versions
         except BareflowError:
             return []
+
+    @cached_property
+    def _codes(self) -> Sequence[JitCode]:
+        if self._root is not None or self._stock_code is None:
+            return ()
+        try:
+            return self._stock_code()
+        except BareflowError:
+            # Neither kind of kernel, or not up yet.
+            return ()
 
     def place(self, address: int, *, returned_to: bool = False) -> Place:
         """The name of a code address; never raises, however odd it is.
@@ -89,8 +112,8 @@ class Names:
         return max(alive, key=lambda version: version.number, default=None)
 
     def _symbol(self, address: int) -> Symbol | None:
-        if self._symbols:
-            return self._symbols.at(address)
+        if self.symbols:
+            return self.symbols.at(address)
         # Exports have no size: only their first byte is surely theirs.
         name = self._exports.get(address)
         return Symbol(name, address, 0) if name else None

@@ -13,7 +13,6 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.guest.cpu import mode_of, read_registers
 from bareflow_gdb.guest.exception import read_exception
-from bareflow_gdb.guest.kernel_symbols import KernelSymbols
 from bareflow_gdb.guest.names import Names, Place, is_code
 from bareflow_gdb.guest.root import Root
 from bareflow_gdb.guest.values import Address
@@ -66,7 +65,7 @@ class Stack:
 def read_stack(
     memory: Memory,
     root: Root | None,
-    symbols: KernelSymbols,
+    names: Names,
     esp: int | None = None,
     ebp: int | None = None,
     eip: int | None = None,
@@ -77,7 +76,6 @@ def read_stack(
     """
     source, eip, esp, ebp = _start(memory, root, esp, ebp, eip)
     top, bottom = layouts.const("BF_STACK_TOP"), layouts.const("BF_STACK_BOTTOM")
-    names = Names(memory, root, symbols)
     problems: list[str] = []
     if not bottom <= esp <= top:
         problems.append(f"ESP 0x{esp:08x} is outside the stack 0x{bottom:08x}-0x{top:08x}")

@@ -53,7 +53,8 @@ def bitcode_view(record: BitcodeReport) -> View:
         ("triple", made.triple if made else None),
         ("source", made.source if made else None),
     )
-    return View(f"Bitcode of {code.function}", _known(head), (), record.problems)
+    title = f"Bitcode of {code.function}" if code.function else "Bitcode"
+    return View(title, _known(head), (), record.problems)
 
 
 def block_view(record: BlockReport) -> View:

@@ -365,7 +365,7 @@ def test_jit_code_on_the_stack_is_named_by_function_and_tier(booted: Boot, firmw
     places = [frame.place for frame in guest.stack().frames]
     jit = next(place for place in places if place.function)
     assert (jit.function, jit.level, jit.version) == (code.function_name, code.level, code.number)
-    assert jit.text == f"{code.function_name}@O{code.level} v{code.number} + 0x{jit.address - code.code:x}"
+    assert jit.text == f"{code.function_name}@O{code.level} #{code.number} + 0x{jit.address - code.code:x}"
     assert any(place.text.startswith("exception_") for place in places)
     assert guest.cpu().exception == f"#UD invalid opcode at 0x{code.entry + 3:08x}"
     dump = Bytes(SAVED)
