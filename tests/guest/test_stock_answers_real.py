@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.bitcode import read_payload
 from bareflow_gdb.guest.elf_check import check_elf, load_elf
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.modules import Modules
@@ -221,6 +222,34 @@ def test_modules_of_every_generation_are_those_that_the_kernel_exports(booted: B
     guest = Guest.attach(machine.memory())
     assert as_exported(guest.modules()) == exported(machine)
     assert guest.stock.places.generation().profile_bytes == int(kernel.removeprefix("stock") or 84)
+
+
+@pytest.mark.parametrize(("kernel", "header"), [("stock", 120), ("stock76", 124), ("stock72", 128)])
+def test_bitcode_is_found_with_headers_of_every_generation(
+    booted: Booted, firmware: Path, kernel: str, header: int
+) -> None:
+    guest = Guest.attach(booted(kernel).memory())
+    (bitcode,) = guest.bitcode()
+    assert (bitcode.function, bitcode.header_size, bitcode.problems) == ("primes", header, ())
+    wrapped = (firmware / "modules" / "primes.bc.wrapped").read_bytes()
+    assert read_payload(guest.memory, bitcode) == wrapped[128 : 128 + bitcode.payload_size]
+
+
+def test_the_file_systems_state_is_found_and_agrees_with_the_disk(firmware: Path) -> None:
+    stock = firmware / "stock"
+    machine = Machine.launch(stock / "stock.img", disk=stock / "stock_disk.img")
+    try:
+        machine.wait_for_serial(KERNEL_END, SECONDS)
+        guest = Guest.attach(machine.memory())
+        disk = guest.disk()
+        assert disk.mounted is not None
+        assert disk.volume is not None
+        assert disk.mounted.total == disk.volume.sectors
+        assert disk.problems == ()
+        assert guest.provenance().found[-1].confidence == "certain"
+        assert as_exported(guest.modules()) == exported(machine)
+    finally:
+        machine.stop()
 
 
 def test_a_core_a_dump_and_the_gdbstub_answer_like_ram(booted: Booted, tmp_path: Path) -> None:
