@@ -80,7 +80,7 @@ def _problems(size: int, magic: int, payload: int, header: int) -> list[str]:
         found.append(f"the wrapper has magic 0x{magic:08x}, not LLBC")
     if not header:
         found.append("no payload follows the wrapper: 42 43 C0 DE is at none of the offsets 120, 124, 128")
-    elif header != HEADER_SIZES[0]:
+    elif size and header != HEADER_SIZES[0]:
         found.append(f"the payload begins at offset {header}, not 128: an old wrapper tool made it")
     if not 0 < payload <= LARGEST:
         found.append(f"the wrapper claims {payload} bytes of payload; 1 byte to 1 MiB can be right")

@@ -99,9 +99,16 @@ class Names:
         region = identify(self._memory, None, {}, sought).region
         version = self._version(sought) if region == "code pool" else None
         if version is not None:
-            name = f"{version.function_name}@O{version.level} v{version.number}"
+            name = f"{version.function_name}@O{version.level} #{version.number}"
             text = _plus(name, address - version.code)
             return Place(Address(address), text, region, version.function_name, version.level, version.number)
+        # The pools of stock kernels lie in the kernel's own .bss.
+        code = (
+            next((code for code in self._codes if code.holds(sought)), None) if region == "kernel" else None
+        )
+        if code is not None:
+            text = _plus(code.title, address - code.code)
+            return Place(Address(address), text, region, code.function, code.level, None)
         symbol = self._symbol(sought) if region == "kernel" else None
         text = _plus(symbol.name, address - symbol.address) if symbol is not None else region
         return Place(Address(address), text, region, "", None, None)

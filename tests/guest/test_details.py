@@ -378,3 +378,29 @@ def test_header_digests_are_computed_here_too(guest: Guest, machine: Machine) ->
     report = guest.header("sum")
     saved = machine.read_physical(report.address, report.image_size)
     assert hashlib.sha256(saved[:-32]).digest() == saved[-32:]
+
+
+def test_a_stock_kernel_without_a_debug_interface_answers_too(
+    launched: Boot, firmware: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = launched(firmware / "stock" / "stock.img", disk=firmware / "fat16.img")
+    machine.wait_for_serial("--- END JSON ---", 120)
+    for words in ("cpu", "irq", "stack", "screen", "serial", "fat list", "header primes", "bitcode primes"):
+        assert cli.main([*words.split(), machine.name]) == 0, words
+    guest = Guest.attach(machine.memory())
+    report = guest.header("primes")
+    assert (report.version, report.digest, report.problems) == (1, "none", ())
+    pool = guest.pools().pools[0]
+    block = guest.block(pool.blocks[0].address + 20)
+    assert (block.problems, block.block) == ((), pool.blocks[0])
+    assert guest.name_kernel(firmware / "stock" / "stock.elf")
+    assert "kernel_main" in [frame.place.text.split(" + ")[0] for frame in guest.stack().frames]
+    code = guest.jit_code()[0]
+    memory = Bytes(SAVED)
+    memory.put(0, machine.read_physical(0, SAVED))
+    memory.put(0x8FF00, struct.pack("<II", 0, code.code + 7))
+    place = Guest.attach(memory).stack(ebp=0x8FF00).frames[0].place
+    assert (place.text, place.function) == (f"{code.title} + 0x7", code.function)
+    capsys.readouterr()
+    assert cli.main(["cache", machine.name]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
