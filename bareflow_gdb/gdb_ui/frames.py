@@ -166,7 +166,8 @@ class _Names:
         if self._codes is None:
             try:
                 self._codes = read_jit_code(self._current().guest)
-            except (BareflowError, gdb.error):
+            except (BareflowError, gdb.error, ImportError):
+                # A backtrace without these names is better than none.
                 self._codes = ()
         return self._codes
 

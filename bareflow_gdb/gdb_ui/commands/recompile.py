@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+import gdb
+
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import argument, command
@@ -56,7 +58,11 @@ def recompile(options: argparse.Namespace, session: Session) -> dict[str, Any]:
             _run_until_done(running_compiler)
         outcome = running_compiler.answer()
     session.refresh()
-    if not session.update_symbols():
+    attached = session.update_symbols()
+    if options.stop and not session.running:
+        # Unprinted, but `list` and `tbreak LINE` now mean the new code's file.
+        gdb.execute("frame 0", to_string=True)
+    if not attached:
         session.say("the guest runs: its debug information is attached by the first bf command after a stop")
     return outcome
 
