@@ -10,6 +10,7 @@ import pytest
 from fake_guest import Bytes, FakeGuest, name
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.cli.verbs.serial import follow
 from bareflow_gdb.errors import BadData, Unreachable
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.kernel_symbols import KernelSymbols, Symbol, read_kernel_symbols
@@ -191,3 +192,18 @@ def test_equal_lines_of_a_hexdump_are_one_star() -> None:
     lines = hexdump(bytes(64) + b"end", 0x1000).splitlines()
     assert [line.split()[0] for line in lines] == ["00001000", "*", "00001040"]
     assert lines[-1].endswith("|end|")
+
+
+def test_following_a_serial_log_ends_with_its_machine(tmp_path: Path) -> None:
+    path = tmp_path / "serial.log"
+    path.write_bytes(b"before\r\n")
+    more = iter([b"first\r\n", b"", b"second \x1b[31m\r\n"])
+
+    def alive() -> bool:
+        """Each look at the machine finds that it has printed something; then it is gone."""
+        data = next(more, None)
+        with path.open("ab") as file:
+            file.write(data or b"")
+        return data is not None
+
+    assert list(follow(path, len("before\r\n"), alive)) == ["first\n", "second ?[31m\n"]

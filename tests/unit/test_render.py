@@ -18,7 +18,21 @@ from bareflow_gdb.render.pool_map import pool_map
 from bareflow_gdb.render.text import coloured, fit, plain, wants_colour
 from bareflow_gdb.render.view import Cell, View, table
 
-QUESTIONS = ("status", "boot", "modules", "pools", "profile", "jit", "swaps", "exception", "log")
+QUESTIONS = (
+    "status",
+    "boot",
+    "modules",
+    "pools",
+    "profile",
+    "jit",
+    "swaps",
+    "exception",
+    "log",
+    "cpu",
+    "irq",
+    "disk",
+    "serial",
+)
 
 
 @pytest.fixture(scope="module")
