@@ -6,12 +6,13 @@ VENV := .venv
 PY := $(VENV)/bin/python
 JOBS := $(shell nproc)
 
-.PHONY: help setup firmware demo test lint types unit guest bench clean
+.PHONY: help setup firmware demo test lint types unit guest bench docs-sessions clean
 help:
 	@sed -n 's/^#: //p' Makefile
 #: make demo      set up, build the firmware, run the main job; leaves build/demo/
 #: make test      set up, then lint, types, unit tests, firmware tests, tests on the real guest
 #: make bench     measure; prints a table, writes build/bench.json, exits 1 when a goal is missed
+#: make docs-sessions  record the terminal sessions of docs/gdb.md anew
 #: make setup     only install what is missing (apt packages by name, .venv from pinned requirements)
 #: make firmware  only build the unikernel
 #: make clean     remove build/
@@ -54,6 +55,9 @@ test: lint types firmware
 
 bench: firmware
 	@$(PY) bench/run.py --json build/bench.json
+
+docs-sessions: firmware
+	@$(PY) docs/record.py
 
 clean:
 	rm -rf build

@@ -82,7 +82,7 @@ def test_a_ram_file_that_is_not_this_guests_is_named(gdb: Gdb, booted: Boot, tmp
     checks = parts(gdb.run(f"bf attach {machine.name}", "bf doctor --json"))
     assert checks["reader"]["state"] == "fails"
     assert "is not this guest's" in checks["reader"]["found"]
-    assert checks["modules"]["state"] == "works", "gdb itself still reads"
+    assert checks["events"]["state"] == "works", "gdb itself still reads"
 
 
 def test_in_real_mode_what_is_not_there_yet_is_limited_and_not_wrong(

@@ -1,0 +1,196 @@
+"""Records the terminal sessions of docs/gdb.md anew: runs a real gdb on the real guest, rewrites the blocks.
+
+    python docs/record.py [--gdb GDB] [NAME ...]        (make docs-sessions)
+
+A block stands between `<!-- session NAME -->` and `<!-- end -->`; SESSIONS says what is typed in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.machine import Machine
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "gdb.md"
+IMAGE = ROOT / "build" / "firmware" / "fluid.img"
+SCRIPT = ROOT / "gdb_scripts" / "bareflow.py"
+ELF = "build/firmware/kernel.elf"
+SECONDS = 180
+THRESHOLDS = (100, 1000, 10000)
+NAME = "demo"
+MOST_LINES = 34
+
+_BLOCK = re.compile(r"(<!-- session (?P<name>\S+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What is typed, and at which guest: "idle" after its run, "held" before it, "paused" before the BIOS, "none"."""
+
+    guest: str
+    commands: tuple[str, ...]
+    elf: bool = True
+
+
+ATTACH = f"bf attach {NAME}"
+SESSIONS = {
+    "status": Session("idle", (ATTACH, "bf status")),
+    "boot": Session("idle", (ATTACH, "bf boot")),
+    "break-boot": Session(
+        "paused", (ATTACH, "bf break-boot stage2 --run", "bf step-boot 5 --over", "bf break-boot pm --run")
+    ),
+    "modules": Session("idle", (ATTACH, "bf modules")),
+    "pools": Session("idle", (ATTACH, "bf pools code")),
+    "jit": Session("idle", (ATTACH, "bf jit")),
+    "profile": Session("idle", (ATTACH, "bf profile")),
+    "swaps": Session("idle", (ATTACH, "bf swaps")),
+    "step-swap": Session("held", (ATTACH, "bf release", "bf step-swap sum --stay")),
+    "disas": Session("idle", (ATTACH, "bf disas sum")),
+    "break": Session("held", (ATTACH, "bf break jit:primes@O1", "bf release", "continue", "bf stack")),
+    "recompile": Session(
+        "idle", (ATTACH, "bf recompile primes --level 3 --stop", "backtrace 3", "info args")
+    ),
+    "identify": Session("idle", (ATTACH, "bf identify 0x00200010", "bf identify $esp")),
+    "functions": Session(
+        "idle",
+        (
+            ATTACH,
+            'print $bf_calls("primes")',
+            'print $bf_module("primes")->call_count',
+            'x/3i $bf_func("primes", "O3")',
+        ),
+    ),
+    "cpu": Session("idle", (ATTACH, "bf cpu")),
+    "exception": Session(
+        "held",
+        (
+            ATTACH,
+            "bf release",
+            'set {unsigned short} $bf_func("primes") = 0x0b0f',
+            "tbreak cpu_halt",
+            "continue",
+            "bf exception",
+            "bf identify 0x00201760",
+        ),
+    ),
+    "screen": Session("idle", (ATTACH, "bf screen")),
+    "doctor": Session("idle", (ATTACH, "bf doctor")),
+    "no-guest": Session("none", ("bf status",), elf=False),
+}
+
+
+@contextmanager
+def guest(kind: str) -> Iterator[None]:
+    """The machine that a session is typed at."""
+    if kind == "none":
+        yield
+        return
+    settings = RootSettings(thresholds=THRESHOLDS, hold=int(kind == "held"))
+    machine = Machine.launch(IMAGE, name=NAME, settings=settings, paused=kind == "paused")
+    try:
+        if kind != "paused":
+            machine.wait_for_stage("registered" if kind == "held" else "idle", SECONDS)
+        yield
+    finally:
+        machine.stop()
+
+
+def record(gdb: str, session: Session) -> str:
+    """What a terminal shows, without paths of this computer."""
+    words = [gdb, "-nx", "-batch", "-ex", "set width 110", "-x", str(SCRIPT)]
+    for command in session.commands:
+        words += ["-ex", f"echo (gdb) {command}\\n", "-ex", command]
+    words += [ELF] if session.elf else []
+    done = subprocess.run(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        # One stream, in the order in which it would be seen.
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=SECONDS,
+        cwd=ROOT,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    return _clean(done.stdout, session.commands)
+
+
+def _clean(text: str, commands: tuple[str, ...]) -> str:
+    start = text.index(f"(gdb) {commands[0]}")
+    lines = text[start:].replace(f"{ROOT}/", "").replace(os.environ["XDG_RUNTIME_DIR"], "/run/user/1000")
+    kept = [line.rstrip() for line in lines.splitlines() if not line.startswith("[Inferior 1 (process 1)")]
+    return "\n".join(_shortened(kept)).rstrip()
+
+
+def _shortened(lines: list[str]) -> Iterator[str]:
+    """The first lines of what each command printed."""
+    since = 0
+    for number, line in enumerate(lines):
+        since = 0 if line.startswith("(gdb) ") else since + 1
+        if since <= MOST_LINES:
+            yield line
+        elif number + 1 == len(lines) or lines[number + 1].startswith("(gdb) "):
+            yield f"  ({since - MOST_LINES} more lines)"
+
+
+def rewrite(page: str, blocks: dict[str, str]) -> str:
+    """The page with new contents of the named blocks."""
+
+    def block(found: re.Match[str]) -> str:
+        text = blocks.get(found["name"])
+        return found[0] if text is None else f"{found[1]}```text\n{text}\n```\n{found[4]}"
+
+    return _BLOCK.sub(block, page)
+
+
+def recorded(page: str) -> dict[str, str]:
+    """The blocks of the page."""
+    return {found["name"]: found["body"] for found in _BLOCK.finditer(page)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--gdb", default="gdb")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="only these sessions (default: all of the page)"
+    )
+    options = parser.parse_args()
+    page = PAGE.read_text()
+    names = options.names or list(recorded(page))
+    with tempfile.TemporaryDirectory(prefix="bfd-") as folder:
+        os.environ["XDG_RUNTIME_DIR"] = folder
+        for kind in ("none", "idle", "held", "paused"):
+            for group in _groups(kind, names):
+                with guest(kind):
+                    for name in group:
+                        print(f"recording {name} ({kind} guest)", file=sys.stderr)
+                        PAGE.write_text(
+                            rewrite(PAGE.read_text(), {name: record(options.gdb, SESSIONS[name])})
+                        )
+    return 0
+
+
+def _groups(kind: str, names: list[str]) -> list[list[str]]:
+    """Sessions that one machine serves: those that only read share it, the others change it."""
+    chosen = [name for name in names if SESSIONS[name].guest == kind]
+    if kind != "idle":
+        return [[name] for name in chosen]
+    alone = [name for name in chosen if name == "recompile"]
+    return [group for group in ([name for name in chosen if name not in alone], alone) if group]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
