@@ -79,13 +79,15 @@ def test_a_block_that_reaches_beyond_its_pool_ends_the_walk() -> None:
     assert any("beyond the pool" in text for text in pool.problems)
 
 
-def test_blocks_of_no_size_do_not_walk_for_ever() -> None:
+def test_blocks_are_walked_up_to_a_cap_and_the_cap_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bareflow_gdb.guest.stock.pools.MOST_BLOCKS", 100)
     kernel = StockGuest()
     kernel.build()
     empty = layouts.pack("block_header", magic=layouts.const("BLOCK_MAGIC"), size=0)
     kernel.memory.put(HEAP, empty * 2048)
     pool = Guest.attach(kernel.memory).pools("code").pools[0]
-    assert len(pool.blocks) == 2048
+    assert len(pool.blocks) == 100
+    assert any("more than 100 blocks" in text for text in pool.problems)
 
 
 def test_a_cycle_in_the_free_list_is_named() -> None:
@@ -199,6 +201,12 @@ def test_swaps_are_told_from_the_levels_that_were_compiled() -> None:
         (HEAP + 16, HEAP + 144),
     ]
     assert any("default" in text for text in asked.provenance().unknown)
+
+
+def test_a_level_that_is_compiled_and_not_published_yet_is_no_swap() -> None:
+    memory = StockGuest().build()
+    memory.set(ENTRIES, "jit_function_entry", "code_v3", HEAP + 400)
+    assert [swap.to_level for swap in Guest.attach(memory).swaps().swaps] == [1, 2]
 
 
 def test_a_serial_log_adds_the_calls() -> None:

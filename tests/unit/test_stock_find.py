@@ -9,7 +9,7 @@ import pytest
 from fake_guest import Bytes, FakeGuest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stock_guest import HEAP, JIT, MANAGER, POOLS, RAM_BYTES, StockGuest, code_of, text
+from stock_guest import HEAP, JIT, MANAGER, MODULES, POOLS, RAM_BYTES, StockGuest, code_of, text
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
@@ -192,6 +192,24 @@ def test_what_an_earlier_boot_left_on_the_stack_is_not_there_yet() -> None:
     nothing_is_found(memory, ("pools", "jit", "swaps", "profile"))
 
 
+def test_functions_whose_code_buffers_are_gone_are_of_an_earlier_boot_even_if_their_names_and_code_remain() -> (
+    None
+):
+    """Names and O0 code in the image, which the loader has put there again."""
+    kernel = StockGuest()
+    memory = kernel.build()
+    for index in range(2):
+        memory.set(JIT + 52 * index, "function_profile", "name", MODULES + 4 + 0x200 * index)
+        entry = JIT + 6672 + 48 * index
+        memory.set(entry, "jit_function_entry", "current_code", code_of(index))
+        memory.set(entry, "jit_function_entry", "code_v0", code_of(index))
+        memory.set(entry, "jit_function_entry", "compiled_level", 0)
+    assert [function.name for function in Guest.attach(memory).jit().functions] == ["sum", "fibonacci"]
+    memory.put(HEAP, bytes(0x40000))
+    memory.put(POOLS, bytes(132))
+    nothing_is_found(memory, ("jit", "swaps", "profile"))
+
+
 def test_a_frame_that_has_been_left_is_not_believed() -> None:
     memory = StockGuest().build()
     guest = Guest.attach(memory)
@@ -254,6 +272,14 @@ def test_a_module_manager_that_contradicts_itself_is_none(
     nothing_is_found(memory, ("modules",))
 
 
+def test_modules_most_of_which_have_no_code_are_none() -> None:
+    memory = StockGuest().build()
+    memory.set(MANAGER, "module_profile", "code_ptr", 0x30)
+    assert Guest.attach(memory).modules().count == 3
+    memory.set(MANAGER + 84, "module_profile", "code_ptr", 0x30)
+    nothing_is_found(memory, ("modules",))
+
+
 @pytest.mark.parametrize(
     ("at", "layout", "field", "value"),
     [
@@ -261,6 +287,7 @@ def test_a_module_manager_that_contradicts_itself_is_none(
         (JIT, "adaptive_jit", "function_count", 3),
         (JIT, "adaptive_jit", "enabled", 7),
         (JIT + 6672, "jit_function_entry", "current_code", 0x20200),
+        (JIT + 6720, "jit_function_entry", "current_code", 0x20200),
         (JIT + 6672, "jit_function_entry", "compiled_level", 4),
         (JIT + 6672, "jit_function_entry", "profiler_id", 2),
         (JIT, "function_profile", "opt_level", 9),

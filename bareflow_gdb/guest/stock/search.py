@@ -36,7 +36,8 @@ def _managers(window: Window) -> Iterator[Match]:
             start = at - generation.count_at
             if start < START or not window.has(start, generation.size):
                 continue
-            if _may_be_name(window, start) and signatures.is_code(window.word(start + 32)):
+            # The first module's entry may be wrong; but there is one.
+            if window.word(start + 32) and _may_be_name(window, start):
                 match = signatures.module_manager(window.bytes, start, generation)
                 if match is not None:
                     yield match
