@@ -12,7 +12,7 @@ help:
 #: make demo      set up, build the firmware, run the main job; leaves build/demo/
 #: make test      set up, then lint, types, unit tests, firmware tests, tests on the real guest
 #: make bench     measure; prints a table, writes build/bench.json, exits 1 when a goal is missed
-#: make docs-sessions  record the terminal sessions of docs/gdb.md anew
+#: make docs-sessions  record the terminal sessions of README.md and docs/gdb.md anew
 #: make setup     only install what is missing (apt packages by name, .venv from pinned requirements)
 #: make firmware  only build the unikernel
 #: make clean     remove build/

@@ -1,4 +1,4 @@
-"""Records the terminal sessions of docs/gdb.md anew: runs a real gdb on the real guest, rewrites the blocks.
+"""Records the terminal sessions of README.md and docs/gdb.md anew: a real gdb on the real guest.
 
     python docs/record.py [--gdb GDB] [NAME ...]        (make docs-sessions)
 
@@ -22,7 +22,7 @@ from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.machine import Machine
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "gdb.md"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "gdb.md")
 IMAGE = ROOT / "build" / "firmware" / "fluid.img"
 SCRIPT = ROOT / "gdb_scripts" / "bareflow.py"
 ELF = "build/firmware/kernel.elf"
@@ -55,11 +55,11 @@ SESSIONS = {
     "jit": Session("idle", (ATTACH, "bf jit")),
     "profile": Session("idle", (ATTACH, "bf profile")),
     "swaps": Session("idle", (ATTACH, "bf swaps")),
-    "step-swap": Session("held", (ATTACH, "bf release", "bf step-swap sum --stay")),
+    "step-swap": Session("held", (ATTACH, "bf release", "bf step-swap sum --stay --lines 14")),
     "disas": Session("idle", (ATTACH, "bf disas sum")),
     "break": Session("held", (ATTACH, "bf break jit:primes@O1", "bf release", "continue", "bf stack")),
     "recompile": Session(
-        "idle", (ATTACH, "bf recompile primes --level 3 --stop", "backtrace 3", "info args")
+        "idle", (ATTACH, "bf recompile primes --level 3 --stop", "backtrace 3", "info args", "finish")
     ),
     "identify": Session("idle", (ATTACH, "bf identify 0x00200010", "bf identify $esp")),
     "functions": Session(
@@ -165,11 +165,12 @@ def main() -> int:
     )
     parser.add_argument("--gdb", default="gdb")
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="only these sessions (default: all of the page)"
+        "names", nargs="*", metavar="NAME", help="only these sessions (default: all of both pages)"
     )
     options = parser.parse_args()
-    page = PAGE.read_text()
-    names = options.names or list(recorded(page))
+    names = options.names or list(
+        dict.fromkeys(name for page in PAGES for name in recorded(page.read_text()))
+    )
     with tempfile.TemporaryDirectory(prefix="bfd-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
         for kind in ("none", "idle", "held", "paused"):
@@ -177,9 +178,9 @@ def main() -> int:
                 with guest(kind):
                     for name in group:
                         print(f"recording {name} ({kind} guest)", file=sys.stderr)
-                        PAGE.write_text(
-                            rewrite(PAGE.read_text(), {name: record(options.gdb, SESSIONS[name])})
-                        )
+                        blocks = {name: record(options.gdb, SESSIONS[name])}
+                        for page in PAGES:
+                            page.write_text(rewrite(page.read_text(), blocks))
     return 0
 
 
