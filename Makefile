@@ -32,7 +32,8 @@ $(VENV)/.installed: requirements.txt pyproject.toml | build/.packages
 setup: build/.packages $(VENV)/.installed
 
 firmware: setup
-	@$(MAKE) --no-print-directory -C firmware -j$(JOBS) PYTHON=$(abspath $(PY))
+	@echo "firmware: building what has changed (all of it the first time, half a minute or so) …"
+	@$(MAKE) -s --no-print-directory -C firmware -j$(JOBS) PYTHON=$(abspath $(PY))
 
 demo: firmware
 	@$(PY) scripts/demo.py --out build/demo
