@@ -91,8 +91,8 @@ def disassemble(
 
     `name` tells what else is known of an address, as a debugger's symbols do.
     """
-    names = _Names(guest, name)
     address = _number(place)
+    names = _Names(guest, name, place, address)
     if address is None:
         return _listing(guest, named(guest, place, level), names, bits)
     if level is not None:
@@ -107,7 +107,7 @@ def disassemble(
 
 def compare(guest: Guest, function: str, old: int, new: int, name: Name | None = None) -> Difference:
     """Two tiers of a function side by side; raises UsageError when one is not in memory."""
-    names = _Names(guest, name)
+    names = _Names(guest, name, function)
     sides = [named(guest, function, level) for level in (old, new)]
     listings = [_listing(guest, side, names, 32) for side in sides]
     plain = [
@@ -226,10 +226,12 @@ def _addresses(instruction: Any) -> Iterable[int]:
 class _Names:
     """What addresses are called: exports, code pointers, shared data, JIT code; then what a debugger knows."""
 
-    def __init__(self, guest: Guest, other: Name | None) -> None:
+    def __init__(self, guest: Guest, other: Name | None, function: str, address: int | None = None) -> None:
         self.problems: list[str] = []
         self.codes: tuple[JitCode, ...] = ()
         self._other = other
+        self._function = function
+        self._address = address
         self._spans: list[tuple[int, int, str]] = []
         for read in (self._read_codes, self._read_exports, self._read_data):
             try:
@@ -261,11 +263,14 @@ class _Names:
             self._symbols(guest, root.exports, root.export_count, "export table")
 
     def _read_data(self, guest: Guest) -> None:
+        """The shared data of the function that is listed."""
+        holding = code_at(self.codes, self._address) if self._address is not None else None
+        name = holding.function if holding else self._function
         if guest.find() is None:
             return
         for function in guest.functions():
-            if function.symbols:
-                self._symbols(guest, function.symbols, function.symbol_count, f"symbols of {function.name}")
+            if function.symbols and function.name == name:
+                self._symbols(guest, function.symbols, function.symbol_count, f"symbols of {name}")
 
     def _symbols(self, guest: Guest, address: int, count: int, what: str) -> None:
         for raw in many(guest.memory, "bf_symbol", address, min(count, MOST_SYMBOLS), what):
