@@ -53,12 +53,18 @@ def bf_module(guest: Guest, name: str) -> gdb.Value:
     """The record of a module: $bf_module("primes").
 
     A pointer to module_profile_t, for example: print $bf_module("primes")->call_count"""
+    from bareflow_gdb.guest.stock.search import MANAGER
+
     modules = guest.modules().modules
     found = next((module for module in modules if module.name == name), None)
     if found is None:
         raise UsageError(_unknown("module", name, [module.name for module in modules]))
-    at = layouts.offset("module_manager", "modules") + found.index * layouts.size("module_profile")
-    return _record("module_profile_t", guest.root().module_manager + at)
+    size = layouts.size("module_profile")
+    if guest.found_by:
+        manager = guest.root().module_manager
+    else:
+        manager, size = guest.stock.address(MANAGER), guest.stock.places.generation().profile_bytes
+    return _record("module_profile_t", manager + found.index * size)
 
 
 def bf_func(guest: Guest, name: str, tier: str = "") -> gdb.Value:
@@ -86,11 +92,12 @@ def bf_pool(guest: Guest, kind: str) -> gdb.Value:
 
     A pointer to memory_pool_t, for example: print *$bf_pool("CODE")"""
     from bareflow_gdb.guest.pools import KINDS
+    from bareflow_gdb.guest.stock.search import POOLS
 
     if kind.lower() not in KINDS:
         raise UsageError(_unknown("pool", kind, [name.upper() for name in KINDS]))
-    at = KINDS.index(kind.lower()) * layouts.size("memory_pool")
-    return _record("memory_pool_t", guest.root().pools + at)
+    pools = guest.root().pools if guest.found_by else guest.stock.address(POOLS)
+    return _record("memory_pool_t", pools + KINDS.index(kind.lower()) * layouts.size("memory_pool"))
 
 
 def bf_calls(guest: Guest, name: str) -> gdb.Value:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gdb_harness import KERNEL, Gdb
+from machines import Boot
 
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
@@ -66,3 +69,30 @@ def test_what_is_not_there_is_one_sentence_with_what_is(gdb: Gdb, idle_machine: 
 def test_without_a_guest_they_say_so(gdb: Gdb) -> None:
     result = gdb.run('p $bf_calls("primes")')
     assert "$bf_calls: gdb is not connected to a guest" in result.err
+
+
+def test_on_a_stock_kernel_they_find_the_records_too(gdb: Gdb, firmware: Path, launched: Boot) -> None:
+    machine = launched(firmware / "stock" / "stock.img", with_disk=False)
+    machine.wait_for_serial("--- END JSON ---", 60)
+    guest = Guest.attach(machine.memory())
+    result = gdb.run(
+        f"bf attach {machine.name}",
+        "set print symbol off",
+        'p $bf_func("fibonacci", "O1")',
+        'p $bf_calls("fibonacci")',
+        'x/s $bf_module("primes")',
+        'x/1xw $bf_pool("CODE")',
+        "bf break jit:fibonacci",
+        "bf watch fibonacci",
+        "maint info breakpoints",
+        "delete",
+        "bf status",
+        "maint info breakpoints",
+    )
+    function = next(f for f in guest.jit().functions if f.name == "fibonacci")
+    assert f"$1 = (void *) {function.level_codes[1]:#x}" in result.out
+    assert f"$2 = {function.calls}" in result.out and '"primes"' in result.out
+    assert f"0x{guest.pools().pools[0].base:08x}" in result.out
+    assert "breakpoint 1 follows fibonacci@jit: set" in result.out
+    assert result.out.count(f"*(unsigned int *) {function.slot:#x}") >= 3, "the user's and the follower's"
+    assert "No breakpoints" in result.out.split("Status")[1]
