@@ -84,6 +84,7 @@ def test_on_a_stock_kernel_they_find_the_records_too(gdb: Gdb, firmware: Path, l
         'x/1xw $bf_pool("CODE")',
         "bf break jit:fibonacci",
         "bf watch fibonacci",
+        "bf break-swap",
         "maint info breakpoints",
         "delete",
         "bf status",
@@ -94,5 +95,6 @@ def test_on_a_stock_kernel_they_find_the_records_too(gdb: Gdb, firmware: Path, l
     assert f"$2 = {function.calls}" in result.out and '"primes"' in result.out
     assert f"0x{guest.pools().pools[0].base:08x}" in result.out
     assert "breakpoint 1 follows fibonacci@jit: set" in result.out
+    assert "watchpoints 3 to 5 stop after each swap of any function" in result.out
     assert result.out.count(f"*(unsigned int *) {function.slot:#x}") >= 3, "the user's and the follower's"
     assert "No breakpoints" in result.out.split("Status")[1]

@@ -20,6 +20,8 @@ class SwapBreakpoint:
     """What was set, and where."""
 
     number: int
+    """Of the breakpoint; of the last one when each function got its own."""
+    count: int
     function: str
     """"" = any."""
     kind: str
@@ -62,7 +64,7 @@ def break_swap(options: argparse.Namespace, session: Session) -> SwapBreakpoint:
         f'printf "swap of {options.function or "slot"} 0x%08x: new code 0x%08x\\n", $edx, $eax'
     )
     session.bound.append(breakpoint)
-    return SwapBreakpoint(breakpoint.number, options.function or "", "breakpoint", Address(store))
+    return SwapBreakpoint(breakpoint.number, 1, options.function or "", "breakpoint", Address(store))
 
 
 def watch_slot(session: Session, function: str | None) -> SwapBreakpoint:
@@ -71,16 +73,16 @@ def watch_slot(session: Session, function: str | None) -> SwapBreakpoint:
     names = [function] if function is not None else list(slots)
     if not names:
         raise BareflowError("no function is registered yet, so there is no code pointer to watch")
-    made = []
     for name in names:
         slot = slot_of(session, name)
-        # Masked to 32 bits by its type: the guest is i386 even where QEMU's CPU model is x86-64.
-        watchpoint = gdb.Breakpoint(f"*(unsigned int *) 0x{slot:x}", gdb.BP_WATCHPOINT, gdb.WP_WRITE)
-        session.bound.append(watchpoint)
-        made.append(SwapBreakpoint(watchpoint.number, name, "watchpoint", Address(slot)))
-    return made[-1]
+        last = gdb.Breakpoint(f"*(unsigned int *) 0x{slot:x}", gdb.BP_WATCHPOINT, gdb.WP_WRITE)
+        session.bound.append(last)
+    return SwapBreakpoint(last.number, len(names), function or "", "watchpoint", Address(slot))
 
 
 def _text(record: SwapBreakpoint) -> str:
     whose = record.function or "any function"
+    if record.count > 1:
+        first = record.number - record.count + 1
+        return f"watchpoints {first} to {record.number} stop after each swap of {whose}"
     return f"{record.kind} {record.number} at 0x{record.address:08x} stops at each swap of {whose}"
