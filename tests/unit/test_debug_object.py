@@ -1,0 +1,67 @@
+"""The joined debug object: what an independent reader sees in it, and what damaged objects do."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from elftools.elf.elffile import ELFFile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.debug_object import Described, join
+
+
+def described(data: bytes, base: int, label: str) -> Described:
+    return Described(
+        label,
+        ("primes@O2", "primes@jit"),
+        base,
+        0x123,
+        base,
+        data,
+        {".text": base},
+        {"primes_sieve": 0x250000},
+    )
+
+
+@pytest.fixture(scope="module")
+def primes(firmware: Path) -> bytes:
+    return (firmware / "modules" / "primes.O2.o").read_bytes()
+
+
+def test_each_version_has_its_section_symbols_and_compile_unit(primes: bytes) -> None:
+    elf = ELFFile(io.BytesIO(join([described(primes, 0x200000, "v1"), described(primes, 0x204000, "v2")])))
+    assert [s["sh_addr"] for s in elf.iter_sections() if s.name.startswith(".text.")] == [0x200000, 0x204000]
+    symbols = elf.get_section_by_name(".symtab")
+    values = [(s.name, s["st_value"]) for s in symbols.iter_symbols() if s.name]
+    assert values.count(("primes@O2", 0x200000)) == 1 and ("primes@jit", 0x204000) in values
+    assert ("primes_sieve", 0x250000) in values and ("primes_main", 0x204000) in values
+    units = [unit.get_top_DIE() for unit in elf.get_dwarf_info().iter_CUs()]
+    names = [unit.attributes["DW_AT_name"].value for unit in units]
+    assert len(names) == 2 and all(name.endswith(b"modules/primes.c") for name in names)
+    lines = [elf.get_dwarf_info().line_program_for_CU(unit) for unit in elf.get_dwarf_info().iter_CUs()]
+    starts = [next(e.state.address for e in program.get_entries() if e.state) for program in lines]
+    assert starts == [0x200000, 0x204000]
+
+
+def test_names_alone_need_no_object() -> None:
+    elf = ELFFile(io.BytesIO(join([Described("v7", ("sum@O1",), 0x201000, 64, 0x201000)])))
+    symbol = elf.get_section_by_name(".symtab").get_symbol_by_name("sum@O1")[0]
+    assert (symbol["st_value"], symbol["st_size"], symbol["st_info"]["type"]) == (0x201000, 64, "STT_FUNC")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_object_is_refused_with_one_sentence(primes: bytes, data: st.DataObject) -> None:
+    damaged = bytearray(primes)
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(damaged)))
+    for candidate in (bytes(damaged), bytes(damaged[:cut])):
+        try:
+            join([described(candidate, 0x200000, "v1")])
+        except BadData as error:
+            assert "recompile the function" in str(error)
