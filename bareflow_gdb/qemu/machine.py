@@ -75,10 +75,11 @@ class Machine:
         icount: virtual nanoseconds per instruction as a power of two; the TSC then counts instructions.
         settings: words of the root descriptor, set in a copy of the image.
         disk: the second disk; default is the disk of modules that was built beside the image, if there is one;
-        with_disk=False: none. Raises BareflowError.
+        with_disk=False: none, as with icount: a disk answers in the host's time, and runs would differ.
+        Raises BareflowError.
         """
         beside = image.with_name(MODULES_DISK)
-        if disk is None and with_disk and beside.is_file():
+        if disk is None and with_disk and icount is None and beside.is_file():
             disk = beside
         for file in (image, disk):
             if file is not None and not file.is_file():
