@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--disk",
         type=Path,
-        help="second disk: a FAT16 image with modules (default: fat16.img beside the image)",
+        help="second disk: a FAT16 image with modules (default: fat16.img beside the image; with --icount none)",
     )
     parser.add_argument("--no-disk", action="store_true", help="no second disk")
     parser.add_argument("--floppy", action="store_true", help="boot the image as a 1.44 MB floppy (CHS path)")
