@@ -49,8 +49,10 @@ def disas(options: argparse.Namespace, session: Session) -> Any:
         old, new = (level_of(tier) for tier in options.diff)
         return guest_disas.compare(guest, options.place, old, new, _symbol)
     level = level_of(options.tier) if options.tier else None
-    bits = options.bits or _bits(session)
-    place = _place(options.place, set(guest_names(session)))
+    names = set(guest_names(session))
+    place = _place(options.place, names)
+    # JIT code is 32-bit code; asking for the mode may cost packets.
+    bits = options.bits or (32 if place in names else _bits(session))
     return guest_disas.disassemble(guest, place, level, bits, options.bytes, _symbol)
 
 
