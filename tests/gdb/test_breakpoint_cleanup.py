@@ -1,0 +1,89 @@
+"""What the suite sets is gone on every way out: a Ctrl-C, an error, a detach, a killed guest, a reload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from gdb_harness import SCRIPT, Gdb
+from machines import until
+from mi_gdb import MiError, MiGdb
+
+from bareflow_gdb.qemu.machine import Machine
+
+Boot = Callable[..., Machine]
+NO_BREAKPOINTS = "No breakpoints"
+
+# Commands that wait for something that an idle guest does not do.
+WAITING = ("step-swap", "step-swap primes", "break-boot stage1 --run")
+# Commands that set what goes with the connection.
+SETTING = ("watch primes", "break-swap", "break-swap primes", "break jit:primes@O1")
+
+
+def listed(session: MiGdb) -> str:
+    return session.run("maint info breakpoints")
+
+
+def test_ctrl_c_and_then_a_killed_guest(gdb: Gdb, booted: Boot) -> None:
+    machine = booted(stage="idle")
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {machine.name}")
+        for command in WAITING:
+            session.start(f"bf {command}")
+            session.wait_for_running()
+            session.interrupt()
+            with pytest.raises(MiError, match="an interrupt stopped the guest first"):
+                session.result(command)
+            assert NO_BREAKPOINTS in listed(session), command
+        session.start(f"bf {WAITING[-1]}")
+        session.wait_for_running()
+        machine.stop()
+        with pytest.raises(MiError, match="the guest went away"):
+            session.result("the killed guest")
+        assert NO_BREAKPOINTS in listed(session)
+
+
+@pytest.mark.parametrize("end", ("detach", "disconnect", "bf reload", "kill"))
+def test_what_goes_with_the_connection(gdb: Gdb, booted: Boot, end: str) -> None:
+    machine = booted(stage="registered", hold=1)
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {machine.name}")
+        for command in SETTING:
+            session.run(f"bf {command}")
+        assert "breakpoint" in listed(session)
+        session.run(end)
+        # A breakpoint by a JIT function's name is the user's own: it waits for the next guest.
+        session.run("bf doctor --json")
+        # After a reload the connection is still there, and that breakpoint's follower is set anew.
+        left = session.run("info breakpoints") if end == "bf reload" else listed(session)
+        assert "watchpoint" not in left
+        assert "0x" not in left.replace("<PENDING>", ""), left
+
+
+def test_an_error_of_gdb_in_the_midst(gdb: Gdb, booted: Boot) -> None:
+    machine = booted(stage="registered", hold=1)
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {machine.name}")
+        for _ in range(2):
+            with suppress(MiError):
+                session.run("bf step-swap nothing-of-this-name")
+            with suppress(MiError):
+                session.run("bf watch nothing-of-this-name")
+            with suppress(MiError):
+                session.run("bf break-swap nothing-of-this-name")
+        assert NO_BREAKPOINTS in listed(session)
+
+
+def test_in_qemu_too_nothing_is_left_behind(gdb: Gdb, booted: Boot) -> None:
+    machine = booted(stage="registered", hold=1)
+    gdb.run(
+        f"bf attach {machine.name}",
+        "bf release",
+        "bf watch primes",
+        "bf break-swap",
+        "continue",
+        "detach",
+    )
+    # Nobody holds the guest any more: it comes to the end of its run.
+    until(lambda: machine.stage() >= 14)
