@@ -44,6 +44,7 @@ COMMANDS = (
     "exception",
     "log",
     "disas primes",
+    "find",
 )
 # They make or end something, so they are asked once.
 CHANGES = (

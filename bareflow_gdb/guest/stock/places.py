@@ -112,6 +112,9 @@ class Places:
             if kind is not None and argument not in self._told.setdefault(kind, []):
                 self._told[kind].append(argument)
                 self._absent_at = None
+                # What a function was given is surer than what was found by its looks.
+                if kind in self._found and self._found[kind][0].how.startswith("search"):
+                    del self._found[kind]
 
     def find(self, kind: str) -> Finding:
         """The place of this record; raises BadData with what was looked for where, and what to do."""
@@ -215,6 +218,10 @@ class Places:
         window = Window(self.memory, self.progress)
         for kind in KINDS:
             if kind in self._found:
+                continue
+            surer = self._by_symbol(kind) or self._by_argument(kind, cpu)
+            if surer is not None:
+                self._found[kind] = surer
                 continue
             matches = [match for match in search(window, kind) if not _is_dead(match.address, cpu)]
             if matches:
