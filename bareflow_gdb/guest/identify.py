@@ -59,7 +59,7 @@ def identify(memory: Memory, root: Root | None, symbols: Mapping[str, int], addr
             found = (
                 _record(memory, root, address, region)
                 or _in_pool(memory, root, address, region)
-                or _embedded(memory, root, address, region)
+                or (_module_file(memory, root, address, region) if region == "kernel" else None)
             )
             if found is not None:
                 return found
@@ -230,6 +230,10 @@ def _in_pool(memory: Memory, root: Root, address: int, region: str) -> Identity 
     known = _of_version(owners, address, region, text)
     if known is not None:
         return known
+    if block.owner_kind == "file" and block.state == "used":
+        file = _module_file(memory, root, address, region)
+        if file is not None:
+            return file
     version = owners.versions.get(block.owner) if block.owner_kind == "version" else None
     return _identity(
         address,
@@ -265,10 +269,8 @@ def _of_version(owners: Owners, address: int, region: str, text: str) -> Identit
     )
 
 
-def _embedded(memory: Memory, root: Root, address: int, region: str) -> Identity | None:
-    """A module's image or a function's bitcode, which the kernel image carries."""
-    if region != "kernel":
-        return None
+def _module_file(memory: Memory, root: Root, address: int, region: str) -> Identity | None:
+    """A module's image or a function's bitcode: the kernel image carries it, or it was read from the disk."""
     for function in read_tables(memory, root, []).functions:
         if function.bitcode <= address < function.bitcode + function.bitcode_size:
             name = f"bitcode of {function.name}"
