@@ -38,6 +38,16 @@ COMMANDS = (
     "swaps",
     "identify 0x00200010",
     "identify $esp",
+    "header primes",
+    "block 0x00200010",
+    "disas primes",
+    "cpu",
+    "irq",
+    "stack",
+    "cache",
+    "screen",
+    "exception",
+    "log",
 )
 BOOT_SECONDS = 120.0
 RATE_SECONDS = 3.0
@@ -46,13 +56,14 @@ Row = dict[str, Any]
 
 
 def measure(image: Path) -> list[Row]:
-    """The four rows; each value is that of the worse gdb, the breakpoint rate that of the faster one."""
+    """The rows; each value is that of the worse gdb, the breakpoint rate that of the faster one."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         packets = max(_packets_of_commands(gdb, image, folder) for gdb in GDBS)
         steps = max(_packets_added_per_step(gdb, image, folder) for gdb in GDBS)
     return [
         _row("gdb_start_added_ms", max(map(_start_added_ms, GDBS)), "ms", 150, "lower"),
+        _row("command_max_ms", max(_slowest_command_ms(gdb, image) for gdb in GDBS), "ms", 100, "lower"),
         _row("packets_max_per_command", packets, "packets", 10, "lower"),
         _row("packets_added_per_step", steps, "packets", 0, "lower"),
         _row("breakpoint_events_per_s", max(_breakpoint_rate(gdb, image) for gdb in GDBS), "events/s"),
@@ -127,6 +138,43 @@ def _packets_of_commands(gdb: Path, image: Path, folder: Path) -> int:
                 raise BareflowError(f"bf {command} caused no packet; the measurement does not see its reads")
             most = max(most, proxy.sent - before)
     return most
+
+
+def _slowest_command_ms(gdb: Path, image: Path) -> float:
+    """The slowest command on a live guest, QEMU's RAM readable: the median of each, after its first use."""
+    timed = f"""python
+import statistics, time
+def spend(command):
+    begin = time.perf_counter()
+    gdb.execute("bf " + command, to_string=True)
+    return (time.perf_counter() - begin) * 1000
+for command in {COMMANDS!r}:
+    spend(command)
+    print("spent", statistics.median(spend(command) for _ in range(5)), command)
+end
+"""
+    with (
+        _machine(image, stage="idle", thresholds=(10, 20, 30)) as machine,
+        tempfile.TemporaryDirectory() as name,
+    ):
+        script = Path(name) / "timed.gdb"
+        script.write_text(timed)
+        words = [
+            str(gdb),
+            "-nx",
+            "-batch",
+            "-x",
+            str(SCRIPT),
+            "-ex",
+            f"bf attach {machine.name}",
+            "-x",
+            str(script),
+        ]
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    spent = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("spent ")]
+    if len(spent) != len(COMMANDS):
+        raise BareflowError(f"a timed command failed: {done.stderr.strip()[-300:]}")
+    return max(spent)
 
 
 def _packets_added_per_step(gdb: Path, image: Path, folder: Path) -> float:
