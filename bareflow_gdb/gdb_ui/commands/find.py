@@ -123,16 +123,18 @@ def _catch(options: argparse.Namespace, session: Session) -> Wait:  # noqa: ARG0
         while waiting:
             stop = running.resume()
             session.refresh()
+            # Asked for now: breakpoints that are deleted below have no number any more.
+            why = str(stop)
             others = [one for one in stop.breakpoints if one not in waiting.values()]
             hit = [name for name, one in waiting.items() if one in stop.breakpoints]
             caught += _take(session, hit, waiting)
             if waiting and (others or not hit):
                 if not caught:
                     raise BareflowError(
-                        f"none of {', '.join(waiting)} was entered: {stop} stopped the guest first; nothing of this "
+                        f"none of {', '.join(waiting)} was entered: {why} stopped the guest first; nothing of this "
                         "command is left set"
                     )
-                return Wait(tuple(caught), tuple(waiting), str(stop))
+                return Wait(tuple(caught), tuple(waiting), why)
     return Wait(tuple(caught), (), "")
 
 
