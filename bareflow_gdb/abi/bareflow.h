@@ -341,7 +341,7 @@ enum bf_owner_kind {
     BF_OWNER_TABLE = 3,         /* this block table */
     BF_OWNER_CACHE = 4,         /* owner = cache record */
     BF_OWNER_TEST = 5,          /* pool self-tests */
-    BF_OWNER_FILE = 6           /* bitcode or other file content read from disk */
+    BF_OWNER_FILE = 6           /* owner = module index: its image or bitcode, read from the disk */
 };
 
 struct bf_block {

@@ -31,6 +31,8 @@ class Owners:
             return f"{version.function_name} v{owner} O{version.level}"
         if kind == "module":
             return f"module {self.modules.get(owner, owner)}"
+        if kind == "file":
+            return f"file of {self.modules.get(owner, owner)}"
         return {"none": "", "table": "block table", "test": "pool self-test"}.get(kind, f"{kind} {owner}")
 
 
