@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stock_truth import truth
 
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.guest.bitcode import read_payload
@@ -34,45 +35,6 @@ KERNEL_END = "--- END JSON ---"
 SECONDS = 120.0
 
 Booted = Callable[[str], Machine]
-
-# Run by gdb with the twin's debug information: what its locals hold, by DWARF alone.
-TRUTH = """
-import gdb, json
-frame = gdb.newest_frame()
-while frame.name() != "kernel_main":
-    frame = frame.older()
-frame.select()
-def value(text): return int(gdb.parse_and_eval(text))
-def name(text): return gdb.parse_and_eval(text).string()
-found = {}
-try:
-    found["jit"] = value("(unsigned)&jit")
-    found["manager"] = value("(unsigned)&manager")
-    found["modules"] = [
-        [name(f"manager.modules[{i}].name")] + [value(f"manager.modules[{i}].{field}") for field in (
-            "code_ptr", "code_size", "call_count", "total_cycles", "max_cycles", "loaded")]
-        for i in range(value("manager.num_modules"))]
-    found["functions"] = [
-        [name(f"jit.profiler.functions[jit.functions[{i}].profiler_id].name")]
-        + [value(f"jit.functions[{i}].{field}") for field in (
-            "compiled_level", "code_v0", "code_v1", "code_v2", "code_v3", "current_code")]
-        + [value(f"(unsigned)&jit.functions[{i}].current_code")]
-        for i in range(value("jit.function_count"))]
-    found["profile"] = [
-        [name(f"jit.profiler.functions[{i}].name")] + [value(f"jit.profiler.functions[{i}].{field}") for field in (
-            "address", "call_count", "total_cycles", "max_cycles", "opt_level", "is_hot")]
-        for i in range(value("jit.profiler.function_count"))]
-except gdb.error:
-    found["address"] = value("(unsigned)&profile")
-    found["entries"] = [
-        [name(f"profile.entries[{i}].name")] + [value(f"profile.entries[{i}].{field}") for field in (
-            "call_count", "total_cycles", "min_cycles", "max_cycles")]
-        for i in range(value("profile.num_functions"))]
-found["pools"] = value("(unsigned)&g_pools")
-found["stats"] = [[value(f"(unsigned)g_pools[{i}].base")] + [value(f"g_pools[{i}].{field}") for field in (
-    "total_size", "stats.used", "stats.free", "stats.num_allocations", "stats.peak")] for i in range(3)]
-print("TRUTH " + json.dumps(found))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -125,19 +87,6 @@ def gdb_run(gdb: Path, machine: Machine, *words: str) -> str:
         env={**os.environ, "NO_COLOR": "1"},
     )
     return done.stdout + done.stderr
-
-
-def truth(firmware: Path, kernel: str, machine: Machine, folder: Path) -> dict[str, Any]:
-    script = folder / "truth.py"
-    script.write_text(TRUTH)
-    command = ["/usr/bin/gdb", "-nx", "-batch", str(firmware / "stock" / f"{kernel}_twin.elf")]
-    command += ["-ex", f"target remote {machine.gdb_socket}", "-x", str(script)]
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False
-    )
-    line = next((line for line in done.stdout.splitlines() if line.startswith("TRUTH ")), "")
-    assert line, done.stdout + done.stderr
-    return dict(json.loads(line.removeprefix("TRUTH ")))
 
 
 def pool_stats(guest: Guest) -> list[list[int]]:
