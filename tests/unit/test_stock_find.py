@@ -77,6 +77,22 @@ def test_an_argument_at_a_functions_entry_comes_before_the_search() -> None:
     assert found(guest)[kinds.MANAGER].how == "argument"
 
 
+def test_an_argument_is_surer_than_what_was_found_by_a_search_before() -> None:
+    guest = Guest.attach(StockGuest().build())
+    guest.jit()
+    assert found(guest)[kinds.JIT].how == "search of the stack"
+    guest.stock.places.tell([("adaptive_jit_register_function", JIT)])
+    guest.jit()
+    assert found(guest)[kinds.JIT].how == "argument"
+
+
+def test_a_search_for_another_record_does_not_hide_a_symbol() -> None:
+    guest = Guest.attach(StockGuest().build(), {"g_pools": POOLS})
+    guest.jit()
+    guest.pools()
+    assert found(guest)[kinds.POOLS].how == "symbol"
+
+
 def test_an_argument_that_is_not_filled_yet_is_told_as_such_and_believed_later() -> None:
     kernel = StockGuest()
     kernel.pools()
