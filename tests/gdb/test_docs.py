@@ -1,4 +1,4 @@
-"""docs/gdb.md shows what record.py types: no block is empty, typed by hand, or of a command that is gone."""
+"""README.md and docs/gdb.md show what record.py types: no block is empty, typed by hand, or of a command that is gone."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def record() -> ModuleType:
     return module
 
 
-def test_each_session_is_on_the_page_with_what_was_typed_and_an_answer(record: ModuleType) -> None:
-    blocks = record.recorded(record.PAGE.read_text())
-    assert set(blocks) == set(record.SESSIONS)
-    for name, body in blocks.items():
+def test_each_session_is_on_a_page_with_what_was_typed_and_an_answer(record: ModuleType) -> None:
+    readme, page = (record.recorded(each.read_text()) for each in record.PAGES)
+    assert set(page) == set(record.SESSIONS)
+    assert set(readme) <= set(page)
+    for name, body in (*page.items(), *readme.items()):
         typed = [line.removeprefix("(gdb) ") for line in body.splitlines() if line.startswith("(gdb) ")]
         assert typed == list(record.SESSIONS[name].commands), name
         assert len(body.splitlines()) > len(typed) + 2, name
@@ -32,7 +33,7 @@ def test_each_session_is_on_the_page_with_what_was_typed_and_an_answer(record: M
 
 
 def test_a_session_recorded_anew_is_what_the_page_shows(record: ModuleType, gdb: Gdb) -> None:
-    page = record.PAGE.read_text()
+    page = record.PAGES[1].read_text()
     text = record.record(str(gdb.path), record.SESSIONS["no-guest"])
     assert record.rewrite(page, {"no-guest": text}) == page
 
