@@ -171,7 +171,10 @@ class RingReader:
             rows = np.concatenate((self._records[start:], self._records[: count - until_wrap]))
         events = rows.view(EVENT_DTYPE)[:, 0]
         # The record at head - capacity may be half overwritten at this very moment: it counts as lost too.
-        overtaken = max(0, min(count, self.head - self.capacity + 1 - first))
+        head = self.head
+        # Set up anew while they were copied: their sequence numbers tell which were still there.
+        self.restarted = head - first > _RESTARTED
+        overtaken = 0 if self.restarted else max(0, min(count, head - self.capacity + 1 - first))
         expected = np.arange(first + overtaken, first + count, dtype=np.uint64).astype(np.uint32)
         good = events["seq"][overtaken:] == expected
         if not good.all():

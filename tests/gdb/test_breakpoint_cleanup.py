@@ -52,7 +52,11 @@ def test_what_goes_with_the_connection(gdb: Gdb, booted: Boot, end: str) -> None
         for command in SETTING:
             session.run(f"bf {command}")
         assert "breakpoint" in listed(session)
-        session.run(end)
+        try:
+            session.run(end)
+        except MiError:
+            # QEMU ends when it is told to kill its guest, and gdb 18 may find it gone before its last packet.
+            assert end == "kill"
         # A breakpoint by a JIT function's name is the user's own: it waits for the next guest.
         session.run("bf doctor --json")
         # After a reload the connection is still there, and that breakpoint's follower is set anew.

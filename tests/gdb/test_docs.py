@@ -1,4 +1,4 @@
-"""README.md and docs/gdb.md show what record.py types: no block is empty, typed by hand, or of a command that is gone."""
+"""README.md and docs/gdb.md show what record.py types: no block is empty, by hand, or of a command that is gone."""
 
 from __future__ import annotations
 

@@ -222,3 +222,23 @@ def test_a_ring_that_the_guest_sets_up_anew_ends_the_reading_without_a_false_los
     guest.ram.write(layouts.offset("bf_ring_header", "head"), bytes(4), "head after a reboot")
     assert len(reader.drain().events) == 0
     assert reader.restarted and reader.counts().lost == 0
+
+
+def test_records_copied_while_the_guest_sets_its_ring_up_anew_are_no_loss(guest: Guest, writer: Path) -> None:
+    class ResetAfterOneLook(RingReader):
+        armed = False
+
+        @property
+        def head(self) -> int:
+            found = super().head
+            if self.armed:
+                guest.ram.write(layouts.offset("bf_ring_header", "head"), bytes(4), "head after a reboot")
+            return found
+
+    assert guest.write(writer, 100).wait() == 0
+    reader = ResetAfterOneLook(guest.ram, 0)
+    reader.attach(lossless=False)
+    reader.drain(50)
+    reader.armed = True
+    batch = reader.drain()
+    assert (batch.first, len(batch.events), batch.lost, reader.restarted) == (50, 50, 0, True)
