@@ -54,7 +54,9 @@ def test_identify_takes_any_expression_of_gdb(gdb: Gdb, stopped: Machine) -> Non
 
 
 def _symbols() -> list[str]:
-    return subprocess.run(["nm", str(KERNEL)], capture_output=True, text=True, check=True).stdout.splitlines()
+    return subprocess.run(
+        ["llvm-nm-19", str(KERNEL)], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
 
 
 def test_attach_by_name_connects_to_that_machine(gdb: Gdb, idle_machine: Machine) -> None:

@@ -61,7 +61,9 @@ def guest(machine: Machine, firmware: Path) -> Guest:
 
 @pytest.fixture(scope="module")
 def symbols(firmware: Path) -> dict[str, int]:
-    told = subprocess.run(["nm", str(firmware / "kernel.elf")], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        ["llvm-nm-19", str(firmware / "kernel.elf")], capture_output=True, text=True, check=True
+    )
     lines = (line.split() for line in told.stdout.splitlines())
     return {words[2]: int(words[0], 16) for words in lines if len(words) == 3}
 

@@ -161,7 +161,7 @@ def test_the_cache_lists_its_slots_the_oldest_first() -> None:
 
 def test_kernel_symbols_are_those_of_nm(firmware: Path) -> None:
     elf = firmware / "kernel.elf"
-    told = subprocess.run(["nm", "-n", str(elf)], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(["llvm-nm-19", "-n", str(elf)], capture_output=True, text=True, check=True).stdout
     lines = [words for line in told.splitlines() if len(words := line.split()) == 3]
     known = read_kernel_symbols(elf)
     for address, kind, symbol in lines:
