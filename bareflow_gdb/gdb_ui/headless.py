@@ -142,8 +142,11 @@ def swaps(session: Session, function: str = "") -> Iterator[Swapped]:
             hits = [item for item in at if item in stop.breakpoints]
             if not hits:
                 raise BareflowError(f"{stop} stopped the guest; what came until then is complete")
-            count += 1
-            yield _swapped(session, count, at[hits[0]], slots, old)
+            swapped = _swapped(session, count + 1, at[hits[0]], slots, old)
+            # Now and then gdb stops a second time at a store, before it was made.
+            if swapped.old != swapped.new:
+                count += 1
+                yield swapped
 
 
 def _swap_stops(
