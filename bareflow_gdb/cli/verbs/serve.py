@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+import threading
 
 from bareflow_gdb.errors import BareflowError, ReadError
 
@@ -29,8 +31,11 @@ def main(options: argparse.Namespace) -> int:
             raise BareflowError(f"another process serves {target.description} already; end that one first")
         names = ", ".join(function.name for function in service.functions()) or "no functions yet"
         print(f"serving {target.description} ({names}); Ctrl-C ends it", file=sys.stderr, flush=True)
+        stop = threading.Event()
+        # A handler of its own: a job in the background starts with SIGINT ignored, and one interrupt must suffice.
+        before = signal.signal(signal.SIGINT, lambda *_: stop.set())
         try:
-            for outcome in service.serve():
+            for outcome in service.serve(stop.is_set):
                 served += 1
                 if options.json:
                     print(json.dumps(to_json(outcome)), flush=True)
@@ -38,10 +43,11 @@ def main(options: argparse.Namespace) -> int:
                     print("\n".join(describe(outcome)), flush=True)
                 else:
                     print(f"{outcome.function} at O{outcome.level}: {outcome.message}", flush=True)
-        except KeyboardInterrupt:
             print(f"{served} requests answered", file=sys.stderr)
         except ReadError:
             if target.machine is None or target.machine.alive():
                 raise
             print(f"{target.description} has ended; {served} requests answered", file=sys.stderr)
+        finally:
+            signal.signal(signal.SIGINT, before)
     return 0
