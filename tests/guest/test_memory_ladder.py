@@ -13,7 +13,7 @@ from machines import until
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.cli.targets import open_target
-from bareflow_gdb.errors import Unreachable
+from bareflow_gdb.errors import ReadError, Unreachable
 from bareflow_gdb.memory import ladder
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub
@@ -70,7 +70,7 @@ def test_a_foreign_qemu_that_ends_is_told(foreign: tuple[int, str]) -> None:
         # Its memory goes with the last of its threads, a moment after the signal.
         try:
             memory.read(0x10000, 4, "image header")
-        except BareflowError as error:
+        except ReadError as error:
             assert "gone" in str(error)
             return True
         return False
