@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from types import TracebackType
 from typing import BinaryIO
 
 from bareflow_gdb.abi import layouts
@@ -108,9 +109,23 @@ class Recorder:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if not self._finished:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._finished:
+            return
+        if isinstance(error, OSError):
+            self._abandon()
+        else:
             self.finish()
+
+    def _abandon(self) -> None:
+        """The disk failed: gives the rings back and leaves the trace like one of a killed recorder."""
+        self._finished = True
+        self._rings.__exit__(None, None, None)
+        self._worker.shutdown(cancel_futures=True)
+        self._serial.close()
+        self.ram.close()
 
     def release_hold(self) -> None:
         """Lets a guest run that waits after registration."""

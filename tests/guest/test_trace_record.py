@@ -293,6 +293,22 @@ def test_a_full_disk_is_one_sentence_and_the_guest_runs_on(booted: Boot, tmp_pat
     assert trace.recovered and trace.losses() == [] and trace.count > limit // 40
 
 
+def test_a_trace_that_could_not_be_written_is_not_called_complete(booted: Boot, tmp_path: Path) -> None:
+    # The guest writes nothing more, so that the last drain finds nothing that fails a second time.
+    machine = booted(stage="idle")
+    out = tmp_path / "trace"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with pytest.raises(OSError, match="File too large"), Recorder(machine, out) as recorder:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        try:
+            recorder.drain()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert Guest.attach(machine.memory()).rings()[0].mode == "flight"
+    trace = Trace.open(out)
+    assert trace.recovered and 0 < trace.count <= 1000 // 32
+
+
 def test_a_guest_that_reboots_ends_the_recording_without_a_false_loss(booted: Boot, tmp_path: Path) -> None:
     machine = booted(stage="idle")
     with Recorder(machine, tmp_path / "trace") as recorder:
