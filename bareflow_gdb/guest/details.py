@@ -8,41 +8,36 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.guest.bitcode_report import (
-    BitcodeReport,
-    read_bitcode_at,
-    read_bitcode_report,
-    report_bitcode,
-)
-from bareflow_gdb.guest.block import SHOWN_BYTES, BlockReport, read_block
-from bareflow_gdb.guest.cache import Cache, read_cache
-from bareflow_gdb.guest.cpu import Cpu, read_cpu
-from bareflow_gdb.guest.disk import Disk, read_disk
-from bareflow_gdb.guest.elf_check import check_elf, load_elf
-from bareflow_gdb.guest.header import HeaderReport, read_header
-from bareflow_gdb.guest.irq import Irq, read_irq
-from bareflow_gdb.guest.kernel_symbols import KernelSymbols, read_kernel_symbols
-from bareflow_gdb.guest.log import Log
-from bareflow_gdb.guest.modules import Modules
-from bareflow_gdb.guest.names import Names
 from bareflow_gdb.guest.owners import read_owners
 from bareflow_gdb.guest.pools import Pools, read_blocks
 from bareflow_gdb.guest.reading import settled
-from bareflow_gdb.guest.root import Root
-from bareflow_gdb.guest.screen import Screen, read_screen
-from bareflow_gdb.guest.serial import Serial, serial_from_log
-from bareflow_gdb.guest.stack import Stack, read_stack
-from bareflow_gdb.guest.stock.kernel import StockKernel
-from bareflow_gdb.guest.stock.search import FAT16
 from bareflow_gdb.guest.values import Address
-from bareflow_gdb.memory.protocol import Memory
 
+# Each reader is imported by the first question to it: all of them are 30 ms, inside gdb at the first command.
 if TYPE_CHECKING:
+    from bareflow_gdb.guest.bitcode_report import BitcodeReport
+    from bareflow_gdb.guest.block import BlockReport
+    from bareflow_gdb.guest.cache import Cache
+    from bareflow_gdb.guest.cpu import Cpu
+    from bareflow_gdb.guest.disk import Disk
+    from bareflow_gdb.guest.header import HeaderReport
+    from bareflow_gdb.guest.irq import Irq
     from bareflow_gdb.guest.jit_code import JitCode
+    from bareflow_gdb.guest.kernel_symbols import KernelSymbols
+    from bareflow_gdb.guest.log import Log
+    from bareflow_gdb.guest.modules import Modules
+    from bareflow_gdb.guest.names import Names
+    from bareflow_gdb.guest.root import Root
+    from bareflow_gdb.guest.screen import Screen
+    from bareflow_gdb.guest.serial import Serial
+    from bareflow_gdb.guest.stack import Stack
+    from bareflow_gdb.guest.stock.kernel import StockKernel
+    from bareflow_gdb.memory.protocol import Memory
 
 _CHEAP_LOG = 12 << 10
 
@@ -52,9 +47,14 @@ class Details(ABC):
 
     memory: Memory
     stock: StockKernel
-    kernel_symbols = KernelSymbols()
-    """Names of the kernel's functions; none until `name_kernel`."""
     _named_by: Path | None = None
+
+    @cached_property
+    def kernel_symbols(self) -> KernelSymbols:
+        """Names of the kernel's functions; none until `name_kernel`."""
+        from bareflow_gdb.guest.kernel_symbols import KernelSymbols
+
+        return KernelSymbols()
 
     @abstractmethod
     def root(self) -> Root:
@@ -82,6 +82,8 @@ class Details(ABC):
 
     def header(self, wanted: str | int, check: bool = False) -> HeaderReport:
         """A module's header with all that it says of its image, by the module's name or an address."""
+        from bareflow_gdb.guest.header import read_header
+
         try:
             modules = self.modules()
         except BareflowError:
@@ -93,6 +95,8 @@ class Details(ABC):
 
     def bitcode_of(self, wanted: str | int) -> BitcodeReport:
         """A function's bitcode, or the one at an address: header, generation, producer."""
+        from bareflow_gdb.guest.bitcode_report import read_bitcode_at, read_bitcode_report, report_bitcode
+
         if isinstance(wanted, int):
             return read_bitcode_at(self.memory, wanted)
         root = self._root_unless_stock()
@@ -104,8 +108,11 @@ class Details(ABC):
             raise UsageError(f"the kernel's image carries no bitcode of {wanted!r}; there is: {known}")
         return report_bitcode(self.memory, carried[wanted])
 
-    def block(self, address: int, shown: int = SHOWN_BYTES) -> BlockReport:
-        """The pool block around an address, its first `shown` bytes and its neighbours."""
+    def block(self, address: int, shown: int | None = None) -> BlockReport:
+        """The pool block around an address, its first `shown` bytes (None: some) and its neighbours."""
+        from bareflow_gdb.guest.block import SHOWN_BYTES, read_block
+
+        shown = SHOWN_BYTES if shown is None else shown
         root = self._root_if_any()
         if root is None:
             # A kernel without a block table: its pools are walked.
@@ -120,29 +127,42 @@ class Details(ABC):
 
     def cache(self) -> Cache:
         """The kernel's cache of module images."""
+        from bareflow_gdb.guest.cache import read_cache
+
         return read_cache(self.memory, self.root())
 
     def cpu(self) -> Cpu:
         """Mode, registers, descriptor tables, handlers. Works without a root too."""
+        from bareflow_gdb.guest.cpu import read_cpu
+
         root = self._root_if_any()
         return read_cpu(self.memory, root, self._names(root))
 
     def irq(self) -> Irq:
         """The interrupt lines. Works without a root too."""
+        from bareflow_gdb.guest.irq import read_irq
+
         root = self._root_if_any()
         return read_irq(self.memory, root, self._names(root))
 
     def stack(self, esp: int | None = None, ebp: int | None = None, eip: int | None = None) -> Stack:
         """The callers and the deepest use, from the registers or from what is given."""
+        from bareflow_gdb.guest.stack import read_stack
+
         root = self._root_if_any()
         return read_stack(self.memory, root, self._names(root), esp, ebp, eip)
 
     def screen(self) -> Screen:
         """The VGA text. Needs no root."""
+        from bareflow_gdb.guest.screen import read_screen
+
         return read_screen(self.memory)
 
     def disk(self) -> Disk:
         """The second disk: its volume, and the guest's own state of it. Works without a root too."""
+        from bareflow_gdb.guest.disk import read_disk
+        from bareflow_gdb.guest.stock.search import FAT16
+
         try:
             root = self._root_unless_stock()
             state = root.fat16 if root is not None else self.stock.address(FAT16)
@@ -155,6 +175,8 @@ class Details(ABC):
 
         Without `last` as much of it as ten packets carry.
         """
+        from bareflow_gdb.guest.serial import serial_from_log
+
         return serial_from_log(self.log(_CHEAP_LOG if last is None else last))
 
     def name_kernel(self, elf: Path) -> bool:
@@ -162,6 +184,9 @@ class Details(ABC):
 
         Raises BadData when it is no ELF file.
         """
+        from bareflow_gdb.guest.elf_check import check_elf, load_elf
+        from bareflow_gdb.guest.kernel_symbols import read_kernel_symbols
+
         if elf == self._named_by:
             return bool(self.kernel_symbols)
         root = self._root_if_any()
@@ -172,6 +197,8 @@ class Details(ABC):
         return bool(self.kernel_symbols)
 
     def _names(self, root: Root | None) -> Names:
+        from bareflow_gdb.guest.names import Names
+
         return Names(self.memory, root, self.kernel_symbols, self.jit_code)
 
     def _root_if_any(self) -> Root | None:

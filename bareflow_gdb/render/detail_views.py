@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from bareflow_gdb.guest.bitcode_report import BitcodeReport
-from bareflow_gdb.guest.block import BlockReport
-from bareflow_gdb.guest.cache import Cache
-from bareflow_gdb.guest.header import HeaderReport
-from bareflow_gdb.guest.pools import Block
+from typing import TYPE_CHECKING
+
 from bareflow_gdb.render.hexdump import hexdump
 from bareflow_gdb.render.view import Cell, Table, View, address, facts, table, yes
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.bitcode_report import BitcodeReport
+    from bareflow_gdb.guest.block import BlockReport
+    from bareflow_gdb.guest.cache import Cache
+    from bareflow_gdb.guest.header import HeaderReport
+    from bareflow_gdb.guest.pools import Block
 
 
 def header_view(record: HeaderReport) -> View:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from bareflow_gdb.guest.cpu import Cpu
-from bareflow_gdb.guest.disk import Disk
-from bareflow_gdb.guest.fat16 import FatContent
-from bareflow_gdb.guest.irq import Irq, Line
-from bareflow_gdb.guest.serial import Serial
-from bareflow_gdb.guest.stack import Stack
+from typing import TYPE_CHECKING
+
 from bareflow_gdb.render.hexdump import hexdump
 from bareflow_gdb.render.view import Cell, Table, View, address, facts, table, yes
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.cpu import Cpu
+    from bareflow_gdb.guest.disk import Disk
+    from bareflow_gdb.guest.fat16 import FatContent
+    from bareflow_gdb.guest.irq import Irq, Line
+    from bareflow_gdb.guest.serial import Serial
+    from bareflow_gdb.guest.stack import Stack
 
 
 def cpu_view(record: Cpu) -> View:

@@ -5,31 +5,35 @@
 
 from __future__ import annotations
 
-from bareflow_gdb.guest.bitcode_report import BitcodeReport
-from bareflow_gdb.guest.block import BlockReport
-from bareflow_gdb.guest.boot import Boot
-from bareflow_gdb.guest.cache import Cache
-from bareflow_gdb.guest.cpu import Cpu
-from bareflow_gdb.guest.disk import Disk
-from bareflow_gdb.guest.exception import ExceptionRecord
-from bareflow_gdb.guest.fat16 import FatContent
-from bareflow_gdb.guest.header import HeaderReport
-from bareflow_gdb.guest.identify import Identity
-from bareflow_gdb.guest.irq import Irq
-from bareflow_gdb.guest.jit import Jit
-from bareflow_gdb.guest.log import Log
-from bareflow_gdb.guest.modules import Modules
-from bareflow_gdb.guest.pools import Pools
-from bareflow_gdb.guest.profiler import Profile
-from bareflow_gdb.guest.screen import Screen
-from bareflow_gdb.guest.serial import Serial
-from bareflow_gdb.guest.stack import Stack
-from bareflow_gdb.guest.status import Status
-from bareflow_gdb.guest.swaps import Swaps
+from typing import TYPE_CHECKING
+
 from bareflow_gdb.render import detail_views, machine_views, views
 from bareflow_gdb.render.screen import screen_text
 from bareflow_gdb.render.text import coloured, plain
-from bareflow_gdb.render.view import View
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.bitcode_report import BitcodeReport
+    from bareflow_gdb.guest.block import BlockReport
+    from bareflow_gdb.guest.boot import Boot
+    from bareflow_gdb.guest.cache import Cache
+    from bareflow_gdb.guest.cpu import Cpu
+    from bareflow_gdb.guest.disk import Disk
+    from bareflow_gdb.guest.exception import ExceptionRecord
+    from bareflow_gdb.guest.fat16 import FatContent
+    from bareflow_gdb.guest.header import HeaderReport
+    from bareflow_gdb.guest.identify import Identity
+    from bareflow_gdb.guest.irq import Irq
+    from bareflow_gdb.guest.jit import Jit
+    from bareflow_gdb.guest.log import Log
+    from bareflow_gdb.guest.modules import Modules
+    from bareflow_gdb.guest.pools import Pools
+    from bareflow_gdb.guest.profiler import Profile
+    from bareflow_gdb.guest.screen import Screen
+    from bareflow_gdb.guest.serial import Serial
+    from bareflow_gdb.guest.stack import Stack
+    from bareflow_gdb.guest.status import Status
+    from bareflow_gdb.guest.swaps import Swaps
+    from bareflow_gdb.render.view import View
 
 WIDTH = 140
 

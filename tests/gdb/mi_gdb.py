@@ -26,7 +26,7 @@ class MiGdb:
         words = [str(gdb), "-nx", "--quiet", "--interpreter=mi3"]
         words += ["-x", str(script)] if script else []
         words += [str(elf)] if elf else []
-        self._mi = GdbController(words, time_to_check_for_additional_output_sec=0)
+        self._mi = GdbController(words, time_to_check_for_additional_output_sec=0.001)
         self._queue: list[dict[str, Any]] = []
         self.run("set confirm off")
         self.run("set width 0")
