@@ -40,14 +40,21 @@ COMMANDS = (
     "identify $esp",
     "header primes",
     "block 0x00200010",
+    "bitcode primes",
     "disas primes",
+    "disas primes --diff O0 O3",
     "cpu",
     "irq",
     "stack",
     "cache",
     "screen",
+    "serial",
+    "fat list",
     "exception",
     "log",
+    "find",
+    "doctor",
+    "jitsym",
 )
 BOOT_SECONDS = 120.0
 RATE_SECONDS = 3.0

@@ -18,6 +18,7 @@ from bareflow_gdb.guest import code_diff
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.jit_code import JitCode, code_at, named, read_jit_code
 from bareflow_gdb.guest.reading import many
+from bareflow_gdb.guest.root import Root
 from bareflow_gdb.guest.values import Address, clean
 
 DEFAULT_BYTES = 64
@@ -223,6 +224,14 @@ def _addresses(instruction: Any) -> Iterable[int]:
             yield value & 0xFFFFFFFF
 
 
+def _root(guest: Guest) -> Root | None:
+    """None on a stock kernel, which exports nothing."""
+    try:
+        return guest.root()
+    except BareflowError:
+        return None
+
+
 class _Names:
     """What addresses are called: exports, code pointers, shared data, JIT code; then what a debugger knows."""
 
@@ -258,7 +267,7 @@ class _Names:
         self._spans += [(slot, 4, f"code pointer of {function}") for slot, function in slots.items()]
 
     def _read_exports(self, guest: Guest) -> None:
-        root = guest.find()
+        root = _root(guest)
         if root is not None and root.exports:
             self._symbols(guest, root.exports, root.export_count, "export table")
 
@@ -266,7 +275,7 @@ class _Names:
         """The shared data of the function that is listed."""
         holding = code_at(self.codes, self._address) if self._address is not None else None
         name = holding.function if holding else self._function
-        if guest.find() is None:
+        if _root(guest) is None:
             return
         for function in guest.functions():
             if function.symbols and function.name == name:

@@ -7,6 +7,7 @@ caching is the memory reader's business, which knows when the guest has moved.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
@@ -18,7 +19,7 @@ from bareflow_gdb.guest.details import Details
 from bareflow_gdb.guest.events import LAST, Event, Ring
 from bareflow_gdb.guest.exception import ExceptionRecord, read_exception
 from bareflow_gdb.guest.find import find_root, read_root
-from bareflow_gdb.guest.functions import Function, Version, read_tables
+from bareflow_gdb.guest.functions import Function, Version, read_functions, read_tables
 from bareflow_gdb.guest.identify import Identity, identify
 from bareflow_gdb.guest.jit import Jit, read_jit
 from bareflow_gdb.guest.log import Log, read_log
@@ -127,12 +128,13 @@ class Guest(Details):
 
     def functions(self) -> tuple[Function, ...]:
         """The function table."""
-        root = self.root()
-        return tuple(read_tables(self.memory, root, []).functions)
+        return tuple(self._functions(self.root()))
 
-    def versions(self) -> tuple[Version, ...]:
-        """The version table by number."""
+    def versions(self, causes: bool = True) -> tuple[Version, ...]:
+        """The version table by number; why each was made costs a packet of its own."""
         root = self.root()
+        if not causes:
+            root = replace(root, version_causes=Address(0))
         return tuple(read_tables(self.memory, root, []).versions)
 
     def jit_code(self) -> tuple[JitCode, ...]:
@@ -161,16 +163,14 @@ class Guest(Details):
     def mailbox(self) -> Mailbox:
         """The slots of registered functions."""
         root = self.root()
-        return read_mailbox(self.memory, root, read_tables(self.memory, root, []).functions)
+        return read_mailbox(self.memory, root, self._functions(root))
 
     def bitcode(self) -> tuple[Bitcode, ...]:
         """The bitcode wrapper of each function."""
         root = self._root_unless_stock()
         if root is None:
             return self.stock.bitcode()
-        return tuple(
-            read_bitcode(self.memory, function) for function in read_tables(self.memory, root, []).functions
-        )
+        return tuple(read_bitcode(self.memory, function) for function in self._functions(root))
 
     def exception(self) -> ExceptionRecord:
         """The last exception taken; its count is 0 when there was none."""
@@ -209,7 +209,7 @@ class Guest(Details):
         root = self._root_unless_stock()
         if root is None:
             return self.stock.slots()
-        return {function.name: function.slot for function in read_tables(self.memory, root, []).functions}
+        return {function.name: function.slot for function in self._functions(root)}
 
     def provenance(self) -> Provenance:
         """How the last answer was found, how sure it is, and what it cannot tell."""
@@ -252,6 +252,9 @@ class Guest(Details):
             return read_counters(self.memory, root).tsc_hz if root and root.status else 0
         except BareflowError:
             return 0
+
+    def _functions(self, root: Root) -> list[Function]:
+        return read_functions(self.memory, root, read_counters(self.memory, root), [])
 
     def _jit(self, root: Root) -> Jit:
         problems: list[str] = []

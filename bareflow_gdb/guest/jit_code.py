@@ -60,7 +60,8 @@ def read_jit_code(guest: Guest) -> tuple[JitCode, ...]:
     """All code in memory by address; raises BareflowError when the kernel has no adaptive JIT."""
     try:
         functions = guest.functions()
-        found = [_of_version(version, functions) for version in guest.versions() if _is_in_memory(version)]
+        versions = guest.versions(causes=False)
+        found = [_of_version(version, functions) for version in versions if _is_in_memory(version)]
     except BareflowError:
         found = _of_levels(guest.jit().functions)
     return tuple(sorted(found, key=lambda code: (code.code, code.version or 0)))

@@ -26,7 +26,7 @@ def parts(result: Result) -> dict[str, dict[str, Any]]:
 
 
 def test_with_everything_there_everything_works(gdb: Gdb, idle_machine: Machine) -> None:
-    result = gdb.run(f"bf attach {idle_machine.name}", "bf doctor --json", elf=KERNEL)
+    result = gdb.run(f"bf attach {idle_machine.name}", "bf doctor --host --json", elf=KERNEL)
     checks = parts(result)
     assert {name for name, check in checks.items() if check["state"] != "works"} == {"JIT symbols"}
     assert result.json()["healthy"] is True
@@ -37,6 +37,16 @@ def test_with_everything_there_everything_works(gdb: Gdb, idle_machine: Machine)
     assert "its bytes are what gdb sees" in checks["reader"]["found"]
     assert "the same build id, with debug information" in checks["ELF"]["found"]
     assert Guest.attach(idle_machine.memory()).root().build_id[:12] in checks["root descriptor"]["found"]
+
+
+def test_the_hosts_tools_are_started_only_when_asked_for(gdb: Gdb) -> None:
+    program = parts(gdb.run("bf doctor --json"))["host program"]
+    assert program["state"] == "works"
+    assert (
+        program["found"]
+        == f"{SCRIPT.parents[1] / '.venv/bin/bareflow'}, not started: `bf doctor --host` does that"
+    )
+    assert {"LLVM worker", "nasm"} <= parts(gdb.run("bf doctor --host --json")).keys()
 
 
 def test_without_a_guest_it_says_how_to_get_one(gdb: Gdb) -> None:

@@ -44,6 +44,7 @@ COMMANDS = (
     "exception",
     "log",
     "disas primes",
+    "disas primes --diff O0 O3",
     "find",
 )
 # They make or end something, so they are asked once.

@@ -14,7 +14,7 @@ import gdb
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import child
-from bareflow_gdb.gdb_ui.command import command
+from bareflow_gdb.gdb_ui.command import argument, command
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.show import colored, width
 
@@ -37,20 +37,25 @@ KERNEL_TYPE = "module_profile_t"
 
 @command(
     "doctor",
-    example="bf doctor",
+    example="bf doctor --host",
+    arguments=(
+        argument(
+            "--host", action="store_true", help="start the host program and each tool too, a second or so"
+        ),
+    ),
     show=lambda record: _text(record),
     verdict=lambda record: record.healthy,
 )
-def doctor(options: argparse.Namespace, session: Session) -> Diagnosis:  # noqa: ARG001 - every command has both
+def doctor(options: argparse.Namespace, session: Session) -> Diagnosis:
     """Say which parts work here, which do not, why, and what to do.
 
-    Looks at gdb and its Python, at the host program and what that needs, and at the guest. A part is limited
-    when something is not there that need not be. Works without a guest.
+    Looks at gdb and its Python, at the guest, and with --host at what the host program needs: LLVM, QEMU, the
+    tools. A part is limited when something is not there that need not be. Works without a guest.
     """
     # Not imported when the suite is loaded: what it imports may be what is missing.
     from bareflow_gdb.guest.doctor import diagnosis
 
-    checks = [_gdb(), *_packages(), *_host_program()]
+    checks = [_gdb(), *_packages(), *_host_program(start=options.host)]
     checks += _guest(session)
     return diagnosis(checks)
 
@@ -97,10 +102,12 @@ def _packages() -> list[Check]:
     return checks
 
 
-def _host_program() -> list[Check]:
-    """The program `bareflow` and what it says of this host; it runs LLVM, recorders and reports."""
+def _host_program(start: bool) -> list[Check]:
+    """The program `bareflow`, which runs LLVM, recorders and reports; and, started, what it says of this host."""
     part = "host program"
     try:
+        if not start:
+            return [_check(part, "works", f"{child.program()}, not started: `bf doctor --host` does that")]
         process = child.start("doctor", "--host", "--json")
         out, err = process.communicate(timeout=CHILD_SECONDS)
         checks = [_check(**item) for item in json.loads(out)["checks"]]
