@@ -7,6 +7,7 @@ A command is a function `(options, session) -> record`; what it returns is print
 from __future__ import annotations
 
 import argparse
+import re
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 Run = Callable[[argparse.Namespace, "Session"], Any]
 Completer = Callable[["Session"], Iterable[str]]
+
+_STYLE = re.compile(r"\x1b\[[\d;]*m")
 
 EXIT_NO = 1
 EXIT_COULD_NOT_LOOK = 2
@@ -197,7 +200,8 @@ class GdbCommand(gdb.Command):
 
 
 def _one_sentence(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    # gdb 18 puts colours into its messages, also where there is no terminal.
+    return " ".join(_STYLE.sub("", str(error)).split()) or type(error).__name__
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -10,7 +10,7 @@ import time
 
 import pytest
 from gdb_harness import SCRIPT, SECONDS, Gdb
-from mi_gdb import MiGdb
+from mi_gdb import MiError, MiGdb
 
 from bareflow_gdb.qemu.machine import Machine
 
@@ -125,3 +125,11 @@ def test_a_session_with_the_suite_leaves_gdbs_settings_as_they_were(gdb: Gdb, id
         return out.split("<<<\n")[1].splitlines()
 
     assert shown("bf status", "bf jitsym", "bf jitsym --detach", "bf doctor", "bf reload") == shown()
+
+
+def test_an_error_that_gdb_words_has_no_colours_in_it(gdb: Gdb, idle_machine: Machine) -> None:
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {idle_machine.name}")
+        with pytest.raises(MiError, match=r'Use the "file" command') as raised:
+            session.run("bf disas nothing_of_this_name")
+    assert "\x1b" not in str(raised.value)
