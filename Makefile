@@ -27,6 +27,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml | build/.packages
 	@$(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PY) -m compileall -q bareflow_gdb gdb_scripts
 	@touch $@
 
 setup: build/.packages $(VENV)/.installed

@@ -29,15 +29,15 @@ def program() -> str:
     return found
 
 
-def start(*words: str, errors: IO[str] | None = None) -> subprocess.Popen[str]:
+def start(*words: str, errors: IO[str] | None = None, questions: bool = False) -> subprocess.Popen[str]:
     """Starts `bareflow WORDS`, apart from gdb's terminal: a Ctrl-C in gdb does not reach it.
 
-    errors: a file for what it writes to stderr (default: a pipe).
+    errors: a file for what it writes to stderr (default: a pipe). questions: with a pipe to its stdin.
     """
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     return subprocess.Popen(
         [program(), *words],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if questions else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE if errors is None else errors,
         text=True,

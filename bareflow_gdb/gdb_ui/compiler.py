@@ -1,13 +1,16 @@
-"""How does `bf recompile` run the compiler? As a child of the host program, while gdb lets the guest run."""
+"""How does `bf recompile` run the compiler? In a child of the host program, while gdb lets the guest run.
+
+The child lives as long as the connection, so that LLVM is warm from the second request on.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import gdb
 
@@ -15,19 +18,20 @@ from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import child
 
 
-class Compiler:
-    """The child and the thread that takes its output."""
+class Request:
+    """One question to the child, and the thread that waits for its answer."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
+    def __init__(self, answers: IO[str], errors: IO[str]) -> None:
         self.interrupt_when_done = False
-        self._out = ""
-        self._err = ""
+        self._errors = errors
+        self._line = ""
         self._done = threading.Event()
-        threading.Thread(target=self._collect, daemon=True).start()
+        threading.Thread(target=self._collect, args=(answers,), daemon=True).start()
 
-    def _collect(self) -> None:
-        self._out, self._err = self.process.communicate()
+    def _collect(self, answers: IO[str]) -> None:
+        # Closed under it when the request is given up.
+        with contextlib.suppress(OSError, ValueError):
+            self._line = answers.readline()
         self._done.set()
         # Only then: an event that nobody takes any more crashes gdb 13 at its exit.
         if self.interrupt_when_done:
@@ -43,24 +47,55 @@ class Compiler:
         return self._done.is_set()
 
     def wait(self, seconds: float | None) -> bool:
-        """Waits for the child; a Ctrl-C ends the waiting."""
+        """Waits for the answer; a Ctrl-C ends the waiting."""
         return self._done.wait(seconds)
 
     def answer(self) -> dict[str, Any]:
-        """What the child printed; raises BareflowError with its last words when that is no answer."""
+        """The outcome, as `bareflow recompile --json` prints it; raises BareflowError with the child's sentence."""
         try:
-            record = json.loads(self._out)
+            record = dict(json.loads(self._line))
         except ValueError:
-            raise BareflowError(child.last_words(self._err)) from None
-        return dict(record)
+            raise BareflowError(_last_words(self._errors)) from None
+        if "error" in record:
+            raise BareflowError(str(record["error"]))
+        return record
 
 
-@contextmanager
-def compiler(*words: str) -> Iterator[Compiler]:
-    """The running child; ended on every way out."""
-    process = child.start("recompile", *words)
-    try:
-        yield Compiler(process)
-    finally:
-        if process.poll() is None:
-            process.terminate()
+class Compiler:
+    """The child that answers for one machine."""
+
+    def __init__(self, machine: str) -> None:
+        # Not a pipe: nobody would read it while the child answers.
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the child
+        self.process = child.start("compiler", machine, errors=self._errors, questions=True)
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    @contextlib.contextmanager
+    def request(self, function: str, level: int, *, called: bool) -> Iterator[Request]:
+        """Asks; called: for the result of the first call too. The child ends if the request is given up."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        question = {"function": function, "level": level, "called": called}
+        try:
+            self.process.stdin.write(json.dumps(question) + "\n")
+            self.process.stdin.flush()
+        except OSError as error:
+            self.end()
+            raise BareflowError(_last_words(self._errors)) from error
+        request = Request(self.process.stdout, self._errors)
+        try:
+            yield request
+        finally:
+            if not request.done:
+                self.end()
+
+    def end(self) -> None:
+        """Ends the child, whatever it does."""
+        self.process.terminate()
+
+
+def _last_words(errors: IO[str]) -> str:
+    errors.seek(0)
+    return child.last_words(errors.read())

@@ -14,6 +14,7 @@ from bareflow_gdb.errors import BareflowError, ReadError, Unreachable, UsageErro
 from bareflow_gdb.gdb_ui import running
 
 if TYPE_CHECKING:
+    from bareflow_gdb.gdb_ui.compiler import Compiler
     from bareflow_gdb.gdb_ui.jit_symbols import Attached, JitSymbols
     from bareflow_gdb.gdb_ui.recording import Recording
     from bareflow_gdb.guest.guest import Guest
@@ -56,6 +57,7 @@ class Session:
         self.bound: list[gdb.Breakpoint] = []
         """Breakpoints at addresses of this guest: they go with the connection."""
         self.recording: Recording | None = None
+        self._compiler: Compiler | None = None
 
     def say(self, text: str) -> None:
         """Progress and narration; nothing with --json."""
@@ -269,6 +271,16 @@ class Session:
         self.bound.clear()
         self.detach_symbols()
         self.end_recording()
+        if self._compiler is not None:
+            self._compiler.end()
+
+    def compiler(self, machine: Machine) -> Compiler:
+        """The host's compiler for this machine, warm when it was asked before."""
+        from bareflow_gdb.gdb_ui.compiler import Compiler
+
+        if self._compiler is None or not self._compiler.alive:
+            self._compiler = Compiler(machine.name)
+        return self._compiler
 
     def end_recording(self) -> None:
         """Tells the recorder to complete its trace, without waiting for that."""

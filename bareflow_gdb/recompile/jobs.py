@@ -27,6 +27,7 @@ class Job:
     function: Function
     level: int
     after: int  # it is the first request of its slot with a number after this one
+    called: bool = True  # the first call of the new code is waited for
     rung: float | None = None
     taken: float | None = None
     compiled: float | None = None
@@ -79,7 +80,7 @@ class Follower:
             job.first = time.perf_counter()
             hertz = read_counters(self.memory, self.root).tsc_hz
             job.until_called = milliseconds(version.tsc_first - version.tsc_published, hertz)
-        elif now - job.done < CALL_SECONDS:
+        elif job.called and now - job.done < CALL_SECONDS:
             return None
         return self._outcome(job, slot, version)
 
@@ -114,7 +115,7 @@ class Follower:
         return read_counters(self.memory, self.root).idle_loops, calls
 
     def _outcome(self, job: Job, slot: MailSlot, version: Any | None) -> Outcome:
-        result = self._result(job) if job.first is not None else None
+        result = self._result(job) if job.called and job.first is not None else None
         symbol_file = None
         if version is not None and job.linked is not None and self._store is not None:
             path = self._store.add(

@@ -42,15 +42,20 @@ class Service:
         memory: Memory,
         directory: Path | None = None,
         progress: Callable[[str], None] = lambda _: None,
+        compiler: Compiler | None = None,
     ) -> None:
-        """`progress` is told of each request that is taken. Raises BadData when the guest has no root."""
+        """`progress` is told of each request that is taken. Raises BadData when the guest has no root.
+
+        A `compiler` that is given stays the caller's, warm for the next Service.
+        """
         self.memory = memory
         self.root: Root = find_root(memory).root
         self.progress = progress
         self._store = SymbolStore(directory) if directory is not None else None
         self._lock: HostLock | None = None
         self.serving = False
-        self.compiler = Compiler()
+        self.compiler = Compiler() if compiler is None else compiler
+        self._own_compiler = compiler is None
         self._follower = Follower(memory, self.root, self._store)
         self._functions: list[Function] = []
         self._jobs: list[Job] = []
@@ -66,7 +71,8 @@ class Service:
 
     def close(self) -> None:
         """End the worker and give up the right to serve."""
-        self.compiler.close()
+        if self._own_compiler:
+            self.compiler.close()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -89,9 +95,12 @@ class Service:
         )
         raise UsageError(f"the guest has no function {name!r}; its functions are {known}")
 
-    def request(self, name: str, level: int, timeout: float = ANSWER_SECONDS) -> Outcome:
+    def request(
+        self, name: str, level: int, timeout: float = ANSWER_SECONDS, *, called: bool = True
+    ) -> Outcome:
         """Ask for `name` at `level`, serve until it is installed and has run once, or is rejected.
 
+        Without `called` until it is installed: the guest may be kept from calling it.
         Raises UsageError for an unknown function, BareflowError when the guest does not answer in time.
         """
         if level not in range(layouts.const("BF_LEVELS")):
@@ -100,7 +109,7 @@ class Service:
         if self.serving:
             self.compiler.wait_ready()
         slot = self._slots()[1][function.index]
-        job = Job(function, level, after=slot.request, rung=time.perf_counter())
+        job = Job(function, level, after=slot.request, rung=time.perf_counter(), called=called)
         self._jobs.append(job)
         doorbell = self.root.mailbox + layouts.offset("bf_mailbox", "doorbell")
         mailbox.ask(self.memory, slot, doorbell, level)

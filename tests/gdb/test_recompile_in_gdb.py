@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from gdb_harness import KERNEL, SCRIPT, Gdb
+from gdb_harness import KERNEL, SCRIPT, SECONDS, Gdb
 from mi_gdb import MiError, MiGdb
 
 from bareflow_gdb.abi import layouts
@@ -158,10 +163,61 @@ def test_ctrl_c_gives_it_up_and_gdb_stays_usable(gdb: Gdb, booted: Boot) -> None
 
 
 def test_a_guest_of_somebody_else_is_told_apart(gdb: Gdb, idle: Machine, tmp_path: object) -> None:
-    from pathlib import Path
-
     from rsp_proxy import RspProxy
 
     with RspProxy(Path(str(tmp_path)) / "gdb.sock", idle.gdb_socket) as proxy:
         result = gdb.run(f"target remote {proxy.path}", "bf recompile sum")
     assert "needs a machine started by `bareflow run`; this guest was started otherwise" in result.err
+
+
+def children(session: MiGdb) -> list[int]:
+    """The host programs that this gdb runs."""
+    listed = Path(f"/proc/{session.pid}/task/{session.pid}/children").read_text().split()
+    return [int(pid) for pid in listed if b"\0compiler\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_one_compiler_is_kept_warm_and_goes_with_the_connection(gdb: Gdb, idle: Machine) -> None:
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {idle.name}")
+        session.run("bf recompile sum")
+        first = children(session)
+        session.run("bf recompile primes --level 2")
+        assert len(first) == 1 and children(session) == first
+        session.run("detach")
+        with pytest.raises(MiError, match="not connected"):
+            session.run("bf status")
+        deadline = time.monotonic() + SECONDS
+        while children(session):
+            assert time.monotonic() < deadline, "the compiler outlives the connection"
+            time.sleep(0.01)
+
+
+def test_stop_waits_for_the_hosts_code_while_the_guest_swaps_its_own(gdb: Gdb, booted: Boot) -> None:
+    machine = booted(stage="registered", hold=1, run_calls=1000)
+    result = gdb.run(
+        f"bf attach {machine.name}",
+        "bf release",
+        "bf recompile fibonacci --level 1 --stop",
+        "bt 1",
+        elf=KERNEL,
+    )
+    (frame,) = re.findall(r"^#0 +(?:0x\w+ in )?fibonacci@O1 #(\d+) ", result.out, re.MULTILINE)
+    versions = [v for v in Guest.attach(machine.memory()).versions() if v.function_name == "fibonacci"]
+    assert next(v.provider for v in versions if v.number == int(frame)) == "host"
+    assert len([v for v in versions if v.provider != "host"]) > 2, "others were published before"
+
+
+def test_a_program_gets_an_answer_to_each_line(idle_machine: Machine) -> None:
+    questions = ["nonsense", '{"function": "nothing", "level": 3}', '{"function": "primes", "level": 3}']
+    done = subprocess.run(
+        [sys.executable, "-m", "bareflow_gdb.cli.main", "compiler", idle_machine.name],
+        input="\n".join(questions) + "\n",
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    wrong, unknown, right = map(json.loads, done.stdout.splitlines())
+    assert wrong["error"].startswith("this is no question")
+    assert "the guest has no function 'nothing'" in unknown["error"]
+    assert right["state"] == "installed" and right["correct"] is True
+    assert (done.returncode, done.stderr) == (0, "")

@@ -12,6 +12,7 @@ from bareflow_gdb.errors import UsageError
 
 if TYPE_CHECKING:
     from bareflow_gdb.cli.targets import Target
+    from bareflow_gdb.recompile.compiler import Compiler
     from bareflow_gdb.recompile.outcome import Outcome
     from bareflow_gdb.recompile.service import Service
 
@@ -45,14 +46,16 @@ def main(options: argparse.Namespace) -> int:
     return 0 if outcome.installed and outcome.correct is not False else 1
 
 
-def open_service(target: Target, progress: Callable[[str], None] = lambda _: None) -> Service:
+def open_service(
+    target: Target, progress: Callable[[str], None] = lambda _: None, compiler: Compiler | None = None
+) -> Service:
     """A service for a running guest; raises UsageError for a target that cannot answer."""
     from bareflow_gdb.recompile.service import Service
 
     if not target.memory.live:
         raise UsageError(f"{target.description} does not run; recompile a function of a running machine")
     directory = target.machine.directory if target.machine is not None else None
-    return Service(target.memory, directory, progress)
+    return Service(target.memory, directory, progress, compiler)
 
 
 def describe(outcome: Outcome, *, remarks: bool = False) -> list[str]:

@@ -15,7 +15,7 @@ from bareflow_gdb.gdb_ui.guest_names import function_names, publish_store, slot_
 from bareflow_gdb.gdb_ui.session import Session, require_machine
 
 if TYPE_CHECKING:
-    from bareflow_gdb.gdb_ui.compiler import Compiler
+    from bareflow_gdb.gdb_ui.compiler import Request
 
 # When the guest stands still after the new code was installed, the host program waits this long for a result.
 GRACE_SECONDS = 5.0
@@ -43,20 +43,20 @@ def recompile(options: argparse.Namespace, session: Session) -> dict[str, Any]:
     guest runs until that is done, and is stopped again. Debug information of the new code is attached to its
     address, that of replaced versions removed.
     """
-    from bareflow_gdb.gdb_ui.compiler import compiler
-
     machine = require_machine(session, "bf recompile")
     slot = slot_of(session, options.function)
-    level = str(options.level)
-    with compiler(options.function, "--level", level, "--json", machine.name) as running_compiler:
-        session.say(f"compiling {options.function} at O{level} on the host, the guest runs meanwhile …")
+    compiler = session.compiler(machine)
+    with compiler.request(options.function, options.level, called=not options.stop) as request:
+        session.say(
+            f"compiling {options.function} at O{options.level} on the host, the guest runs meanwhile …"
+        )
         if session.running:
-            running_compiler.wait(None)
+            request.wait(None)
         elif options.stop:
-            _run_to_new_code(session, running_compiler, slot)
+            _run_to_new_code(session, request, options, slot)
         else:
-            _run_until_done(running_compiler)
-        outcome = running_compiler.answer()
+            _run_until_done(request)
+        outcome = request.answer()
     session.refresh()
     attached = session.update_symbols()
     if options.stop and not session.running:
@@ -67,42 +67,53 @@ def recompile(options: argparse.Namespace, session: Session) -> dict[str, Any]:
     return outcome
 
 
-def _run_until_done(compiler: Compiler) -> None:
-    """Lets the guest run until the child has ended."""
-    compiler.interrupt_when_done = True
+def _run_until_done(request: Request) -> None:
+    """Lets the guest run until the child has answered."""
+    request.interrupt_when_done = True
     try:
-        if compiler.done:
+        if request.done:
             return
         stop = running.resume()
     finally:
-        compiler.interrupt_when_done = False
-    if not compiler.done and (stop.interrupted or not compiler.wait(GRACE_SECONDS)):
+        request.interrupt_when_done = False
+    if not request.done and (stop.interrupted or not request.wait(GRACE_SECONDS)):
         raise BareflowError(f"{stop} stopped the guest before the recompilation was done; it was given up")
 
 
-def _run_to_new_code(session: Session, compiler: Compiler, slot: int) -> None:
+def _run_to_new_code(session: Session, request: Request, options: argparse.Namespace, slot: int) -> None:
     """Lets the guest run until the new code is about to be executed for the first time."""
     store = publish_store(session)
-    compiler.interrupt_when_done = True
+    # A refusal has to end the waiting; once the code is published, only its first call does.
+    request.interrupt_when_done = True
     try:
         with running.internal_breakpoint(store, f"$edx == {slot}") as published:
-            if compiler.done:
+            if request.done:
                 return
             stop = running.resume()
-        if published in stop.breakpoints:
-            with running.internal_breakpoint(running.read_register("eax")) as entered:
+            while published in stop.breakpoints and not _is_asked_for(session, options):
+                # In its own run the guest swaps the function too.
                 stop = running.resume()
-            if entered in stop.breakpoints:
-                compiler.interrupt_when_done = False
-                _enter_frame(session)
-                compiler.wait(GRACE_SECONDS)
-                return
     finally:
-        compiler.interrupt_when_done = False
-    if not compiler.done:
-        raise BareflowError(
-            f"{stop} stopped the guest before the new code ran; the recompilation was given up"
-        )
+        request.interrupt_when_done = False
+    if published in stop.breakpoints:
+        with running.internal_breakpoint(running.read_register("eax")) as entered:
+            stop = running.resume()
+        if entered in stop.breakpoints:
+            _enter_frame(session)
+        else:
+            session.say(f"{stop} stopped the guest before it called the new code")
+    if not request.wait(GRACE_SECONDS):
+        raise BareflowError(f"{stop} stopped the guest before the recompilation was done; it was given up")
+
+
+def _is_asked_for(session: Session, options: argparse.Namespace) -> bool:
+    """At the publishing store: is the code that EAX points to what the host was asked for, in its room?"""
+    session.refresh()
+    slots = session.guest.mailbox().slots
+    room = next(item for item in slots if item.function == options.function)
+    if room.ask or room.level_wanted != options.level:
+        return False
+    return room.code_address <= running.read_register("eax") < room.code_address + room.code_capacity
 
 
 def _enter_frame(session: Session) -> None:
