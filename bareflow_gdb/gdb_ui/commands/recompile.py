@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import gdb
 
-from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import argument, command
 from bareflow_gdb.gdb_ui.guards import only_with_machine
@@ -45,6 +45,8 @@ def recompile(options: argparse.Namespace, session: Session) -> dict[str, Any]:
     """
     machine = require_machine(session, "bf recompile")
     slot = slot_of(session, options.function)
+    if options.stop and session.running:
+        raise UsageError("the guest runs, and --stop begins at a stop: `interrupt` first, or leave it out")
     compiler = session.compiler(machine)
     with compiler.request(options.function, options.level, called=not options.stop) as request:
         session.say(
