@@ -8,7 +8,6 @@ whatever tier is published, `primes@jit`. Breakpoints by name or by line move wi
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,7 +55,7 @@ class JitSymbols:
 
     def __init__(self) -> None:
         self.attached: tuple[Attached, ...] = ()
-        self._folder: Path | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._file: Path | None = None
         self._count = 0
 
@@ -86,17 +85,18 @@ class JitSymbols:
         self.attached = ()
         self._file = None
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.cleanup()
             self._folder = None
 
     def _is_there(self) -> bool:
         return self._file is not None and any(item.filename == str(self._file) for item in gdb.objfiles())
 
     def _attach(self, data: bytes) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="bareflow-gdb-")).resolve()
+        # Removed at the end of gdb at the latest.
+        self._folder = tempfile.TemporaryDirectory(prefix="bareflow-gdb-", ignore_cleanup_errors=True)
         self._count += 1
         # A new name each time: gdb keeps what it read from a file by its name.
-        self._file = self._folder / f"jit-{self._count}.elf"
+        self._file = Path(self._folder.name).resolve() / f"jit-{self._count}.elf"
         self._file.write_bytes(data)
         gdb.execute(f'add-symbol-file "{self._file}"', to_string=True)
 

@@ -100,6 +100,16 @@ def test_detaching_leaves_no_symbol_and_no_file(gdb: Gdb, machine: Machine) -> N
     assert "No symbol matches" in result.out
 
 
+def test_the_end_of_gdb_leaves_no_file(gdb: Gdb, machine: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {machine.name}",
+        "bf jitsym",
+        "python print('FILE', next(o.filename for o in gdb.objfiles() if '/jit-' in o.filename))",
+    )
+    file = re.search(r"^FILE (.+)$", result.out, re.MULTILINE)
+    assert file is not None and not Path(file[1]).parent.exists()
+
+
 def test_one_object_costs_gdb_the_same_for_hundreds_of_versions(
     gdb: Gdb, tmp_path: Path, firmware: Path
 ) -> None:
