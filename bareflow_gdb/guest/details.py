@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -118,8 +117,7 @@ class Details(ABC):
             # A kernel without a block table: its pools are walked.
             pools = self.pools().pools
             return read_block(self.memory, [(p.kind, b) for p in pools for b in p.blocks], address, shown)
-        # Why a version was made is not shown with a block, and would cost packets.
-        owners = read_owners(self.memory, replace(root, version_causes=Address(0)))
+        owners = read_owners(self.memory, root)
         return settled(
             self.memory,
             lambda: read_block(self.memory, read_blocks(self.memory, root, owners), address, shown),

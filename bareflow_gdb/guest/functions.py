@@ -1,23 +1,27 @@
 """Which functions does the adaptive JIT know, and which versions of their code exist?
 
-Read budget: the function table 1 to 2 packets (96 bytes each), the version table 1 packet per 32 versions, the
-causes 1 per 128; a guest that made more than 512 versions reuses records, so the tables never cost more than 23.
+Read budget: the function table 1 to 2 packets (96 bytes each), the version table 3, the causes 1 to 2. Where
+reads cost packets, a table that is longer than that is read where it matters: at the newest versions, and where
+most of the published ones are. `every` reads all of it, up to 23 packets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.clock import Counters, read_counters
-from bareflow_gdb.guest.reading import capped, many, need
+from bareflow_gdb.guest.reading import ONE_PACKET, bulk, capped, many, need
 from bareflow_gdb.guest.root import Root
 from bareflow_gdb.guest.values import Address, Word, clean, word
 from bareflow_gdb.memory.protocol import Memory
 
 NO_MODULE = 0xFFFFFFFF
+CHEAP_PARTS = 3
+"""Parts of the version table, of a packet each, that are read without a second thought."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,11 @@ class Version:
         return self.code_size > 0 and self.code <= address < self.code + self.code_size
 
 
+def function_table(memory: Memory, root: Root) -> list[Function]:
+    """The functions, for who asks for nothing else; raises BareflowError."""
+    return read_functions(memory, root, read_counters(memory, root), [])
+
+
 def read_functions(memory: Memory, root: Root, counters: Counters, problems: list[str]) -> list[Function]:
     """The records in use, at most BF_MAX_FUNCTIONS; a cap is named in `problems`."""
     table = need(root.function_table, "function table")
@@ -111,7 +120,12 @@ def _function(index: int, raw: Any) -> Function:
 
 
 def read_versions(
-    memory: Memory, root: Root, counters: Counters, functions: list[Function], problems: list[str]
+    memory: Memory,
+    root: Root,
+    counters: Counters,
+    functions: Sequence[Function],
+    problems: list[str],
+    every: bool = True,
 ) -> list[Version]:
     """The versions in the table by number; a table that has been reused is named in `problems`."""
     table = need(root.version_table, "version table")
@@ -120,11 +134,11 @@ def read_versions(
         problems.append(
             f"{counters.version_count} versions were made, the table holds {capacity}: the oldest are gone"
         )
-    count = min(counters.version_count, capacity)
-    raws = many(memory, "bf_version", table, count, "version table")
-    causes: Sequence[Any] = [None] * count
+    spans = _spans(memory, counters, functions, every)
+    raws = _records(memory, "bf_version", table, spans, "version table")
+    causes: Sequence[Any] = [None] * len(raws)
     if root.version_causes:
-        causes = many(memory, "bf_version_cause", root.version_causes, count, "version causes")
+        causes = _records(memory, "bf_version_cause", root.version_causes, spans, "version causes")
     none = layouts.const("BF_VERSION_NONE")
     found = [
         _version(raw, cause, functions)
@@ -134,7 +148,31 @@ def read_versions(
     return sorted(found, key=lambda version: version.number)
 
 
-def _version(raw: Any, cause: Any, functions: list[Function]) -> Version:
+def _spans(
+    memory: Memory, counters: Counters, functions: Iterable[Function], every: bool
+) -> list[tuple[int, int]]:
+    """Which records of the version table are read: (first index, count) of each span."""
+    capacity = layouts.const("BF_MAX_VERSIONS")
+    count = min(counters.version_count, capacity)
+    step = ONE_PACKET // layouts.size("bf_version")
+    if every or not memory.packets or count <= CHEAP_PARTS * step:
+        return [(0, count)]
+    newest = (counters.version_count - 1) % capacity // step
+    published = Counter(
+        (function.version - 1) % capacity // step for function in functions if function.version
+    )
+    others = [part for part, _ in published.most_common() if part != newest]
+    parts = sorted({newest, *others[: CHEAP_PARTS - 2]})
+    return [(part * step, min(step, count - part * step)) for part in parts]
+
+
+def _records(memory: Memory, layout: str, table: int, spans: list[tuple[int, int]], what: str) -> list[Any]:
+    size = layouts.size(layout)
+    pieces = [(table + first * size, count * size, what) for first, count in spans if count]
+    return [raw for data in bulk(memory, pieces) for raw in layouts.unpack_array(layout, data)]
+
+
+def _version(raw: Any, cause: Any, functions: Sequence[Function]) -> Version:
     known = raw.function < len(functions)
     return Version(
         number=raw.number,
@@ -166,10 +204,15 @@ class Tables:
     counters: Counters
     functions: list[Function]
     versions: list[Version]
+    unread: int = 0
+    """Records of the version table that were left out, because each packet of them takes a round trip."""
 
 
-def read_tables(memory: Memory, root: Root, problems: list[str]) -> Tables:
+def read_tables(memory: Memory, root: Root, problems: list[str], every: bool = False) -> Tables:
     """Raises BadData when the kernel has none of these tables, ReadError."""
     counters = read_counters(memory, root)
     functions = read_functions(memory, root, counters, problems)
-    return Tables(counters, functions, read_versions(memory, root, counters, functions, problems))
+    versions = read_versions(memory, root, counters, functions, problems, every)
+    kept = min(counters.version_count, layouts.const("BF_MAX_VERSIONS"))
+    read = sum(count for _, count in _spans(memory, counters, functions, every))
+    return Tables(counters, functions, versions, kept - read)

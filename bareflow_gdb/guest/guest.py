@@ -19,7 +19,7 @@ from bareflow_gdb.guest.details import Details
 from bareflow_gdb.guest.events import LAST, Event, Ring
 from bareflow_gdb.guest.exception import ExceptionRecord, read_exception
 from bareflow_gdb.guest.find import find_root, read_root
-from bareflow_gdb.guest.functions import Function, Version, read_functions, read_tables
+from bareflow_gdb.guest.functions import Function, Version, function_table, read_tables
 from bareflow_gdb.guest.identify import Identity, identify
 from bareflow_gdb.guest.jit import Jit, read_jit
 from bareflow_gdb.guest.log import Log, read_log
@@ -128,14 +128,17 @@ class Guest(Details):
 
     def functions(self) -> tuple[Function, ...]:
         """The function table."""
-        return tuple(self._functions(self.root()))
+        return tuple(function_table(self.memory, self.root()))
 
-    def versions(self, causes: bool = True) -> tuple[Version, ...]:
-        """The version table by number; why each was made costs a packet of its own."""
+    def versions(self, causes: bool = True, every: bool = True) -> tuple[Version, ...]:
+        """The version table by number; why each was made costs a packet of its own.
+
+        Not `every`: what ten packets leave room for, where reads cost packets.
+        """
         root = self.root()
         if not causes:
             root = replace(root, version_causes=Address(0))
-        return tuple(read_tables(self.memory, root, []).versions)
+        return tuple(read_tables(self.memory, root, [], every).versions)
 
     def jit_code(self) -> tuple[JitCode, ...]:
         """All code in memory that the adaptive JIT made, by address."""
@@ -143,34 +146,34 @@ class Guest(Details):
 
         return read_jit_code(self)
 
-    def jit(self) -> Jit:
-        """Functions with versions, thresholds, current code, control words."""
+    def jit(self, every: bool = False) -> Jit:
+        """Functions with versions, thresholds, current code, control words; `every` as for `versions`."""
         root = self._root_unless_stock()
         if root is None:
             return self._settled(self.stock.jit)
-        return self._settled(lambda: self._jit(root))
+        return self._settled(lambda: self._jit(root, every))
 
-    def swaps(self, last: int | None = None) -> Swaps:
+    def swaps(self, last: int | None = None, every: bool = False) -> Swaps:
         """Swaps from the version table; when it does not tell all, from the ring's last events too.
 
-        `last` None: as many events as are cheap to read.
+        `last` None: as many events as are cheap to read; `every` as for `versions`.
         """
         root = self._root_unless_stock()
         if root is None:
             return self._settled(self.stock.swaps)
-        return self._settled(lambda: self._swaps(root, last))
+        return self._settled(lambda: self._swaps(root, last, every))
 
     def mailbox(self) -> Mailbox:
         """The slots of registered functions."""
         root = self.root()
-        return read_mailbox(self.memory, root, self._functions(root))
+        return read_mailbox(self.memory, root, function_table(self.memory, root))
 
     def bitcode(self) -> tuple[Bitcode, ...]:
         """The bitcode wrapper of each function."""
         root = self._root_unless_stock()
         if root is None:
             return self.stock.bitcode()
-        return tuple(read_bitcode(self.memory, function) for function in self._functions(root))
+        return tuple(read_bitcode(self.memory, function) for function in function_table(self.memory, root))
 
     def exception(self) -> ExceptionRecord:
         """The last exception taken; its count is 0 when there was none."""
@@ -209,7 +212,7 @@ class Guest(Details):
         root = self._root_unless_stock()
         if root is None:
             return self.stock.slots()
-        return {function.name: function.slot for function in self._functions(root)}
+        return {function.name: function.slot for function in function_table(self.memory, root)}
 
     def provenance(self) -> Provenance:
         """How the last answer was found, how sure it is, and what it cannot tell."""
@@ -253,12 +256,9 @@ class Guest(Details):
         except BareflowError:
             return 0
 
-    def _functions(self, root: Root) -> list[Function]:
-        return read_functions(self.memory, root, read_counters(self.memory, root), [])
-
-    def _jit(self, root: Root) -> Jit:
+    def _jit(self, root: Root, every: bool) -> Jit:
         problems: list[str] = []
-        tables = read_tables(self.memory, root, problems)
+        tables = read_tables(self.memory, root, problems, every)
         mailbox = None
         if root.mailbox:
             try:
@@ -267,8 +267,8 @@ class Guest(Details):
                 problems.append(str(error))
         return read_jit(self.memory, root, tables, mailbox, problems)
 
-    def _swaps(self, root: Root, last: int | None) -> Swaps:
-        tables = read_tables(self.memory, root, [])
+    def _swaps(self, root: Root, last: int | None, every: bool) -> Swaps:
+        tables = read_tables(self.memory, root, [], every)
         told = list_swaps(tables, [])
         if root.version_causes and told.complete:
             return told

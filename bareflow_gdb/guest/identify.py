@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.boot import read_boot
-from bareflow_gdb.guest.functions import read_tables
+from bareflow_gdb.guest.functions import function_table
 from bareflow_gdb.guest.modules import read_module_names
 from bareflow_gdb.guest.owners import Owners, read_owners
 from bareflow_gdb.guest.pools import HEADER_BYTES, read_blocks
@@ -203,7 +203,7 @@ def _record(memory: Memory, root: Root, address: int, region: str) -> Identity |
 
 
 def _function_name(memory: Memory, root: Root, index: int) -> str:
-    functions = read_tables(memory, root, []).functions
+    functions = function_table(memory, root)
     return functions[index].name if index < len(functions) else ""
 
 
@@ -271,7 +271,7 @@ def _of_version(owners: Owners, address: int, region: str, text: str) -> Identit
 
 def _module_file(memory: Memory, root: Root, address: int, region: str) -> Identity | None:
     """A module's image or a function's bitcode: the kernel image carries it, or it was read from the disk."""
-    for function in read_tables(memory, root, []).functions:
+    for function in function_table(memory, root):
         if function.bitcode <= address < function.bitcode + function.bitcode_size:
             name = f"bitcode of {function.name}"
             start, size = function.bitcode, function.bitcode_size

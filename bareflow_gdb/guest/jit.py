@@ -42,8 +42,8 @@ class JitFunction:
     """The slot's value: what the next call runs."""
     version_entry: Address
     """The entry of the published version by the version table; 0 = that version is not there."""
-    agrees: bool
-    """Slot and version table say the same."""
+    agrees: bool | None
+    """Slot and version table say the same; None = that version was not read."""
     level_codes: tuple[Address, Address, Address, Address]
     """code_v0 to code_v3 of the stock entry."""
     active: bool
@@ -67,6 +67,8 @@ class Jit:
     capacity: int
     swap_count: int
     version_count: int
+    unread: int
+    """Versions that were left out, because over a gdbstub they cost packets."""
     functions: tuple[JitFunction, ...]
     problems: tuple[str, ...]
 
@@ -109,9 +111,7 @@ def read_jit(
             problems.append(
                 f"the slot of {function.name} is at 0x{function.slot:08x}, outside the adaptive JIT's entries"
             )
-        decoded.append(
-            _function(root, function, entry, current, tables.versions, profiles, mailbox, problems)
-        )
+        decoded.append(_function(root, function, entry, current, tables, profiles, mailbox, problems))
     return Jit(
         enabled=raw.enabled != 0,
         thresholds=root.thresholds,
@@ -119,6 +119,7 @@ def read_jit(
         capacity=capacity,
         swap_count=tables.counters.swap_count,
         version_count=tables.counters.version_count,
+        unread=tables.unread,
         functions=tuple(decoded),
         problems=tuple(problems),
     )
@@ -141,20 +142,20 @@ def _function(
     function: Function,
     entry: Any,
     current: int,
-    versions: list[Version],
+    tables: Tables,
     profiles: list[Any],
     mailbox: Mailbox | None,
     problems: list[str],
 ) -> JitFunction:
-    own = tuple(version for version in versions if version.function == function.index)
+    own = tuple(version for version in tables.versions if version.function == function.index)
     published = next((version for version in own if version.number == function.version), None)
-    agrees = published is not None and published.entry == current
+    agrees = published.entry == current if published is not None else None if tables.unread else False
     if published is not None and not agrees:
         problems.append(
             f"{function.name} runs 0x{current:08x}, its version {published.number} begins at "
             f"0x{published.entry:08x}"
         )
-    elif published is None and function.version:
+    elif published is None and function.version and not tables.unread:
         problems.append(f"{function.name} runs version {function.version}, which is not in the version table")
     profile = profiles[function.profiler_id] if function.profiler_id < len(profiles) else None
     if profile is None:

@@ -56,11 +56,14 @@ class JitCode:
         return self.code <= address < self.code + self.size
 
 
-def read_jit_code(guest: Guest) -> tuple[JitCode, ...]:
-    """All code in memory by address; raises BareflowError when the kernel has no adaptive JIT."""
+def read_jit_code(guest: Guest, every: bool = False) -> tuple[JitCode, ...]:
+    """The code in memory by address; raises BareflowError when the kernel has no adaptive JIT.
+
+    Over a gdbstub, and unless `every` is asked for, the newest of very many versions and most published ones.
+    """
     try:
         functions = guest.functions()
-        versions = guest.versions(causes=False)
+        versions = guest.versions(causes=False, every=every)
         found = [_of_version(version, functions) for version in versions if _is_in_memory(version)]
     except BareflowError:
         found = _of_levels(guest.jit().functions)
@@ -83,10 +86,15 @@ def after_store(codes: Iterable[JitCode], slot: int, entry: int) -> tuple[JitCod
 
 def named(guest: Guest, function: str, level: int | None = None) -> JitCode:
     """A function's published code, or its newest of a level; raises UsageError, BareflowError."""
-    every = read_jit_code(guest)
-    kept = [code for code in every if code.function == function]
+    codes = read_jit_code(guest)
+    if not any(
+        c.function == function and (c.published if level is None else c.level == level) for c in codes
+    ):
+        # Perhaps among the versions that were left out.
+        codes = read_jit_code(guest, every=True)
+    kept = [code for code in codes if code.function == function]
     if not kept:
-        known = ", ".join(dict.fromkeys(code.function for code in every)) or "none yet"
+        known = ", ".join(dict.fromkeys(code.function for code in codes)) or "none yet"
         raise UsageError(f"no function {function!r} has JIT code; there are: {known}")
     if level is None:
         return max(kept, key=lambda code: (code.published, code.version or 0))

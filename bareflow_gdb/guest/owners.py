@@ -6,12 +6,13 @@ Read budget: the tables of functions.py, and 1 packet for the module manager.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.functions import Version, read_tables
 from bareflow_gdb.guest.modules import read_module_names
 from bareflow_gdb.guest.root import Root
+from bareflow_gdb.guest.values import Address
 from bareflow_gdb.memory.protocol import Memory
 
 
@@ -41,7 +42,9 @@ def read_owners(memory: Memory, root: Root) -> Owners:
     versions: dict[int, Version] = {}
     modules: dict[int, str] = {}
     try:
-        versions = {version.number: version for version in read_tables(memory, root, []).versions}
+        # Why a version was made is not shown with a block.
+        tables = read_tables(memory, replace(root, version_causes=Address(0)), [])
+        versions = {version.number: version for version in tables.versions}
         modules = dict(enumerate(read_module_names(memory, root)))
     except BareflowError:
         return Owners(versions, modules)

@@ -55,11 +55,17 @@ class Swaps:
     tsc_hz: int
     forgotten: int
     """Swaps that neither the version table nor the events can tell any more."""
+    unread: int = 0
+    """Versions that were left out, because over a gdbstub they cost packets: their swaps are not told."""
 
     @property
     def complete(self) -> bool:
         """Every swap is told, and from which version it led."""
-        return not self.forgotten and all(swap.from_version is not None for swap in self.swaps)
+        return (
+            not self.forgotten
+            and not self.unread
+            and all(swap.from_version is not None for swap in self.swaps)
+        )
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,8 @@ def list_swaps(tables: Tables, events: Sequence[Event]) -> Swaps:
         swaps=tuple(sorted(found, key=lambda swap: (swap.tsc, swap.to_version))),
         swap_count=tables.counters.swap_count,
         tsc_hz=tsc_hz,
-        forgotten=max(0, tables.counters.swap_count - len(found)),
+        forgotten=0 if tables.unread else max(0, tables.counters.swap_count - len(found)),
+        unread=tables.unread,
     )
 
 

@@ -177,6 +177,7 @@ def jit_view(record: Jit) -> View:
         ("functions", f"{record.count} of at most {record.capacity}"),
         ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds)),
         ("swaps", f"{record.swap_count:,} published, {record.version_count:,} versions made"),
+        *_unread(record.unread),
     )
     versions = [
         (
@@ -209,7 +210,8 @@ def swaps_view(record: Swaps) -> View:
     """One line per swap, in the order of time."""
     rows = [_swap_row(index, swap) for index, swap in enumerate(record.swaps, start=1)]
     head = facts(
-        ("swaps", f"{record.swap_count:,} by the guest's own count, {record.forgotten:,} of them forgotten")
+        ("swaps", f"{record.swap_count:,} by the guest's own count, {record.forgotten:,} of them forgotten"),
+        *_unread(record.unread),
     )
     columns = (
         ">~#|function|from|to|>at call|reason|version|~old code|~new code|>~bytes"
@@ -313,6 +315,12 @@ def _pool_parts(pool: Pool) -> list[Table | str]:
     return ["", f"{title}\n{picture}" if picture else title, blocks]
 
 
+def _unread(versions: int) -> tuple[tuple[str, str], ...]:
+    if not versions:
+        return ()
+    return (("not read", f"{versions:,} versions, which cost a packet for 31: --all reads them"),)
+
+
 def _jit_row(f: JitFunction) -> tuple[str | int | Cell | None, ...]:
     control = "-" if f.control in ("", "allow") else f"{f.control} {f.control_argument}"
     return (
@@ -324,7 +332,7 @@ def _jit_row(f: JitFunction) -> tuple[str | int | Cell | None, ...]:
         f.next_threshold,
         address(f.slot),
         address(f.current_code),
-        yes(f.agrees, "agrees", "differs"),
+        yes(f.agrees, "agrees", "differs") if f.agrees is not None else "not read",
         control,
         f.mail_state or "-",
         _result(f.last_result, f.expected),

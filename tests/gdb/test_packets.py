@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from gdb_harness import SCRIPT, Gdb
+from gdb_harness import SCRIPT, SECONDS, Gdb, bareflow
 from mi_gdb import MiGdb
 from rsp_proxy import RspProxy
 
@@ -158,6 +161,40 @@ def test_a_kernel_without_a_block_table_costs_one_more_per_block(
             answer = session.run(f"bf {command} --json")
             blocks = answer.count('"owner"') if command == "pools" else 0
             assert proxy.sent - before <= BUDGET + blocks, command
+
+
+def test_a_long_history_costs_no_more_unless_all_of_it_is_asked_for(
+    gdb: Gdb, booted: Boot, tmp_path: Path
+) -> None:
+    machine = booted(stage="idle")
+    names = [function.name for function in Guest.attach(machine.memory()).functions()]
+    turns = [{"function": names[turn % len(names)], "level": turn % 4} for turn in range(120)]
+    subprocess.run(
+        [sys.executable, "-m", "bareflow_gdb.cli.main", "compiler", machine.name],
+        input="\n".join(map(json.dumps, turns)),
+        stdout=subprocess.DEVNULL,
+        text=True,
+        check=True,
+        timeout=SECONDS,
+    )
+    machine.pause()
+    every = {name: json.loads(bareflow(name, machine.name, "--json").out) for name in ("jit", "swaps")}
+    with attached(gdb, machine, tmp_path, suite=True) as (session, proxy):
+        session.run("bf status")
+        for command in (*COMMANDS, "jitsym"):
+            if "--diff" in command:
+                # Tiers that were replaced so often are freed by now.
+                continue
+            session.run("set var *(unsigned char *) 0x500 = 0")
+            before = proxy.sent
+            session.run(f"bf {command} --json")
+            assert proxy.sent - before <= BUDGET, command
+        part = {name: json.loads(session.run(f"bf {name} --json")) for name in every}
+        assert part["jit"]["unread"] == part["swaps"]["unread"] > 0
+        assert "not read" in session.run("bf jit") and "not read" in session.run("bf swaps")
+        newest = every["swaps"]["swaps"][-1]
+        assert part["swaps"]["swaps"][-1]["to_version"] == newest["to_version"]
+        assert {name: json.loads(session.run(f"bf {name} --all --json")) for name in every} == every
 
 
 def test_every_command_is_in_the_tables(gdb: Gdb) -> None:

@@ -13,6 +13,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     add_target(parser)
     add_elf(parser)
+    parser.add_argument(
+        "--all", action="store_true", help="over a gdbstub: every version, also where that costs many packets"
+    )
     parser.epilog = "Exit code 1 when code pointers and tables contradict one another."
 
 
@@ -20,4 +23,6 @@ def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.cli.ask import ask
     from bareflow_gdb.render import tables
 
-    return ask(options, lambda guest: guest.jit(), tables.jit, lambda record: not record.problems)
+    return ask(
+        options, lambda guest: guest.jit(every=options.all), tables.jit, lambda record: not record.problems
+    )

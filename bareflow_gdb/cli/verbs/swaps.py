@@ -13,6 +13,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     add_target(parser)
     add_elf(parser)
+    parser.add_argument(
+        "--all", action="store_true", help="over a gdbstub: every version, also where that costs many packets"
+    )
     parser.epilog = "Exit code 1 when nothing was swapped."
 
 
@@ -24,7 +27,11 @@ def main(options: argparse.Namespace) -> int:
     target = open_target(options.target)
     if target.trace is None:
         return ask(
-            options, lambda guest: guest.swaps(), tables.swaps, lambda record: bool(record.swaps), target
+            options,
+            lambda guest: guest.swaps(every=options.all),
+            tables.swaps,
+            lambda record: bool(record.swaps),
+            target,
         )
     from bareflow_gdb.analysis.swaps import trace_swaps
 

@@ -138,6 +138,7 @@ def to_jit(read: Entries) -> Jit:
         count=read.count,
         capacity=layouts.const("MAX_JIT_FUNCTIONS"),
         swap_count=sum(len(swapped_levels(entry)) for entry in read.entries),
+        unread=0,
         version_count=sum(code != 0 for entry in read.entries for code in entry.codes),
         functions=tuple(_function(entry) for entry in read.entries),
         problems=read.problems,
