@@ -8,6 +8,8 @@ Read budget, beyond the tables of functions.py: none, or that of events.py when 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,16 +89,41 @@ class _Asked:
     tsc: int
 
 
+class _Story:
+    """The events of one function, each kind in the order of time."""
+
+    def __init__(self) -> None:
+        self.published: list[_Publication] = []
+        self.asked: list[_Asked] = []
+        self.first_runs: list[tuple[int, int]] = []
+        """(TSC, version) of each first execution."""
+
+    def add(self, event: Event) -> None:
+        if event.type == "publish":
+            self.published.append(_of_event(event))
+        elif event.type == "threshold":
+            self.asked.append(_Asked(event.fields()["calls"], event.tsc))
+        elif event.type == "first_execution":
+            self.first_runs.append((event.tsc, event.fields()["version"]))
+
+
 def list_swaps(tables: Tables, events: Sequence[Event]) -> Swaps:
     """Events are those of the main ring by sequence number, any part of them."""
-    versions, tsc_hz = tables.versions, tables.counters.tsc_hz
-    by_number = {version.number: version for version in versions}
+    tsc_hz = tables.counters.tsc_hz
+    by_number = {version.number: version for version in tables.versions}
+    versions: dict[int, list[Version]] = defaultdict(list)
+    for version in tables.versions:
+        versions[version.function].append(version)
+    stories: dict[int, _Story] = defaultdict(_Story)
+    for event in events:
+        stories[event.id].add(event)
     found: list[Swap] = []
     for function in tables.functions:
         previous: _Publication | None = None
-        for publication in _publications(function.index, versions, events):
+        story = stories[function.index]
+        for publication in _publications(function.index, versions[function.index], story):
             if previous is not None or publication.reason != "initial":
-                found.append(_swap(function, previous, publication, by_number, events, tsc_hz))
+                found.append(_swap(function, previous, publication, by_number, story, tsc_hz))
             previous = publication
     return Swaps(
         swaps=tuple(sorted(found, key=lambda swap: (swap.tsc, swap.to_version))),
@@ -107,17 +134,18 @@ def list_swaps(tables: Tables, events: Sequence[Event]) -> Swaps:
     )
 
 
-def _publications(function: int, versions: Sequence[Version], events: Sequence[Event]) -> list[_Publication]:
+def _publications(function: int, versions: Sequence[Version], story: _Story) -> list[_Publication]:
     """What the version table says of each version's last publication, and the events of all earlier ones."""
     last = [
         _Publication(v.tsc_published, function, v.number, v.level, _reason(v), None, v.entry)
         for v in versions
-        if v.function == function and v.tsc_published
+        if v.tsc_published
     ]
-    seen = [_of_event(event) for event in events if event.type == "publish" and event.id == function]
     since = {publication.version: publication.tsc for publication in last}
     # The table holds the time of the store; the event of the same store is written right after it.
-    earlier = [item for item in seen if item.version not in since or item.tsc < since[item.version]]
+    earlier = [
+        item for item in story.published if item.version not in since or item.tsc < since[item.version]
+    ]
     return sorted(last + earlier, key=lambda publication: (publication.tsc, publication.version))
 
 
@@ -144,13 +172,13 @@ def _swap(
     previous: _Publication | None,
     now: _Publication,
     by_number: dict[int, Version],
-    events: Sequence[Event],
+    story: _Story,
     tsc_hz: int,
 ) -> Swap:
     version = by_number.get(now.version)
     before = by_number.get(previous.version) if previous else None
-    tsc_first = _first_execution(version, now, events)
-    asked = _asked(version, previous, now, events) if now.reason == "threshold" else None
+    tsc_first = _first_execution(version, now, story)
+    asked = _asked(version, previous, now, story) if now.reason == "threshold" else None
     old = previous.new if previous else now.old or 0
     return Swap(
         function=function.name,
@@ -174,25 +202,24 @@ def _swap(
 
 
 def _asked(
-    version: Version | None, previous: _Publication | None, now: _Publication, events: Sequence[Event]
+    version: Version | None, previous: _Publication | None, now: _Publication, story: _Story
 ) -> _Asked | None:
     """By the version's cause, else by the newest THRESHOLD event between two publications of the function."""
     if version is not None and version.tsc_asked:
         return _Asked(version.asked_at_call, version.tsc_asked)
-    since = previous.tsc if previous else 0
-    for event in reversed(events):
-        if event.type == "threshold" and event.id == now.function and since < event.tsc <= now.tsc:
-            return _Asked(event.fields()["calls"], event.tsc)
+    at = bisect_right(story.asked, now.tsc, key=lambda asked: asked.tsc)
+    if at and story.asked[at - 1].tsc > (previous.tsc if previous else 0):
+        return story.asked[at - 1]
     return None
 
 
-def _first_execution(version: Version | None, now: _Publication, events: Sequence[Event]) -> int | None:
+def _first_execution(version: Version | None, now: _Publication, story: _Story) -> int | None:
     """When the version first ran after this publication; by the events if the table does not have it."""
     if version is not None:
         return version.tsc_first if version.tsc_first >= now.tsc else None
-    for event in events:
-        if event.type == "first_execution" and event.id == now.function and event.tsc >= now.tsc:
-            return event.tsc if event.fields()["version"] == now.version else None
+    at = bisect_left(story.first_runs, now.tsc, key=lambda run: run[0])
+    if at < len(story.first_runs) and story.first_runs[at][1] == now.version:
+        return story.first_runs[at][0]
     return None
 
 
