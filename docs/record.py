@@ -24,6 +24,8 @@ from bareflow_gdb.qemu.machine import Machine
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", ROOT / "docs" / "gdb.md")
 IMAGE = ROOT / "build" / "firmware" / "fluid.img"
+STOCK = ROOT / "build" / "firmware" / "stock" / "stock.img"
+STOCK_ENDS = "--- END JSON ---"
 SCRIPT = ROOT / "gdb_scripts" / "bareflow.py"
 ELF = "build/firmware/kernel.elf"
 SECONDS = 180
@@ -36,7 +38,11 @@ _BLOCK = re.compile(r"(<!-- session (?P<name>\S+) -->\n)(?P<body>.*?)(<!-- end -
 
 @dataclass(frozen=True)
 class Session:
-    """What is typed, and at which guest: "idle" after its run, "held" before it, "paused" before the BIOS, "none"."""
+    """What is typed, and at which guest.
+
+    "idle" after its run, "held" before it, "paused" before the BIOS, "stock": a kernel without debug interface,
+    "none".
+    """
 
     guest: str
     commands: tuple[str, ...]
@@ -44,6 +50,8 @@ class Session:
 
 
 ATTACH = f"bf attach {NAME}"
+# Stands for a directory that is gone after the recording.
+FOLDER = "/run/user/1000"
 SESSIONS = {
     "status": Session("idle", (ATTACH, "bf status")),
     "boot": Session("idle", (ATTACH, "bf boot")),
@@ -51,15 +59,26 @@ SESSIONS = {
         "paused", (ATTACH, "bf break-boot stage2 --run", "bf step-boot 5 --over", "bf break-boot pm --run")
     ),
     "modules": Session("idle", (ATTACH, "bf modules")),
+    "header": Session("idle", (ATTACH, "bf header primes", "bf bitcode primes")),
     "pools": Session("idle", (ATTACH, "bf pools code")),
+    "block": Session("idle", (ATTACH, "bf block 0x00200010")),
     "jit": Session("idle", (ATTACH, "bf jit")),
     "profile": Session("idle", (ATTACH, "bf profile")),
     "swaps": Session("idle", (ATTACH, "bf swaps")),
     "step-swap": Session("held", (ATTACH, "bf release", "bf step-swap sum --stay --lines 14")),
-    "disas": Session("idle", (ATTACH, "bf disas sum")),
+    "disas": Session("idle", (ATTACH, "bf disas sum", "bf disas sum --diff O0 O1")),
+    "break-swap": Session(
+        "held",
+        (ATTACH, "bf break-swap sum", "bf release", "continue", "delete", "bf watch primes", "continue"),
+    ),
     "break": Session("held", (ATTACH, "bf break jit:primes@O1", "bf release", "continue", "bf stack")),
     "recompile": Session(
         "idle", (ATTACH, "bf recompile primes --level 3 --stop", "backtrace 3", "info args", "finish")
+    ),
+    "jitsym": Session("idle", (ATTACH, "bf jitsym", "info address primes@O3")),
+    "trace": Session(
+        "held",
+        (ATTACH, f"bf trace start {FOLDER}/run1", "bf release", "tbreak idle", "continue", "bf trace stop"),
     ),
     "identify": Session("idle", (ATTACH, "bf identify 0x00200010", "bf identify $esp")),
     "functions": Session(
@@ -71,7 +90,11 @@ SESSIONS = {
             'x/3i $bf_func("primes", "O3")',
         ),
     ),
-    "cpu": Session("idle", (ATTACH, "bf cpu")),
+    "cpu": Session("idle", (ATTACH, "bf cpu", "bf irq")),
+    "stack": Session("idle", (ATTACH, "bf stack")),
+    "disk": Session("idle", (ATTACH, "bf fat list", "bf fat cat README.TXT", "bf cache")),
+    "serial": Session("idle", (ATTACH, "bf serial")),
+    "stock": Session("stock", (ATTACH, "bf status", "bf find"), elf=False),
     "exception": Session(
         "held",
         (
@@ -85,7 +108,7 @@ SESSIONS = {
         ),
     ),
     "screen": Session("idle", (ATTACH, "bf screen")),
-    "doctor": Session("idle", (ATTACH, "bf doctor")),
+    "doctor": Session("idle", (ATTACH, "bf doctor --host")),
     "no-guest": Session("none", ("bf status",), elf=False),
 }
 
@@ -96,10 +119,15 @@ def guest(kind: str) -> Iterator[None]:
     if kind == "none":
         yield
         return
-    settings = RootSettings(thresholds=THRESHOLDS, hold=int(kind == "held"))
-    machine = Machine.launch(IMAGE, name=NAME, settings=settings, paused=kind == "paused")
+    if kind == "stock":
+        machine = Machine.launch(STOCK, name=NAME, with_disk=False)
+    else:
+        settings = RootSettings(thresholds=THRESHOLDS, hold=int(kind == "held"))
+        machine = Machine.launch(IMAGE, name=NAME, settings=settings, paused=kind == "paused")
     try:
-        if kind != "paused":
+        if kind == "stock":
+            machine.wait_for_serial(STOCK_ENDS, SECONDS)
+        elif kind != "paused":
             machine.wait_for_stage("registered" if kind == "held" else "idle", SECONDS)
         yield
     finally:
@@ -110,7 +138,8 @@ def record(gdb: str, session: Session) -> str:
     """What a terminal shows, without paths of this computer."""
     words = [gdb, "-nx", "-batch", "-ex", "set width 110", "-x", str(SCRIPT)]
     for command in session.commands:
-        words += ["-ex", f"echo (gdb) {command}\\n", "-ex", command]
+        real = command.replace(FOLDER, os.environ["XDG_RUNTIME_DIR"])
+        words += ["-ex", f"echo (gdb) {command}\\n", "-ex", real]
     words += [ELF] if session.elf else []
     done = subprocess.run(
         words,
@@ -128,7 +157,7 @@ def record(gdb: str, session: Session) -> str:
 
 def _clean(text: str, commands: tuple[str, ...]) -> str:
     start = text.index(f"(gdb) {commands[0]}")
-    lines = text[start:].replace(f"{ROOT}/", "").replace(os.environ["XDG_RUNTIME_DIR"], "/run/user/1000")
+    lines = text[start:].replace(f"{ROOT}/", "").replace(os.environ["XDG_RUNTIME_DIR"], FOLDER)
     kept = [line.rstrip() for line in lines.splitlines() if not line.startswith("[Inferior 1 (process 1)")]
     return "\n".join(_shortened(kept)).rstrip()
 
@@ -173,7 +202,7 @@ def main() -> int:
     )
     with tempfile.TemporaryDirectory(prefix="bfd-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
-        for kind in ("none", "idle", "held", "paused"):
+        for kind in ("none", "idle", "held", "paused", "stock"):
             for group in _groups(kind, names):
                 with guest(kind):
                     for name in group:
