@@ -65,6 +65,10 @@ class Details(ABC):
         """The root descriptor; None when the kernel is one without; or BadData."""
 
     @abstractmethod
+    def need_interface(self, instead: str) -> Root:
+        """The root descriptor; of a stock kernel BadData that tells what to do instead."""
+
+    @abstractmethod
     def modules(self, check: bool = False) -> Modules:
         """The loaded modules."""
 
@@ -120,7 +124,10 @@ class Details(ABC):
 
     def cache(self) -> Cache:
         """The kernel's cache of module images."""
-        return read_cache(self.memory, self.root())
+        root = self.need_interface(
+            "its cache is part of its image; `modules` tells what runs, `screen` what was replaced"
+        )
+        return read_cache(self.memory, root)
 
     def cpu(self) -> Cpu:
         """Mode, registers, descriptor tables, handlers. Works without a root too."""

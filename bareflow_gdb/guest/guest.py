@@ -174,11 +174,17 @@ class Guest(Details):
 
     def exception(self) -> ExceptionRecord:
         """The last exception taken; its count is 0 when there was none."""
-        return read_exception(self.memory, self.root())
+        root = self.need_interface(
+            "it prints exceptions on the screen only (`screen`), and gdb_scripts/dump_at_exception.py catches the next"
+        )
+        return read_exception(self.memory, root)
 
     def log(self, last: int | None = None) -> Log:
         """What was printed on COM1, the last `last` bytes or all that is kept."""
-        return read_log(self.memory, self.root(), last)
+        root = self.need_interface(
+            "it keeps no log; `serial` tells what came out of COM1, where that is written to a file"
+        )
+        return read_log(self.memory, root, last)
 
     def rings(self) -> tuple[Ring, ...]:
         """The headers of the event rings."""
@@ -237,6 +243,13 @@ class Guest(Details):
             if looks_stock(self.memory):
                 return None
             raise
+
+    def need_interface(self, instead: str) -> Root:
+        """The root descriptor; of a kernel that has none by its nature the sentence tells what to do instead."""
+        root = self._root_unless_stock()
+        if root is None:
+            raise BadData(f"this is a stock kernel, without the debug interface: {instead}")
+        return root
 
     def _root_or_none(self) -> Root | None:
         try:

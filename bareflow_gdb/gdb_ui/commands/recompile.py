@@ -46,6 +46,9 @@ def recompile(options: argparse.Namespace, session: Session) -> dict[str, Any]:
     from bareflow_gdb.gdb_ui.compiler import compiler
 
     machine = require_machine(session, "bf recompile")
+    session.guest.need_interface(
+        "it takes no code from outside; `bf disas` shows what its own JIT has made, by tier"
+    )
     slot = slot_of(session, options.function)
     level = str(options.level)
     with compiler(options.function, "--level", level, "--json", machine.name) as running_compiler:

@@ -38,6 +38,9 @@ def trace(options: argparse.Namespace, session: Session) -> Any:
         if session.recording is not None and session.recording.process.poll() is None:
             raise UsageError(f"recording into {session.recording.directory} already; `bf trace stop` ends it")
         name = require_machine(session, "bf trace").name
+        session.guest.need_interface(
+            "it has no events to record; `bf swaps` tells its swaps, `bf break-swap` stops at them"
+        )
         session.recording = Recording.start(name, new_directory(options.directory, name))
         return session.recording.progress()
     recording = session.recording

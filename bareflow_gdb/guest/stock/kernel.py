@@ -141,6 +141,22 @@ class StockKernel:
         """Where each function's published code pointer is kept."""
         return {entry.name: entry.slot for entry in self._entries().entries}
 
+    def code_sizes(self) -> dict[Address, int]:
+        """Bytes of each level's code by its address, as far as the records tell."""
+        return self._sizes(self._entries(), self._if_there(MANAGER))
+
+    def known_code(self) -> dict[Address, int]:
+        """The same of records that were found before: nothing is searched, and the CPU is not asked."""
+        found = {finding.what: finding.address for finding in self.places.known()}
+        return self._sizes(read_entries(self.memory, found[JIT]), found.get(MANAGER)) if JIT in found else {}
+
+    def _sizes(self, entries: Entries, manager: Address | None) -> dict[Address, int]:
+        modules = [] if manager is None else module_names(self.memory, manager, self.places.generation())
+        sizes = {code: size for _, code, size in modules}
+        for entry in entries.entries:
+            sizes |= {code: entry.code_size(level) or sizes.get(code, 0) for level, code in enumerate(entry.codes)}
+        return {code: size for code, size in sizes.items() if code and size}
+
     def status(self) -> Status:
         """Raises BadData when there is no kernel in memory; what it has not filled yet is no problem."""
         if not kernel_is_loaded(self.memory):
