@@ -30,6 +30,7 @@ from bareflow_gdb.guest.profiler import Profile, read_profile
 from bareflow_gdb.guest.reading import settled
 from bareflow_gdb.guest.root import Root
 from bareflow_gdb.guest.status import Status, read_status
+from bareflow_gdb.guest.stock.identify import identify_stock
 from bareflow_gdb.guest.stock.kernel import Provenance, StockKernel, looks_stock
 from bareflow_gdb.guest.stock.places import Cpu
 from bareflow_gdb.guest.stock.window import Progress
@@ -198,7 +199,12 @@ class Guest(Details):
 
     def identify(self, address: int) -> Identity:
         """What is at this address? Works without a root too, with less to say."""
-        return identify(self.memory, self._root_or_none(), self.symbols, address)
+        try:
+            root = self._root_unless_stock()
+        except BareflowError:
+            return identify(self.memory, None, self.symbols, address)
+        found = identify(self.memory, root, self.symbols, address)
+        return found if root is not None else identify_stock(self.stock, self.kernel_symbols, found)
 
     def status(self) -> Status:
         """Where the guest is, what is wrong, what to do next."""

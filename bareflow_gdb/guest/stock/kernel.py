@@ -14,6 +14,7 @@ from bareflow_gdb.guest.pools import KINDS, Pools
 from bareflow_gdb.guest.profiler import Profile, read_profile_at
 from bareflow_gdb.guest.reading import many
 from bareflow_gdb.guest.status import FunctionLine, PoolLine, Status
+from bareflow_gdb.guest.stock import search
 from bareflow_gdb.guest.stock.bitcode import find_bitcode
 from bareflow_gdb.guest.stock.jit import THRESHOLDS, Entries, read_entries, swapped_levels, to_jit
 from bareflow_gdb.guest.stock.modules import module_names, read_modules
@@ -92,6 +93,12 @@ class StockKernel:
             self.used.append(finding)
         return finding.address
 
+    def all_known(self) -> list[Finding]:
+        """Every record that was found and still is there; when there is none they are searched for."""
+        for kind in [finding.what for finding in self.places.known()] or search.KINDS:
+            self._if_there(kind)
+        return list(self.places.known())
+
     def _if_there(self, kind: str) -> Address | None:
         try:
             return self.address(kind)
@@ -154,7 +161,9 @@ class StockKernel:
         modules = [] if manager is None else module_names(self.memory, manager, self.places.generation())
         sizes = {code: size for _, code, size in modules}
         for entry in entries.entries:
-            sizes |= {code: entry.code_size(level) or sizes.get(code, 0) for level, code in enumerate(entry.codes)}
+            sizes |= {
+                code: entry.code_size(level) or sizes.get(code, 0) for level, code in enumerate(entry.codes)
+            }
         return {code: size for code, size in sizes.items() if code and size}
 
     def status(self) -> Status:
