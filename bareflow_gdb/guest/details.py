@@ -178,6 +178,10 @@ class Details(ABC):
         self._named_by = elf
         return bool(self.kernel_symbols)
 
+    def names(self) -> Names:
+        """The names that code addresses have at this moment."""
+        return self._names(self._root_if_any())
+
     def _names(self, root: Root | None) -> Names:
         return Names(self.memory, root, self.kernel_symbols, self.jit_code)
 
