@@ -4,6 +4,9 @@
 
 Arguments: $bf_out or BF_OUT, the directory (default exception-dump). Exit status: 0 when the run ended without an
 exception, 1 when one was dumped, 2 when it could not look.
+
+A stock kernel keeps no record of an exception: it is caught at the first instruction of its handler. When it has
+halted before, what it wrote on the screen tells whether it took one.
 """
 
 from contextlib import ExitStack, contextmanager
@@ -13,9 +16,14 @@ import gdb
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.gdb_ui import headless, running
+from bareflow_gdb.gdb_ui import headless, running, stock_exceptions
 from bareflow_gdb.gdb_ui.guest_names import exported
-from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.session import Session, symbol
+from bareflow_gdb.guest.exception import ExceptionRecord
+from bareflow_gdb.guest.find import ROOT_SYMBOL
+from bareflow_gdb.guest.stock.kernel import looks_stock
+from bareflow_gdb.render import tables
+from bareflow_gdb.render.jsonable import dumps
 
 QUESTIONS = (
     "status",
@@ -28,14 +36,20 @@ QUESTIONS = (
     "jit",
     "profile",
     "swaps",
+    "screen",
+    "serial",
     "log",
 )
 SUMMARY = ("status", "exception", "identify", "stack", "log")
+STOCK_SUMMARY = ("status", "exception", "identify", "stack", "screen", "serial")
+PRINTED = "[EXCEPTION]"
 HOOK = "bareflow_hook_exception"
 
 
 def main(session: Session) -> int:
     folder = Path(headless.argument("out", "exception-dump")).absolute()
+    if not session.guest.found_by and (looks_stock(session.memory) or symbol(ROOT_SYMBOL) is None):
+        return of_stock(session, folder)
     if not session.guest.exception().count:
         with ExitStack() as stack:
             stack.enter_context(hook(session))
@@ -47,8 +61,23 @@ def main(session: Session) -> int:
     if not record.count:
         print(f"no exception; the guest is at stage {session.guest.boot().stage}")
         return headless.FINE
-    dump(session, folder)
+    dump(session, folder, record, SUMMARY)
     print(f"{record.name} at 0x{record.registers.eip:08x}; everything is in {folder}")
+    return headless.NO
+
+
+def of_stock(session: Session, folder: Path) -> int:
+    """The same of a kernel without the debug interface."""
+    record = stock_exceptions.catch(session)
+    if record is not None:
+        dump(session, folder, record, STOCK_SUMMARY)
+        print(f"{record.name} at 0x{record.registers.eip:08x}; everything is in {folder}")
+        return headless.NO
+    if not any(PRINTED in row.text for row in session.guest.screen().rows):
+        print("no exception; the guest has halted")
+        return headless.FINE
+    dump(session, folder, None, STOCK_SUMMARY)
+    print(f"the guest has printed an exception and halted; what is left of it is in {folder}")
     return headless.NO
 
 
@@ -66,19 +95,30 @@ def hook(session: Session):
             session.memory.write(address, before, "hook mask")
 
 
-def dump(session: Session, folder: Path) -> None:
+def dump(session: Session, folder: Path, record: ExceptionRecord | None, summary_of: tuple[str, ...]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {}
-    place = f"0x{session.guest.exception().registers.eip:08x}"
-    for question, *words in (*((name,) for name in QUESTIONS), ("identify", place)):
+    texts, words = {}, {}
+    if record is not None:
+        at = record.registers
+        # From where it was taken: the handler has no frame of its own yet.
+        words["stack"] = [f"--eip=0x{at.eip:x}", f"--esp=0x{at.esp:x}", f"--ebp=0x{at.ebp:x}"]
+        words["identify"] = [f"0x{at.eip:08x}"]
+    for question in (*QUESTIONS, *(["identify"] if record is not None else [])):
         try:
-            texts[question], json = headless.ask(session, question, *words)
+            if question == "exception" and record is not None:
+                texts[question], json = tables.exception(record), dumps(record)
+            else:
+                texts[question], json = headless.ask(session, question, *words.get(question, ()))
             (folder / f"{question}.json").write_text(json + "\n")
         except BareflowError as error:
             # The others may still answer.
             texts[question] = f"{question}: {error}"
-    summary = [texts[question] for question in SUMMARY]
-    summary += [text for question, text in texts.items() if not (folder / f"{question}.json").exists()]
+    summary = [texts[question] for question in summary_of if question in texts]
+    summary += [
+        text
+        for question, text in texts.items()
+        if question not in summary_of and not (folder / f"{question}.json").exists()
+    ]
     (folder / "summary.txt").write_text("\n\n".join(summary) + "\n")
     core = folder / "guest.core"
     if session.machine is not None:

@@ -126,8 +126,8 @@ class Followers:
         if self._store:
             return "its first code is not seen, without the kernel's ELF: only what is swapped in later"
         raise BareflowError(
-            "this kernel has no publishing store, and the function's code pointer is not known before it is "
-            "registered; ask again then"
+            "gdb cannot tell when the function is registered: load the kernel's ELF that has symbols with `file`, or "
+            "ask again when `bf jit` lists the function"
         )
 
     def follow(self, session: Session, hit: tuple[gdb.Breakpoint, ...]) -> bool:

@@ -128,7 +128,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse that raises instead of ending gdb."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}; see `help {self.prog}`")
+        raise UsageError(f"{message}; see `help {self.prog}`")
 
 
 REGISTRY: dict[str, Command] = {}

@@ -1,7 +1,8 @@
 """How are frames in JIT code found and named? `primes@O2 #3`, whatever debug information there is.
 
 The unwinder acts only for a PC in the JIT pools and only where QEMU's RAM is read from the host, so that it
-costs no packet at a stop; anywhere else gdb's own heuristics find EBP frames. Every tier begins with
+costs no packet at a stop; anywhere else gdb's own heuristics find EBP frames. The pools of a stock kernel lie in
+its heap: there it acts when an earlier command has found the JIT's records. Every tier begins with
 `push ebp; mov ebp, esp` and ends with `ret`: the bytes at the PC tell whether the frame is set up. Names are
 looked up by the frame filter, which gdb asks for a backtrace only.
 """
@@ -36,8 +37,7 @@ _FURTHEST = 8192
 def in_pools(address: int) -> bool:
     """Is the address in the pools that hold machine code, CODE and DATA? Only numbers are compared.
 
-    The bounds are this project's memory map; a stock kernel has its pools inside its heap, where gdb's own
-    unwinder finds the EBP frames.
+    The bounds are this project's memory map; a stock kernel has its pools inside its heap.
     """
     start = layouts.const("BF_POOL_CODE_BASE")
     return start <= address < layouts.const("BF_POOL_METADATA_BASE")
@@ -65,24 +65,24 @@ class JitUnwinder(gdb.unwinder.Unwinder):
             return None
         address = int(pending.read_register("eip")) & 0xFFFFFFFF
         # Where there is debug information, its own frame tables know more.
-        if not in_pools(address) or gdb.block_for_pc(address) is not None:
+        start = _start_of_code(session, address)
+        if start is None or gdb.block_for_pc(address) is not None:
             return None
         try:
-            return self._unwind(pending, address, session)
+            return self._unwind(pending, address, max(address - _FURTHEST, start), session)
         except BareflowError:
             # Unreadable stack or code: gdb's own unwinders say what they can.
             return None
 
-    def _unwind(self, pending: Any, pc: int, session: Session) -> Any:
+    def _unwind(self, pending: Any, pc: int, start: int, session: Session) -> Any:
         ebp = int(pending.read_register("ebp")) & 0xFFFFFFFF
         esp = int(pending.read_register("esp")) & 0xFFFFFFFF
         saved: dict[str, int] = {}
-        start = max(pc - _FURTHEST, layouts.const("BF_POOL_CODE_BASE"))
         code = session.memory.read(start, pc - start + len(_SET_UP), "code around the program counter")
         at = pc - start
         if code[at:].startswith((_SET_UP, _RET)):
             return_at = esp
-        elif code[at - 1 : at + 2] == _SET_UP:
+        elif at > 0 and code[at - 1 : at + 2] == _SET_UP:
             return_at, saved["ebp"] = esp + 4, esp
         else:
             return_at, saved["ebp"] = ebp + 4, ebp
@@ -101,6 +101,14 @@ class JitUnwinder(gdb.unwinder.Unwinder):
             value = _word(session, saved[name]) if name in saved else int(pending.read_register(name))
             set_register(name, value)
         return unwound
+
+
+def _start_of_code(session: Session, address: int) -> int | None:
+    """Where the code around the address may begin at the earliest; None when it is none of the JIT's."""
+    if in_pools(address):
+        return int(layouts.const("BF_POOL_CODE_BASE"))
+    spans = session.stock_code.items()
+    return next((int(start) for start, size in spans if start <= address < start + size), None)
 
 
 def _pushed(code: bytes, ebp: int) -> dict[str, int]:
@@ -161,11 +169,9 @@ class _Names:
         return code_at(self._read(), pc)
 
     def _read(self) -> tuple[JitCode, ...]:
-        from bareflow_gdb.guest.jit_code import read_jit_code
-
         if self._codes is None:
             try:
-                self._codes = read_jit_code(self._current().guest)
+                self._codes = self._current().guest.jit_code()
             except (BareflowError, gdb.error, ImportError):
                 # A backtrace without these names is better than none.
                 self._codes = ()
@@ -182,7 +188,13 @@ def _may_be_jit(frame: gdb.Frame, pc: int) -> bool:
     table = frame.find_sal().symtab
     if table is not None:
         return bool(_JIT_FILE.search(table.objfile.filename or ""))
-    return frame.name() is None or "@" in str(frame.name())
+    return frame.name() is None or "@" in str(frame.name()) or _is_data(pc)
+
+
+def _is_data(pc: int) -> bool:
+    """Does gdb count the address to data of the kernel, as to a stock kernel's `heap`? No packet."""
+    section = re.search(r" in section (\S+)", gdb.execute(f"info symbol {pc:#x}", to_string=True))
+    return section is not None and section[1] != ".text"
 
 
 def register(current: Callable[[], Session], peek: Callable[[], Session]) -> None:

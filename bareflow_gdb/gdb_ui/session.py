@@ -6,6 +6,7 @@ no packet.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import gdb
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from bareflow_gdb.guest.guest import Guest
     from bareflow_gdb.guest.stock.kernel import Provenance
     from bareflow_gdb.guest.stock.places import Cpu
+    from bareflow_gdb.guest.values import Address
     from bareflow_gdb.memory.inferior import InferiorMemory
     from bareflow_gdb.memory.protocol import Memory
     from bareflow_gdb.qemu.machine import Machine
@@ -58,6 +60,7 @@ class Session:
         """Breakpoints at addresses of this guest: they go with the connection."""
         self.recording: Recording | None = None
         self._compiler: Compiler | None = None
+        self._stock_code: dict[Address, int] | None = None
 
     def say(self, text: str) -> None:
         """Progress and narration; nothing with --json."""
@@ -216,17 +219,34 @@ class Session:
         if self._symbols_due:
             return False
         from bareflow_gdb.gdb_ui.jit_symbols import JitSymbols
-        from bareflow_gdb.guest.jit_code import after_store, read_jit_code
+        from bareflow_gdb.guest.jit_code import after_store
 
         self._jit_symbols = self._jit_symbols or JitSymbols()
         try:
-            codes = read_jit_code(self.guest)
+            codes = self.guest.jit_code()
         except BareflowError:
             codes = ()
+        # The frames of this stop may have been found without knowing of the code.
+        self.stale()
+        gdb.invalidate_cached_frames()
         if about_to_publish is not None:
             codes = after_store(codes, *about_to_publish)
         self._jit_symbols.sync(codes, [self.machine.directory] if self.machine is not None else [])
         return True
+
+    @property
+    def stock_code(self) -> dict[Address, int]:
+        """Bytes of JIT code by address, of a stock kernel whose records are known and cost no packet to read."""
+        if self._stock_code is None:
+            self._stock_code = {}
+            if self._guest is not None and not self._guest.found_by and self.reads_freely:
+                with contextlib.suppress(BareflowError):
+                    self._stock_code = self._guest.stock.known_code()
+        return self._stock_code
+
+    def stale(self) -> None:
+        """The guest has run, or its memory was written."""
+        self._stock_code = None
 
     def attached_symbols(self) -> tuple[Attached, ...]:
         """The versions that gdb has names of."""
@@ -363,6 +383,7 @@ class Sessions:
 
     def _count(self, event: Any) -> None:  # noqa: ARG002 - gdb's signature
         self._generation += 1
+        self._session.stale()
 
     def _tidy(self) -> None:
         self._session.followers.tidy()

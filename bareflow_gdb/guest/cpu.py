@@ -111,8 +111,8 @@ class Cpu:
     """"register", "symbol", "" = not found."""
     gates: tuple[Gate, ...]
     gates_absent: int
-    exception: str
-    """The last one that the kernel took, "" = none."""
+    exception: str | None
+    """The last one that the kernel took, "" = none; None = the kernel keeps no record of it."""
     problems: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -254,12 +254,12 @@ def _bits(value: int, names: dict[int, str]) -> tuple[str, ...]:
     return tuple(name for bit, name in names.items() if value & 1 << bit)
 
 
-def _exception(memory: Memory, root: Root | None, notes: list[str]) -> str:
+def _exception(memory: Memory, root: Root | None, notes: list[str]) -> str | None:
     if root is None or not root.exception:
-        return ""
+        return None
     try:
         record = read_exception(memory, root)
     except BareflowError as error:
         notes.append(str(error))
-        return ""
+        return None
     return f"{record.name} at 0x{record.registers.eip:08x}" if record.count else ""

@@ -64,6 +64,10 @@ class Details(ABC):
         """The root descriptor; None when the kernel is one without; or BadData."""
 
     @abstractmethod
+    def need_interface(self, instead: str) -> Root:
+        """The root descriptor; of a stock kernel BadData that tells what to do instead."""
+
+    @abstractmethod
     def modules(self, check: bool = False) -> Modules:
         """The loaded modules."""
 
@@ -127,7 +131,10 @@ class Details(ABC):
         """The kernel's cache of module images."""
         from bareflow_gdb.guest.cache import read_cache
 
-        return read_cache(self.memory, self.root())
+        root = self.need_interface(
+            "its cache is part of its image; `modules` tells what runs, `screen` what was replaced"
+        )
+        return read_cache(self.memory, root)
 
     def cpu(self) -> Cpu:
         """Mode, registers, descriptor tables, handlers. Works without a root too."""
@@ -193,6 +200,10 @@ class Details(ABC):
         self.kernel_symbols = read_kernel_symbols(elf, root.build_id if root else None)
         self._named_by = elf
         return bool(self.kernel_symbols)
+
+    def names(self) -> Names:
+        """The names that code addresses have at this moment."""
+        return self._names(self._root_if_any())
 
     def _names(self, root: Root | None) -> Names:
         from bareflow_gdb.guest.names import Names

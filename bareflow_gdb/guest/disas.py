@@ -112,7 +112,9 @@ def compare(guest: Guest, function: str, old: int, new: int, name: Name | None =
     sides = [named(guest, function, level) for level in (old, new)]
     listings = [_listing(guest, side, names, 32) for side in sides]
     plain = [
-        code_diff.disassemble(guest.memory.read(side.code, side.size, f"code of {side.title}"), side.code)
+        code_diff.disassemble(
+            _emitted(side, guest.memory.read(side.code, side.size, f"code of {side.title}")), side.code
+        )
         for side in sides
     ]
     rows = code_diff.align(*plain)
@@ -154,9 +156,8 @@ def _decode(
     at: int | None,
 ) -> Listing:
     data = guest.memory.read(address, size, f"code of {title}")
-    # A stock kernel does not tell where code ends: after the last `ret` there is nothing that was emitted.
-    if code is not None and code.version is None:
-        data = data[: data.rfind(b"\xc3") + 1] or data
+    if code is not None:
+        data = _emitted(code, data)
     lines: list[Line] = []
     for instruction in _engine(bits).disasm(data, address):
         line = _line(instruction, address, len(data), names)
@@ -177,6 +178,11 @@ def _decode(
         lines=tuple(lines),
         problems=tuple(names.problems),
     )
+
+
+def _emitted(code: JitCode, data: bytes) -> bytes:
+    """Without what follows the code: a stock kernel does not tell where it ends, at the last `ret` if not before."""
+    return data if code.version is not None else data[: data.rfind(b"\xc3") + 1] or data
 
 
 @cache

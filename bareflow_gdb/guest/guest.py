@@ -31,6 +31,7 @@ from bareflow_gdb.guest.profiler import Profile, read_profile
 from bareflow_gdb.guest.reading import settled
 from bareflow_gdb.guest.root import Root
 from bareflow_gdb.guest.status import Status, read_status
+from bareflow_gdb.guest.stock.identify import identify_stock
 from bareflow_gdb.guest.stock.kernel import Provenance, StockKernel, looks_stock
 from bareflow_gdb.guest.stock.places import Cpu
 from bareflow_gdb.guest.stock.window import Progress
@@ -177,11 +178,17 @@ class Guest(Details):
 
     def exception(self) -> ExceptionRecord:
         """The last exception taken; its count is 0 when there was none."""
-        return read_exception(self.memory, self.root())
+        root = self.need_interface(
+            "it prints exceptions on the screen only (`screen`), and gdb_scripts/dump_at_exception.py catches the next"
+        )
+        return read_exception(self.memory, root)
 
     def log(self, last: int | None = None) -> Log:
         """What was printed on COM1, the last `last` bytes or all that is kept."""
-        return read_log(self.memory, self.root(), last)
+        root = self.need_interface(
+            "it keeps no log; `serial` tells what came out of COM1, where that is written to a file"
+        )
+        return read_log(self.memory, root, last)
 
     def rings(self) -> tuple[Ring, ...]:
         """The headers of the event rings."""
@@ -195,7 +202,12 @@ class Guest(Details):
 
     def identify(self, address: int) -> Identity:
         """What is at this address? Works without a root too, with less to say."""
-        return identify(self.memory, self._root_or_none(), self.symbols, address)
+        try:
+            root = self._root_unless_stock()
+        except BareflowError:
+            return identify(self.memory, None, self.symbols, address)
+        found = identify(self.memory, root, self.symbols, address)
+        return found if root is not None else identify_stock(self.stock, self.kernel_symbols, found)
 
     def status(self) -> Status:
         """Where the guest is, what is wrong, what to do next."""
@@ -240,6 +252,13 @@ class Guest(Details):
             if looks_stock(self.memory):
                 return None
             raise
+
+    def need_interface(self, instead: str) -> Root:
+        """The root descriptor; of a kernel that has none by its nature the sentence tells what to do instead."""
+        root = self._root_unless_stock()
+        if root is None:
+            raise BadData(f"this is a stock kernel, without the debug interface: {instead}")
+        return root
 
     def _root_or_none(self) -> Root | None:
         try:

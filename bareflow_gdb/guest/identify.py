@@ -51,9 +51,9 @@ class Identity:
 def identify(memory: Memory, root: Root | None, symbols: Mapping[str, int], address: int) -> Identity:
     """Never raises for an address, however odd; a table that cannot be read leaves the region alone."""
     if not 0 <= address < 1 << 32:
-        return _identity(address & 0xFFFFFFFF, "outside RAM", detail="this is not a 32-bit address")
+        return identity(address & 0xFFFFFFFF, "outside RAM", detail="this is not a 32-bit address")
     region, start, end = _region(address, root, _ram_end(memory, address))
-    plain = _identity(address, region, start=start, size=end - start)
+    plain = identity(address, region, start=start, size=end - start)
     try:
         if root is not None:
             found = (
@@ -65,10 +65,10 @@ def identify(memory: Memory, root: Root | None, symbols: Mapping[str, int], addr
                 return found
         return _symbol(memory, root, symbols, address, region) or _special(address, region, start) or plain
     except BareflowError as error:
-        return _identity(address, region, start=start, size=end - start, detail=str(error))
+        return identity(address, region, start=start, size=end - start, detail=str(error))
 
 
-def _identity(
+def identity(
     address: int,
     region: str,
     name: str = "",
@@ -189,8 +189,8 @@ def _record(memory: Memory, root: Root, address: int, region: str) -> Identity |
         index, inside = divmod(address - base, size)
         label = name if count == 1 else f"{name} {index}"
         function = _function_name(memory, root, index) if name in _PER_FUNCTION else ""
-        field = _field(layout, inside)
-        return _identity(
+        field = field_of(layout, inside)
+        return identity(
             address,
             region,
             name=f"{label}, {field}" if field else label,
@@ -207,7 +207,7 @@ def _function_name(memory: Memory, root: Root, index: int) -> str:
     return functions[index].name if index < len(functions) else ""
 
 
-def _field(layout: str, inside: int) -> str:
+def field_of(layout: str, inside: int) -> str:
     for name in layouts.field_names(layout):
         at = layouts.offset(layout, name)
         if at <= inside < at + layouts.field_size(layout, name):
@@ -226,7 +226,7 @@ def _in_pool(memory: Memory, root: Root, address: int, region: str) -> Identity 
         return _of_version(owners, address, region, "")
     text = f"{block.state} block of {block.size} bytes"
     if address < block.start + HEADER_BYTES:
-        return _identity(address, region, "block header", block.start, HEADER_BYTES, f"of a {text}")
+        return identity(address, region, "block header", block.start, HEADER_BYTES, f"of a {text}")
     known = _of_version(owners, address, region, text)
     if known is not None:
         return known
@@ -235,7 +235,7 @@ def _in_pool(memory: Memory, root: Root, address: int, region: str) -> Identity 
         if file is not None:
             return file
     version = owners.versions.get(block.owner) if block.owner_kind == "version" else None
-    return _identity(
+    return identity(
         address,
         region,
         name=block.owner_name if block.state == "used" else "free block",
@@ -256,7 +256,7 @@ def _of_version(owners: Owners, address: int, region: str, text: str) -> Identit
         return None
     version = max(alive, key=lambda candidate: candidate.number)
     detail = f"{version.state} code, made because: {version.reason}"
-    return _identity(
+    return identity(
         address,
         region,
         name=f"{version.function_name} v{version.number} O{version.level}",
@@ -275,7 +275,7 @@ def _module_file(memory: Memory, root: Root, address: int, region: str) -> Ident
         if function.bitcode <= address < function.bitcode + function.bitcode_size:
             name = f"bitcode of {function.name}"
             start, size = function.bitcode, function.bitcode_size
-            return _identity(address, region, name, start, size, "header and payload", function.name)
+            return identity(address, region, name, start, size, "header and payload", function.name)
     if not root.module_images or not root.module_manager:
         return None
     names = read_module_names(memory, root)
@@ -283,7 +283,7 @@ def _module_file(memory: Memory, root: Root, address: int, region: str) -> Ident
     for name, raw in zip(names, images, strict=True):
         if raw.image <= address < raw.image + raw.image_size:
             detail = f"header to SHA-256, tier O{raw.level}"
-            return _identity(address, region, f"image of module {name}", raw.image, raw.image_size, detail)
+            return identity(address, region, f"image of module {name}", raw.image, raw.image_size, detail)
     return None
 
 
@@ -297,12 +297,12 @@ def _symbol(
         count = min(root.export_count, _MAX_EXPORTS)
         for raw in many(memory, "bf_symbol", root.exports, count, "export table"):
             if raw.address <= address < raw.address + max(raw.size, 1):
-                return _identity(address, region, clean(raw.name), raw.address, raw.size, "exported symbol")
+                return identity(address, region, clean(raw.name), raw.address, raw.size, "exported symbol")
     before = [(value, name) for name, value in symbols.items() if value <= address]
     if not before:
         return None
     start, name = max(before)
-    return _identity(address, region, name, start, 0, "nearest symbol before the address")
+    return identity(address, region, name, start, 0, "nearest symbol before the address")
 
 
 def _special(address: int, region: str, start: int) -> Identity | None:
@@ -311,13 +311,13 @@ def _special(address: int, region: str, start: int) -> Identity | None:
     if region == "VGA text":
         row, column = divmod(offset // 2, 80)
         what = "attribute" if offset & 1 else "character"
-        return _identity(address, region, f"{what} in row {row}, column {column}", start, 4000)
+        return identity(address, region, f"{what} in row {row}, column {column}", start, 4000)
     if region == "interrupt vectors":
-        return _identity(address, region, f"vector {offset // 4}", offset & ~3, 4, "real-mode vector table")
+        return identity(address, region, f"vector {offset // 4}", offset & ~3, 4, "real-mode vector table")
     if region == "staging":
         size = layouts.const("BF_STAGING_SIZE")
         slot = offset // size
-        return _identity(address, region, f"staging area of slot {slot}", start + slot * size, size)
+        return identity(address, region, f"staging area of slot {slot}", start + slot * size, size)
     if region == "device memory":
-        return _identity(address, region, start=start, detail="never read: a read may have side effects")
+        return identity(address, region, start=start, detail="never read: a read may have side effects")
     return None

@@ -1,14 +1,14 @@
 """Which JIT code lies where, and what is it called? `primes@O2`, with its version number where there is one.
 
-Kernels with a version table say it exactly; a stock kernel only keeps one entry per level, whose code is
-taken to reach to the next one, at most the 8 KiB of its buffer.
+Kernels with a version table say it exactly. A stock kernel only keeps one entry per level: how long its code is
+follows from the buffer that it is in, or from the module; else it is taken to reach to the next one, at most 8 KiB.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bareflow_gdb.errors import BareflowError, UsageError
@@ -66,7 +66,7 @@ def read_jit_code(guest: Guest, every: bool = False) -> tuple[JitCode, ...]:
         versions = guest.versions(causes=False, every=every)
         found = [_of_version(version, functions) for version in versions if _is_in_memory(version)]
     except BareflowError:
-        found = _of_levels(guest.jit().functions)
+        found = _of_levels(guest.jit().functions, guest.stock.code_sizes())
     return tuple(sorted(found, key=lambda code: (code.code, code.version or 0)))
 
 
@@ -124,7 +124,7 @@ def _of_version(version: Version, functions: Sequence[Function]) -> JitCode:
     )
 
 
-def _of_levels(functions: Iterable[JitFunction]) -> list[JitCode]:
+def _of_levels(functions: Iterable[JitFunction], sizes: Mapping[Address, int]) -> list[JitCode]:
     starts = sorted({int(code) for function in functions for code in function.level_codes if code})
     after = dict(itertools.pairwise(starts))
     return [
@@ -133,7 +133,7 @@ def _of_levels(functions: Iterable[JitFunction]) -> list[JitCode]:
             level=level,
             version=None,
             code=code,
-            size=min(after.get(int(code), code + BUFFER_BYTES) - code, BUFFER_BYTES),
+            size=sizes.get(code) or min(after.get(int(code), code + BUFFER_BYTES) - code, BUFFER_BYTES),
             entry=code,
             slot=function.slot,
             published=code == function.current_code,

@@ -51,7 +51,9 @@ def cpu_view(record: Cpu) -> View:
 
 
 def _cpu_facts(record: Cpu) -> tuple[tuple[str, Cell], ...]:
-    exception = Cell(record.exception, "bad") if record.exception else Cell("none")
+    exception = (
+        Cell(record.exception, "bad") if record.exception else "none" if record.exception == "" else None
+    )
     r = record.registers
     if r is None:
         return facts(("mode", record.mode), ("exception", exception))

@@ -30,12 +30,14 @@ def status_view(record: Status) -> View:
         ("swaps", f"{record.swap_count:,} published, {record.version_count:,} versions made"),
         ("pools", ", ".join(f"{p.kind} {_share(p.used, p.size)}" for p in record.pools) or None),
         ("rings", ", ".join(f"{r.index}: {r.events:,} events, {r.mode}" for r in record.rings) or None),
-        ("mailbox", ", ".join(record.mail) or "nothing open"),
+        ("mailbox", (", ".join(record.mail) or "nothing open") if record.abi else None),
         (
             "exception",
             Cell(f"{record.exception} at 0x{record.exception_eip:08x}", "bad")
             if record.exception
-            else "none",
+            else "none"
+            if record.abi
+            else None,
         ),
     )
     rows = [

@@ -53,10 +53,15 @@ print("TRUTH " + json.dumps(found))
 
 def truth(firmware: Path, kernel: str, machine: Machine, folder: Path) -> dict[str, Any]:
     """Of the ended machine of this kernel; the script that gdb runs is put into the folder."""
+    return truth_at(firmware, kernel, str(machine.gdb_socket), folder)
+
+
+def truth_at(firmware: Path, kernel: str, target: str, folder: Path) -> dict[str, Any]:
+    """The same of any gdbstub, by what `target remote` is given."""
     script = folder / "truth.py"
     script.write_text(TRUTH)
     command = ["/usr/bin/gdb", "-nx", "-batch", str(firmware / "stock" / f"{kernel}_twin.elf")]
-    command += ["-ex", f"target remote {machine.gdb_socket}", "-x", str(script)]
+    command += ["-ex", f"target remote {target}", "-x", str(script)]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from gdb_harness import ROOT, SCRIPT, SECONDS, Gdb, Result, bareflow
+from stock_twin import symbols as symbols_of
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.guest import Guest
@@ -20,6 +21,8 @@ SCRIPTS = ("trace_swaps", "stop_at_first_swap", "dump_at_exception", "post_morte
 # A division by zero: xor ecx, ecx; xor edx, edx; div ecx.
 DIVIDE_BY_ZERO = "31 c9 31 d2 f7 f1"
 UD2 = "0f 0b"
+# mov ax, 0xf8; mov ds, ax: there is no such segment.
+WRONG_SEGMENT = "66 b8 f8 00 8e d8"
 
 
 @pytest.fixture
@@ -146,6 +149,101 @@ def test_an_exception_in_jit_code_is_dumped_with_everything(
     told = script(gdb, "post_mortem", (f"core-file {out / 'guest.core'}",))
     assert told.code == 1
     assert name in told.out and "Stack" in told.out and "[ADAPTIVE-JIT]" in told.out
+
+
+def poked(place: str, code: str) -> list[str]:
+    """Commands that put machine code somewhere."""
+    return [f"set {{unsigned char}}({place} + {at}) = 0x{byte}" for at, byte in enumerate(code.split())]
+
+
+@pytest.fixture
+def stock(firmware: Path) -> Path:
+    """The directory of the stock kernels."""
+    return firmware / "stock"
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "error"),
+    ((UD2, "#UD", 0), (DIVIDE_BY_ZERO, "#DE", 0), (WRONG_SEGMENT, "#GP", 0xF8)),
+    ids=("ud2", "divide", "segment"),
+)
+def test_a_stock_kernels_exception_is_dumped_as_it_was_taken(
+    gdb: Gdb, stock: Path, launched: Boot, tmp_path: Path, code: str, name: str, error: int
+) -> None:
+    machine, out = launched(stock / "stock.img", paused=True, with_disk=False), tmp_path / "dump"
+    symbols = symbols_of(stock / "stock.elf")
+    place = symbols["embedded_sum"] + 48
+    # Where the tests of the modules begin the interrupt table is set; before, only the ELF tells of it.
+    begin, elf = ("test_modules", []) if name == "#DE" else ("kernel_main", [f"file {stock / 'stock.elf'}"])
+    result = script(
+        gdb,
+        "dump_at_exception",
+        (
+            *elf,
+            f"bf attach {machine.name}",
+            f"thbreak *{symbols[begin]}",
+            "continue",
+            *poked(str(place), code),
+        ),
+        BF_OUT=str(out),
+    )
+    assert result.code == 1, result.err
+    exception = json.loads((out / "exception.json").read_text())
+    length = 0 if name == "#UD" else 4
+    assert exception["name"].startswith(name)
+    assert int(exception["registers"]["eip"], 16) == place + length
+    assert int(exception["error_code"], 16) == error
+    if name == "#DE":
+        assert int(exception["registers"]["ecx"], 16) == 0
+    assert json.loads((out / "identify.json").read_text())["name"] == "module sum"
+    frames = json.loads((out / "stack.json").read_text())["frames"]
+    assert int(frames[0]["code"], 16) == place + length
+    for question in ("status", "cpu", "modules", "pools", "screen"):
+        assert json.loads((out / f"{question}.json").read_text())
+    summary = (out / "summary.txt").read_text()
+    for text in (name, "[TEST 1] Simple Sum Module", "[serial] init ok", "jit: no adaptive JIT"):
+        assert text in summary
+    if name == "#GP":
+        told = script(gdb, "post_mortem", (f"core-file {out / 'guest.core'}",))
+        assert (
+            "stock kernel, no debug interface" in told.out and "gdb_scripts/dump_at_exception.py" in told.out
+        )
+
+
+def test_a_stock_kernel_that_halted_before_tells_by_its_screen(
+    gdb: Gdb, stock: Path, launched: Boot, tmp_path: Path
+) -> None:
+    out, symbols = tmp_path / "dump", symbols_of(stock / "stock.elf")
+    machine = launched(stock / "stock.img", paused=True, with_disk=False)
+    gdb.run(
+        f"bf attach {machine.name}",
+        f"thbreak *{symbols['test_modules']}",
+        "continue",
+        *poked(str(symbols["embedded_sum"] + 48), UD2),
+        f"break *{symbols['cpu_halt']}",
+        "continue",
+        "delete",
+        "stepi 4",
+    )
+    result = script(gdb, "dump_at_exception", (f"bf attach {machine.name}",), BF_OUT=str(out))
+    assert result.code == 1, result.err
+    assert "the guest has printed an exception and halted" in result.out
+    assert "[EXCEPTION] vector 6" in (out / "summary.txt").read_text()
+    assert not (out / "exception.json").exists()
+
+
+def test_a_stock_run_without_an_exception_is_status_0_and_without_symbols_one_sentence(
+    gdb: Gdb, stock: Path, launched: Boot, tmp_path: Path
+) -> None:
+    machine, out = launched(stock / "stock.img", paused=True, with_disk=False), tmp_path / "dump"
+    unknown = script(gdb, "dump_at_exception", (f"bf attach {machine.name}",), BF_OUT=str(out))
+    assert (unknown.code, "load its ELF that has symbols" in unknown.err) == (2, True)
+    machine.pause()
+    attach = (f"file {stock / 'stock.elf'}", f"bf attach {machine.name}")
+    result = script(gdb, "dump_at_exception", attach, BF_OUT=str(out))
+    assert result.code == 0, result.err
+    assert "no exception; the guest has halted" in result.out
+    assert not out.exists()
 
 
 def test_a_run_without_an_exception_is_status_0(gdb: Gdb, held: Machine, tmp_path: Path) -> None:

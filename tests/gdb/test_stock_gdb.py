@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import re
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gdb_harness import SCRIPT, Gdb
+from machines import until
 from mi_gdb import MiError, MiGdb
 from rsp_proxy import RspProxy
-from stock_truth import truth
+from stock_truth import truth, truth_at
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.memory.gdbstub import GdbStub
+from bareflow_gdb.memory.protocol import Memory
+from bareflow_gdb.qemu import qmp
+from bareflow_gdb.qemu.command import EMULATOR
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.render.jsonable import to_json
 
@@ -106,9 +112,9 @@ def without_beside(record: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key not in BESIDE}
 
 
-def of_library(machine: Machine) -> dict[str, Any]:
-    """The same from QEMU's RAM, without gdb."""
-    guest = Guest.attach(machine.memory())
+def of_library(memory: Memory) -> dict[str, Any]:
+    """The same without gdb."""
+    guest = Guest.attach(memory)
     found: dict[str, Any] = {}
     for question in QUESTIONS:
         try:
@@ -151,7 +157,7 @@ def test_over_tcp_and_a_unix_socket_the_answers_are_those_of_the_twin(
 ) -> None:
     machine = ended(kernel)
     elf = firmware / "stock" / (f"{kernel}.elf" if symbols == "symbols" else f"{kernel}_stripped.elf")
-    told, known = truth(firmware, kernel, machine, tmp_path), of_library(machine)
+    told, known = truth(firmware, kernel, machine, tmp_path), of_library(machine.memory())
     with TcpProxy(machine.gdb_socket) as tcp:
         answers = over_tcp(gdb, tcp.port, elf)
     assert tcp.sent > 0
@@ -163,3 +169,40 @@ def test_over_tcp_and_a_unix_socket_the_answers_are_those_of_the_twin(
     assert found == answers
     assert {question: cost for question, cost in costs.items() if cost > BUDGET} == {}
     assert costs["status"] > 0, "it was read through gdb"
+
+
+@pytest.fixture(scope="module", params=sorted(ENDS))
+def own_qemu(
+    request: pytest.FixtureRequest, firmware: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, str]]:
+    """A user's own QEMU at the end of a stock kernel's run, with `-gdb tcp:`: the kernel, and HOST:PORT."""
+    kernel, folder = str(request.param), tmp_path_factory.mktemp("qemu")
+    serial, monitor = folder / "serial.log", folder / "qmp.sock"
+    words = [EMULATOR, "-m", "64", "-display", "none", "-serial", f"file:{serial}", "-gdb", "tcp:127.0.0.1:0"]
+    words += ["-drive", f"file={firmware / 'stock' / f'{kernel}.img'},format=raw,snapshot=on"]
+    words += ["-qmp", f"unix:{monitor},server=on,wait=off"]
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: serial.exists() and ENDS[kernel] in serial.read_text(encoding="latin-1"))
+            (devices,) = qmp.execute(monitor, [("query-chardev", {})], who="QEMU")
+            listening = next(str(item["filename"]) for item in devices if item["label"] == "gdb")
+            # QEMU chose the port: it says disconnected:tcp:127.0.0.1:PORT,server=on.
+            found = re.search(r"tcp:(127\.0\.0\.1:\d+)", listening)
+            assert found is not None, listening
+            yield kernel, found[1]
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("symbols", ("symbols", "stripped"))
+def test_over_qemus_own_tcp_listener_the_answers_are_those_of_the_twin(
+    gdb: Gdb, firmware: Path, own_qemu: tuple[str, str], tmp_path: Path, symbols: str
+) -> None:
+    kernel, place = own_qemu
+    elf = firmware / "stock" / (f"{kernel}.elf" if symbols == "symbols" else f"{kernel}_stripped.elf")
+    told = truth_at(firmware, kernel, f"tcp:{place}", tmp_path)
+    with GdbStub.connect(f"tcp:{place}") as stub:
+        known = of_library(stub)
+    answers = over_tcp(gdb, int(place.partition(":")[2]), elf)
+    assert answers == known
+    assert_true(kernel, answers, told)

@@ -10,6 +10,7 @@ import gdb
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.gdb_ui.command import argument, command
 from bareflow_gdb.gdb_ui.guards import only_with_guest
+from bareflow_gdb.gdb_ui.kernel_names import named_guest
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.show import table
 
@@ -25,7 +26,7 @@ from bareflow_gdb.gdb_ui.show import table
 @only_with_guest
 def identify(options: argparse.Namespace, session: Session) -> Any:
     """Say what an address belongs to: module, version of a function, pool block, table, stack, device."""
-    return session.guest.identify(evaluate(" ".join(options.address)))
+    return named_guest(session).identify(evaluate(" ".join(options.address)))
 
 
 def evaluate(expression: str) -> int:

@@ -44,6 +44,9 @@ def recompile(options: argparse.Namespace, session: Session) -> dict[str, Any]:
     address, that of replaced versions removed.
     """
     machine = require_machine(session, "bf recompile")
+    session.guest.need_interface(
+        "it takes no code from outside; `bf disas` shows what its own JIT has made, by tier"
+    )
     slot = slot_of(session, options.function)
     if options.stop and session.running:
         raise UsageError("the guest runs, and --stop begins at a stop: `interrupt` first, or leave it out")

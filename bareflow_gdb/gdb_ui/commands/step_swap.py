@@ -71,6 +71,9 @@ def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
     pointer is shown before and after. Afterwards the guest runs in the background (`interrupt` stops it), or
     remains stopped with --stay. The breakpoint is internal and removed on every way out, also by Ctrl-C.
     """
+    session.guest.need_interface(
+        "its publishing store is inlined, so there is no one place before it; `bf break-swap` stops after each swap"
+    )
     store = publish_store(session)
     condition = None
     if options.function is not None:

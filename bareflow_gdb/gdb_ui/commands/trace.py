@@ -38,9 +38,10 @@ def trace(options: argparse.Namespace, session: Session) -> Any:
         if session.recording is not None and session.recording.process.poll() is None:
             raise UsageError(f"recording into {session.recording.directory} already; `bf trace stop` ends it")
         name = require_machine(session, "bf trace").name
-        if not session.running:
-            # The recorder would wait for a kernel to appear, which a stopped guest does not get.
-            session.guest.rings()
+        # The recorder would wait for such a kernel to appear.
+        session.guest.need_interface(
+            "it has no events to record; `bf swaps` tells its swaps, `bf break-swap` stops at them"
+        )
         session.recording = Recording.start(name, new_directory(options.directory, name))
         return session.recording.progress()
     recording = session.recording

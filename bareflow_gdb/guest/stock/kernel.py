@@ -14,6 +14,7 @@ from bareflow_gdb.guest.pools import KINDS, Pools
 from bareflow_gdb.guest.profiler import Profile, read_profile_at
 from bareflow_gdb.guest.reading import many
 from bareflow_gdb.guest.status import FunctionLine, PoolLine, Status
+from bareflow_gdb.guest.stock import search
 from bareflow_gdb.guest.stock.bitcode import find_bitcode
 from bareflow_gdb.guest.stock.jit import THRESHOLDS, Entries, read_entries, swapped_levels, to_jit
 from bareflow_gdb.guest.stock.modules import module_names, read_modules
@@ -92,6 +93,12 @@ class StockKernel:
             self.used.append(finding)
         return finding.address
 
+    def all_known(self) -> list[Finding]:
+        """Every record that was found and still is there; when there is none they are searched for."""
+        for kind in [finding.what for finding in self.places.known()] or search.KINDS:
+            self._if_there(kind)
+        return list(self.places.known())
+
     def _if_there(self, kind: str) -> Address | None:
         try:
             return self.address(kind)
@@ -140,6 +147,24 @@ class StockKernel:
     def slots(self) -> dict[str, Address]:
         """Where each function's published code pointer is kept."""
         return {entry.name: entry.slot for entry in self._entries().entries}
+
+    def code_sizes(self) -> dict[Address, int]:
+        """Bytes of each level's code by its address, as far as the records tell."""
+        return self._sizes(self._entries(), self._if_there(MANAGER))
+
+    def known_code(self) -> dict[Address, int]:
+        """The same of records that were found before: nothing is searched, and the CPU is not asked."""
+        found = {finding.what: finding.address for finding in self.places.known()}
+        return self._sizes(read_entries(self.memory, found[JIT]), found.get(MANAGER)) if JIT in found else {}
+
+    def _sizes(self, entries: Entries, manager: Address | None) -> dict[Address, int]:
+        modules = [] if manager is None else module_names(self.memory, manager, self.places.generation())
+        sizes = {code: size for _, code, size in modules}
+        for entry in entries.entries:
+            sizes |= {
+                code: entry.code_size(level) or sizes.get(code, 0) for level, code in enumerate(entry.codes)
+            }
+        return {code: size for code, size in sizes.items() if code and size}
 
     def status(self) -> Status:
         """Raises BadData when there is no kernel in memory; what it has not filled yet is no problem."""

@@ -1,0 +1,144 @@
+"""What is at this address of a stock kernel: which record, JIT code, module, pool block, function?
+
+Read budget: the records' places, the JIT's and the manager's records as in jit.py and modules.py; for an address in
+a pool its blocks as in pools.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.generations import Generation
+from bareflow_gdb.guest.identify import Identity, field_of, identity
+from bareflow_gdb.guest.kernel_symbols import KernelSymbols
+from bareflow_gdb.guest.pools import HEADER_BYTES, KINDS
+from bareflow_gdb.guest.reading import many
+from bareflow_gdb.guest.stock.kernel import StockKernel
+from bareflow_gdb.guest.stock.modules import module_names
+from bareflow_gdb.guest.stock.search import FAT16, JIT, JIT_PROFILE, MANAGER, POOLS
+from bareflow_gdb.memory.protocol import DEVICES_END, RAM_SIZE
+
+_REGIONS = ("kernel", "stack")
+
+
+def identify_stock(stock: StockKernel, symbols: KernelSymbols, plain: Identity) -> Identity:
+    """`plain` is what the memory map tells of the address; what cannot be read leaves it as it is."""
+    if DEVICES_END <= plain.address < RAM_SIZE:
+        # The memory map up there is that of this project's own kernel.
+        return identity(plain.address, "RAM above 1 MiB", start=DEVICES_END, size=RAM_SIZE - DEVICES_END)
+    if plain.region not in _REGIONS:
+        return plain
+    ways: tuple[Callable[[StockKernel, Identity], Identity | None], ...] = (
+        _record,
+        _jit_code,
+        _module,
+        _block,
+    )
+    for way in ways:
+        try:
+            found = way(stock, plain)
+        except BareflowError:
+            # That record is not there (yet): another one may tell.
+            continue
+        if found is not None:
+            return found
+    symbol = symbols.at(plain.address) if plain.region == "kernel" else None
+    if symbol is None:
+        return plain
+    return identity(
+        plain.address, plain.region, symbol.name, symbol.address, symbol.size, "symbol of the kernel's ELF"
+    )
+
+
+def _tables(kind: str, base: int, generation: Generation) -> Iterator[tuple[str, int, str, int]]:
+    """Name, address, layout and number of what a record consists of, the record itself last."""
+    if kind == JIT:
+        functions = base + layouts.offset("adaptive_jit", "functions")
+        yield "JIT entry", functions, "jit_function_entry", layouts.const("MAX_JIT_FUNCTIONS")
+        yield "function profile", base, "function_profile", layouts.const("MAX_PROFILED_FUNCTIONS")
+        yield kind, base, "adaptive_jit", 1
+    elif kind == MANAGER:
+        yield kind, base, generation.manager, 1
+    elif kind == POOLS:
+        yield "pool", base, "memory_pool", 3
+    elif kind == JIT_PROFILE:
+        yield "JIT profile entry", base, "jit_profile_entry", layouts.const("MAX_JIT_PROFILE_ENTRIES")
+        yield kind, base, "jit_profile", 1
+    elif kind == FAT16:
+        yield kind, base, "fat16_fs", 1
+
+
+def _record(stock: StockKernel, plain: Identity) -> Identity | None:
+    address = plain.address
+    for finding in stock.all_known():
+        for name, base, layout, count in _tables(finding.what, finding.address, stock.places.generation()):
+            size = layouts.size(layout)
+            if not base <= address < base + count * size:
+                continue
+            index, inside = divmod(address - base, size)
+            label, field = name if count == 1 else f"{name} {index}", field_of(layout, inside)
+            text = f"{label}, {field}" if field else label
+            return identity(address, plain.region, text, base + index * size, size, f"struct {layout}")
+    return None
+
+
+def _jit_code(stock: StockKernel, plain: Identity) -> Identity | None:
+    sizes = stock.code_sizes()
+    for function in stock.jit().functions:
+        for level, code in enumerate(function.level_codes):
+            size = sizes.get(code, 0)
+            if code and code <= plain.address < code + size:
+                detail = (
+                    "published code" if code == function.current_code else "code that calls do not go to now"
+                )
+                kind = _pool_at(stock, plain.address)
+                found = identity(
+                    plain.address,
+                    f"{kind} pool" if kind else plain.region,
+                    f"{function.name} O{level}",
+                    code,
+                    size,
+                    detail,
+                    function.name,
+                )
+                return replace(found, level=level)
+    return None
+
+
+def _module(stock: StockKernel, plain: Identity) -> Identity | None:
+    header = layouts.size("module_header")
+    modules = module_names(stock.memory, stock.address(MANAGER), stock.places.generation())
+    for name, code, size in modules:
+        if code - header <= plain.address < code + size:
+            start, text = code - header, "header and code"
+            return identity(plain.address, plain.region, f"module {name}", start, header + size, text)
+    return None
+
+
+def _pool_at(stock: StockKernel, address: int) -> str:
+    """The kind of the pool that the address is in; "" = in none."""
+    raws = many(stock.memory, "memory_pool", stock.address(POOLS), len(KINDS), "pools")
+    held = (
+        kind for kind, raw in zip(KINDS, raws, strict=True) if raw.base <= address < raw.base + raw.total_size
+    )
+    return next(held, "")
+
+
+def _block(stock: StockKernel, plain: Identity) -> Identity | None:
+    kind = _pool_at(stock, plain.address)
+    for pool in stock.pools(kind).pools if kind else ():
+        region = f"{kind} pool"
+        for block in pool.blocks:
+            text = f"{block.state} block of {block.size} bytes"
+            if block.start <= plain.address < block.address:
+                return identity(
+                    plain.address, region, "block header", block.start, HEADER_BYTES, f"of a {text}"
+                )
+            if block.address <= plain.address < block.end:
+                owner = block.owner_name if block.state == "used" else "free block"
+                return identity(plain.address, region, owner or "used block", block.address, block.size, text)
+        return identity(plain.address, region, start=pool.base, size=pool.size)
+    return None
