@@ -16,6 +16,7 @@ from bareflow_gdb.guest.find import find_root
 from bareflow_gdb.guest.functions import Version, read_functions, read_versions
 from bareflow_gdb.guest.modules import read_modules
 from bareflow_gdb.guest.root import Root, is_ram
+from bareflow_gdb.guest.stock.kernel import looks_stock
 from bareflow_gdb.guest.values import clean
 from bareflow_gdb.memory.protocol import Memory, Range
 from bareflow_gdb.qemu.machine import Machine
@@ -59,7 +60,8 @@ def read_stage(memory: Memory) -> int:
 def wait_for_kernel(memory: Memory, machine: Machine, seconds: float) -> Moment:
     """The first moment at which the kernel has a root descriptor and its rings.
 
-    Raises Unreachable when QEMU ends first, BadData with what is missing when the time is over.
+    Raises Unreachable when QEMU ends first, BadData at once for a stock kernel, which has none, and with what is
+    missing when the time is over.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -73,6 +75,11 @@ def wait_for_kernel(memory: Memory, machine: Machine, seconds: float) -> Moment:
             why = "the kernel has no event ring"
         if not machine.alive():
             raise Unreachable(f"QEMU of machine {machine.name} ended before its kernel was up: {why}")
+        if looks_stock(memory):
+            raise BadData(
+                f"machine {machine.name} runs a stock kernel, which has no events to record; `bareflow swaps` tells "
+                "its swaps"
+            )
         if time.monotonic() >= deadline:
             raise BadData(f"machine {machine.name} shows nothing to record after {seconds:g} s: {why}")
         time.sleep(_POLL_SECONDS)

@@ -324,3 +324,11 @@ def test_leaving_the_recorder_takes_what_was_written_until_then(booted: Boot, tm
     with Recorder(machine, tmp_path / "trace"):
         head = Guest.attach(machine.memory()).rings()[0].head
     assert Trace.open(tmp_path / "trace").count >= head > 300
+
+
+def test_a_stock_kernel_is_refused_at_once(launched: Boot, firmware: Path, tmp_path: Path) -> None:
+    machine = launched(firmware / "stock" / "stock.img", with_disk=False)
+    machine.wait_for_serial("--- END JSON ---")
+    with pytest.raises(BareflowError, match="stock kernel, which has no events to record"):
+        Recorder(machine, tmp_path / "trace", boot_seconds=600)
+    assert not (tmp_path / "trace").exists()
