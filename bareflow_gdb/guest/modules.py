@@ -128,16 +128,20 @@ def _headers(memory: Memory, images: list[Any]) -> dict[int, ModuleHeader]:
     except ReadError:
         return found
     for (index, address), data in zip(known, parts, strict=True):
-        raw = layouts.unpack("module_header", data)
-        found[index] = ModuleHeader(
-            address=Address(address),
-            magic=Word(raw.magic),
-            name=clean(raw.name),
-            entry_point=Word(raw.entry_point),
-            code_size=raw.code_size,
-            version=raw.version,
-        )
+        found[index] = make_header(address, layouts.unpack("module_header", data))
     return found
+
+
+def make_header(address: int, raw: Any) -> ModuleHeader:
+    """The header at `address`."""
+    return ModuleHeader(
+        address=Address(address),
+        magic=Word(raw.magic),
+        name=clean(raw.name),
+        entry_point=Word(raw.entry_point),
+        code_size=raw.code_size,
+        version=raw.version,
+    )
 
 
 def _module(

@@ -6,6 +6,7 @@ also reads every block header and walks each pool from end to end: 1 packet per 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,14 +157,19 @@ def _block(raw: Any, owners: Owners) -> Block:
 
 def _pool(memory: Memory, index: int, raw: Any, records: list[Any], owners: Owners, check: bool) -> Pool:
     blocks = sorted((_block(record, owners) for record in records), key=lambda block: block.address)
-    free = [block.size + HEADER_BYTES for block in blocks if block.state == "free"]
-    largest, total = max(free, default=0), sum(free)
     problems = _problems(raw, blocks) if raw.initialized else []
     if check and raw.initialized:
         problems += _walk(memory, raw, blocks)
+    return make_pool(KINDS[index], raw, blocks, problems)
+
+
+def make_pool(kind: str, raw: Any, blocks: Sequence[Block], problems: Sequence[str]) -> Pool:
+    """`memory_pool` and its blocks, with what is computed from them."""
+    free = [block.size + HEADER_BYTES for block in blocks if block.state == "free"]
+    largest, total = max(free, default=0), sum(free)
     stats = raw.stats
     return Pool(
-        kind=KINDS[index],
+        kind=kind,
         base=Address(raw.base),
         size=raw.total_size,
         initialized=raw.initialized != 0,

@@ -8,10 +8,10 @@ from __future__ import annotations
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import ReadError
 from bareflow_gdb.guest.generations import Generation, ModuleRecord, decode_manager
-from bareflow_gdb.guest.modules import Module, ModuleHeader, Modules, deviation
+from bareflow_gdb.guest.modules import Module, ModuleHeader, Modules, deviation, make_header
 from bareflow_gdb.guest.reading import capped, strays
 from bareflow_gdb.guest.root import is_ram
-from bareflow_gdb.guest.values import NO_MINIMUM, Address, Word, clean
+from bareflow_gdb.guest.values import NO_MINIMUM, Address, clean
 from bareflow_gdb.memory.protocol import Memory
 
 
@@ -44,14 +44,7 @@ def _headers(memory: Memory, modules: tuple[ModuleRecord, ...]) -> dict[int, Mod
             continue
         raw = layouts.unpack("module_header", data)
         if raw.magic == layouts.const("MODULE_MAGIC"):
-            found[index] = ModuleHeader(
-                address=Address(address),
-                magic=Word(raw.magic),
-                name=clean(raw.name),
-                entry_point=Word(raw.entry_point),
-                code_size=raw.code_size,
-                version=raw.version,
-            )
+            found[index] = make_header(address, raw)
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import ReadError, UsageError
-from bareflow_gdb.guest.pools import HEADER_BYTES, KINDS, Block, Pool, Pools, check_free_list
+from bareflow_gdb.guest.pools import HEADER_BYTES, KINDS, Block, Pool, Pools, check_free_list, make_pool
 from bareflow_gdb.guest.reading import many
 from bareflow_gdb.guest.values import Address
 from bareflow_gdb.memory.protocol import Memory
@@ -53,26 +53,7 @@ def _pool(memory: Memory, kind: str, raw: Any, owners: Mapping[int, Owner]) -> P
     if raw.initialized:
         blocks = _walk(memory, raw, owners, problems)
         problems += _problems(raw, blocks)
-    free = [block.size + HEADER_BYTES for block in blocks if block.state == "free"]
-    largest, total = max(free, default=0), sum(free)
-    stats = raw.stats
-    return Pool(
-        kind=kind,
-        base=Address(raw.base),
-        size=raw.total_size,
-        initialized=raw.initialized != 0,
-        used=stats.used,
-        free=stats.free,
-        allocations=stats.num_allocations,
-        frees=stats.num_deallocations,
-        peak=stats.peak,
-        fragmentation=stats.fragmentation,
-        blocks=tuple(blocks),
-        largest_free=largest,
-        free_computed=total,
-        fragmentation_computed=100 * (total - largest) // total if total else 0,
-        problems=tuple(problems),
-    )
+    return make_pool(kind, raw, blocks, problems)
 
 
 def _walk(memory: Memory, raw: Any, owners: Mapping[int, Owner], problems: list[str]) -> list[Block]:
