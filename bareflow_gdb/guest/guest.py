@@ -20,7 +20,7 @@ from bareflow_gdb.guest.events import LAST, Event, Ring
 from bareflow_gdb.guest.exception import ExceptionRecord, read_exception
 from bareflow_gdb.guest.find import find_root, read_root
 from bareflow_gdb.guest.functions import Function, Version, function_table, read_tables
-from bareflow_gdb.guest.identify import Identity, identify
+from bareflow_gdb.guest.identify import Identity, by_elf, identify
 from bareflow_gdb.guest.jit import Jit, read_jit
 from bareflow_gdb.guest.log import Log, read_log
 from bareflow_gdb.guest.mailbox import Mailbox, read_mailbox
@@ -207,7 +207,9 @@ class Guest(Details):
         except BareflowError:
             return identify(self.memory, None, self.symbols, address)
         found = identify(self.memory, root, self.symbols, address)
-        return found if root is not None else identify_stock(self.stock, self.kernel_symbols, found)
+        if root is None:
+            found = identify_stock(self.stock, found)
+        return by_elf(found, self.kernel_symbols)
 
     def status(self) -> Status:
         """Where the guest is, what is wrong, what to do next."""

@@ -13,6 +13,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.boot import read_boot
 from bareflow_gdb.guest.functions import function_table
+from bareflow_gdb.guest.kernel_symbols import KernelSymbols
 from bareflow_gdb.guest.modules import read_module_names
 from bareflow_gdb.guest.owners import Owners, read_owners
 from bareflow_gdb.guest.pools import HEADER_BYTES, read_blocks
@@ -66,6 +67,16 @@ def identify(memory: Memory, root: Root | None, symbols: Mapping[str, int], addr
         return _symbol(memory, root, symbols, address, region) or _special(address, region, start) or plain
     except BareflowError as error:
         return identity(address, region, start=start, size=end - start, detail=str(error))
+
+
+def by_elf(plain: Identity, symbols: KernelSymbols) -> Identity:
+    """What the kernel's ELF calls an address of its image of which nothing else is known."""
+    symbol = symbols.at(plain.address) if plain.region == "kernel" and not plain.name else None
+    if symbol is None:
+        return plain
+    return identity(
+        plain.address, plain.region, symbol.name, symbol.address, symbol.size, "symbol of the kernel's ELF"
+    )
 
 
 def identity(

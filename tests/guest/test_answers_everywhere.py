@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from elftools.elf.elffile import ELFFile
 from machines import Boot
 
 from bareflow_gdb.cli import main as cli
@@ -185,3 +186,15 @@ def test_questions_asked_while_the_guest_runs_are_answered_steadily(booted: Boot
         guest.profile()
     assert "running" in stages
     assert guest.jit().problems == ()
+
+
+def test_identify_names_what_the_elf_knows(
+    paused: Machine, firmware: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (firmware / "kernel.elf").open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        called = next(symbol for symbol in table.iter_symbols() if symbol.name == "adaptive_jit_call")
+    address = called["st_value"] + 5
+    assert cli.main(["identify", hex(address), paused.name, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["region"], found["name"], found["offset"]) == ("kernel", "adaptive_jit_call", 5)

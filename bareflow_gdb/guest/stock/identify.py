@@ -13,7 +13,6 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.generations import Generation
 from bareflow_gdb.guest.identify import Identity, field_of, identity
-from bareflow_gdb.guest.kernel_symbols import KernelSymbols
 from bareflow_gdb.guest.pools import HEADER_BYTES, KINDS
 from bareflow_gdb.guest.reading import many
 from bareflow_gdb.guest.stock.kernel import StockKernel
@@ -24,7 +23,7 @@ from bareflow_gdb.memory.protocol import DEVICES_END, RAM_SIZE
 _REGIONS = ("kernel", "stack")
 
 
-def identify_stock(stock: StockKernel, symbols: KernelSymbols, plain: Identity) -> Identity:
+def identify_stock(stock: StockKernel, plain: Identity) -> Identity:
     """`plain` is what the memory map tells of the address; what cannot be read leaves it as it is."""
     if DEVICES_END <= plain.address < RAM_SIZE:
         # The memory map up there is that of this project's own kernel.
@@ -45,12 +44,7 @@ def identify_stock(stock: StockKernel, symbols: KernelSymbols, plain: Identity) 
             continue
         if found is not None:
             return found
-    symbol = symbols.at(plain.address) if plain.region == "kernel" else None
-    if symbol is None:
-        return plain
-    return identity(
-        plain.address, plain.region, symbol.name, symbol.address, symbol.size, "symbol of the kernel's ELF"
-    )
+    return plain
 
 
 def _tables(kind: str, base: int, generation: Generation) -> Iterator[tuple[str, int, str, int]]:
