@@ -9,6 +9,7 @@ import pytest
 from gdb_harness import KERNEL, SCRIPT, Gdb
 from machines import Assemble
 from mi_gdb import MiError, MiGdb
+from rsp_proxy import RspProxy
 
 from bareflow_gdb.guest.boot_code import decode, stage_code
 from bareflow_gdb.qemu.machine import Machine
@@ -70,6 +71,18 @@ def test_temporary_breakpoints_are_set_before_any_of_the_code_is_there(gdb: Gdb,
     stages = [line.split('"')[3] for line in result.out.splitlines() if line.startswith('  "stage": "')]
     assert stages == ["stage2", "pm", "kernel", "main", "stage1", "verified", "protected", "kernel"]
     assert NO_BREAKPOINTS in result.out
+
+
+def test_breakpoints_in_code_that_is_still_to_be_loaded_are_hardware_breakpoints(
+    gdb: Gdb, paused: Machine, tmp_path: Path
+) -> None:
+    # Under KVM a loader would write over any other kind; the kinds in gdb's packets are Z0 and Z1.
+    with RspProxy(tmp_path / "gdb.sock", paused.gdb_socket) as proxy:
+        result = gdb.run(
+            f"target remote {proxy.path}", "bf break-boot stage1 --run", "bf break-boot stage2", "continue"
+        )
+    assert "Temporary breakpoint 1, " in result.out
+    assert proxy.kinds["Z1"] >= 2 and "Z0" not in proxy.kinds
 
 
 def test_the_switch_to_protected_mode_is_stepped_as_the_cpu_decodes_it(
@@ -162,6 +175,19 @@ def test_ctrl_c_on_the_way_leaves_nothing_set(gdb: Gdb, idle_machine: Machine) -
         with pytest.raises(MiError, match="stage1 was not reached: an interrupt stopped the guest first"):
             session.result("bf break-boot stage1 --run")
         assert NO_BREAKPOINTS in session.run("maint info breakpoints")
+
+
+def test_a_guest_that_is_killed_between_steps_is_one_sentence(gdb: Gdb, booted: Boot) -> None:
+    machine = booted(stage="idle")
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {machine.name}")
+        session.start("bf step-boot 10000")
+        for _ in range(20):
+            session.wait_for_running()
+        machine.stop()
+        with pytest.raises(MiError, match=r"^bf step-boot: [^\n]*(went away|does not answer|is gone)[^\n]*$"):
+            session.result("bf step-boot 10000")
+        assert session.run("echo alive") == "alive"
 
 
 def test_a_stock_kernel_begins_at_the_first_byte_of_its_image(

@@ -148,3 +148,15 @@ def test_a_watchpoint_sees_the_pointer_change(gdb: Gdb, held: Machine) -> None:
     old, new = entry_of(held, "sum", 0), entry_of(held, "sum", 1)
     assert f"Old value = {old}" in result.out and f"New value = {new}" in result.out
     assert "hw watchpoint" in result.out
+
+
+def test_it_follows_after_a_command_that_let_the_guest_run_too(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {held.name}",
+        "bf break jit:sum@O2",
+        "bf release",
+        "bf step-swap fibonacci --stay",
+        "continue",
+    )
+    # During its own runs a command asks the followers; afterwards gdb does again.
+    assert "Breakpoint 1, " in result.out.split("the guest remains stopped")[1], result.out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from gdb_harness import KERNEL, ROOT, SCRIPT, SECONDS, Gdb
+from machines import until
 from mi_gdb import MiGdb
 
 from bareflow_gdb.qemu.machine import Machine
@@ -79,6 +81,8 @@ def test_reload_completes_a_recording(gdb: Gdb, idle_machine: Machine, tmp_path:
     )
     assert f"the trace {trace} is complete" in result.out
     assert "nothing is being recorded" in result.err
+    manifest = trace / "manifest.json"
+    until(lambda: manifest.exists() and json.loads(manifest.read_text())["complete"], SECONDS)
 
 
 def test_two_kernels_in_one_gdb_are_told_apart(
