@@ -28,10 +28,24 @@ ALIVE = (
 )
 
 
+# gdb keeps the method that it calls at an event, and tells nobody which those are.
+HANDLERS = (
+    "python import collections",
+    "python names = ('_count', '_disconnected', '_exiting', '_tidy', '_note', '_stopped', '_prompt')",
+    "python methods = [o for o in gc.get_objects() if type(o).__name__ == 'method' and o.__name__ in names]",
+    "python owners = {(o.__name__, id(o.__self__)) for o in methods}",
+    "python print('handlers:', *sorted(collections.Counter(name for name, _ in owners).items()))",
+)
+
+
 @pytest.mark.parametrize("again", ("bf reload", f"source {SCRIPT}"), ids=("reload", "source"))
 def test_only_the_newest_suite_listens_to_gdb(gdb: Gdb, idle_machine: Machine, again: str) -> None:
-    result = gdb.run(f"bf attach {idle_machine.name}", "bf status", again, again, "bf status", *ALIVE)
+    result = gdb.run(
+        f"bf attach {idle_machine.name}", "bf status", again, again, "bf status", *ALIVE, *HANDLERS
+    )
     assert "listening: 1\n" in result.out
+    told = [f"('{name}', 1)" for name in ("_count", "_disconnected", "_exiting", "_note", "_prompt")]
+    assert f"handlers: {' '.join(told)} ('_stopped', 1) ('_tidy', 1)\n" in result.out, result.out
     assert "Traceback" not in result.err
 
 
