@@ -108,6 +108,51 @@ def test_over_runs_through_loops_and_bios_interrupts_of_stage_1(gdb: Gdb, paused
     assert not any("BIOS" in line for line in executed)
 
 
+def test_a_stage_where_the_guest_stands_is_not_run_to(gdb: Gdb, paused: Machine) -> None:
+    result = gdb.run(f"bf attach {paused.name}", *["bf break-boot stage1 --run"] * 2, "bf step-boot 0")
+    assert result.out.count("stage1 at 0x00007c00") == 2
+    assert "=> real      16-bit  0000:7c00" in result.out
+
+
+def test_main_is_not_looked_up_in_another_builds_elf(
+    gdb: Gdb, image: Path, launched: Boot, tmp_path: Path
+) -> None:
+    # The code is compared, not the header before it.
+    data = bytearray(KERNEL.read_bytes())
+    text = data.index((image.read_bytes())[9 * 512 + 64 : 9 * 512 + 128])
+    data[text + 100] ^= 0xFF
+    (tmp_path / "kernel.elf").write_bytes(data)
+    (tmp_path / image.name).write_bytes(image.read_bytes())
+    machine = launched(tmp_path / image.name, paused=True, with_disk=False)
+    result = gdb.run(f"bf attach {machine.name}", "bf break-boot main")
+    assert "bf break-boot: no symbol kernel_main" in result.err
+
+
+CALLS = """
+    call below
+stay:
+    jmp stay
+below:
+    inc bx
+    ret
+"""
+
+
+def test_a_breakpoint_of_the_user_inside_a_call_ends_the_steps_over_it(
+    gdb: Gdb, boot_sector: Assemble, launched: Boot
+) -> None:
+    machine = launched(boot_sector(CALLS), paused=True, with_disk=False)
+    result = gdb.run(
+        f"bf attach {machine.name}",
+        "bf break-boot stage1 --run",
+        "bf step-boot 3",
+        "hbreak *0x7c0b",
+        "bf step-boot 2 --over",
+    )
+    assert "breakpoint 1 stopped the guest inside call 0x7c0b" in result.out
+    assert "=> real      16-bit  0000:7c0b  0x00007c0b  43                  inc bx" in result.out
+
+
 @pytest.fixture
 def foreign(boot_sector: Assemble, launched: Boot) -> Machine:
     return launched(boot_sector(FOREIGN), paused=True, with_disk=False)
@@ -157,12 +202,12 @@ def test_what_cannot_be_found_is_one_sentence(gdb: Gdb, foreign: Machine) -> Non
         "bf break-boot main",
         "bf break-boot moon",
         "bf step-boot -5",
+        "bf step-boot 10001",
     )
     said = result.err.strip().splitlines()
-    assert [line.split(":")[0] for line in said] == ["bf break-boot"] * 4 + ["bf step-boot"]
-    for line, words in zip(
-        said, ("`mov cr0`", "no kernel image", "no symbol kernel_main", "invalid choice", "-5"), strict=True
-    ):
+    assert [line.split(":")[0] for line in said] == ["bf break-boot"] * 4 + ["bf step-boot"] * 2
+    told = ("`mov cr0`", "no kernel image", "no symbol kernel_main", "invalid choice", "-5", "0 to 10000")
+    for line, words in zip(said, told, strict=True):
         assert words in line
 
 

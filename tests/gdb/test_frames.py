@@ -85,3 +85,22 @@ def test_sourcing_the_script_again_leaves_one_unwinder_and_one_filter(gdb: Gdb) 
         "info unwinder",
     )
     assert "['bareflow'] ['bareflow']" in result.out
+
+
+def test_where_no_stack_or_no_kernel_is_a_backtrace_is_gdbs_own(
+    gdb: Gdb, held: Machine, image: Path, launched: Boot
+) -> None:
+    spoiled = gdb.run(
+        f"bf attach {held.name}",
+        "bf status",
+        "bf release",
+        'tbreak *$bf_func("sum")',
+        "continue",
+        "set var $esp = 0xfee00000",
+        "bt",
+    )
+    early = gdb.run(f"bf attach {launched(image, paused=True).name}", "bf break-boot stage1 --run", "bt")
+    for result in (spoiled, early):
+        assert "#0 " in result.out
+        for trouble in ("Python Exception", "Error occurred", "Traceback"):
+            assert trouble not in result.out + result.err

@@ -80,6 +80,7 @@ def test_on_a_stock_kernel_they_find_the_records_too(gdb: Gdb, firmware: Path, l
         "set print symbol off",
         'p $bf_func("fibonacci", "O1")',
         'p $bf_calls("fibonacci")',
+        'p $bf_calls("primes")',
         'x/s $bf_module("primes")',
         'x/1xw $bf_pool("CODE")',
         "bf break jit:fibonacci",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from gdb_harness import KERNEL, SCRIPT, Gdb
+from gdb_harness import KERNEL, SCRIPT, SECONDS, Gdb
 from mi_gdb import MiError, MiGdb
 
 from bareflow_gdb.guest.guest import Guest
@@ -160,3 +162,60 @@ def test_it_follows_after_a_command_that_let_the_guest_run_too(gdb: Gdb, held: M
     )
     # During its own runs a command asks the followers; afterwards gdb does again.
     assert "Breakpoint 1, " in result.out.split("the guest remains stopped")[1], result.out
+
+
+def test_deleting_it_at_the_prompt_removes_what_belongs_to_it_at_once(
+    gdb: Gdb, idle_machine: Machine
+) -> None:
+    typed = (
+        f"bf attach {idle_machine.name}",
+        "bf break jit:primes@O1",
+        "delete 1",
+        "maint info breakpoints",
+        "detach",
+    )
+    done = subprocess.run(
+        [str(gdb.path), "-nx", "-q", "-x", str(SCRIPT)],
+        input="\n".join(typed),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert NO_BREAKPOINTS in done.stdout
+
+
+def test_a_temporary_one_is_gone_once_it_was_reached(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {held.name}",
+        "bf break jit:sum --temporary",
+        "bf release",
+        "continue",
+        "bf status",
+        "maint info breakpoints",
+    )
+    assert "Temporary breakpoint 1, " in result.out
+    assert NO_BREAKPOINTS in result.out
+
+
+def test_what_cannot_be_followed_is_said_or_not_set(
+    gdb: Gdb, idle_machine: Machine, firmware: Path, launched: Boot
+) -> None:
+    later = gdb.run(f"bf attach {idle_machine.name}", "bf break jit:moon")
+    assert "breakpoint 1 follows moon@jit: pending" in later.out
+    assert "its first code is not seen, without the kernel's ELF" in later.out
+    stock = launched(firmware / "stock" / "stock.img", paused=True, with_disk=False)
+    never = gdb.run(f"bf attach {stock.name}", "bf break jit:moon", "maint info breakpoints")
+    assert "bf break: this kernel has no publishing store" in never.err
+    assert NO_BREAKPOINTS in never.out
+
+
+def test_names_follow_swaps_that_the_guest_makes_itself(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {held.name}",
+        "bf jitsym",
+        "bf release",
+        "bf step-swap compute --stay",
+        "bf status",
+        'info symbol $bf_func("sum")',
+    )
+    assert "sum@O3 in section" in result.out, result.out

@@ -118,6 +118,11 @@ def test_a_command_costs_at_most_10_packets(gdb: Gdb, idle_machine: Machine, tmp
                 session.run(f"bf {command} --json")
                 again[command] = proxy.sent - before
             session.run("delete")
+        session.run("bf jitsym")
+        step(session)
+        before = proxy.sent
+        session.run("bf boot --json")
+        assert proxy.sent - before == cost["boot"], "names that gdb has are not looked after by packets"
     assert {command: count for command, count in cost.items() if count > BUDGET} == {}
     assert all(cost[command] for command in COMMANDS), "it was read through gdb"
     assert not any(again.values()), "the second answer at one stop comes out of the cache"
