@@ -101,3 +101,14 @@ class RspProxy:
             else:
                 self.received += 1
         return data[end:]
+
+
+class TcpProxy(RspProxy):
+    """The same relay, listening on a port of the loopback device that the system chooses."""
+
+    def __init__(self, server: Path) -> None:
+        super().__init__(server.with_name("unused.sock"), server)
+        self._listener.close()
+        self.path.unlink()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])

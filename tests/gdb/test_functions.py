@@ -51,6 +51,18 @@ def test_without_an_elf_they_are_addresses(gdb: Gdb, idle_machine: Machine) -> N
     assert result.out.rstrip().splitlines()[-1].startswith("0x")
 
 
+def test_of_two_codes_of_a_tier_the_newer_one_is_meant(gdb: Gdb, booted: Boot) -> None:
+    machine = booted()
+    result = gdb.run(
+        f"bf attach {machine.name}",
+        *["bf recompile primes --level 2"] * 2,
+        'output/x (unsigned)$bf_func("primes", "O2")',
+    )
+    second = [v for v in Guest.attach(machine.memory()).versions() if v.function_name == "primes"][-1]
+    assert second.level == 2
+    assert f"\n{second.entry:#x}" in result.out
+
+
 def test_what_is_not_there_is_one_sentence_with_what_is(gdb: Gdb, idle_machine: Machine) -> None:
     result = gdb.run(
         f"bf attach {idle_machine.name}",
@@ -94,6 +106,8 @@ def test_on_a_stock_kernel_they_find_the_records_too(gdb: Gdb, firmware: Path, l
     function = next(f for f in guest.jit().functions if f.name == "fibonacci")
     assert f"$1 = (void *) {function.level_codes[1]:#x}" in result.out
     assert f"$2 = {function.calls}" in result.out and '"primes"' in result.out
+    module = next(m for m in guest.modules().modules if m.name == "primes")
+    assert f"$3 = {module.calls}\n" in result.out and module.calls, "no JIT function, but a module"
     assert f"0x{guest.pools().pools[0].base:08x}" in result.out
     assert "breakpoint 1 follows fibonacci@jit: set" in result.out
     assert "watchpoints 3 to 5 stop after each swap of any function" in result.out

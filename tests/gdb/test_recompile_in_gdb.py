@@ -187,7 +187,10 @@ def test_one_compiler_is_kept_warm_and_goes_with_the_connection(gdb: Gdb, idle: 
         assert len(first) == 1 and children(session) == first
         # One that has ended is replaced.
         os.kill(first[0], signal.SIGKILL)
-        until(lambda: not children(session))
+        told = (
+            f"python import os; print(os.waitid(os.P_PID, {first[0]}, os.WEXITED | os.WNOHANG | os.WNOWAIT))"
+        )
+        until(lambda: session.run(told).strip() != "None")
         assert "installed" in session.run("bf recompile sum")
         session.run("detach")
         with pytest.raises(MiError, match="not connected"):
