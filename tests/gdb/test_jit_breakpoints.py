@@ -219,3 +219,41 @@ def test_names_follow_swaps_that_the_guest_makes_itself(gdb: Gdb, held: Machine)
         'info symbol $bf_func("sum")',
     )
     assert "sum@O3 in section" in result.out, result.out
+
+
+def test_a_breakpoint_of_the_user_at_the_same_store_stops_there(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {held.name}",
+        "bf break jit:sum@O3",
+        "bf break-swap sum",
+        "bf release",
+        "continue",
+        "bf jit --json",
+    )
+    assert len(re.findall(r"swap of sum 0x\w{8}: new code 0x\w{8}", result.out)) == 1
+    function = next(item for item in result.json()["functions"] if item["name"] == "sum")
+    assert function["level"] == 0, "it stands before its first swap"
+
+
+@pytest.mark.parametrize("tier", ("O0", "O1"))
+def test_on_a_stock_kernel_it_can_be_set_before_the_kernel_is_there(
+    gdb: Gdb, firmware: Path, launched: Boot, tier: str
+) -> None:
+    machine = launched(firmware / "stock" / "stock.img", paused=True, with_disk=False)
+    result = gdb.run(
+        f"bf attach {machine.name}",
+        f"bf break jit:fibonacci@{tier}",
+        "continue",
+        "info symbol $pc",
+        elf=firmware / "stock" / "stock.elf",
+        timeout=30,
+    )
+    assert "Breakpoint 1, " in result.out, result.err
+    assert f"fibonacci@{tier}" in result.out.split("Breakpoint 1, ")[1]
+
+
+def test_a_function_may_be_named_by_its_number(gdb: Gdb, idle_machine: Machine) -> None:
+    result = gdb.run(f"bf attach {idle_machine.name}", "bf watch 1", "bf watch sum", "bf watch 99")
+    first, second = re.findall(r"on the code pointer of \w+ at (0x\w+)", result.out)
+    assert first == second
+    assert "no function '99' is registered" in result.err
