@@ -148,8 +148,10 @@ def test_a_breakpoint_of_the_user_inside_a_call_ends_the_steps_over_it(
         "bf step-boot 3",
         "hbreak *0x7c0b",
         "bf step-boot 2 --over",
+        "bf step-boot",
     )
     assert "breakpoint 1 stopped the guest inside call 0x7c0b" in result.out
+    assert "SIGTRAP" not in result.out, "where CS has no base gdb recognises its breakpoint"
     assert "=> real      16-bit  0000:7c0b  0x00007c0b  43                  inc bx" in result.out
 
 
@@ -192,6 +194,38 @@ def test_over_works_where_gdb_does_not_recognise_the_breakpoint(gdb: Gdb, foreig
     )
     assert "loop 0xe" in result.out and "=> real      16-bit  07c0:0011" in result.out
     assert NO_BREAKPOINTS in result.out
+
+
+FOREIGN_CALL = """
+    jmp 0x7c0:(here - 0x7c00)
+here:
+    call below
+stay:
+    jmp stay
+below:
+    inc bx
+    ret
+"""
+
+
+@pytest.mark.parametrize("state", ("enable", "disable"))
+def test_over_begins_at_a_breakpoint_that_gdb_does_not_recognise(
+    gdb: Gdb, boot_sector: Assemble, launched: Boot, state: str
+) -> None:
+    machine = launched(boot_sector(FOREIGN_CALL), paused=True, with_disk=False)
+    result = gdb.run(
+        f"bf attach {machine.name}",
+        "bf break-boot stage1 --run",
+        "bf step-boot 4",
+        "hbreak *0x7c0b",
+        f"{state} 1",
+        "bf step-boot --over",
+        "info breakpoints",
+    )
+    assert "=> real      16-bit  07c0:000b" in result.out
+    assert "=> real      16-bit  07c0:000e" in result.out
+    assert ("gdb took breakpoint 1 at 0x7c0b for a SIGTRAP" in result.out) is (state == "enable")
+    assert f"hw breakpoint  keep {'y' if state == 'enable' else 'n'}" in result.out
 
 
 def test_what_cannot_be_found_is_one_sentence(gdb: Gdb, foreign: Machine) -> None:
