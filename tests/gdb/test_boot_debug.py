@@ -100,6 +100,13 @@ def test_the_switch_to_protected_mode_is_stepped_as_the_cpu_decodes_it(
     assert (after["mode"], after["bits"], after["instruction"]) == ("protected", 32, "mov ax, 0x10")
 
 
+def test_virtual_8086_mode_is_told_and_16_bit_code(gdb: Gdb, booted: Boot) -> None:
+    machine = booted()
+    result = gdb.run(f"bf attach {machine.name}", "set var $eflags |= 1 << 17", "bf step-boot 0 --json")
+    (line,) = result.json()["lines"]
+    assert (line["mode"], line["bits"]) == ("virtual 8086", 16)
+
+
 def test_over_runs_through_loops_and_bios_interrupts_of_stage_1(gdb: Gdb, paused: Machine) -> None:
     result = gdb.run(f"bf attach {paused.name}", "bf break-boot stage1 --run", "bf step-boot 60 --over")
     executed = [line.split("  ")[-1].strip() for line in result.out.splitlines() if " 16-bit " in line]

@@ -35,13 +35,18 @@ def test_a_backtrace_names_function_tier_and_version(gdb: Gdb, held: Machine) ->
     assert "kernel_main" in result.out and "corrupt" not in result.out
 
 
-def test_the_caller_is_right_at_every_instruction(gdb: Gdb, held: Machine) -> None:
+@pytest.mark.parametrize("level", (0, 1))
+def test_the_caller_is_right_at_every_instruction(gdb: Gdb, held: Machine, level: int) -> None:
     # One whole call, from the first instruction to `ret`: the caller and its registers never change.
     with MiGdb(gdb.path, script=SCRIPT, elf=KERNEL) as session:
         session.run(f"bf attach {held.name}")
         session.run("bf status")
         session.run("bf release")
-        entry = next(v for v in Guest.attach(held.memory()).versions() if v.function_name == "sum")
+        if level:
+            # This one pushes registers of its caller.
+            session.run("bf step-swap sum --stay")
+        versions = [v for v in Guest.attach(held.memory()).versions() if v.function_name == "sum"]
+        entry = next(v for v in versions if v.level == level)
         session.run(f"tbreak *{int(entry.entry)}")
         session.run("continue")
         session.wait_for_stop()
