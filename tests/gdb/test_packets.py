@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from gdb_harness import SCRIPT, Gdb
+from gdb_harness import KERNEL, SCRIPT, Gdb
 from mi_gdb import MiGdb
 from rsp_proxy import RspProxy
 
@@ -193,4 +193,26 @@ def test_a_step_inside_jit_code_costs_nothing_more_either(
             session.run("continue")
             session.wait_for_stop()
             cost[suite] = packets_of_steps(session, proxy)
+    assert cost[True] == cost[False]
+
+
+def test_a_backtrace_of_kernel_code_costs_nothing_more(
+    gdb: Gdb, idle_machine: Machine, tmp_path: Path
+) -> None:
+    # Frames are looked up in the guest only where the kernel's ELF knows no function.
+    cost = {}
+    for suite in (False, True):
+        with (
+            RspProxy(tmp_path / "gdb.sock", idle_machine.gdb_socket) as proxy,
+            MiGdb(gdb.path, script=SCRIPT if suite else None, elf=KERNEL) as session,
+        ):
+            session.run(f"target remote {proxy.path}")
+            if suite:
+                session.run("bf jitsym")
+            session.run("tbreak run.c:104")
+            session.run("continue")
+            session.wait_for_stop()
+            before = proxy.sent
+            assert "kernel_main" in session.run("backtrace")
+            cost[suite] = proxy.sent - before
     assert cost[True] == cost[False]

@@ -75,6 +75,13 @@ def test_a_change_of_the_files_takes_effect_and_a_broken_one_does_not(gdb: Gdb, 
             *("-ex", "bf reload", "-ex", "help bf status"),
             *("-ex", f"{changed}('def (')"),
             *("-ex", "bf reload", "-ex", "help bf status", "-ex", "bf status"),
+            # Sourced, there is no old suite to go back to: nothing of it is left hooked up.
+            *("-ex", f"source {tmp_path}/gdb_scripts/bareflow.py"),
+            *(
+                "-ex",
+                "python hooks = [*gdb.frame_unwinders, *gdb.frame_filters.values(), *gdb.pretty_printers]",
+            ),
+            *("-ex", "python print('left:', 'bareflow' in [getattr(hook, 'name', '') for hook in hooks])"),
         ],
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -85,6 +92,7 @@ def test_a_change_of_the_files_takes_effect_and_a_broken_one_does_not(gdb: Gdb, 
     assert done.stdout.count("TELL where the guest is") == 2
     assert "bf reload: the suite's files cannot be loaded (SyntaxError: " in done.stderr
     assert "it stays as it was" in done.stderr
+    assert "left: False" in done.stdout
     assert "bf status: gdb is not connected to a guest" in done.stderr
 
 
