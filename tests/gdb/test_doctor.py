@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gdb_harness import KERNEL, ROOT, SCRIPT, SECONDS, Gdb, Result, bareflow
+from gdb_harness import GDBS, KERNEL, ROOT, SCRIPT, SECONDS, Gdb, Result, bareflow
 from rsp_proxy import RspProxy
 
 from bareflow_gdb.guest.guest import Guest
@@ -168,7 +168,9 @@ def test_an_elf_of_another_build_fails(gdb: Gdb, idle_machine: Machine, tmp_path
     assert "is of build 000000000000, the guest of " in check["found"]
 
 
-def test_a_host_program_that_answers_with_nonsense_is_named(gdb: Gdb, tmp_path: Path) -> None:
+def test_a_host_program_that_answers_with_nonsense_is_named(tmp_path: Path) -> None:
+    # The other gdb lies in an environment of its own, and finds that one's program.
+    gdb = Gdb(GDBS["gdb-debian"])
     for folder in ("bareflow_gdb", "gdb_scripts"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     program = tmp_path / ".venv" / "bin" / "bareflow"

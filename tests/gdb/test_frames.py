@@ -35,17 +35,17 @@ def test_a_backtrace_names_function_tier_and_version(gdb: Gdb, held: Machine) ->
     assert "kernel_main" in result.out and "corrupt" not in result.out
 
 
-@pytest.mark.parametrize("level", (0, 1))
-def test_the_caller_is_right_at_every_instruction(gdb: Gdb, held: Machine, level: int) -> None:
+@pytest.mark.parametrize(("function", "level"), (("sum", 0), ("compute", 1)))
+def test_the_caller_is_right_at_every_instruction(gdb: Gdb, held: Machine, function: str, level: int) -> None:
     # One whole call, from the first instruction to `ret`: the caller and its registers never change.
     with MiGdb(gdb.path, script=SCRIPT, elf=KERNEL) as session:
         session.run(f"bf attach {held.name}")
         session.run("bf status")
         session.run("bf release")
         if level:
-            # This one pushes registers of its caller.
-            session.run("bf step-swap sum --stay")
-        versions = [v for v in Guest.attach(held.memory()).versions() if v.function_name == "sum"]
+            # This one pushes registers of its caller, and uses them.
+            session.run(f"bf step-swap {function} --stay")
+        versions = [v for v in Guest.attach(held.memory()).versions() if v.function_name == function]
         entry = next(v for v in versions if v.level == level)
         session.run(f"tbreak *{int(entry.entry)}")
         session.run("continue")

@@ -185,6 +185,7 @@ def test_one_compiler_is_kept_warm_and_goes_with_the_connection(gdb: Gdb, idle: 
         first = children(session)
         session.run("bf recompile primes --level 2")
         assert len(first) == 1 and children(session) == first
+        assert os.getsid(first[0]) != os.getsid(session.pid), "a Ctrl-C in gdb's terminal does not reach it"
         # One that has ended is replaced.
         os.kill(first[0], signal.SIGKILL)
         told = (
