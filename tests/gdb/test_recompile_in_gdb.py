@@ -162,6 +162,7 @@ def test_ctrl_c_gives_it_up_and_gdb_stays_usable(gdb: Gdb, booted: Boot) -> None
         with pytest.raises(MiError, match="an interrupt stopped the guest before the recompilation was done"):
             session.result("bf recompile primes")
         assert "registered" in session.run("bf status")
+        until(lambda: not children(session))
 
 
 def test_a_guest_of_somebody_else_is_told_apart(gdb: Gdb, idle: Machine, tmp_path: object) -> None:
