@@ -62,6 +62,7 @@ def test_without_a_tier_it_moves_with_every_swap(gdb: Gdb, held: Machine) -> Non
         assert 0 <= stop - entry_of(held, "fibonacci", level) < 32, (level, hex(stop))
     assert len(stops) == 3
     assert "breakpoint already hit 21 times" in result.out and "<fibonacci@O2" in result.out
+    assert "1.1" not in result.out.split("Num ")[1], "it is in no replaced code"
 
 
 def test_it_can_be_set_before_the_kernel_is_there(gdb: Gdb, image: object, launched: Boot) -> None:
