@@ -102,10 +102,10 @@ def test_windows_scroll_are_read_when_asked_and_gone_when_closed(terminal: Termi
     assert "262,144" not in screen
     assert re.search(r"code +0x00200000 +0 ", screen), screen
     terminal.type("focus pools")
-    terminal.press("Down", "Down", "Right")
-    assert "JIT pools" not in terminal.wait_for(r"(?m)^.ode +0x|^.ode pool|ATA +0x|ata +0x")
-    terminal.press("Up", "Up", "Up", "Left", "Left")
-    terminal.wait_for("JIT pools")
+    terminal.press("Down", "Right", "Right", "Right")
+    assert "JIT pools" not in terminal.wait_for(r"\Wode +0x00200000")
+    terminal.press("Up", "Up", "Left", "Left", "Left", "Left")
+    terminal.wait_for(r"JIT pools(?s:.*)\Wcode +0x00200000")
     terminal.type("layout src")
     terminal.type("bf refresh")
     terminal.wait_for("no window of BareFlow is shown")
