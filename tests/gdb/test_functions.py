@@ -119,3 +119,14 @@ def test_on_a_stock_kernel_they_find_the_records_too(gdb: Gdb, firmware: Path, l
     assert "watchpoints 3 to 5 stop after each swap of any function" in result.out
     assert result.out.count(f"*(unsigned int *) {function.slot:#x}") >= 3, "the user's and the follower's"
     assert "No breakpoints" in result.out.split("Status")[1]
+
+
+def test_module_records_of_an_older_generation_are_found_by_their_size(
+    gdb: Gdb, firmware: Path, launched: Boot
+) -> None:
+    machine = launched(firmware / "stock" / "stock76.img", with_disk=False)
+    machine.wait_for_serial("--- END JSON ---", 60)
+    names = [module.name for module in Guest.attach(machine.memory()).modules().modules]
+    result = gdb.run(f"bf attach {machine.name}", *[f'x/s $bf_module("{name}")' for name in names])
+    assert [line.split('"')[1] for line in result.out.splitlines() if ':\t"' in line] == names
+    assert len(names) > 1

@@ -118,6 +118,14 @@ def test_a_run_that_ends_without_the_swap_is_status_1(gdb: Gdb, booted: Boot) ->
     assert "reached" not in result.out
 
 
+def test_a_run_without_swaps_is_status_1_too(gdb: Gdb, booted: Boot, tmp_path: Path) -> None:
+    machine = booted(stage="registered", hold=1, thresholds=(10**6, 10**7, 10**8), run_calls=20)
+    out = tmp_path / "swaps.jsonl"
+    result = script(gdb, "trace_swaps", (f"bf attach {machine.name}", "bf release"), BF_OUT=str(out))
+    assert (result.code, out.read_text()) == (1, "")
+    assert f"0 swaps in {out}" in result.out
+
+
 @pytest.mark.parametrize(("code", "name"), ((UD2, "#UD"), (DIVIDE_BY_ZERO, "#DE")), ids=("ud2", "divide"))
 def test_an_exception_in_jit_code_is_dumped_with_everything(
     gdb: Gdb, held: Machine, tmp_path: Path, code: str, name: str

@@ -75,6 +75,7 @@ def test_a_change_of_the_files_takes_effect_and_a_broken_one_does_not(gdb: Gdb, 
             *("-ex", "bf reload", "-ex", "help bf status"),
             *("-ex", f"{changed}('def (')"),
             *("-ex", "bf reload", "-ex", "help bf status", "-ex", "bf status"),
+            *("-ex", "python print('kept:', 'bareflow' in gdb.frame_filters)"),
             # Sourced, there is no old suite to go back to: nothing of it is left hooked up.
             *("-ex", f"source {tmp_path}/gdb_scripts/bareflow.py"),
             *(
@@ -92,7 +93,7 @@ def test_a_change_of_the_files_takes_effect_and_a_broken_one_does_not(gdb: Gdb, 
     assert done.stdout.count("TELL where the guest is") == 2
     assert "bf reload: the suite's files cannot be loaded (SyntaxError: " in done.stderr
     assert "it stays as it was" in done.stderr
-    assert "left: False" in done.stdout
+    assert "kept: True" in done.stdout and "left: False" in done.stdout
     assert "bf status: gdb is not connected to a guest" in done.stderr
 
 
