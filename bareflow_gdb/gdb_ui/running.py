@@ -127,6 +127,17 @@ def step_instruction() -> None:
         raise Unreachable("the guest went away during a step; connect anew with `bf attach`")
 
 
+def step_off() -> None:
+    """Steps the instruction at which a breakpoint stopped the guest; not for one that jumps to itself.
+
+    Now and then gdb is told of that stop a second time, before the instruction was executed.
+    """
+    stood_at = read_register("eip")
+    step_instruction()
+    if read_register("eip") == stood_at:
+        step_instruction()
+
+
 def go_on() -> None:
     """Lets the guest run in the background: the prompt comes back, and `interrupt` stops the guest."""
     gdb.execute("continue &")

@@ -368,7 +368,7 @@ class Sessions:
         if connection is not self._session.connection:
             self._session.forget()
             self._session = Session(connection)
-        if self._generation != self._seen or self._session.running:
+        if self._generation != self._seen:
             self._seen = self._generation
             self._session.refresh()
         return self._session

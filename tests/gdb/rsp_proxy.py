@@ -21,7 +21,7 @@ _PACKET = re.compile(rb"\$([^#]*)#..", re.DOTALL)
 class RspProxy:
     """Listens on `listen`, relays one connection after the other to `server`, and counts meanwhile.
 
-    sent / received: packets from gdb and from the stub so far; kinds: what gdb's packets began with.
+    sent / received: packets from gdb and from the stub so far; kinds: the first two characters of gdb's.
     """
 
     def __init__(self, listen: Path, server: Path) -> None:
@@ -49,6 +49,10 @@ class RspProxy:
         self.path.unlink(missing_ok=True)
         os.close(self._wake)
         os.close(self._waker)
+
+    def answer(self, data: bytes) -> bytes:  # noqa: ARG002 - for subclasses
+        """What gdb gets for this instead of the stub's answer; b"" = the stub is asked."""
+        return b""
 
     def _serve(self) -> None:
         while self._wait(self._listener):
@@ -82,7 +86,10 @@ class RspProxy:
                 if not data:
                     return True
                 rest[source] = self._count(rest[source] + data, from_gdb=source is client)
-                (server if source is client else client).sendall(data)
+                if source is client and (answer := self.answer(data)):
+                    client.sendall(answer)
+                else:
+                    (server if source is client else client).sendall(data)
 
     def _count(self, data: bytes, *, from_gdb: bool) -> bytes:
         end = 0
@@ -90,7 +97,18 @@ class RspProxy:
             end = packet.end()
             if from_gdb:
                 self.sent += 1
-                self.kinds[packet[1][:1].decode("latin-1")] += 1
+                self.kinds[packet[1][:2].decode("latin-1")] += 1
             else:
                 self.received += 1
         return data[end:]
+
+
+class TcpProxy(RspProxy):
+    """The same relay, listening on a port of the loopback device that the system chooses."""
+
+    def __init__(self, server: Path) -> None:
+        super().__init__(server.with_name("unused.sock"), server)
+        self._listener.close()
+        self.path.unlink()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])

@@ -9,6 +9,7 @@ import pytest
 from gdb_harness import KERNEL, SCRIPT, Gdb
 from machines import Assemble
 from mi_gdb import MiError, MiGdb
+from rsp_proxy import RspProxy
 
 from bareflow_gdb.guest.boot_code import decode, stage_code
 from bareflow_gdb.qemu.machine import Machine
@@ -72,6 +73,18 @@ def test_temporary_breakpoints_are_set_before_any_of_the_code_is_there(gdb: Gdb,
     assert NO_BREAKPOINTS in result.out
 
 
+def test_breakpoints_in_code_that_is_still_to_be_loaded_are_hardware_breakpoints(
+    gdb: Gdb, paused: Machine, tmp_path: Path
+) -> None:
+    # Under KVM a loader would write over any other kind; the kinds in gdb's packets are Z0 and Z1.
+    with RspProxy(tmp_path / "gdb.sock", paused.gdb_socket) as proxy:
+        result = gdb.run(
+            f"target remote {proxy.path}", "bf break-boot stage1 --run", "bf break-boot stage2", "continue"
+        )
+    assert "Temporary breakpoint 1, " in result.out
+    assert proxy.kinds["Z1"] >= 2 and "Z0" not in proxy.kinds
+
+
 def test_the_switch_to_protected_mode_is_stepped_as_the_cpu_decodes_it(
     gdb: Gdb, paused: Machine, firmware: Path
 ) -> None:
@@ -87,12 +100,66 @@ def test_the_switch_to_protected_mode_is_stepped_as_the_cpu_decodes_it(
     assert (after["mode"], after["bits"], after["instruction"]) == ("protected", 32, "mov ax, 0x10")
 
 
+def test_virtual_8086_mode_is_told_and_16_bit_code(gdb: Gdb, booted: Boot) -> None:
+    machine = booted()
+    result = gdb.run(f"bf attach {machine.name}", "set var $eflags |= 1 << 17", "bf step-boot 0 --json")
+    (line,) = result.json()["lines"]
+    assert (line["mode"], line["bits"]) == ("virtual 8086", 16)
+
+
 def test_over_runs_through_loops_and_bios_interrupts_of_stage_1(gdb: Gdb, paused: Machine) -> None:
     result = gdb.run(f"bf attach {paused.name}", "bf break-boot stage1 --run", "bf step-boot 60 --over")
     executed = [line.split("  ")[-1].strip() for line in result.out.splitlines() if " 16-bit " in line]
     assert len(executed) == 61
     assert "rep stosw word ptr es:[di], ax" in executed and "call 0x7c" in " ".join(executed)
     assert not any("BIOS" in line for line in executed)
+
+
+def test_a_stage_where_the_guest_stands_is_not_run_to(gdb: Gdb, paused: Machine) -> None:
+    result = gdb.run(f"bf attach {paused.name}", *["bf break-boot stage1 --run"] * 2, "bf step-boot 0")
+    assert result.out.count("stage1 at 0x00007c00") == 2
+    assert "=> real      16-bit  0000:7c00" in result.out
+
+
+def test_main_is_not_looked_up_in_another_builds_elf(
+    gdb: Gdb, image: Path, launched: Boot, tmp_path: Path
+) -> None:
+    # The code is compared, not the header before it.
+    data = bytearray(KERNEL.read_bytes())
+    text = data.index((image.read_bytes())[9 * 512 + 64 : 9 * 512 + 128])
+    data[text + 100] ^= 0xFF
+    (tmp_path / "kernel.elf").write_bytes(data)
+    (tmp_path / image.name).write_bytes(image.read_bytes())
+    machine = launched(tmp_path / image.name, paused=True, with_disk=False)
+    result = gdb.run(f"bf attach {machine.name}", "bf break-boot main")
+    assert "bf break-boot: no symbol kernel_main" in result.err
+
+
+CALLS = """
+    call below
+stay:
+    jmp stay
+below:
+    inc bx
+    ret
+"""
+
+
+def test_a_breakpoint_of_the_user_inside_a_call_ends_the_steps_over_it(
+    gdb: Gdb, boot_sector: Assemble, launched: Boot
+) -> None:
+    machine = launched(boot_sector(CALLS), paused=True, with_disk=False)
+    result = gdb.run(
+        f"bf attach {machine.name}",
+        "bf break-boot stage1 --run",
+        "bf step-boot 3",
+        "hbreak *0x7c0b",
+        "bf step-boot 2 --over",
+        "bf step-boot",
+    )
+    assert "breakpoint 1 stopped the guest inside call 0x7c0b" in result.out
+    assert "SIGTRAP" not in result.out, "where CS has no base gdb recognises its breakpoint"
+    assert "=> real      16-bit  0000:7c0b  0x00007c0b  43                  inc bx" in result.out
 
 
 @pytest.fixture
@@ -136,6 +203,38 @@ def test_over_works_where_gdb_does_not_recognise_the_breakpoint(gdb: Gdb, foreig
     assert NO_BREAKPOINTS in result.out
 
 
+FOREIGN_CALL = """
+    jmp 0x7c0:(here - 0x7c00)
+here:
+    call below
+stay:
+    jmp stay
+below:
+    inc bx
+    ret
+"""
+
+
+@pytest.mark.parametrize("state", ("enable", "disable"))
+def test_over_begins_at_a_breakpoint_that_gdb_does_not_recognise(
+    gdb: Gdb, boot_sector: Assemble, launched: Boot, state: str
+) -> None:
+    machine = launched(boot_sector(FOREIGN_CALL), paused=True, with_disk=False)
+    result = gdb.run(
+        f"bf attach {machine.name}",
+        "bf break-boot stage1 --run",
+        "bf step-boot 4",
+        "hbreak *0x7c0b",
+        f"{state} 1",
+        "bf step-boot --over",
+        "info breakpoints",
+    )
+    assert "=> real      16-bit  07c0:000b" in result.out
+    assert "=> real      16-bit  07c0:000e" in result.out
+    assert ("gdb took breakpoint 1 at 0x7c0b for a SIGTRAP" in result.out) is (state == "enable")
+    assert f"hw breakpoint  keep {'y' if state == 'enable' else 'n'}" in result.out
+
+
 def test_what_cannot_be_found_is_one_sentence(gdb: Gdb, foreign: Machine) -> None:
     result = gdb.run(
         f"bf attach {foreign.name}",
@@ -144,12 +243,12 @@ def test_what_cannot_be_found_is_one_sentence(gdb: Gdb, foreign: Machine) -> Non
         "bf break-boot main",
         "bf break-boot moon",
         "bf step-boot -5",
+        "bf step-boot 10001",
     )
     said = result.err.strip().splitlines()
-    assert [line.split(":")[0] for line in said] == ["bf break-boot"] * 4 + ["bf step-boot"]
-    for line, words in zip(
-        said, ("`mov cr0`", "no kernel image", "no symbol kernel_main", "invalid choice", "-5"), strict=True
-    ):
+    assert [line.split(":")[0] for line in said] == ["bf break-boot"] * 4 + ["bf step-boot"] * 2
+    told = ("`mov cr0`", "no kernel image", "no symbol kernel_main", "invalid choice", "-5", "0 to 10000")
+    for line, words in zip(said, told, strict=True):
         assert words in line
 
 
@@ -162,6 +261,19 @@ def test_ctrl_c_on_the_way_leaves_nothing_set(gdb: Gdb, idle_machine: Machine) -
         with pytest.raises(MiError, match="stage1 was not reached: an interrupt stopped the guest first"):
             session.result("bf break-boot stage1 --run")
         assert NO_BREAKPOINTS in session.run("maint info breakpoints")
+
+
+def test_a_guest_that_is_killed_between_steps_is_one_sentence(gdb: Gdb, booted: Boot) -> None:
+    machine = booted(stage="idle")
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {machine.name}")
+        session.start("bf step-boot 10000")
+        for _ in range(20):
+            session.wait_for_running()
+        machine.stop()
+        with pytest.raises(MiError, match=r"^bf step-boot: [^\n]*(went away|does not answer|is gone)[^\n]*$"):
+            session.result("bf step-boot 10000")
+        assert session.run("echo alive") == "alive"
 
 
 def test_a_stock_kernel_begins_at_the_first_byte_of_its_image(

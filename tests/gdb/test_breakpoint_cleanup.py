@@ -91,3 +91,13 @@ def test_in_qemu_too_nothing_is_left_behind(gdb: Gdb, booted: Boot) -> None:
     )
     # Nobody holds the guest any more: it comes to the end of its run.
     until(lambda: machine.stage() >= 14)
+
+
+def test_what_listened_to_a_stop_listens_no_more(gdb: Gdb, booted: Boot) -> None:
+    machine = booted(stage="registered", hold=1)
+    kept = (
+        "python import gc; lists = [item for item in gc.get_objects() if type(item) is list]; "
+        "print('kept', sum(any(isinstance(one, gdb.StopEvent) for one in item) for item in lists))"
+    )
+    result = gdb.run(f"bf attach {machine.name}", "bf release", "bf step-swap --stay", "stepi", kept)
+    assert "kept 0" in result.out, result.out

@@ -60,7 +60,9 @@ def test_two_tiers_are_aligned(gdb: Gdb, idle_machine: Machine) -> None:
 
 def test_real_mode_code_is_decoded_as_16_bit_code(gdb: Gdb, image: Path, launched: Boot) -> None:
     machine = launched(image, paused=True)
-    result = gdb.run(f"bf attach {machine.name}", "tbreak *0x7c00", "continue", "bf disas 0x7c00 --bytes 10")
+    words = "bf disas 0x7c00 --bytes 10"
+    result = gdb.run(f"bf attach {machine.name}", "tbreak *0x7c00", "continue", words, f"{words} --bits 32")
+    assert "0x00007c00: 10 bytes at 0x00007c00, 32-bit code" in result.out
     assert "0x00007c00: 10 bytes at 0x00007c00, 16-bit code" in result.out
     assert re.search(r"00007c00 \+000  ea057c0000 +ljmp 0:0x7c05", result.out)
     assert re.search(r"00007c06 \+006  31c0 +xor ax, ax", result.out)

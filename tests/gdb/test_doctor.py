@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gdb_harness import KERNEL, ROOT, SCRIPT, SECONDS, Gdb, Result, bareflow
+from gdb_harness import GDBS, KERNEL, ROOT, SCRIPT, SECONDS, Gdb, Result, bareflow
 from rsp_proxy import RspProxy
 
 from bareflow_gdb.guest.guest import Guest
@@ -135,6 +135,56 @@ def test_a_missing_host_program_is_named_and_the_rest_goes_on(gdb: Gdb, tmp_path
     assert "host program" in done.stdout
     assert "is not installed where gdb finds it" in done.stdout
     assert "every decoder cannot work" in done.stdout
+    failing = [line.split()[0] for line in done.stdout.splitlines() if "  fails  " in line]
+    assert failing == ["dissect.cstruct", "capstone", "host"], "rich is missed by nobody"
+
+
+def test_a_running_guest_and_names_that_gdb_has_are_told(gdb: Gdb, idle_machine: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {idle_machine.name}", "bf jitsym", "continue &", "bf doctor --json", "disconnect"
+    )
+    checks = parts(result)
+    assert checks["guest"]["found"] == f"remote machine {idle_machine.name}, runs"
+    assert "not compared while the guest runs" in checks["reader"]["found"]
+    assert checks["JIT symbols"]["found"] == "gdb knows 12 published versions"
+    assert checks["JIT symbols"]["state"] == "works"
+
+
+def test_an_elf_without_debug_information_is_limited(gdb: Gdb, idle_machine: Machine, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.elf"
+    subprocess.run(["llvm-strip-19", "--strip-debug", "-o", str(bare), str(KERNEL)], check=True)
+    check = parts(gdb.run(f"bf attach {idle_machine.name}", "bf doctor --json", elf=bare))["ELF"]
+    assert check["state"] == "limited"
+    assert "the same build id; without debug information" in check["found"]
+
+
+def test_an_elf_of_another_build_fails(gdb: Gdb, idle_machine: Machine, tmp_path: Path) -> None:
+    other = tmp_path / "other.elf"
+    data = KERNEL.read_bytes()
+    note = data.index(b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0") + 16
+    other.write_bytes(data[:note] + bytes(20) + data[note + 20 :])
+    check = parts(gdb.run(f"bf attach {idle_machine.name}", "bf doctor --json", elf=other))["ELF"]
+    assert check["state"] == "fails"
+    assert "is of build 000000000000, the guest of " in check["found"]
+
+
+def test_a_host_program_that_answers_with_nonsense_is_named(tmp_path: Path) -> None:
+    # The other gdb lies in an environment of its own, and finds that one's program.
+    gdb = Gdb(GDBS["gdb-debian"])
+    for folder in ("bareflow_gdb", "gdb_scripts"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    program = tmp_path / ".venv" / "bin" / "bareflow"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho nonsense\necho 'bareflow doctor: a last word' >&2\n")
+    program.chmod(0o755)
+    (packages,) = (ROOT / ".venv" / "lib").glob("python3.*/site-packages")
+    link = tmp_path / ".venv" / "lib" / packages.parent.name / "site-packages"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(packages)
+    done = gdb.run(f"source {tmp_path}/gdb_scripts/bareflow.py", "bf doctor --host --json", suite=False)
+    check = parts(done)["host program"]
+    assert (check["state"], check["advice"]) == ("fails", "`make setup`")
+    assert check["found"] == f"{program}: doctor: a last word"
 
 
 def test_the_host_program_tells_the_same_of_this_host_and_of_a_machine(idle_machine: Machine) -> None:

@@ -135,5 +135,7 @@ def test_a_kernel_with_a_root_descriptor_is_found_by_it(gdb: Gdb, idle_machine: 
         "image header",
         "certain",
     )
+    alone = gdb.run(attach, "bf find --go-on")
+    assert "--go-on is for --at-entry: nothing else lets the guest run" in alone.err
     refused = gdb.run(attach, "bf find --at-entry", elf=KERNEL)
     assert "this kernel has a root descriptor, so there is nothing to catch" in refused.err

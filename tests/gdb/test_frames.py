@@ -35,13 +35,18 @@ def test_a_backtrace_names_function_tier_and_version(gdb: Gdb, held: Machine) ->
     assert "kernel_main" in result.out and "corrupt" not in result.out
 
 
-def test_the_caller_is_right_at_every_instruction(gdb: Gdb, held: Machine) -> None:
+@pytest.mark.parametrize(("function", "level"), (("sum", 0), ("compute", 1)))
+def test_the_caller_is_right_at_every_instruction(gdb: Gdb, held: Machine, function: str, level: int) -> None:
     # One whole call, from the first instruction to `ret`: the caller and its registers never change.
     with MiGdb(gdb.path, script=SCRIPT, elf=KERNEL) as session:
         session.run(f"bf attach {held.name}")
         session.run("bf status")
         session.run("bf release")
-        entry = next(v for v in Guest.attach(held.memory()).versions() if v.function_name == "sum")
+        if level:
+            # This one pushes registers of its caller, and uses them.
+            session.run(f"bf step-swap {function} --stay")
+        versions = [v for v in Guest.attach(held.memory()).versions() if v.function_name == function]
+        entry = next(v for v in versions if v.level == level)
         session.run(f"tbreak *{int(entry.entry)}")
         session.run("continue")
         session.wait_for_stop()
@@ -85,3 +90,22 @@ def test_sourcing_the_script_again_leaves_one_unwinder_and_one_filter(gdb: Gdb) 
         "info unwinder",
     )
     assert "['bareflow'] ['bareflow']" in result.out
+
+
+def test_where_no_stack_or_no_kernel_is_a_backtrace_is_gdbs_own(
+    gdb: Gdb, held: Machine, image: Path, launched: Boot
+) -> None:
+    spoiled = gdb.run(
+        f"bf attach {held.name}",
+        "bf status",
+        "bf release",
+        'tbreak *$bf_func("sum")',
+        "continue",
+        "set var $esp = 0xfee00000",
+        "bt",
+    )
+    early = gdb.run(f"bf attach {launched(image, paused=True).name}", "bf break-boot stage1 --run", "bt")
+    for result in (spoiled, early):
+        assert "#0 " in result.out
+        for trouble in ("Python Exception", "Error occurred", "Traceback"):
+            assert trouble not in result.out + result.err

@@ -51,6 +51,18 @@ def test_without_an_elf_they_are_addresses(gdb: Gdb, idle_machine: Machine) -> N
     assert result.out.rstrip().splitlines()[-1].startswith("0x")
 
 
+def test_of_two_codes_of_a_tier_the_newer_one_is_meant(gdb: Gdb, booted: Boot) -> None:
+    machine = booted()
+    result = gdb.run(
+        f"bf attach {machine.name}",
+        *["bf recompile primes --level 2"] * 2,
+        'output/x (unsigned)$bf_func("primes", "O2")',
+    )
+    second = [v for v in Guest.attach(machine.memory()).versions() if v.function_name == "primes"][-1]
+    assert second.level == 2
+    assert f"\n{second.entry:#x}" in result.out
+
+
 def test_what_is_not_there_is_one_sentence_with_what_is(gdb: Gdb, idle_machine: Machine) -> None:
     result = gdb.run(
         f"bf attach {idle_machine.name}",
@@ -80,6 +92,7 @@ def test_on_a_stock_kernel_they_find_the_records_too(gdb: Gdb, firmware: Path, l
         "set print symbol off",
         'p $bf_func("fibonacci", "O1")',
         'p $bf_calls("fibonacci")',
+        'p $bf_calls("primes")',
         'x/s $bf_module("primes")',
         'x/1xw $bf_pool("CODE")',
         "bf break jit:fibonacci",
@@ -87,14 +100,33 @@ def test_on_a_stock_kernel_they_find_the_records_too(gdb: Gdb, firmware: Path, l
         "bf break-swap",
         "maint info breakpoints",
         "delete",
+        "bf modules",
+        "echo ====\\n",
+        "bf identify 0x7c00",
+        "echo ====\\n",
         "bf status",
         "maint info breakpoints",
     )
     function = next(f for f in guest.jit().functions if f.name == "fibonacci")
     assert f"$1 = (void *) {function.level_codes[1]:#x}" in result.out
     assert f"$2 = {function.calls}" in result.out and '"primes"' in result.out
+    module = next(m for m in guest.modules().modules if m.name == "primes")
+    assert f"$3 = {module.calls}\n" in result.out and module.calls, "no JIT function, but a module"
     assert f"0x{guest.pools().pools[0].base:08x}" in result.out
     assert "breakpoint 1 follows fibonacci@jit: set" in result.out
+    _, place, _ = result.out.split("====\n")
+    assert "0x00007c00" in place and "(the " not in place, "that was another question"
     assert "watchpoints 3 to 5 stop after each swap of any function" in result.out
     assert result.out.count(f"*(unsigned int *) {function.slot:#x}") >= 3, "the user's and the follower's"
     assert "No breakpoints" in result.out.split("Status")[1]
+
+
+def test_module_records_of_an_older_generation_are_found_by_their_size(
+    gdb: Gdb, firmware: Path, launched: Boot
+) -> None:
+    machine = launched(firmware / "stock" / "stock76.img", with_disk=False)
+    machine.wait_for_serial("--- END JSON ---", 60)
+    names = [module.name for module in Guest.attach(machine.memory()).modules().modules]
+    result = gdb.run(f"bf attach {machine.name}", *[f'x/s $bf_module("{name}")' for name in names])
+    assert [line.split('"')[1] for line in result.out.splitlines() if ':\t"' in line] == names
+    assert len(names) > 1

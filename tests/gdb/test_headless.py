@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from gdb_harness import ROOT, SCRIPT, SECONDS, Gdb, Result, bareflow
+from rsp_proxy import RspProxy
 from stock_twin import symbols as symbols_of
 
 from bareflow_gdb.abi import layouts
@@ -118,6 +119,14 @@ def test_a_run_that_ends_without_the_swap_is_status_1(gdb: Gdb, booted: Boot) ->
     assert result.code == 1
     assert "the run ended without a swap" in result.out
     assert "reached" not in result.out
+
+
+def test_a_run_without_swaps_is_status_1_too(gdb: Gdb, booted: Boot, tmp_path: Path) -> None:
+    machine = booted(stage="registered", hold=1, thresholds=(10**6, 10**7, 10**8), run_calls=20)
+    out = tmp_path / "swaps.jsonl"
+    result = script(gdb, "trace_swaps", (f"bf attach {machine.name}", "bf release"), BF_OUT=str(out))
+    assert (result.code, out.read_text()) == (1, "")
+    assert f"0 swaps in {out}" in result.out
 
 
 @pytest.mark.parametrize(("code", "name"), ((UD2, "#UD"), (DIVIDE_BY_ZERO, "#DE")), ids=("ud2", "divide"))
@@ -288,3 +297,39 @@ def test_a_wrong_argument_and_no_machine_are_status_2(gdb: Gdb, held: Machine, t
     assert (unknown.code, "no function 'moon'" in unknown.err) == (2, True)
     nobody = script(gdb, "trace_swaps", (), BF_MACHINE="nobody", BF_OUT=out)
     assert (nobody.code, "no machine named nobody" in nobody.err) == (2, True)
+
+
+def test_a_stop_of_somebody_else_is_status_2_with_what_came_until_then(
+    gdb: Gdb, held: Machine, tmp_path: Path
+) -> None:
+    out = tmp_path / "swaps.jsonl"
+    before = (f"bf attach {held.name}", "bf release", "bf break jit:sum@O2")
+    result = script(gdb, "trace_swaps", before, BF_OUT=str(out))
+    assert result.code == 2
+    assert "breakpoint 1 stopped the guest; what came until then is complete" in result.err
+    assert len(out.read_text().splitlines()) == 5
+
+
+def test_without_the_machine_qemus_monitor_writes_the_core(gdb: Gdb, held: Machine, tmp_path: Path) -> None:
+    out = tmp_path / "dump"
+    spoiled = [
+        f'set {{unsigned char}}($bf_func("primes") + {at}) = {byte}' for at, byte in ((0, 15), (1, 11))
+    ]
+    with RspProxy(tmp_path / "gdb.sock", held.gdb_socket) as proxy:
+        before = (f"target remote {proxy.path}", "bf release", *spoiled)
+        result = script(gdb, "dump_at_exception", before, BF_OUT=str(out))
+    assert result.code == 1, result.err
+    assert bareflow("exception", "--json", str(out / "guest.core")).json()["name"].startswith("#UD")
+
+
+def test_what_a_stock_kernel_does_not_tell_is_said_and_the_rest_goes_on(
+    gdb: Gdb, firmware: Path, launched: Boot, tmp_path: Path
+) -> None:
+    machine = launched(firmware / "stock" / "stock.img", with_disk=False)
+    machine.wait_for_serial("--- END JSON ---", SECONDS)
+    core = tmp_path / "stock.core"
+    machine.dump_core(core)
+    result = script(gdb, "post_mortem", (f"core-file {core}",))
+    assert result.code == 0, result.err
+    assert "boot: there is no boot record" in result.out
+    assert "Swaps" in result.out and "code pool" in result.out

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from gdb_harness import KERNEL, SCRIPT, Gdb
+from gdb_harness import KERNEL, SCRIPT, SECONDS, Gdb
 from mi_gdb import MiError, MiGdb
 
 from bareflow_gdb.guest.guest import Guest
@@ -60,6 +62,7 @@ def test_without_a_tier_it_moves_with_every_swap(gdb: Gdb, held: Machine) -> Non
         assert 0 <= stop - entry_of(held, "fibonacci", level) < 32, (level, hex(stop))
     assert len(stops) == 3
     assert "breakpoint already hit 21 times" in result.out and "<fibonacci@O2" in result.out
+    assert "1.1" not in result.out.split("Num ")[1], "it is in no replaced code"
 
 
 def test_it_can_be_set_before_the_kernel_is_there(gdb: Gdb, image: object, launched: Boot) -> None:
@@ -148,3 +151,110 @@ def test_a_watchpoint_sees_the_pointer_change(gdb: Gdb, held: Machine) -> None:
     old, new = entry_of(held, "sum", 0), entry_of(held, "sum", 1)
     assert f"Old value = {old}" in result.out and f"New value = {new}" in result.out
     assert "hw watchpoint" in result.out
+
+
+def test_it_follows_after_a_command_that_let_the_guest_run_too(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {held.name}",
+        "bf break jit:sum@O2",
+        "bf release",
+        "bf step-swap fibonacci --stay",
+        "continue",
+    )
+    # During its own runs a command asks the followers; afterwards gdb does again.
+    assert "Breakpoint 1, " in result.out.split("the guest remains stopped")[1], result.out
+
+
+def test_deleting_it_at_the_prompt_removes_what_belongs_to_it_at_once(
+    gdb: Gdb, idle_machine: Machine
+) -> None:
+    typed = (
+        f"bf attach {idle_machine.name}",
+        "bf break jit:primes@O1",
+        "delete 1",
+        "maint info breakpoints",
+        "detach",
+    )
+    done = subprocess.run(
+        [str(gdb.path), "-nx", "-q", "-x", str(SCRIPT)],
+        input="\n".join(typed),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert NO_BREAKPOINTS in done.stdout
+
+
+def test_a_temporary_one_is_gone_once_it_was_reached(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {held.name}",
+        "bf break jit:sum --temporary",
+        "bf release",
+        "continue",
+        "bf status",
+        "maint info breakpoints",
+    )
+    assert "Temporary breakpoint 1, " in result.out
+    assert NO_BREAKPOINTS in result.out
+
+
+def test_what_cannot_be_followed_is_said_or_not_set(
+    gdb: Gdb, idle_machine: Machine, firmware: Path, launched: Boot
+) -> None:
+    later = gdb.run(f"bf attach {idle_machine.name}", "bf break jit:moon")
+    assert "breakpoint 1 follows moon@jit: pending" in later.out
+    assert "its first code is not seen, without the kernel's ELF" in later.out
+    stock = launched(firmware / "stock" / "stock.img", paused=True, with_disk=False)
+    never = gdb.run(f"bf attach {stock.name}", "bf break jit:moon", "maint info breakpoints")
+    assert "bf break: this kernel has no publishing store" in never.err
+    assert NO_BREAKPOINTS in never.out
+
+
+def test_names_follow_swaps_that_the_guest_makes_itself(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {held.name}",
+        "bf jitsym",
+        "bf release",
+        "bf step-swap compute --stay",
+        "bf status",
+        'info symbol $bf_func("sum")',
+    )
+    assert "sum@O3 in section" in result.out, result.out
+
+
+def test_a_breakpoint_of_the_user_at_the_same_store_stops_there(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {held.name}",
+        "bf break jit:sum@O3",
+        "bf break-swap sum",
+        "bf release",
+        "continue",
+        "bf jit --json",
+    )
+    assert len(re.findall(r"swap of sum 0x\w{8}: new code 0x\w{8}", result.out)) == 1
+    function = next(item for item in result.json()["functions"] if item["name"] == "sum")
+    assert function["level"] == 0, "it stands before its first swap"
+
+
+@pytest.mark.parametrize("tier", ("O0", "O1"))
+def test_on_a_stock_kernel_it_can_be_set_before_the_kernel_is_there(
+    gdb: Gdb, firmware: Path, launched: Boot, tier: str
+) -> None:
+    machine = launched(firmware / "stock" / "stock.img", paused=True, with_disk=False)
+    result = gdb.run(
+        f"bf attach {machine.name}",
+        f"bf break jit:fibonacci@{tier}",
+        "continue",
+        "info symbol $pc",
+        elf=firmware / "stock" / "stock.elf",
+        timeout=30,
+    )
+    assert "Breakpoint 1, " in result.out, result.err
+    assert f"fibonacci@{tier}" in result.out.split("Breakpoint 1, ")[1]
+
+
+def test_a_function_may_be_named_by_its_number(gdb: Gdb, idle_machine: Machine) -> None:
+    result = gdb.run(f"bf attach {idle_machine.name}", "bf watch 1", "bf watch sum", "bf watch 99")
+    first, second = re.findall(r"on the code pointer of \w+ at (0x\w+)", result.out)
+    assert first == second
+    assert "no function '99' is registered" in result.err

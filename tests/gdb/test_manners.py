@@ -124,7 +124,8 @@ def test_a_session_with_the_suite_leaves_gdbs_settings_as_they_were(gdb: Gdb, id
         out = gdb.run(f"bf attach {idle_machine.name}", *commands, "echo <<<\\n", *settings).out
         return out.split("<<<\n")[1].splitlines()
 
-    assert shown("bf status", "bf jitsym", "bf jitsym --detach", "bf doctor", "bf reload") == shown()
+    asked = ("bf step-boot", "bf status", "bf jitsym", "bf jitsym --detach", "bf doctor", "bf reload")
+    assert shown(*asked) == shown()
 
 
 def test_an_error_that_gdb_words_has_no_colours_in_it(gdb: Gdb, idle_machine: Machine) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from gdb_harness import SCRIPT, SECONDS, Gdb, bareflow
+from gdb_harness import KERNEL, SCRIPT, SECONDS, Gdb, bareflow
 from mi_gdb import MiGdb
 from rsp_proxy import RspProxy
 
@@ -121,6 +121,11 @@ def test_a_command_costs_at_most_10_packets(gdb: Gdb, idle_machine: Machine, tmp
                 session.run(f"bf {command} --json")
                 again[command] = proxy.sent - before
             session.run("delete")
+        session.run("bf jitsym")
+        step(session)
+        before = proxy.sent
+        session.run("bf boot --json")
+        assert proxy.sent - before == cost["boot"], "names that gdb has are not looked after by packets"
     assert {command: count for command, count in cost.items() if count > BUDGET} == {}
     assert all(cost[command] for command in COMMANDS), "it was read through gdb"
     assert not any(again.values()), "the second answer at one stop comes out of the cache"
@@ -225,4 +230,26 @@ def test_a_step_inside_jit_code_costs_nothing_more_either(
             session.run("continue")
             session.wait_for_stop()
             cost[suite] = packets_of_steps(session, proxy)
+    assert cost[True] == cost[False]
+
+
+def test_a_backtrace_of_kernel_code_costs_nothing_more(
+    gdb: Gdb, idle_machine: Machine, tmp_path: Path
+) -> None:
+    # Frames are looked up in the guest only where the kernel's ELF knows no function.
+    cost = {}
+    for suite in (False, True):
+        with (
+            RspProxy(tmp_path / "gdb.sock", idle_machine.gdb_socket) as proxy,
+            MiGdb(gdb.path, script=SCRIPT if suite else None, elf=KERNEL) as session,
+        ):
+            session.run(f"target remote {proxy.path}")
+            if suite:
+                session.run("bf jitsym")
+            session.run("tbreak run.c:104")
+            session.run("continue")
+            session.wait_for_stop()
+            before = proxy.sent
+            assert "kernel_main" in session.run("backtrace")
+            cost[suite] = proxy.sent - before
     assert cost[True] == cost[False]

@@ -79,8 +79,31 @@ def test_a_damaged_record_cannot_harm_the_terminal_or_the_time(gdb: Gdb, damaged
     assert 'name = "?[31mred??AAAA' in result.out
     assert "\x1b" not in result.out and "\x07" not in result.out
     assert result.out.count("modules[") == 16
+    assert " more" not in result.out, "an array has no more than its capacity"
 
 
-def test_other_structs_are_printed_as_ever(gdb: Gdb) -> None:
-    result = gdb.run("p sizeof(struct interrupt_frame)", "p *(struct embedded_module *) 0", elf=KERNEL)
-    assert "Traceback" not in result.err and "bf_" not in result.out
+def test_long_arrays_and_texts_are_cut_and_say_so(gdb: Gdb, damaged: Machine) -> None:
+    # At code, where every field and every count is something.
+    result = gdb.run(
+        f"bf attach {damaged.name}",
+        "p *(function_profiler_t *) 0x12000",
+        "p *(fat16_fs_t *) 0x12000",
+        "p *(struct bf_boot_record *) 0x12000",
+        elf=KERNEL,
+    )
+    profiler, volume, boot = result.out.split("$")[1:]
+    assert profiler.count("functions[") == 16 and "functions = … 112 more" in profiler
+    (sector,) = re.findall(r"sector_buffer = (\w+)", volume)
+    assert len(sector) == 2 * 64
+    assert boot.count("stage_tsc = {") == 1
+
+
+def test_other_structs_are_printed_as_ever(gdb: Gdb, idle_machine: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {idle_machine.name}",
+        "p sizeof(struct interrupt_frame)",
+        "p *(struct embedded_module *) 0x12000",
+        elf=KERNEL,
+    )
+    assert "Traceback" not in result.err
+    assert re.search(r"^\$2 = \{name = 0x", result.out, re.MULTILINE), result.out

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from gdb_harness import KERNEL, Gdb, bareflow
-from rsp_proxy import RspProxy
+from rsp_proxy import RspProxy, TcpProxy
 
 from bareflow_gdb.qemu.machine import Machine
 
@@ -63,6 +63,19 @@ def test_attach_by_name_connects_to_that_machine(gdb: Gdb, idle_machine: Machine
     result = gdb.run(f"bf attach {idle_machine.name}", "bf status --json")
     assert f"attached to {idle_machine.gdb_socket}" in result.out
     assert result.json()["stage"] == "idle"
+
+
+def test_attach_takes_any_gdbstub_by_its_address(gdb: Gdb, idle_machine: Machine, tmp_path: Path) -> None:
+    with TcpProxy(idle_machine.gdb_socket) as tcp:
+        over_tcp = gdb.run(f"bf attach tcp:127.0.0.1:{tcp.port}", "bf status --json")
+    over_unix = gdb.run(f"bf attach unix:{idle_machine.gdb_socket}", "bf status --json")
+    extended = gdb.run(f"target extended-remote {idle_machine.gdb_socket}", "bf status --json")
+    for result in (over_tcp, over_unix, extended):
+        assert result.json()["stage"] == "idle"
+    nobody = gdb.run(f"bf attach unix:{tmp_path}/nobody")
+    assert nobody.err.startswith(f"bf attach: cannot connect to {tmp_path}/nobody (")
+    assert "is the machine running, and no other gdb attached?" in nobody.err
+    assert nobody.err.count("\n") == 1
 
 
 def test_guest_names_are_completed(gdb: Gdb, idle_machine: Machine) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from gdb_harness import KERNEL, SCRIPT, SECONDS, Gdb
+from machines import until
 from mi_gdb import MiError, MiGdb
 
 from bareflow_gdb.abi import layouts
@@ -160,6 +162,7 @@ def test_ctrl_c_gives_it_up_and_gdb_stays_usable(gdb: Gdb, booted: Boot) -> None
         with pytest.raises(MiError, match="an interrupt stopped the guest before the recompilation was done"):
             session.result("bf recompile primes")
         assert "registered" in session.run("bf status")
+        until(lambda: not children(session))
 
 
 def test_a_guest_of_somebody_else_is_told_apart(gdb: Gdb, idle: Machine, tmp_path: object) -> None:
@@ -183,13 +186,18 @@ def test_one_compiler_is_kept_warm_and_goes_with_the_connection(gdb: Gdb, idle: 
         first = children(session)
         session.run("bf recompile primes --level 2")
         assert len(first) == 1 and children(session) == first
+        assert os.getsid(first[0]) != os.getsid(session.pid), "a Ctrl-C in gdb's terminal does not reach it"
+        # One that has ended is replaced.
+        os.kill(first[0], signal.SIGKILL)
+        told = (
+            f"python import os; print(os.waitid(os.P_PID, {first[0]}, os.WEXITED | os.WNOHANG | os.WNOWAIT))"
+        )
+        until(lambda: session.run(told).strip() != "None")
+        assert "installed" in session.run("bf recompile sum")
         session.run("detach")
         with pytest.raises(MiError, match="not connected"):
             session.run("bf status")
-        deadline = time.monotonic() + SECONDS
-        while children(session):
-            assert time.monotonic() < deadline, "the compiler outlives the connection"
-            time.sleep(0.01)
+        until(lambda: not children(session))
 
 
 def test_stop_waits_for_the_hosts_code_while_the_guest_swaps_its_own(gdb: Gdb, booted: Boot) -> None:

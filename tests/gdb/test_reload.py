@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from gdb_harness import KERNEL, ROOT, SCRIPT, SECONDS, Gdb
+from machines import until
 from mi_gdb import MiGdb
 
 from bareflow_gdb.qemu.machine import Machine
@@ -26,10 +28,24 @@ ALIVE = (
 )
 
 
+# gdb keeps the method that it calls at an event, and tells nobody which those are.
+HANDLERS = (
+    "python import collections",
+    "python names = ('_count', '_disconnected', '_exiting', '_tidy', '_note', '_stopped', '_prompt')",
+    "python methods = [o for o in gc.get_objects() if type(o).__name__ == 'method' and o.__name__ in names]",
+    "python owners = {(o.__name__, id(o.__self__)) for o in methods}",
+    "python print('handlers:', *sorted(collections.Counter(name for name, _ in owners).items()))",
+)
+
+
 @pytest.mark.parametrize("again", ("bf reload", f"source {SCRIPT}"), ids=("reload", "source"))
 def test_only_the_newest_suite_listens_to_gdb(gdb: Gdb, idle_machine: Machine, again: str) -> None:
-    result = gdb.run(f"bf attach {idle_machine.name}", "bf status", again, again, "bf status", *ALIVE)
+    result = gdb.run(
+        f"bf attach {idle_machine.name}", "bf status", again, again, "bf status", *ALIVE, *HANDLERS
+    )
     assert "listening: 1\n" in result.out
+    told = [f"('{name}', 1)" for name in ("_count", "_disconnected", "_exiting", "_note", "_prompt")]
+    assert f"handlers: {' '.join(told)} ('_stopped', 1) ('_tidy', 1)\n" in result.out, result.out
     assert "Traceback" not in result.err
 
 
@@ -59,6 +75,14 @@ def test_a_change_of_the_files_takes_effect_and_a_broken_one_does_not(gdb: Gdb, 
             *("-ex", "bf reload", "-ex", "help bf status"),
             *("-ex", f"{changed}('def (')"),
             *("-ex", "bf reload", "-ex", "help bf status", "-ex", "bf status"),
+            *("-ex", "python print('kept:', 'bareflow' in gdb.frame_filters)"),
+            # Sourced, there is no old suite to go back to: nothing of it is left hooked up.
+            *("-ex", f"source {tmp_path}/gdb_scripts/bareflow.py"),
+            *(
+                "-ex",
+                "python hooks = [*gdb.frame_unwinders, *gdb.frame_filters.values(), *gdb.pretty_printers]",
+            ),
+            *("-ex", "python print('left:', 'bareflow' in [getattr(hook, 'name', '') for hook in hooks])"),
         ],
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -69,6 +93,7 @@ def test_a_change_of_the_files_takes_effect_and_a_broken_one_does_not(gdb: Gdb, 
     assert done.stdout.count("TELL where the guest is") == 2
     assert "bf reload: the suite's files cannot be loaded (SyntaxError: " in done.stderr
     assert "it stays as it was" in done.stderr
+    assert "kept: True" in done.stdout and "left: False" in done.stdout
     assert "bf status: gdb is not connected to a guest" in done.stderr
 
 
@@ -79,6 +104,8 @@ def test_reload_completes_a_recording(gdb: Gdb, idle_machine: Machine, tmp_path:
     )
     assert f"the trace {trace} is complete" in result.out
     assert "nothing is being recorded" in result.err
+    manifest = trace / "manifest.json"
+    until(lambda: manifest.exists() and json.loads(manifest.read_text())["complete"], SECONDS)
 
 
 def test_two_kernels_in_one_gdb_are_told_apart(

@@ -110,6 +110,25 @@ def test_the_end_of_gdb_leaves_no_file(gdb: Gdb, machine: Machine) -> None:
     assert file is not None and not Path(file[1]).parent.exists()
 
 
+def test_what_the_user_has_removed_or_damaged_is_not_in_the_way(gdb: Gdb, machine: Machine) -> None:
+    found = "next(o.filename for o in gdb.objfiles() if '/jit-' in o.filename)"
+    remove = f"python gdb.execute('remove-symbol-file \"%s\"' % {found})"
+    result = gdb.run(
+        f"bf attach {machine.name}",
+        *("bf jitsym", remove, "bf jitsym", 'info symbol $bf_func("primes")'),
+        *(remove, "bf jitsym --detach"),
+    )
+    assert re.search(r"^primes@O\d in section", result.out, re.MULTILINE)
+    assert "nothing is attached" in result.out and "No symbol file found" not in result.err
+    index = machine.directory / "jit" / "index.json"
+    index.parent.mkdir(exist_ok=True)
+    before = index.read_bytes() if index.exists() else b"[]"
+    index.write_text("{}{")
+    damaged = gdb.run(f"bf attach {machine.name}", "bf jitsym")
+    index.write_bytes(before)
+    assert "index.json is damaged" in damaged.err and "Traceback" not in damaged.err
+
+
 def test_one_object_costs_gdb_the_same_for_hundreds_of_versions(
     gdb: Gdb, tmp_path: Path, firmware: Path
 ) -> None:

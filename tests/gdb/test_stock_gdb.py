@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from gdb_harness import SCRIPT, Gdb
 from machines import until
 from mi_gdb import MiError, MiGdb
-from rsp_proxy import RspProxy
+from rsp_proxy import RspProxy, TcpProxy
 from stock_truth import truth, truth_at
 
 from bareflow_gdb.errors import BareflowError
@@ -53,17 +52,6 @@ def ended(firmware: Path) -> Iterator[Booted]:
     yield boot
     for machine in machines.values():
         machine.stop()
-
-
-class TcpProxy(RspProxy):
-    """The same relay, listening on a port of the loopback device that the system chooses."""
-
-    def __init__(self, server: Path) -> None:
-        super().__init__(server.with_name("unused.sock"), server)
-        self._listener.close()
-        self.path.unlink()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
 
 
 def over_tcp(gdb: Gdb, port: int, elf: Path) -> dict[str, Any]:

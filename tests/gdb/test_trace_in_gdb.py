@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from gdb_harness import Gdb, bareflow
+from gdb_harness import SCRIPT, Gdb, bareflow
+from machines import until
+from mi_gdb import MiGdb
 
 from bareflow_gdb.qemu.machine import Machine
 
@@ -57,3 +61,43 @@ def test_what_cannot_be_recorded_is_one_sentence(gdb: Gdb, idle_machine: Machine
     assert lines[0] == "bf trace: nothing is being recorded; `bf trace start` begins"
     assert lines[1].startswith("bf trace: the recorder did not start: ")
     assert lines[2] == lines[0]
+
+
+def test_traces_are_where_gdb_is_and_one_at_a_time(gdb: Gdb, idle_machine: Machine, tmp_path: Path) -> None:
+    result = gdb.run(
+        f"bf attach {idle_machine.name}",
+        "bf trace start",
+        "bf trace start other",
+        "bf trace stop other",
+        "bf trace stop --json",
+        "bf trace start",
+        "bf trace stop --json",
+        "bf trace start other",
+        "bf trace stop --json",
+        cwd=tmp_path,
+    )
+    first = tmp_path / f"trace-{idle_machine.name}"
+    places = [line.split('"')[3] for line in result.out.splitlines() if line.startswith('  "directory"')]
+    assert places == [str(first), f"{first}-2", str(tmp_path / "other")]
+    for place in places:
+        assert json.loads((Path(place) / "manifest.json").read_text())["complete"] is True
+    assert result.err.splitlines()[-2:] == [
+        f"bf trace: recording into {first} already; `bf trace stop` ends it",
+        "bf trace: `bf trace stop` takes no directory",
+    ]
+
+
+def test_a_recorder_whose_machine_has_ended_is_told_as_ended(gdb: Gdb, booted: Boot, tmp_path: Path) -> None:
+    machine = booted()
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {machine.name}")
+        session.run(f"bf trace start {tmp_path / 'trace'}")
+        (recorder,) = [
+            pid
+            for pid in Path(f"/proc/{session.pid}/task/{session.pid}/children").read_text().split()
+            if b"\0record\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        os.kill(int(recorder), signal.SIGTERM)
+        until(lambda: session.run("bf trace status").startswith("ended: machine"))
+        # Another one may begin then.
+        assert session.run(f"bf trace start {tmp_path / 'second'}").startswith("recording: machine")

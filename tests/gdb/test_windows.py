@@ -13,6 +13,8 @@ import pytest
 from gdb_harness import KERNEL, SCRIPT, Gdb
 from machines import until
 
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 
 Boot = Callable[..., Machine]
@@ -30,6 +32,9 @@ class Terminal:
 
     def type(self, line: str) -> None:
         subprocess.run([*self._tmux, "send-keys", line, "Enter"], check=True)
+
+    def press(self, *keys: str) -> None:
+        subprocess.run([*self._tmux, "send-keys", *keys], check=True)
 
     def screen(self) -> str:
         return subprocess.run(
@@ -78,3 +83,29 @@ def test_without_a_guest_the_windows_say_so(terminal: Terminal) -> None:
     terminal.wait_for("gdb is not connected to a guest")
     terminal.type("bf refresh")
     terminal.wait_for("bf refresh: gdb is not connected")
+
+
+def test_windows_scroll_are_read_when_asked_and_gone_when_closed(terminal: Terminal, booted: Boot) -> None:
+    machine = booted(stage="idle")
+    terminal.wait_for(r"\(gdb\)")
+    terminal.type(f"bf attach {machine.name}")
+    terminal.wait_for("attached to")
+    terminal.type("layout bareflow")
+    terminal.wait_for("code +0x00200000 +262,144")
+    # What the host writes is at no stop, so nobody reads it unasked.
+    root = Guest.attach(machine.memory()).root()
+    machine.memory().write(
+        root.pools + layouts.offset("memory_pool", "total_size"), bytes(4), "size of a pool"
+    )
+    terminal.type("bf refresh")
+    screen = terminal.wait_for("3 windows read")
+    assert "262,144" not in screen
+    assert re.search(r"code +0x00200000 +0 ", screen), screen
+    terminal.type("focus pools")
+    terminal.press("Down", "Right", "Right", "Right")
+    assert "JIT pools" not in terminal.wait_for(r"\Wode +0x00200000")
+    terminal.press("Up", "Up", "Left", "Left", "Left", "Left")
+    terminal.wait_for(r"JIT pools(?s:.*)\Wcode +0x00200000")
+    terminal.type("layout src")
+    terminal.type("bf refresh")
+    terminal.wait_for("no window of BareFlow is shown")

@@ -117,7 +117,7 @@ def _across(session: Session, store: int, *, stay: bool, lines: int) -> SwapStep
     code = session.memory.read(store, 16, "publishing store")
     instruction = code_diff.disassemble(code, store)[0].text
     listing = _listing(session, *sides, most=lines)
-    running.step_instruction()
+    running.step_off()
     session.refresh()
     return SwapStep(
         function=name,
