@@ -206,7 +206,7 @@ def test_what_cannot_be_followed_is_said_or_not_set(
     assert "its first code is not seen, without the kernel's ELF" in later.out
     stock = launched(firmware / "stock" / "stock.img", paused=True, with_disk=False)
     never = gdb.run(f"bf attach {stock.name}", "bf break jit:moon", "maint info breakpoints")
-    assert "bf break: this kernel has no publishing store" in never.err
+    assert "bf break: gdb cannot tell when the function is registered" in never.err
     assert NO_BREAKPOINTS in never.out
 
 
