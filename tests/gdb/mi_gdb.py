@@ -11,6 +11,8 @@ from typing import Any
 
 from pygdbmi.gdbcontroller import GdbController
 
+from bareflow_gdb.qemu.machine import Machine
+
 SECONDS = 60.0
 MARK = 1000
 
@@ -92,8 +94,12 @@ class MiGdb:
             if answer["type"] == "notify" and answer["message"] == "running":
                 return
 
-    def interrupt(self) -> None:
-        """What Ctrl-C does."""
+    def interrupt(self, machine: Machine) -> None:
+        """What Ctrl-C does. Not before the guest runs: gdb would send it ahead of its own `continue`, to no effect."""
+        deadline = time.monotonic() + SECONDS
+        while machine.status() != "running":
+            assert time.monotonic() < deadline, "the guest does not run"
+            time.sleep(0.002)
         os.kill(self.pid, signal.SIGINT)
 
     def _answers(self, seconds: float, what: str) -> Any:

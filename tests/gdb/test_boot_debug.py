@@ -257,7 +257,7 @@ def test_ctrl_c_on_the_way_leaves_nothing_set(gdb: Gdb, idle_machine: Machine) -
         session.run(f"bf attach {idle_machine.name}")
         session.start("bf break-boot stage1 --run")
         session.wait_for_running()
-        session.interrupt()
+        session.interrupt(idle_machine)
         with pytest.raises(MiError, match="stage1 was not reached: an interrupt stopped the guest first"):
             session.result("bf break-boot stage1 --run")
         assert NO_BREAKPOINTS in session.run("maint info breakpoints")

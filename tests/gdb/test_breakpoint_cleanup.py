@@ -32,7 +32,7 @@ def test_ctrl_c_and_then_a_killed_guest(gdb: Gdb, booted: Boot) -> None:
         for command in WAITING:
             session.start(f"bf {command}")
             session.wait_for_running()
-            session.interrupt()
+            session.interrupt(machine)
             with pytest.raises(MiError, match="an interrupt stopped the guest first"):
                 session.result(command)
             assert NO_BREAKPOINTS in listed(session), command

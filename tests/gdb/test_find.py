@@ -115,7 +115,7 @@ def test_ctrl_c_and_a_killed_guest_leave_nothing_set(gdb: Gdb, paused: Machine, 
         session.run(f"bf attach {paused.name}")
         session.start("bf find --at-entry")
         session.wait_for_running()
-        session.interrupt()
+        session.interrupt(paused)
         with pytest.raises(MiError, match=r"none of .* was entered: an interrupt stopped the guest first"):
             session.result("bf find --at-entry")
         assert "No breakpoints" in session.run("maint info breakpoints")

@@ -105,7 +105,7 @@ def test_ctrl_c_and_detach_leave_nothing_internal(gdb: Gdb, idle_machine: Machin
         session.run("bf watch sum")
         session.start("continue")
         session.wait_for_running()
-        session.interrupt()
+        session.interrupt(idle_machine)
         session.result("continue")
         assert "hw watchpoint" in session.run("info breakpoints")
         session.run("detach")

@@ -158,7 +158,7 @@ def test_ctrl_c_gives_it_up_and_gdb_stays_usable(gdb: Gdb, booted: Boot) -> None
         session.run(f"bf attach {machine.name}")
         session.start("bf recompile primes")
         session.wait_for_running()
-        session.interrupt()
+        session.interrupt(machine)
         with pytest.raises(MiError, match="an interrupt stopped the guest before the recompilation was done"):
             session.result("bf recompile primes")
         assert "registered" in session.run("bf status")

@@ -93,7 +93,7 @@ def test_ctrl_c_ends_the_waiting_and_removes_the_breakpoint(gdb: Gdb, idle_machi
         session.run(f"bf attach {idle_machine.name}")
         session.start("bf step-swap primes")
         session.wait_for_running()
-        session.interrupt()
+        session.interrupt(idle_machine)
         with pytest.raises(MiError, match="no swap came: an interrupt stopped the guest first"):
             session.result("bf step-swap primes")
         assert NO_BREAKPOINTS in session.run("maint info breakpoints")
