@@ -7,9 +7,10 @@ whatever tier is published, `primes@jit`. Breakpoints by name or by line move wi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +58,7 @@ class JitSymbols:
         self.attached: tuple[Attached, ...] = ()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._file: Path | None = None
+        self._space = gdb.current_progspace()
         self._count = 0
 
     def sync(self, codes: Iterable[JitCode], directories: Sequence[Path] = ()) -> tuple[Attached, ...]:
@@ -81,7 +83,8 @@ class JitSymbols:
         """The connection is gone, and with it the code."""
         # The user may have removed it, or all symbol files, himself.
         if self._is_there():
-            gdb.execute(f'remove-symbol-file "{self._file}"', to_string=True)
+            with _selected(self._space):
+                gdb.execute(f'remove-symbol-file "{self._file}"', to_string=True)
         self.attached = ()
         self._file = None
         if self._folder is not None:
@@ -89,16 +92,34 @@ class JitSymbols:
             self._folder = None
 
     def _is_there(self) -> bool:
-        return self._file is not None and any(item.filename == str(self._file) for item in gdb.objfiles())
+        if self._file is None or not self._space.is_valid():
+            return False
+        return any(item.filename == str(self._file) for item in self._space.objfiles())
 
     def _attach(self, data: bytes) -> None:
         # Removed at the end of gdb at the latest.
         self._folder = tempfile.TemporaryDirectory(prefix="bareflow-gdb-", ignore_cleanup_errors=True)
         self._count += 1
         # A new name each time: gdb keeps what it read from a file by its name.
+        self._space = gdb.current_progspace()
         self._file = Path(self._folder.name).resolve() / f"jit-{self._count}.elf"
         self._file.write_bytes(data)
         gdb.execute(f'add-symbol-file "{self._file}"', to_string=True)
+
+
+@contextlib.contextmanager
+def _selected(space: gdb.Progspace) -> Iterator[None]:
+    """With an inferior selected that has this program space: gdb removes symbol files of that only."""
+    before = gdb.selected_inferior()
+    there = next((item for item in gdb.inferiors() if item.progspace == space), before)
+    if there.num == before.num:
+        yield
+        return
+    gdb.execute(f"inferior {there.num}", to_string=True)
+    try:
+        yield
+    finally:
+        gdb.execute(f"inferior {before.num}", to_string=True)
 
 
 def _object_of(code: JitCode, objects: Mapping[int, SymbolFile]) -> SymbolFile | None:

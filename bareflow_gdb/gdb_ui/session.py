@@ -61,6 +61,7 @@ class Session:
         self.recording: Recording | None = None
         self._compiler: Compiler | None = None
         self._stock_code: dict[Address, int] | None = None
+        self._stale = False
 
     def say(self, text: str) -> None:
         """Progress and narration; nothing with --json."""
@@ -245,8 +246,15 @@ class Session:
         return self._stock_code
 
     def stale(self) -> None:
-        """The guest has run, or its memory was written."""
+        """The guest has run, or its memory was written. Nothing is read for that."""
         self._stock_code = None
+        self._stale = True
+
+    def refresh_if_stale(self) -> None:
+        """Drops what was read before that."""
+        if self._stale:
+            self._stale = False
+            self.refresh()
 
     def attached_symbols(self) -> tuple[Attached, ...]:
         """The versions that gdb has names of."""
@@ -336,68 +344,73 @@ def _same_socket(machine: Machine, details: str) -> bool:
 
 
 class Sessions:
-    """The plug-in's one state: the session of the connection that gdb has now."""
+    """The plug-in's one state: a session for each connection of gdb."""
 
     def __init__(self) -> None:
-        self._session = Session(None)
+        self._unconnected = Session(None)
+        self._open: list[Session] = []
         self._gone: list[Session] = []
-        self._generation = 0
-        self._seen = 0
 
     def connect(self) -> None:
-        """Hooks up the counters."""
+        """Hooks up what makes answers stale and sessions end."""
         for name in _STALE_EVENTS:
-            getattr(gdb.events, name).connect(self._count)
+            getattr(gdb.events, name).connect(self._stale)
         gdb.events.connection_removed.connect(self._disconnected)
         gdb.events.gdb_exiting.connect(self._exiting)
         gdb.events.before_prompt.connect(self._tidy)
 
     def disconnect(self) -> None:
-        """Unhooks the counters and forgets the session."""
+        """Unhooks it and forgets the sessions."""
         for name in _STALE_EVENTS:
-            getattr(gdb.events, name).disconnect(self._count)
+            getattr(gdb.events, name).disconnect(self._stale)
         gdb.events.connection_removed.disconnect(self._disconnected)
         gdb.events.gdb_exiting.disconnect(self._exiting)
         gdb.events.before_prompt.disconnect(self._tidy)
-        self._session.forget()
+        self._gone += self._open
+        self._open = []
+        self._forget_gone()
 
     def current(self) -> Session:
-        """The session of the selected inferior's connection; a new one when the connection is another."""
+        """The session of the selected inferior's connection; a new one when there is none yet."""
         self._forget_gone()
-        connection = gdb.selected_inferior().connection
-        if connection is not self._session.connection:
-            self._session.forget()
-            self._session = Session(connection)
-        if self._generation != self._seen:
-            self._seen = self._generation
-            self._session.refresh()
-        return self._session
+        session = self.peek()
+        if session is self._unconnected:
+            connection = gdb.selected_inferior().connection
+            if connection is None:
+                return session
+            session = Session(connection)
+            self._open.append(session)
+        session.refresh_if_stale()
+        return session
 
     def peek(self) -> Session:
-        """The session as it was left by the last command; for what runs at a stop."""
-        return self._session
+        """The same session as it was left by its last command; for what runs at a stop."""
+        connection = gdb.selected_inferior().connection
+        return next((item for item in self._open if item.connection is connection), self._unconnected)
 
     def _forget_gone(self) -> None:
         while self._gone:
             self._gone.pop().forget()
 
-    def _count(self, event: Any) -> None:  # noqa: ARG002 - gdb's signature
-        self._generation += 1
-        self._session.stale()
+    def _stale(self, event: Any) -> None:  # noqa: ARG002 - gdb's signature
+        for session in self._open:
+            session.stale()
 
     def _tidy(self) -> None:
-        self._session.followers.tidy()
+        for session in self._open:
+            session.followers.tidy()
 
     def _disconnected(self, event: gdb.ConnectionEvent) -> None:
-        if event.connection is self._session.connection:
-            self._gone.append(self._session)
-            self._session = Session(None)
+        ended = [session for session in self._open if session.connection is event.connection]
+        self._gone += ended
+        self._open = [session for session in self._open if session not in ended]
 
     def _exiting(self, event: Any) -> None:  # noqa: ARG002 - gdb's signature
-        for session in (*self._gone, self._session):
+        for session in (*self._gone, *self._open):
             session.end_recording()
         # gdb refuses to detach from a guest that runs, and says so; closing the connection lets it run on.
-        if self._session.left_running and self._session.running:
+        session = self.peek()
+        if session.left_running and session.running:
             gdb.execute("disconnect", to_string=True)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gdb_harness import KERNEL, ROOT, SCRIPT, SECONDS, Gdb
 from machines import until
-from mi_gdb import MiGdb
+from mi_gdb import MiError, MiGdb
 
 from bareflow_gdb.qemu.machine import Machine
 
@@ -19,19 +19,18 @@ Boot = Callable[..., Machine]
 
 
 ALIVE = (
-    "python import gc; from bareflow_gdb.gdb_ui.session import Sessions",
-    "python suites = [o for o in gc.get_objects() if type(o).__name__ == 'Sessions']",
-    "python before = [suite._generation for suite in suites]",
+    "python import gc",
+    "python sessions = [o for o in gc.get_objects() if type(o).__name__ == 'Session']",
+    "python for session in sessions: session._stale = False",
     "stepi",
-    "python after = [suite._generation for suite in suites]",
-    "python print('listening:', sum(a != b for a, b in zip(before, after)))",
+    "python print('listening:', sum(session._stale for session in sessions))",
 )
 
 
 # gdb keeps the method that it calls at an event, and tells nobody which those are.
 HANDLERS = (
     "python import collections",
-    "python names = ('_count', '_disconnected', '_exiting', '_tidy', '_note', '_stopped', '_prompt')",
+    "python names = ('_stale', '_disconnected', '_exiting', '_tidy', '_note', '_stopped', '_prompt')",
     "python methods = [o for o in gc.get_objects() if type(o).__name__ == 'method' and o.__name__ in names]",
     "python owners = {(o.__name__, id(o.__self__)) for o in methods}",
     "python print('handlers:', *sorted(collections.Counter(name for name, _ in owners).items()))",
@@ -44,7 +43,7 @@ def test_only_the_newest_suite_listens_to_gdb(gdb: Gdb, idle_machine: Machine, a
         f"bf attach {idle_machine.name}", "bf status", again, again, "bf status", *ALIVE, *HANDLERS
     )
     assert "listening: 1\n" in result.out
-    told = [f"('{name}', 1)" for name in ("_count", "_disconnected", "_exiting", "_note", "_prompt")]
+    told = [f"('{name}', 1)" for name in ("_disconnected", "_exiting", "_note", "_prompt", "_stale")]
     assert f"handlers: {' '.join(told)} ('_stopped', 1) ('_tidy', 1)\n" in result.out, result.out
     assert "Traceback" not in result.err
 
@@ -134,6 +133,38 @@ def test_two_inferiors_have_a_session_each(gdb: Gdb, booted: Boot) -> None:
         assert '"held": true' in session.run("bf status --json")
         session.run("inferior 1")
         assert '"held": false' in session.run("bf status --json")
+
+
+def test_another_inferior_takes_nothing_from_the_first(gdb: Gdb, booted: Boot, tmp_path: Path) -> None:
+    first, second = booted(stage="idle"), booted(stage="idle")
+    named = (
+        "python print([o.filename for s in gdb.progspaces() for o in s.objfiles() if '/jit-' in o.filename])"
+    )
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {first.name}")
+        session.run("bf jitsym")
+        session.run("bf watch primes")
+        session.run(f"bf trace start {tmp_path / 'trace'}")
+        session.run("add-inferior -no-connection")
+        session.run("inferior 2")
+        session.run(f"bf attach {second.name}")
+        session.run("bf jitsym")
+        assert session.run(named).count(".elf") == 2
+        session.run("inferior 1")
+        assert "recording: machine " + first.name in session.run("bf trace status")
+        assert "hw watchpoint" in session.run("info breakpoints")
+        session.run("inferior 2")
+        session.run("detach")
+        with pytest.raises(MiError, match="not connected"):
+            session.run("bf status")
+        session.run("inferior 1")
+        assert session.run(named).count(".elf") == 1 and "primes@O3" in session.run("bf jitsym")
+        session.run("bf trace stop")
+        session.run("detach")
+        session.run("inferior 2")
+        with pytest.raises(MiError, match="not connected"):
+            session.run("bf status")
+        assert session.run(named).strip() == "[]", "those of an inferior that is not selected too"
 
 
 def test_after_a_reset_and_another_run_nothing_old_is_shown(gdb: Gdb, booted: Boot) -> None:
