@@ -56,6 +56,7 @@ test: lint types firmware
 	$(VENV)/bin/pytest -q -n $(JOBS) --dist loadfile tests
 
 bench: firmware
+	@$(PY) -m compileall -q bareflow_gdb gdb_scripts
 	@$(PY) bench/run.py --json build/bench.json
 
 docs-sessions: firmware

@@ -19,6 +19,7 @@ from typing import Any
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.machine import Machine
+from tests.gdb.gdb_harness import QUESTIONS
 from tests.gdb.mi_gdb import MiGdb
 from tests.gdb.rsp_proxy import RspProxy
 
@@ -28,36 +29,16 @@ RATE_SCRIPT = ROOT / "bench" / "breakpoint_rate.py"
 GDBS = (Path("/usr/bin/gdb"), Path(sys.executable).parent / "gdb")
 STARTS = 15
 STEPS = 50
-COMMANDS = (
-    "status",
-    "boot",
-    "modules",
-    "pools",
-    "profile",
-    "jit",
-    "swaps",
-    "identify 0x00200010",
-    "identify $esp",
-    "header primes",
-    "block 0x00200010",
-    "bitcode primes",
-    "disas primes",
-    "disas primes --diff O0 O3",
-    "cpu",
-    "irq",
-    "stack",
-    "cache",
-    "screen",
-    "serial",
-    "fat list",
-    "exception",
-    "log",
-    "find",
+# These need the machine, or read nothing.
+TIMED = (
+    *QUESTIONS,
     "doctor",
     "jitsym",
+    "fat cat TEST.TXT",
+    "recompile primes",
+    "recompile primes --stop",
+    "reload",
 )
-# These need the machine, or read nothing.
-TIMED = (*COMMANDS, "fat cat TEST.TXT", "recompile primes", "recompile primes --stop", "reload")
 BOOT_SECONDS = 120.0
 RATE_SECONDS = 3.0
 
@@ -139,7 +120,7 @@ def _packets_of_commands(gdb: Path, image: Path, folder: Path) -> int:
         _attached(gdb, machine, folder, suite=True) as (session, proxy),
     ):
         session.run("bf status")
-        for command in COMMANDS:
+        for command in QUESTIONS:
             _step(session)
             before = proxy.sent
             session.run(f"bf {command} --json")

@@ -16,6 +16,33 @@ IMAGE = ROOT / "build" / "firmware" / "fluid.img"
 KERNEL = ROOT / "build" / "firmware" / "kernel.elf"
 GDBS = {"gdb-debian": Path("/usr/bin/gdb"), "gdb-environment": Path(sys.executable).parent / "gdb"}
 SECONDS = 120
+# Every question that changes nothing, at an idle guest.
+QUESTIONS = (
+    "status",
+    "boot",
+    "modules",
+    "pools",
+    "profile",
+    "jit",
+    "swaps",
+    "identify 0x00200010",
+    "identify $esp",
+    "header primes",
+    "bitcode primes",
+    "block 0x00200010",
+    "cache",
+    "cpu",
+    "irq",
+    "stack",
+    "screen",
+    "serial",
+    "fat list",
+    "exception",
+    "log",
+    "disas primes",
+    "disas primes --diff O0 O3",
+    "find",
+)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from gdb_harness import KERNEL, SCRIPT, SECONDS, Gdb, bareflow
+from gdb_harness import KERNEL, QUESTIONS, SCRIPT, SECONDS, Gdb, bareflow
 from mi_gdb import MiGdb
 from rsp_proxy import RspProxy
 
@@ -24,32 +24,6 @@ Boot = Callable[..., Machine]
 BUDGET = 10
 WITH_RAM = 2
 STEPS = 10
-COMMANDS = (
-    "status",
-    "boot",
-    "modules",
-    "pools",
-    "profile",
-    "jit",
-    "swaps",
-    "identify 0x00200010",
-    "identify $esp",
-    "header primes",
-    "bitcode primes",
-    "block 0x00200010",
-    "cache",
-    "cpu",
-    "irq",
-    "stack",
-    "screen",
-    "serial",
-    "fat list",
-    "exception",
-    "log",
-    "disas primes",
-    "disas primes --diff O0 O3",
-    "find",
-)
 # They make or end something, so they are asked once.
 CHANGES = (
     "doctor",
@@ -111,12 +85,12 @@ def test_a_command_costs_at_most_10_packets(gdb: Gdb, idle_machine: Machine, tmp
     cost, again = {}, {}
     with attached(gdb, idle_machine, tmp_path, suite=True) as (session, proxy):
         session.run("bf status")
-        for command in (*COMMANDS, *CHANGES):
+        for command in (*QUESTIONS, *CHANGES):
             step(session)
             before = proxy.sent
             session.run(f"bf {command} --json")
             cost[command] = proxy.sent - before
-            if command in COMMANDS:
+            if command in QUESTIONS:
                 before = proxy.sent
                 session.run(f"bf {command} --json")
                 again[command] = proxy.sent - before
@@ -127,7 +101,7 @@ def test_a_command_costs_at_most_10_packets(gdb: Gdb, idle_machine: Machine, tmp
         session.run("bf boot --json")
         assert proxy.sent - before == cost["boot"], "names that gdb has are not looked after by packets"
     assert {command: count for command, count in cost.items() if count > BUDGET} == {}
-    assert all(cost[command] for command in COMMANDS), "it was read through gdb"
+    assert all(cost[command] for command in QUESTIONS), "it was read through gdb"
     assert not any(again.values()), "the second answer at one stop comes out of the cache"
 
 
@@ -140,7 +114,7 @@ def test_with_qemus_ram_readable_a_command_costs_at_most_2(gdb: Gdb, booted: Boo
         with MiGdb(gdb.path, script=SCRIPT) as session:
             session.run(f"target remote {proxy.path}")
             session.run("bf status")
-            for command in (*COMMANDS, *CHANGES):
+            for command in (*QUESTIONS, *CHANGES):
                 step(session)
                 before = proxy.sent
                 session.run(f"bf {command} --json")
@@ -186,7 +160,7 @@ def test_a_long_history_costs_no_more_unless_all_of_it_is_asked_for(
     every = {name: json.loads(bareflow(name, machine.name, "--json").out) for name in ("jit", "swaps")}
     with attached(gdb, machine, tmp_path, suite=True) as (session, proxy):
         session.run("bf status")
-        for command in (*COMMANDS, "jitsym"):
+        for command in (*QUESTIONS, "jitsym"):
             if "--diff" in command:
                 # Tiers that were replaced so often are freed by now.
                 continue
@@ -204,7 +178,7 @@ def test_a_long_history_costs_no_more_unless_all_of_it_is_asked_for(
 
 def test_every_command_is_in_the_tables(gdb: Gdb) -> None:
     listed = [line.split()[1] for line in gdb.run("help bf").out.splitlines() if line.startswith("bf ")]
-    tested = {command.split()[0] for command in (*COMMANDS, *CHANGES)}
+    tested = {command.split()[0] for command in (*QUESTIONS, *CHANGES)}
     assert set(listed) - tested == set(RUNS_OR_ASKS_OTHERS)
 
 
