@@ -13,7 +13,8 @@ import gdb
 
 from bareflow_gdb.gdb_ui import breakpoints, commands, frames, functions, printers
 from bareflow_gdb.gdb_ui.command import REGISTRY, GdbCommand
-from bareflow_gdb.gdb_ui.session import Session, Sessions
+from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.sessions import Sessions
 from bareflow_gdb.gdb_ui.windows import Windows
 
 PREFIXES = ("bareflow", "bf")

@@ -1,0 +1,86 @@
+"""Which session belongs to which of gdb's connections, and when does it end?
+
+Event handlers here only mark: whatever was read is dropped by the next command that asks, so a stop costs no
+packet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gdb
+
+from bareflow_gdb.gdb_ui.session import Session
+
+_STALE_EVENTS = ("stop", "cont", "exited", "new_objfile", "memory_changed")
+
+
+class Sessions:
+    """The plug-in's one state: a session for each connection of gdb."""
+
+    def __init__(self) -> None:
+        self._unconnected = Session(None)
+        self._open: list[Session] = []
+        self._gone: list[Session] = []
+
+    def connect(self) -> None:
+        """Hooks up what makes answers stale and sessions end."""
+        for name in _STALE_EVENTS:
+            getattr(gdb.events, name).connect(self._stale)
+        gdb.events.connection_removed.connect(self._disconnected)
+        gdb.events.gdb_exiting.connect(self._exiting)
+        gdb.events.before_prompt.connect(self._tidy)
+
+    def disconnect(self) -> None:
+        """Unhooks it and forgets the sessions."""
+        for name in _STALE_EVENTS:
+            getattr(gdb.events, name).disconnect(self._stale)
+        gdb.events.connection_removed.disconnect(self._disconnected)
+        gdb.events.gdb_exiting.disconnect(self._exiting)
+        gdb.events.before_prompt.disconnect(self._tidy)
+        self._gone += self._open
+        self._open = []
+        self._forget_gone()
+
+    def current(self) -> Session:
+        """The session of the selected inferior's connection; a new one when there is none yet."""
+        self._forget_gone()
+        session = self.peek()
+        if session is self._unconnected:
+            connection = gdb.selected_inferior().connection
+            if connection is None:
+                return session
+            session = Session(connection)
+            self._open.append(session)
+        session.refresh_if_stale()
+        return session
+
+    def peek(self) -> Session:
+        """The same session as it was left by its last command; for what runs at a stop."""
+        connection = gdb.selected_inferior().connection
+        return next((item for item in self._open if item.connection is connection), self._unconnected)
+
+    def _forget_gone(self) -> None:
+        while self._gone:
+            self._gone.pop().forget()
+
+    def _stale(self, event: Any) -> None:  # noqa: ARG002 - gdb's signature
+        for session in self._open:
+            session.stale()
+
+    def _tidy(self) -> None:
+        for session in self._open:
+            session.followers.tidy()
+
+    def _disconnected(self, event: gdb.ConnectionEvent) -> None:
+        ended = [session for session in self._open if session.connection is event.connection]
+        self._gone += ended
+        self._open = [session for session in self._open if session not in ended]
+
+    def _exiting(self, event: Any) -> None:  # noqa: ARG002 - gdb's signature
+        for session in (*self._gone, *self._open):
+            session.end_recording()
+        # gdb refuses to detach from a guest that runs, and says so; closing the connection lets it run on.
+        session = self.peek()
+        if session.left_running and session.running:
+            gdb.execute("disconnect", to_string=True)
