@@ -55,12 +55,11 @@ def followed() -> dict[str, set[str]]:
 class _Follower(gdb.Breakpoint):
     """Internal; stops the guest where symbols have to move."""
 
-    def __init__(self, owner: Followers, place: str, watch: bool = False) -> None:
+    def __init__(self, place: str, watch: bool = False) -> None:
         if watch:
             super().__init__(place, gdb.BP_WATCHPOINT, gdb.WP_WRITE, internal=True)
         else:
             super().__init__(place, internal=True)
-        self._owner = owner
         self.silent = True
         self.commands = _COMMANDS
 
@@ -112,16 +111,16 @@ class Followers:
         except BareflowError:
             self._store = symbol("bareflow_publish_store") or 0
         if self._store:
-            at_store = _AtStore(self, f"*0x{self._store:x}")
+            at_store = _AtStore(f"*0x{self._store:x}")
             at_store.slots = None if missing else slots
             self._all.append(at_store)
         else:
-            self._all += [_Follower(self, f"*(unsigned int *) 0x{slot:x}", watch=True) for slot in slots]
+            self._all += [_Follower(f"*(unsigned int *) 0x{slot:x}", watch=True) for slot in slots]
         if not missing:
             return ""
         register = symbol(REGISTER)
         if register is not None:
-            self._all.append(_Follower(self, f"*0x{register:x}"))
+            self._all.append(_Follower(f"*0x{register:x}"))
             return ""
         if self._store:
             return "its first code is not seen, without the kernel's ELF: only what is swapped in later"
@@ -138,7 +137,7 @@ class Followers:
             # The code is made inside: its caller is where it can be seen.
             stack = int(gdb.selected_frame().read_register("esp")) & 0xFFFFFFFF
             back = int.from_bytes(session.memory.read(stack, 4, "return address"), "little")
-            self._all.append(_Follower(self, f"*0x{back:x}"))
+            self._all.append(_Follower(f"*0x{back:x}"))
         else:
             override = None
             if pc == self._store:

@@ -29,10 +29,11 @@ class Request:
         threading.Thread(target=self._collect, args=(answers,), daemon=True).start()
 
     def _collect(self, answers: IO[str]) -> None:
-        # Closed under it when the request is given up.
-        with contextlib.suppress(OSError, ValueError):
+        try:
+            # Nothing when the child ends first.
             self._line = answers.readline()
-        self._done.set()
+        finally:
+            self._done.set()
         # Only then: an event that nobody takes any more crashes gdb 13 at its exit.
         if self.interrupt_when_done:
             gdb.post_event(self._stop_guest)

@@ -99,9 +99,9 @@ class JitSymbols:
     def _attach(self, data: bytes) -> None:
         # Removed at the end of gdb at the latest.
         self._folder = tempfile.TemporaryDirectory(prefix="bareflow-gdb-", ignore_cleanup_errors=True)
-        self._count += 1
-        # A new name each time: gdb keeps what it read from a file by its name.
         self._space = gdb.current_progspace()
+        # A new name each time: gdb keeps what it read from a file by its name.
+        self._count += 1
         self._file = Path(self._folder.name).resolve() / f"jit-{self._count}.elf"
         self._file.write_bytes(data)
         gdb.execute(f'add-symbol-file "{self._file}"', to_string=True)

@@ -125,16 +125,20 @@ def read_versions(
     counters: Counters,
     functions: Sequence[Function],
     problems: list[str],
-    every: bool = True,
+    spans: Sequence[tuple[int, int]] | None = None,
 ) -> list[Version]:
-    """The versions in the table by number; a table that has been reused is named in `problems`."""
+    """The versions in the table by number; a table that has been reused is named in `problems`.
+
+    spans: (first record, number) of the parts to read, None = all of it.
+    """
     table = need(root.version_table, "version table")
     capacity = layouts.const("BF_MAX_VERSIONS")
     if counters.version_count > capacity:
         problems.append(
             f"{counters.version_count} versions were made, the table holds {capacity}: the oldest are gone"
         )
-    spans = _spans(memory, counters, functions, every)
+    if spans is None:
+        spans = [(0, min(counters.version_count, capacity))]
     raws = _records(memory, "bf_version", table, spans, "version table")
     causes: Sequence[Any] = [None] * len(raws)
     if root.version_causes:
@@ -148,14 +152,12 @@ def read_versions(
     return sorted(found, key=lambda version: version.number)
 
 
-def _spans(
-    memory: Memory, counters: Counters, functions: Iterable[Function], every: bool
-) -> list[tuple[int, int]]:
-    """Which records of the version table are read: (first index, count) of each span."""
+def _spans(memory: Memory, counters: Counters, functions: Iterable[Function]) -> list[tuple[int, int]]:
+    """The parts of the version table that are worth their packets."""
     capacity = layouts.const("BF_MAX_VERSIONS")
     count = min(counters.version_count, capacity)
     step = ONE_PACKET // layouts.size("bf_version")
-    if every or not memory.packets or count <= CHEAP_PARTS * step:
+    if not memory.packets or count <= CHEAP_PARTS * step:
         return [(0, count)]
     newest = (counters.version_count - 1) % capacity // step
     published = Counter(
@@ -166,7 +168,9 @@ def _spans(
     return [(part * step, min(step, count - part * step)) for part in parts]
 
 
-def _records(memory: Memory, layout: str, table: int, spans: list[tuple[int, int]], what: str) -> list[Any]:
+def _records(
+    memory: Memory, layout: str, table: int, spans: Iterable[tuple[int, int]], what: str
+) -> list[Any]:
     size = layouts.size(layout)
     pieces = [(table + first * size, count * size, what) for first, count in spans if count]
     return [raw for data in bulk(memory, pieces) for raw in layouts.unpack_array(layout, data)]
@@ -212,7 +216,8 @@ def read_tables(memory: Memory, root: Root, problems: list[str], every: bool = F
     """Raises BadData when the kernel has none of these tables, ReadError."""
     counters = read_counters(memory, root)
     functions = read_functions(memory, root, counters, problems)
-    versions = read_versions(memory, root, counters, functions, problems, every)
+    spans = None if every else _spans(memory, counters, functions)
+    versions = read_versions(memory, root, counters, functions, problems, spans)
     kept = min(counters.version_count, layouts.const("BF_MAX_VERSIONS"))
-    read = sum(count for _, count in _spans(memory, counters, functions, every))
-    return Tables(counters, functions, versions, kept - read)
+    unread = kept - sum(count for _, count in spans) if spans is not None else 0
+    return Tables(counters, functions, versions, unread)

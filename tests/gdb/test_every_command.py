@@ -18,7 +18,6 @@ from rsp_proxy import RspProxy
 from bareflow_gdb.qemu.machine import Machine
 
 Boot = Callable[..., Machine]
-Open = Callable[[Gdb], "Iterator[MiGdb]"]
 
 ALWAYS = {"doctor", "doctor --host", "reload"}
 """They say what there is, even without a guest."""
@@ -162,6 +161,10 @@ def test_in_real_mode_the_cpu_and_its_ram_answer(
         if place == "stage 1":
             session.run("bf break-boot stage1 --run")
         assert ask_all(session, tmp_path) == ALWAYS | WITHOUT_KERNEL | {"step-boot"}
+        with pytest.raises(MiError, match="there is no boot record"):
+            session.run("bf boot")
+        with pytest.raises(MiError, match="there is no root descriptor in this memory"):
+            session.run("bf jit")
 
 
 def test_ram_full_of_random_bytes_is_no_guest(gdb: Gdb, booted: Boot, tmp_path: Path) -> None:

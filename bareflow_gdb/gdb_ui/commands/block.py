@@ -17,7 +17,7 @@ from bareflow_gdb.gdb_ui.show import table
     example="bf block 0x200010",
     arguments=(
         argument("address", metavar="ADDRESS", nargs="+", help="an address, or any expression of gdb's"),
-        argument("--bytes", type=int, metavar="N", default=128, help="bytes to show (128)"),
+        argument("--bytes", type=int, metavar="N", help="bytes to show (default 128)"),
     ),
     show=table("block"),
     verdict=lambda record: not record.problems,

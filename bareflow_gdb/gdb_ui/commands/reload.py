@@ -6,7 +6,6 @@ import argparse
 import importlib
 import sys
 from dataclasses import dataclass
-from types import ModuleType
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui.command import command
@@ -43,7 +42,7 @@ def reload(options: argparse.Namespace, session: Session) -> Reloaded:  # noqa: 
     for name in kept:
         del sys.modules[name]
     try:
-        new = _load()
+        importlib.import_module(PLUGIN).load()
     except Exception as error:
         # Whatever is wrong with the new files, the old suite goes on.
         for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
@@ -54,13 +53,7 @@ def reload(options: argparse.Namespace, session: Session) -> Reloaded:  # noqa: 
             f"the suite's files cannot be loaded ({type(error).__name__}: {error}); it stays as it was"
         ) from error
     registry = sys.modules[f"{PACKAGE}.gdb_ui.command"].REGISTRY
-    return Reloaded(len(registry) if new is not old else 0, recording)
-
-
-def _load() -> ModuleType:
-    plugin = importlib.import_module(PLUGIN)
-    plugin.load()
-    return plugin
+    return Reloaded(len(registry), recording)
 
 
 def _text(record: Reloaded) -> str:
