@@ -25,9 +25,13 @@ def slot_of(session: Session, name: str) -> int:
     slots = session.guest.slots()
     if name.isdecimal() and int(name) < len(slots):
         return int(list(slots.values())[int(name)])
+    if not slots:
+        raise UsageError(
+            f"no function is registered yet, {name!r} neither: `continue` until they are, `bf status` tells how far "
+            "the guest is"
+        )
     if name not in slots:
-        known = ", ".join(slots) or "none yet"
-        raise UsageError(f"no function {name!r} is registered; there are: {known}")
+        raise UsageError(f"no function {name!r} is registered; there are: {', '.join(slots)}")
     return int(slots[name])
 
 

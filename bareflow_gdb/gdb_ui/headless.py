@@ -20,7 +20,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import REGISTRY
-from bareflow_gdb.gdb_ui.guest_names import publish_store
+from bareflow_gdb.gdb_ui.guest_names import publish_store, slot_of
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.guest.values import Address
 from bareflow_gdb.render.jsonable import dumps
@@ -125,10 +125,8 @@ def swaps(session: Session, function: str = "") -> Iterator[Swapped]:
     function: only of this one. Raises BareflowError when something else stops the guest.
     """
     slots = {name: int(slot) for name, slot in session.guest.slots().items()}
-    if function and function not in slots:
-        raise UsageError(
-            f"no function {function!r} is registered; there are: {', '.join(slots) or 'none yet'}"
-        )
+    if function:
+        slot_of(session, function)
     with ExitStack() as stack:
         at = _swap_stops(session, stack, slots, function)
         ends = stack.enter_context(end_of_run(session))

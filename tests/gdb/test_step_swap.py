@@ -190,3 +190,11 @@ def test_under_mi_the_record_comes_without_the_breakpoints_own_lines(gdb: Gdb, h
     # The step is gdb's own, and MI shows where it ended; the breakpoint before it is silent.
     where, record = said.split("\n", 1)
     assert where.startswith("0x") and json.loads(record)["function"] == "sum"
+
+
+def test_before_anything_is_registered_it_says_what_to_wait_for(
+    gdb: Gdb, image: Path, launched: Boot
+) -> None:
+    machine = launched(image, paused=True)
+    result = gdb.run(f"bf attach {machine.name}", "bf break-boot kernel --run", "bf step-swap primes")
+    assert "no function is registered yet, 'primes' neither: `continue` until they are" in result.err
