@@ -15,7 +15,7 @@ import numpy as np
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.guest.find import find_root
+from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.machine import Machine

@@ -19,8 +19,8 @@ from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import headless, running, stock_exceptions
 from bareflow_gdb.gdb_ui.guest_names import exported
 from bareflow_gdb.gdb_ui.session import Session, symbol
-from bareflow_gdb.guest.exception import ExceptionRecord
-from bareflow_gdb.guest.find import ROOT_SYMBOL
+from bareflow_gdb.guest.base.find import ROOT_SYMBOL
+from bareflow_gdb.guest.machine.exception import ExceptionRecord
 from bareflow_gdb.guest.stock.kernel import looks_stock
 from bareflow_gdb.render import tables
 from bareflow_gdb.render.jsonable import dumps

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bareflow_gdb.analysis.swaps import trace_swaps
-from bareflow_gdb.guest.swaps import Swap
+from bareflow_gdb.guest.code.swaps import Swap
 from bareflow_gdb.tracing.store import Trace
 
 _RECOMPILE = re.compile(r"\[RECOMPILE\] (?P<name>\S+): O(?P<old>\d) -> O(?P<new>\d)")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.events import Event
+from bareflow_gdb.guest.code.events import Event
 from bareflow_gdb.tracing.events import decode
 from bareflow_gdb.tracing.store import Trace
 

@@ -11,15 +11,15 @@ from bareflow_gdb.analysis.latencies import PhaseSummary, summarise, swap_times
 from bareflow_gdb.analysis.overview import Overview, overview
 from bareflow_gdb.analysis.swaps import trace_swaps
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.guest.boot import Boot
-from bareflow_gdb.guest.code_diff import Row, align, disassemble
-from bareflow_gdb.guest.exception import ExceptionRecord
+from bareflow_gdb.guest.boot.boot import Boot
+from bareflow_gdb.guest.code.code_diff import Row, align, disassemble
+from bareflow_gdb.guest.code.jit import Jit
+from bareflow_gdb.guest.code.profiler import Profile
+from bareflow_gdb.guest.code.swaps import Swap, Swaps
 from bareflow_gdb.guest.guest import Guest
-from bareflow_gdb.guest.jit import Jit
-from bareflow_gdb.guest.modules import Modules
-from bareflow_gdb.guest.pools import Pools
-from bareflow_gdb.guest.profiler import Profile
-from bareflow_gdb.guest.swaps import Swap, Swaps
+from bareflow_gdb.guest.machine.exception import ExceptionRecord
+from bareflow_gdb.guest.modules.modules import Modules
+from bareflow_gdb.guest.pools.pools import Pools
 from bareflow_gdb.tracing.manifest import Source
 from bareflow_gdb.tracing.store import Loss, Trace
 

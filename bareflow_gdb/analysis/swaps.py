@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.guest.clock import Counters
-from bareflow_gdb.guest.events import Event
-from bareflow_gdb.guest.functions import Function, Tables, read_tables
+from bareflow_gdb.guest.base.clock import Counters
+from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.code.events import Event
+from bareflow_gdb.guest.code.functions import Function, Tables, read_tables
+from bareflow_gdb.guest.code.swaps import Swaps, list_swaps
 from bareflow_gdb.guest.guest import Guest
-from bareflow_gdb.guest.swaps import Swaps, list_swaps
-from bareflow_gdb.guest.values import Address
 from bareflow_gdb.tracing.events import decode
 from bareflow_gdb.tracing.store import Trace
 

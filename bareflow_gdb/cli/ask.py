@@ -54,7 +54,7 @@ def attach(options: argparse.Namespace, target: Target) -> Guest:
     memory = target.memory
     symbols: Mapping[str, int] = {}
     if getattr(options, "elf", None) is not None:
-        from bareflow_gdb.guest.elf_check import check_elf, load_elf
+        from bareflow_gdb.guest.names.elf_check import check_elf, load_elf
 
         elf = load_elf(options.elf)
         check = check_elf(memory, elf)

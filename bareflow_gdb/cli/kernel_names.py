@@ -40,7 +40,7 @@ def ask_named(
 
 
 def _name(guest: Guest, given: Path | None, target: Target) -> None:
-    from bareflow_gdb.guest.kernel_symbols import beside
+    from bareflow_gdb.guest.names.kernel_symbols import beside
 
     if given is not None:
         if not guest.name_kernel(given):

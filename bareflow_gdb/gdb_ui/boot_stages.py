@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError
 from bareflow_gdb.gdb_ui.session import symbol
-from bareflow_gdb.guest.boot_code import STAGES, Read, StageCode, stage_code
-from bareflow_gdb.guest.values import Address
+from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.boot.boot_code import STAGES, Read, StageCode, stage_code
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
@@ -61,7 +61,7 @@ def _main(session: Session) -> StageCode:
     if address is not None:
         return StageCode(MAIN, Address(address), f"the symbol {MAIN_SYMBOL}")
     if session.machine is not None:
-        from bareflow_gdb.guest.elf_check import load_elf
+        from bareflow_gdb.guest.names.elf_check import load_elf
 
         image = session.machine.image
         for path in (image.with_name("kernel.elf"), image.with_suffix(".elf")):

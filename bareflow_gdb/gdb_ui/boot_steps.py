@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import gdb
 
 from bareflow_gdb.gdb_ui import running
-from bareflow_gdb.guest.boot_code import CodePlace, code_place
+from bareflow_gdb.guest.boot.boot_code import CodePlace, code_place
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session

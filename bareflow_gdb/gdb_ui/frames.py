@@ -22,7 +22,7 @@ from bareflow_gdb.errors import BareflowError
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
-    from bareflow_gdb.guest.jit_code import JitCode
+    from bareflow_gdb.guest.code.jit_code import JitCode
 
 NAME = "bareflow"
 # push ebp; mov ebp, esp
@@ -161,7 +161,7 @@ class _Names:
         self._codes: tuple[JitCode, ...] | None = None
 
     def at(self, frame: gdb.Frame) -> JitCode | None:
-        from bareflow_gdb.guest.jit_code import code_at
+        from bareflow_gdb.guest.code.jit_code import code_at
 
         pc = int(frame.pc()) & 0xFFFFFFFF
         if not _may_be_jit(frame, pc):

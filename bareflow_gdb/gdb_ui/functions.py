@@ -91,7 +91,7 @@ def bf_pool(guest: Guest, kind: str) -> gdb.Value:
     """The record of a JIT pool: $bf_pool("CODE"), "DATA" or "METADATA".
 
     A pointer to memory_pool_t, for example: print *$bf_pool("CODE")"""
-    from bareflow_gdb.guest.pools import KINDS
+    from bareflow_gdb.guest.pools.pools import KINDS
     from bareflow_gdb.guest.stock.search import POOLS
 
     if kind.lower() not in KINDS:

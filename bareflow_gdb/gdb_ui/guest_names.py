@@ -45,8 +45,8 @@ def exported(session: Session, name: str) -> int:
 
     The guest is asked first, because gdb may have another kernel's ELF. Raises BareflowError.
     """
-    from bareflow_gdb.guest.reading import many
-    from bareflow_gdb.guest.values import clean
+    from bareflow_gdb.guest.base.reading import many
+    from bareflow_gdb.guest.base.values import clean
 
     root = session.guest.root()
     count = min(root.export_count, MOST_EXPORTS) if root.exports else 0

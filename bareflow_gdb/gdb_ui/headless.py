@@ -22,7 +22,7 @@ from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import REGISTRY
 from bareflow_gdb.gdb_ui.guest_names import publish_store, slot_of
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.guest.values import Address
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.render.jsonable import dumps
 
 FINE, NO, COULD_NOT = 0, 1, 2

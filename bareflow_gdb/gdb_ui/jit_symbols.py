@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 import gdb
 
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest import debug_object
-from bareflow_gdb.guest.values import Address
+from bareflow_gdb.gdb_ui import debug_object
+from bareflow_gdb.guest.base.values import Address
 
 if TYPE_CHECKING:
-    from bareflow_gdb.guest.jit_code import JitCode
+    from bareflow_gdb.guest.code.jit_code import JitCode
 
 INDEX = Path("jit") / "index.json"
 ANY_TIER = "jit"

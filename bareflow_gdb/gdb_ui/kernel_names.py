@@ -28,7 +28,7 @@ def named_guest(session: Session) -> Guest:
 
 
 def _candidates(session: Session) -> Iterable[Path]:
-    from bareflow_gdb.guest.kernel_symbols import beside
+    from bareflow_gdb.guest.names.kernel_symbols import beside
 
     loaded = gdb.current_progspace().filename
     if loaded:

@@ -15,7 +15,7 @@ from typing import Any
 import gdb
 import gdb.printing
 
-from bareflow_gdb.guest import values
+from bareflow_gdb.guest.base import values
 
 NAME = "bareflow"
 MOST = 16

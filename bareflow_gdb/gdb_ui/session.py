@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.compiler import Compiler
     from bareflow_gdb.gdb_ui.jit_symbols import Attached, JitSymbols
     from bareflow_gdb.gdb_ui.recording import Recording
+    from bareflow_gdb.guest.base.values import Address
     from bareflow_gdb.guest.guest import Guest
     from bareflow_gdb.guest.stock.kernel import Provenance
     from bareflow_gdb.guest.stock.places import Cpu
-    from bareflow_gdb.guest.values import Address
     from bareflow_gdb.memory.inferior import InferiorMemory
     from bareflow_gdb.memory.protocol import Memory
     from bareflow_gdb.qemu.machine import Machine
@@ -123,7 +123,7 @@ class Session:
                 "the guest runs, and its RAM can be read only while it is stopped: `interrupt` first"
             )
         if self._guest is None:
-            from bareflow_gdb.guest.find import ROOT_SYMBOL
+            from bareflow_gdb.guest.base.find import ROOT_SYMBOL
             from bareflow_gdb.guest.guest import Guest
             from bareflow_gdb.guest.stock.places import SYMBOLS
 
@@ -186,7 +186,7 @@ class Session:
         """Stock kernels have no build id: the code itself is compared."""
         from pathlib import Path
 
-        from bareflow_gdb.guest.elf_check import check_elf, load_elf
+        from bareflow_gdb.guest.names.elf_check import check_elf, load_elf
         from bareflow_gdb.guest.stock.kernel import looks_stock
 
         if not looks_stock(guest.memory):
@@ -214,7 +214,7 @@ class Session:
         if self._symbols_due:
             return False
         from bareflow_gdb.gdb_ui.jit_symbols import JitSymbols
-        from bareflow_gdb.guest.jit_code import after_store
+        from bareflow_gdb.guest.code.jit_code import after_store
 
         self._jit_symbols = self._jit_symbols or JitSymbols()
         try:

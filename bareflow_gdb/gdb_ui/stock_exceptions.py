@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.session import symbol
-from bareflow_gdb.guest.descriptors import ENTRY_BYTES, Gate, read_gates
+from bareflow_gdb.guest.machine.descriptors import ENTRY_BYTES, Gate, read_gates
 from bareflow_gdb.guest.stock.exception import EXCEPTIONS, exception_at
 from bareflow_gdb.guest.stock.window import END, START
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
-    from bareflow_gdb.guest.exception import ExceptionRecord
+    from bareflow_gdb.guest.machine.exception import ExceptionRecord
 
 IDT, HALT = "idt", "cpu_halt"
 _HLT, _INTERRUPTS_ON = b"\xf4", 1 << 9

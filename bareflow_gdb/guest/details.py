@@ -12,29 +12,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.guest.owners import read_owners
-from bareflow_gdb.guest.pools import Pools, read_blocks
-from bareflow_gdb.guest.reading import settled
-from bareflow_gdb.guest.values import Address
+from bareflow_gdb.guest.base.reading import settled
+from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.pools.owners import read_owners
+from bareflow_gdb.guest.pools.pools import Pools, read_blocks
 
 # Each reader is imported by the first question to it: all of them are 30 ms, inside gdb at the first command.
 if TYPE_CHECKING:
-    from bareflow_gdb.guest.bitcode_report import BitcodeReport
-    from bareflow_gdb.guest.block import BlockReport
-    from bareflow_gdb.guest.cache import Cache
-    from bareflow_gdb.guest.cpu import Cpu
-    from bareflow_gdb.guest.disk import Disk
-    from bareflow_gdb.guest.header import HeaderReport
-    from bareflow_gdb.guest.irq import Irq
-    from bareflow_gdb.guest.jit_code import JitCode
-    from bareflow_gdb.guest.kernel_symbols import KernelSymbols
-    from bareflow_gdb.guest.log import Log
-    from bareflow_gdb.guest.modules import Modules
-    from bareflow_gdb.guest.names import Names
-    from bareflow_gdb.guest.root import Root
-    from bareflow_gdb.guest.screen import Screen
-    from bareflow_gdb.guest.serial import Serial
-    from bareflow_gdb.guest.stack import Stack
+    from bareflow_gdb.guest.base.root import Root
+    from bareflow_gdb.guest.code.bitcode_report import BitcodeReport
+    from bareflow_gdb.guest.code.cache import Cache
+    from bareflow_gdb.guest.code.jit_code import JitCode
+    from bareflow_gdb.guest.machine.cpu import Cpu
+    from bareflow_gdb.guest.machine.disk import Disk
+    from bareflow_gdb.guest.machine.irq import Irq
+    from bareflow_gdb.guest.machine.log import Log
+    from bareflow_gdb.guest.machine.screen import Screen
+    from bareflow_gdb.guest.machine.serial import Serial
+    from bareflow_gdb.guest.machine.stack import Stack
+    from bareflow_gdb.guest.modules.header import HeaderReport
+    from bareflow_gdb.guest.modules.modules import Modules
+    from bareflow_gdb.guest.names.kernel_symbols import KernelSymbols
+    from bareflow_gdb.guest.names.names import Names
+    from bareflow_gdb.guest.pools.block import BlockReport
     from bareflow_gdb.guest.stock.kernel import StockKernel
     from bareflow_gdb.memory.protocol import Memory
 
@@ -51,7 +51,7 @@ class Details(ABC):
     @cached_property
     def kernel_symbols(self) -> KernelSymbols:
         """Names of the kernel's functions; none until `name_kernel`."""
-        from bareflow_gdb.guest.kernel_symbols import KernelSymbols
+        from bareflow_gdb.guest.names.kernel_symbols import KernelSymbols
 
         return KernelSymbols()
 
@@ -85,7 +85,7 @@ class Details(ABC):
 
     def header(self, wanted: str | int, check: bool = False) -> HeaderReport:
         """A module's header with all that it says of its image, by the module's name or an address."""
-        from bareflow_gdb.guest.header import read_header
+        from bareflow_gdb.guest.modules.header import read_header
 
         try:
             modules = self.modules()
@@ -98,7 +98,11 @@ class Details(ABC):
 
     def bitcode_of(self, wanted: str | int) -> BitcodeReport:
         """A function's bitcode, or the one at an address: header, generation, producer."""
-        from bareflow_gdb.guest.bitcode_report import read_bitcode_at, read_bitcode_report, report_bitcode
+        from bareflow_gdb.guest.code.bitcode_report import (
+            read_bitcode_at,
+            read_bitcode_report,
+            report_bitcode,
+        )
 
         if isinstance(wanted, int):
             return read_bitcode_at(self.memory, wanted)
@@ -113,7 +117,7 @@ class Details(ABC):
 
     def block(self, address: int, shown: int | None = None) -> BlockReport:
         """The pool block around an address, its first `shown` bytes (None: some) and its neighbours."""
-        from bareflow_gdb.guest.block import SHOWN_BYTES, read_block
+        from bareflow_gdb.guest.pools.block import SHOWN_BYTES, read_block
 
         shown = SHOWN_BYTES if shown is None else shown
         root = self._root_if_any()
@@ -129,7 +133,7 @@ class Details(ABC):
 
     def cache(self) -> Cache:
         """The kernel's cache of module images."""
-        from bareflow_gdb.guest.cache import read_cache
+        from bareflow_gdb.guest.code.cache import read_cache
 
         root = self.need_interface(
             "its cache is part of its image; `modules` tells what runs, `screen` what was replaced"
@@ -138,34 +142,34 @@ class Details(ABC):
 
     def cpu(self) -> Cpu:
         """Mode, registers, descriptor tables, handlers. Works without a root too."""
-        from bareflow_gdb.guest.cpu import read_cpu
+        from bareflow_gdb.guest.machine.cpu import read_cpu
 
         root = self._root_if_any()
         return read_cpu(self.memory, root, self._names(root))
 
     def irq(self) -> Irq:
         """The interrupt lines. Works without a root too."""
-        from bareflow_gdb.guest.irq import read_irq
+        from bareflow_gdb.guest.machine.irq import read_irq
 
         root = self._root_if_any()
         return read_irq(self.memory, root, self._names(root))
 
     def stack(self, esp: int | None = None, ebp: int | None = None, eip: int | None = None) -> Stack:
         """The callers and the deepest use, from the registers or from what is given."""
-        from bareflow_gdb.guest.stack import read_stack
+        from bareflow_gdb.guest.machine.stack import read_stack
 
         root = self._root_if_any()
         return read_stack(self.memory, root, self._names(root), esp, ebp, eip)
 
     def screen(self) -> Screen:
         """The VGA text. Needs no root."""
-        from bareflow_gdb.guest.screen import read_screen
+        from bareflow_gdb.guest.machine.screen import read_screen
 
         return read_screen(self.memory)
 
     def disk(self) -> Disk:
         """The second disk: its volume, and the guest's own state of it. Works without a root too."""
-        from bareflow_gdb.guest.disk import read_disk
+        from bareflow_gdb.guest.machine.disk import read_disk
         from bareflow_gdb.guest.stock.search import FAT16
 
         try:
@@ -180,7 +184,7 @@ class Details(ABC):
 
         Without `last` as much of it as ten packets carry.
         """
-        from bareflow_gdb.guest.serial import serial_from_log
+        from bareflow_gdb.guest.machine.serial import serial_from_log
 
         return serial_from_log(self.log(_CHEAP_LOG if last is None else last))
 
@@ -189,8 +193,8 @@ class Details(ABC):
 
         Raises BadData when it is no ELF file.
         """
-        from bareflow_gdb.guest.elf_check import check_elf, load_elf
-        from bareflow_gdb.guest.kernel_symbols import read_kernel_symbols
+        from bareflow_gdb.guest.names.elf_check import check_elf, load_elf
+        from bareflow_gdb.guest.names.kernel_symbols import read_kernel_symbols
 
         if elf == self._named_by:
             return bool(self.kernel_symbols)
@@ -206,7 +210,7 @@ class Details(ABC):
         return self._names(self._root_if_any())
 
     def _names(self, root: Root | None) -> Names:
-        from bareflow_gdb.guest.names import Names
+        from bareflow_gdb.guest.names.names import Names
 
         return Names(self.memory, root, self.kernel_symbols, self.jit_code)
 

@@ -14,12 +14,12 @@ from functools import cache
 from typing import Any
 
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.guest import code_diff
+from bareflow_gdb.guest.base.reading import many
+from bareflow_gdb.guest.base.root import Root
+from bareflow_gdb.guest.base.values import Address, clean
+from bareflow_gdb.guest.code import code_diff
+from bareflow_gdb.guest.code.jit_code import JitCode, code_at, named, read_jit_code
 from bareflow_gdb.guest.guest import Guest
-from bareflow_gdb.guest.jit_code import JitCode, code_at, named, read_jit_code
-from bareflow_gdb.guest.reading import many
-from bareflow_gdb.guest.root import Root
-from bareflow_gdb.guest.values import Address, clean
 
 DEFAULT_BYTES = 64
 LONGEST = code_diff.LONGEST

@@ -11,36 +11,36 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
-from bareflow_gdb.guest import events as events_
-from bareflow_gdb.guest.bitcode import Bitcode, read_bitcode
-from bareflow_gdb.guest.boot import Boot, read_boot
-from bareflow_gdb.guest.clock import Counters, read_counters
+from bareflow_gdb.guest.base.clock import Counters, read_counters
+from bareflow_gdb.guest.base.find import find_root, read_root
+from bareflow_gdb.guest.base.reading import settled
+from bareflow_gdb.guest.base.root import Root
+from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.boot.boot import Boot, read_boot
+from bareflow_gdb.guest.code import events as events_
+from bareflow_gdb.guest.code.bitcode import Bitcode, read_bitcode
+from bareflow_gdb.guest.code.events import LAST, Event, Ring
+from bareflow_gdb.guest.code.functions import Function, Version, function_table, read_tables
+from bareflow_gdb.guest.code.jit import Jit, read_jit
+from bareflow_gdb.guest.code.mailbox import Mailbox, read_mailbox
+from bareflow_gdb.guest.code.profiler import Profile, read_profile
+from bareflow_gdb.guest.code.swaps import EVENTS, Swaps, list_swaps
 from bareflow_gdb.guest.details import Details
-from bareflow_gdb.guest.events import LAST, Event, Ring
-from bareflow_gdb.guest.exception import ExceptionRecord, read_exception
-from bareflow_gdb.guest.find import find_root, read_root
-from bareflow_gdb.guest.functions import Function, Version, function_table, read_tables
-from bareflow_gdb.guest.identify import Identity, by_elf, identify
-from bareflow_gdb.guest.jit import Jit, read_jit
-from bareflow_gdb.guest.log import Log, read_log
-from bareflow_gdb.guest.mailbox import Mailbox, read_mailbox
-from bareflow_gdb.guest.modules import Modules, read_modules
-from bareflow_gdb.guest.owners import Owners, read_owners
-from bareflow_gdb.guest.pools import Pools, read_pools
-from bareflow_gdb.guest.profiler import Profile, read_profile
-from bareflow_gdb.guest.reading import settled
-from bareflow_gdb.guest.root import Root
+from bareflow_gdb.guest.machine.exception import ExceptionRecord, read_exception
+from bareflow_gdb.guest.machine.log import Log, read_log
+from bareflow_gdb.guest.modules.modules import Modules, read_modules
+from bareflow_gdb.guest.names.identify import Identity, by_elf, identify
+from bareflow_gdb.guest.pools.owners import Owners, read_owners
+from bareflow_gdb.guest.pools.pools import Pools, read_pools
 from bareflow_gdb.guest.status import Status, read_status
 from bareflow_gdb.guest.stock.identify import identify_stock
 from bareflow_gdb.guest.stock.kernel import Provenance, StockKernel, looks_stock
 from bareflow_gdb.guest.stock.places import Cpu
 from bareflow_gdb.guest.stock.window import Progress
-from bareflow_gdb.guest.swaps import EVENTS, Swaps, list_swaps
-from bareflow_gdb.guest.values import Address
 from bareflow_gdb.memory.protocol import Memory
 
 if TYPE_CHECKING:
-    from bareflow_gdb.guest.jit_code import JitCode
+    from bareflow_gdb.guest.code.jit_code import JitCode
 
 T = TypeVar("T")
 
@@ -143,7 +143,7 @@ class Guest(Details):
 
     def jit_code(self) -> tuple[JitCode, ...]:
         """All code in memory that the adaptive JIT made, by address."""
-        from bareflow_gdb.guest.jit_code import read_jit_code
+        from bareflow_gdb.guest.code.jit_code import read_jit_code
 
         return read_jit_code(self)
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError, ReadError
-from bareflow_gdb.guest.boot import Boot, read_boot
-from bareflow_gdb.guest.clock import read_counters
-from bareflow_gdb.guest.events import read_ring
-from bareflow_gdb.guest.exception import read_exception
-from bareflow_gdb.guest.functions import Function, read_functions
-from bareflow_gdb.guest.mailbox import read_mailbox
-from bareflow_gdb.guest.pools import KINDS
-from bareflow_gdb.guest.reading import many
-from bareflow_gdb.guest.root import Root
-from bareflow_gdb.guest.values import Address
+from bareflow_gdb.guest.base.clock import read_counters
+from bareflow_gdb.guest.base.reading import many
+from bareflow_gdb.guest.base.root import Root
+from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.boot.boot import Boot, read_boot
+from bareflow_gdb.guest.code.events import read_ring
+from bareflow_gdb.guest.code.functions import Function, read_functions
+from bareflow_gdb.guest.code.mailbox import read_mailbox
+from bareflow_gdb.guest.machine.exception import read_exception
+from bareflow_gdb.guest.pools.pools import KINDS
 from bareflow_gdb.memory.protocol import Memory
 
 

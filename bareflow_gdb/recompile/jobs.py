@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.clock import read_counters
-from bareflow_gdb.guest.functions import Function
-from bareflow_gdb.guest.mailbox import MailSlot
-from bareflow_gdb.guest.reading import many, one
-from bareflow_gdb.guest.root import Root
-from bareflow_gdb.guest.values import Address, milliseconds
+from bareflow_gdb.guest.base.clock import read_counters
+from bareflow_gdb.guest.base.reading import many, one
+from bareflow_gdb.guest.base.root import Root
+from bareflow_gdb.guest.base.values import Address, milliseconds
+from bareflow_gdb.guest.code.functions import Function
+from bareflow_gdb.guest.code.mailbox import MailSlot
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.recompile.link import Linked
 from bareflow_gdb.recompile.outcome import Outcome, Phases

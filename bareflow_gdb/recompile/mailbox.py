@@ -5,8 +5,8 @@ import zlib
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.guest.mailbox import MailSlot
-from bareflow_gdb.guest.values import word
+from bareflow_gdb.guest.base.values import word
+from bareflow_gdb.guest.code.mailbox import MailSlot
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.recompile.link import Linked, NeedMore
 from bareflow_gdb.recompile.refusal import LinkError

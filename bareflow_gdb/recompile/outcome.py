@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bareflow_gdb.guest.values import Address
+from bareflow_gdb.guest.base.values import Address
 
 
 @dataclass(frozen=True)

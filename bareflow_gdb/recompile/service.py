@@ -7,13 +7,13 @@ from types import TracebackType
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, ReadError, UsageError
-from bareflow_gdb.guest.clock import read_counters
-from bareflow_gdb.guest.find import find_root
-from bareflow_gdb.guest.functions import Function, read_functions
-from bareflow_gdb.guest.mailbox import MailSlot, read_mailbox
-from bareflow_gdb.guest.reading import many
-from bareflow_gdb.guest.root import Root
-from bareflow_gdb.guest.values import clean
+from bareflow_gdb.guest.base.clock import read_counters
+from bareflow_gdb.guest.base.find import find_root
+from bareflow_gdb.guest.base.reading import many
+from bareflow_gdb.guest.base.root import Root
+from bareflow_gdb.guest.base.values import clean
+from bareflow_gdb.guest.code.functions import Function, read_functions
+from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.recompile import mailbox
 from bareflow_gdb.recompile.compiler import Compiler

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.values import clean
+from bareflow_gdb.guest.base.values import clean
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.recompile.refusal import BadBitcode
 

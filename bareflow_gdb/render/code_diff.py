@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bareflow_gdb.guest.code_diff import Instruction, Row
+from bareflow_gdb.guest.code.code_diff import Instruction, Row
 
 
 def two_columns(rows: Sequence[Row], titles: tuple[str, str], most: int | None = None) -> str:

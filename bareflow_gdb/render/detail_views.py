@@ -8,11 +8,11 @@ from bareflow_gdb.render.hexdump import hexdump
 from bareflow_gdb.render.view import Cell, Table, View, address, facts, table, yes
 
 if TYPE_CHECKING:
-    from bareflow_gdb.guest.bitcode_report import BitcodeReport
-    from bareflow_gdb.guest.block import BlockReport
-    from bareflow_gdb.guest.cache import Cache
-    from bareflow_gdb.guest.header import HeaderReport
-    from bareflow_gdb.guest.pools import Block
+    from bareflow_gdb.guest.code.bitcode_report import BitcodeReport
+    from bareflow_gdb.guest.code.cache import Cache
+    from bareflow_gdb.guest.modules.header import HeaderReport
+    from bareflow_gdb.guest.pools.block import BlockReport
+    from bareflow_gdb.guest.pools.pools import Block
 
 
 def header_view(record: HeaderReport) -> View:

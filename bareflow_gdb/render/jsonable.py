@@ -12,7 +12,7 @@ import typing
 from functools import cache
 from typing import Any
 
-from bareflow_gdb.guest.values import Address, Word
+from bareflow_gdb.guest.base.values import Address, Word
 
 _HEXADECIMAL = (Address, Word)
 

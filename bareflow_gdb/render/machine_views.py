@@ -8,12 +8,12 @@ from bareflow_gdb.render.hexdump import hexdump
 from bareflow_gdb.render.view import Cell, Table, View, address, facts, table, yes
 
 if TYPE_CHECKING:
-    from bareflow_gdb.guest.cpu import Cpu
-    from bareflow_gdb.guest.disk import Disk
-    from bareflow_gdb.guest.fat16 import FatContent
-    from bareflow_gdb.guest.irq import Irq, Line
-    from bareflow_gdb.guest.serial import Serial
-    from bareflow_gdb.guest.stack import Stack
+    from bareflow_gdb.guest.machine.cpu import Cpu
+    from bareflow_gdb.guest.machine.disk import Disk
+    from bareflow_gdb.guest.machine.fat16 import FatContent
+    from bareflow_gdb.guest.machine.irq import Irq, Line
+    from bareflow_gdb.guest.machine.serial import Serial
+    from bareflow_gdb.guest.machine.stack import Stack
 
 
 def cpu_view(record: Cpu) -> View:

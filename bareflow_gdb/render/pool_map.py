@@ -6,7 +6,7 @@ names the largest owner of each share. A pool used only at its beginning is draw
 
 from __future__ import annotations
 
-from bareflow_gdb.guest.pools import Block, Pool
+from bareflow_gdb.guest.pools.pools import Block, Pool
 
 WIDTH = 64
 _SHADES = ((0.95, "█"), (0.6, "▓"), (0.3, "▒"), (0.0, "░"))

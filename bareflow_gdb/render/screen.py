@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bareflow_gdb.guest.screen import Screen, ScreenRow
+    from bareflow_gdb.guest.machine.screen import Screen, ScreenRow
 
 _ANSI = (0, 4, 2, 6, 1, 5, 3, 7)
 """VGA counts blue, green, red; ANSI red, green, blue (ECMA-48, 8.3.117)."""

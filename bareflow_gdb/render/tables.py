@@ -12,27 +12,27 @@ from bareflow_gdb.render.screen import screen_text
 from bareflow_gdb.render.text import coloured, plain
 
 if TYPE_CHECKING:
-    from bareflow_gdb.guest.bitcode_report import BitcodeReport
-    from bareflow_gdb.guest.block import BlockReport
-    from bareflow_gdb.guest.boot import Boot
-    from bareflow_gdb.guest.cache import Cache
-    from bareflow_gdb.guest.cpu import Cpu
-    from bareflow_gdb.guest.disk import Disk
-    from bareflow_gdb.guest.exception import ExceptionRecord
-    from bareflow_gdb.guest.fat16 import FatContent
-    from bareflow_gdb.guest.header import HeaderReport
-    from bareflow_gdb.guest.identify import Identity
-    from bareflow_gdb.guest.irq import Irq
-    from bareflow_gdb.guest.jit import Jit
-    from bareflow_gdb.guest.log import Log
-    from bareflow_gdb.guest.modules import Modules
-    from bareflow_gdb.guest.pools import Pools
-    from bareflow_gdb.guest.profiler import Profile
-    from bareflow_gdb.guest.screen import Screen
-    from bareflow_gdb.guest.serial import Serial
-    from bareflow_gdb.guest.stack import Stack
+    from bareflow_gdb.guest.boot.boot import Boot
+    from bareflow_gdb.guest.code.bitcode_report import BitcodeReport
+    from bareflow_gdb.guest.code.cache import Cache
+    from bareflow_gdb.guest.code.jit import Jit
+    from bareflow_gdb.guest.code.profiler import Profile
+    from bareflow_gdb.guest.code.swaps import Swaps
+    from bareflow_gdb.guest.machine.cpu import Cpu
+    from bareflow_gdb.guest.machine.disk import Disk
+    from bareflow_gdb.guest.machine.exception import ExceptionRecord
+    from bareflow_gdb.guest.machine.fat16 import FatContent
+    from bareflow_gdb.guest.machine.irq import Irq
+    from bareflow_gdb.guest.machine.log import Log
+    from bareflow_gdb.guest.machine.screen import Screen
+    from bareflow_gdb.guest.machine.serial import Serial
+    from bareflow_gdb.guest.machine.stack import Stack
+    from bareflow_gdb.guest.modules.header import HeaderReport
+    from bareflow_gdb.guest.modules.modules import Modules
+    from bareflow_gdb.guest.names.identify import Identity
+    from bareflow_gdb.guest.pools.block import BlockReport
+    from bareflow_gdb.guest.pools.pools import Pools
     from bareflow_gdb.guest.status import Status
-    from bareflow_gdb.guest.swaps import Swaps
     from bareflow_gdb.render.view import View
 
 WIDTH = 140

@@ -8,16 +8,16 @@ from bareflow_gdb.render.pool_map import pool_map
 from bareflow_gdb.render.view import Cell, Table, View, address, facts, number, table, yes
 
 if TYPE_CHECKING:
-    from bareflow_gdb.guest.boot import Boot
-    from bareflow_gdb.guest.exception import ExceptionRecord
-    from bareflow_gdb.guest.identify import Identity
-    from bareflow_gdb.guest.jit import Jit, JitFunction
-    from bareflow_gdb.guest.log import Log
-    from bareflow_gdb.guest.modules import Module, Modules
-    from bareflow_gdb.guest.pools import Pool, Pools
-    from bareflow_gdb.guest.profiler import Profile
+    from bareflow_gdb.guest.boot.boot import Boot
+    from bareflow_gdb.guest.code.jit import Jit, JitFunction
+    from bareflow_gdb.guest.code.profiler import Profile
+    from bareflow_gdb.guest.code.swaps import Swap, Swaps
+    from bareflow_gdb.guest.machine.exception import ExceptionRecord
+    from bareflow_gdb.guest.machine.log import Log
+    from bareflow_gdb.guest.modules.modules import Module, Modules
+    from bareflow_gdb.guest.names.identify import Identity
+    from bareflow_gdb.guest.pools.pools import Pool, Pools
     from bareflow_gdb.guest.status import Status
-    from bareflow_gdb.guest.swaps import Swap, Swaps
 
 
 def status_view(record: Status) -> View:

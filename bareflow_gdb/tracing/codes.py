@@ -17,7 +17,7 @@ from typing import Any
 
 from bareflow_gdb.abi.events import Fields
 from bareflow_gdb.errors import BadData, BareflowError, ReadError
-from bareflow_gdb.guest.functions import Version
+from bareflow_gdb.guest.code.functions import Version
 from bareflow_gdb.memory.protocol import Memory
 
 FOLDER = "code"

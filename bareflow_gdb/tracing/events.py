@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.abi.events import event_type
-from bareflow_gdb.guest.events import Event
+from bareflow_gdb.guest.code.events import Event
 
 Events = npt.NDArray[np.void]
 

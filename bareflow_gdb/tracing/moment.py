@@ -11,13 +11,13 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError, ReadError, Unreachable
-from bareflow_gdb.guest.clock import read_counters
-from bareflow_gdb.guest.find import find_root
-from bareflow_gdb.guest.functions import Version, read_functions, read_versions
-from bareflow_gdb.guest.modules import read_modules
-from bareflow_gdb.guest.root import Root, is_ram
+from bareflow_gdb.guest.base.clock import read_counters
+from bareflow_gdb.guest.base.find import find_root
+from bareflow_gdb.guest.base.root import Root, is_ram
+from bareflow_gdb.guest.base.values import clean
+from bareflow_gdb.guest.code.functions import Version, read_functions, read_versions
+from bareflow_gdb.guest.modules.modules import read_modules
 from bareflow_gdb.guest.stock.kernel import looks_stock
-from bareflow_gdb.guest.values import clean
 from bareflow_gdb.memory.protocol import Memory, Range
 from bareflow_gdb.qemu.machine import Machine
 

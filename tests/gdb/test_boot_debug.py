@@ -11,7 +11,7 @@ from machines import Assemble
 from mi_gdb import MiError, MiGdb
 from rsp_proxy import RspProxy
 
-from bareflow_gdb.guest.boot_code import decode, stage_code
+from bareflow_gdb.guest.boot.boot_code import decode, stage_code
 from bareflow_gdb.qemu.machine import Machine
 
 Boot = Callable[..., Machine]

@@ -11,7 +11,7 @@ import pytest
 from gdb_harness import KERNEL, SCRIPT, Gdb, bareflow
 from mi_gdb import MiError, MiGdb
 
-from bareflow_gdb.guest.debug_object import Described, join
+from bareflow_gdb.gdb_ui.debug_object import Described, join
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 

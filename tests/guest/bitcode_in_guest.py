@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.functions import Function
+from bareflow_gdb.guest.code.functions import Function
 from bareflow_gdb.memory.protocol import Memory
 
 

@@ -9,8 +9,8 @@ import pytest
 from fake_guest import Bytes
 from interrogation import ask_everything
 
+from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.guest import Guest
-from bareflow_gdb.guest.root import Root
 from bareflow_gdb.qemu.machine import Machine
 
 SAVED = 7 << 20

@@ -24,10 +24,10 @@ from unicorn.x86_const import UC_X86_REG_EAX, UC_X86_REG_ESP
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.cli.main import main as bareflow
 from bareflow_gdb.errors import BareflowError, ReadError, UsageError
-from bareflow_gdb.guest.clock import read_counters
-from bareflow_gdb.guest.mailbox import MailSlot, read_mailbox
-from bareflow_gdb.guest.reading import many, one
-from bareflow_gdb.guest.values import clean
+from bareflow_gdb.guest.base.clock import read_counters
+from bareflow_gdb.guest.base.reading import many, one
+from bareflow_gdb.guest.base.values import clean
+from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
 from bareflow_gdb.memory.protocol import RAM_SIZE, Memory
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.recompile.service import Service

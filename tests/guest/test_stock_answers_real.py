@@ -17,10 +17,10 @@ import pytest
 from stock_truth import truth
 
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.bitcode import read_payload
-from bareflow_gdb.guest.elf_check import check_elf, load_elf
+from bareflow_gdb.guest.code.bitcode import read_payload
 from bareflow_gdb.guest.guest import Guest
-from bareflow_gdb.guest.modules import Modules
+from bareflow_gdb.guest.modules.modules import Modules
+from bareflow_gdb.guest.names.elf_check import check_elf, load_elf
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub

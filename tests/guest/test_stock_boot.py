@@ -16,7 +16,7 @@ from stock_twin import locals_of, symbols
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build.fat_image import DiskFile, fat16_image
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.find import find_root
+from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.qemu.progress import wait

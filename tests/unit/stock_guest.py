@@ -11,8 +11,8 @@ from typing import Any
 from fake_guest import Bytes
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.generations import NEWEST, Generation
-from bareflow_gdb.guest.values import NO_MINIMUM
+from bareflow_gdb.guest.base.values import NO_MINIMUM
+from bareflow_gdb.guest.stock.generations import NEWEST, Generation
 
 RAM_BYTES = 2 << 20
 HEAP = 0x20000

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from llvmlite import binding
 
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.bitstream import read_producer
+from bareflow_gdb.guest.code.bitstream import read_producer
 
 SOURCE = """
 source_filename = "the source.c"

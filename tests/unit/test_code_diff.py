@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bareflow_gdb.guest.code_diff import align, disassemble
+from bareflow_gdb.guest.code.code_diff import align, disassemble
 from bareflow_gdb.render.code_diff import two_columns
 
 OLD = bytes.fromhex("55 89e5 8b4508 0345 0c 5d c3".replace(" ", ""))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.debug_object import Described, join
+from bareflow_gdb.gdb_ui.debug_object import Described, join
 
 
 def described(data: bytes, base: int, label: str) -> Described:

@@ -7,7 +7,7 @@ from fake_guest import ROOT, Bytes, FakeGuest
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.boot import Boot
+from bareflow_gdb.guest.boot.boot import Boot
 from bareflow_gdb.guest.guest import Guest
 
 BASE = layouts.const("BF_IMAGE_BASE")

@@ -7,7 +7,7 @@ from fake_guest import CODE, VERSIONS, Bytes, FakeGuest
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.events import LAST, read_last, read_ring
+from bareflow_gdb.guest.code.events import LAST, read_last, read_ring
 from bareflow_gdb.guest.guest import Guest
 
 HEADER = layouts.const("BF_RING0_HEADER")

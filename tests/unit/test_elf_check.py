@@ -9,7 +9,7 @@ import pytest
 from fake_guest import Bytes
 
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.elf_check import check_elf, load_elf
+from bareflow_gdb.guest.names.elf_check import check_elf, load_elf
 
 RAM_BYTES = 1 << 20
 CODE = bytes(range(1, 251)) * 16

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from bareflow_gdb.build.fat_image import DiskFile, fat16_image
 from bareflow_gdb.cli import main as cli
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
-from bareflow_gdb.guest.disk import read_image
-from bareflow_gdb.guest.fat16 import content, read_file, read_volume
+from bareflow_gdb.guest.machine.disk import read_image
+from bareflow_gdb.guest.machine.fat16 import content, read_file, read_volume
 
 LONG = bytes(range(256)) * 40
 FILES = [DiskFile("TEST.TXT", b"a line\r\nanother\r\n"), DiskFile("LONG.MOD", LONG), DiskFile("EMPTY", b"")]

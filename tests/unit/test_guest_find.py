@@ -7,7 +7,7 @@ from fake_guest import JIT, ROOT, Bytes, FakeGuest
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.find import find_root
+from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.guest.guest import Guest
 
 BASE = layouts.const("BF_IMAGE_BASE")

@@ -13,8 +13,8 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.cli.verbs.serial import follow
 from bareflow_gdb.errors import BadData, Unreachable
 from bareflow_gdb.guest.guest import Guest
-from bareflow_gdb.guest.kernel_symbols import KernelSymbols, Symbol, read_kernel_symbols
-from bareflow_gdb.guest.screen import read_screen
+from bareflow_gdb.guest.machine.screen import read_screen
+from bareflow_gdb.guest.names.kernel_symbols import KernelSymbols, Symbol, read_kernel_symbols
 from bareflow_gdb.memory.cpu import parse_registers
 from bareflow_gdb.memory.protocol import SCREEN_BYTES
 from bareflow_gdb.render.hexdump import hexdump

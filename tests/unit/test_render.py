@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import pytest
 from fake_guest import FakeGuest
 
+from bareflow_gdb.guest.base.values import Address, Word
 from bareflow_gdb.guest.guest import Guest
-from bareflow_gdb.guest.pools import Pool
-from bareflow_gdb.guest.values import Address, Word
+from bareflow_gdb.guest.pools.pools import Pool
 from bareflow_gdb.render import tables
 from bareflow_gdb.render.jsonable import dumps, to_json
 from bareflow_gdb.render.pool_map import pool_map

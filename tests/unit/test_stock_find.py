@@ -13,9 +13,9 @@ from stock_guest import HEAP, JIT, MANAGER, MODULES, POOLS, RAM_BYTES, StockGues
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.generations import GENERATIONS, Generation
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.stock import search as kinds
+from bareflow_gdb.guest.stock.generations import GENERATIONS, Generation
 from bareflow_gdb.guest.stock.places import Cpu, Finding, cpu_of_packet
 from bareflow_gdb.guest.stock.window import Window
 

@@ -10,7 +10,7 @@ HELP = "the pool block around an address: header, owner, bytes, neighbours"
 def configure(parser: argparse.ArgumentParser) -> None:
     from bareflow_gdb.cli.targets import add_target
     from bareflow_gdb.cli.words import address
-    from bareflow_gdb.guest.block import SHOWN_BYTES
+    from bareflow_gdb.guest.pools.block import SHOWN_BYTES
 
     parser.add_argument("address", metavar="ADDRESS", type=address, help="0x… or decimal")
     add_target(parser)

@@ -69,7 +69,7 @@ def _guest(options: argparse.Namespace) -> list[Check]:
 
 def _elf(path: Path, memory: Memory) -> Check:
     from bareflow_gdb.guest.doctor import FAILS, WORKS, Check, attempt
-    from bareflow_gdb.guest.elf_check import check_elf, load_elf
+    from bareflow_gdb.guest.names.elf_check import check_elf, load_elf
 
     def look() -> Check:
         found = check_elf(memory, load_elf(path))

@@ -12,7 +12,7 @@ from bareflow_gdb.errors import UsageError
 
 if TYPE_CHECKING:
     from bareflow_gdb.cli.targets import Target
-    from bareflow_gdb.guest.events import Event
+    from bareflow_gdb.guest.code.events import Event
     from bareflow_gdb.tracing.store import Trace
 
 HELP = "events of a trace or of a guest's rings, or SQL over a trace"
@@ -88,7 +88,7 @@ def _names(known: dict[str, list[str]]) -> Callable[[str, int], str]:
 def words(event: Event, name: Callable[[str, int], str]) -> str:
     """The arguments of one event: addresses in hexadecimal, enum values and indices by name."""
     from bareflow_gdb.abi.events import ADDRESSES, ENUMS
-    from bareflow_gdb.guest.values import word
+    from bareflow_gdb.guest.base.values import word
 
     def shown(field: str, value: int) -> str:
         if field in ENUMS:

@@ -36,7 +36,7 @@ def main(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace, target: Target) -> int:
     from bareflow_gdb.cli.ask import answer, ask
-    from bareflow_gdb.guest.disk import read_image
+    from bareflow_gdb.guest.machine.disk import read_image
     from bareflow_gdb.render import tables
 
     if target.kind != "disk" or target.path is None:
@@ -50,7 +50,7 @@ def _list(options: argparse.Namespace, target: Target) -> int:
 
 def _cat(options: argparse.Namespace, target: Target) -> int:
     from bareflow_gdb.cli.ask import answer
-    from bareflow_gdb.guest.disk import read_content
+    from bareflow_gdb.guest.machine.disk import read_content
     from bareflow_gdb.render import tables
 
     record, data = read_content(_image(target), options.file)

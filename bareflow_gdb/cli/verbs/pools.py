@@ -10,7 +10,7 @@ HELP = "the JIT pools: use, fragmentation, the owner of each block"
 def configure(parser: argparse.ArgumentParser) -> None:
     from bareflow_gdb.cli.ask import add_elf
     from bareflow_gdb.cli.targets import add_target
-    from bareflow_gdb.guest.pools import KINDS
+    from bareflow_gdb.guest.pools.pools import KINDS
 
     add_target(parser)
     add_elf(parser)

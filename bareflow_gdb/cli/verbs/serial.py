@@ -26,7 +26,7 @@ def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.cli.ask import answer, ask
     from bareflow_gdb.cli.targets import open_target
     from bareflow_gdb.errors import UsageError
-    from bareflow_gdb.guest.serial import read_serial_file
+    from bareflow_gdb.guest.machine.serial import read_serial_file
     from bareflow_gdb.render import tables
 
     target = open_target(options.target)
@@ -52,7 +52,7 @@ def follow(path: Path, at: int, alive: Callable[[], bool]) -> Iterator[str]:
     """What is added to the file from byte `at` on, until the machine has ended."""
     import time
 
-    from bareflow_gdb.guest.values import lines_of
+    from bareflow_gdb.guest.base.values import lines_of
 
     with path.open("rb") as file:
         file.seek(at)

@@ -12,7 +12,7 @@ from bareflow_gdb.gdb_ui.command import argument, command
 from bareflow_gdb.gdb_ui.guards import only_when_stopped
 from bareflow_gdb.gdb_ui.guest_names import function_names, publish_store, slot_of
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.guest.values import Address
+from bareflow_gdb.guest.base.values import Address
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ def _reader(session: Session) -> Check:
 
 def _elf(session: Session) -> Check:
     """Does gdb have this kernel's ELF, and with debug information?"""
-    from bareflow_gdb.guest.elf_check import check_elf, load_elf
+    from bareflow_gdb.guest.names.elf_check import check_elf, load_elf
 
     part = "ELF"
     name = gdb.current_progspace().filename

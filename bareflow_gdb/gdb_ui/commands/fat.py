@@ -14,7 +14,7 @@ from bareflow_gdb.gdb_ui.show import table
 
 
 def _show(record: Any) -> str:
-    from bareflow_gdb.guest.fat16 import FatContent
+    from bareflow_gdb.guest.machine.fat16 import FatContent
 
     return table("fat_content" if isinstance(record, FatContent) else "disk")(record)
 
@@ -39,7 +39,7 @@ def fat(options: argparse.Namespace, session: Session) -> Any:
         return session.guest.disk()
     if options.file is None:
         raise UsageError("which file? `bf fat list` shows what there is")
-    from bareflow_gdb.guest.disk import read_content
+    from bareflow_gdb.guest.machine.disk import read_content
     from bareflow_gdb.qemu.disk import image_path
 
     return read_content(image_path(session.memory), options.file)[0]

@@ -13,9 +13,9 @@ from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import argument, command
 from bareflow_gdb.gdb_ui.guards import only_when_stopped, only_with_guest
 from bareflow_gdb.gdb_ui.session import Session, symbol
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.stock.places import ARGUMENTS, Finding
 from bareflow_gdb.guest.stock.search import KINDS
-from bareflow_gdb.guest.values import Address
 
 if TYPE_CHECKING:
     import gdb
@@ -140,7 +140,7 @@ def _catch(options: argparse.Namespace, session: Session) -> Wait:  # noqa: ARG0
 
 def _functions(session: Session) -> dict[str, int]:
     """Where the functions are by the ELF that gdb has; raises BareflowError when that helps nothing."""
-    from bareflow_gdb.guest.find import ROOT_SYMBOL
+    from bareflow_gdb.guest.base.find import ROOT_SYMBOL
 
     # Functions of the same names take other arguments there.
     if session.guest.found_by or symbol(ROOT_SYMBOL) is not None:

@@ -10,7 +10,7 @@ from bareflow_gdb.errors import UsageError
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.guards import only_with_guest
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.guest.values import Address
+from bareflow_gdb.guest.base.values import Address
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,6 @@ def serial(options: argparse.Namespace, session: Session) -> Any:
     """
     if session.machine is None:
         return session.guest.serial(options.last)
-    from bareflow_gdb.guest.serial import read_serial_file
+    from bareflow_gdb.guest.machine.serial import read_serial_file
 
     return read_serial_file(session.machine.serial_path, options.last)

@@ -10,8 +10,8 @@ from bareflow_gdb.gdb_ui import boot_steps
 from bareflow_gdb.gdb_ui.command import argument, command
 from bareflow_gdb.gdb_ui.guards import only_when_stopped
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.guest.boot_code import CodePlace, next_instruction
-from bareflow_gdb.guest.values import Address
+from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.boot.boot_code import CodePlace, next_instruction
 
 MOST = 10_000
 

@@ -11,7 +11,7 @@ from bareflow_gdb.gdb_ui.command import argument, command
 from bareflow_gdb.gdb_ui.guards import only_when_stopped
 from bareflow_gdb.gdb_ui.guest_names import function_names, publish_store, slot_of
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.guest.values import Address
+from bareflow_gdb.guest.base.values import Address
 
 LINES = 40
 
@@ -93,7 +93,7 @@ def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
 
 
 def _across(session: Session, store: int, *, stay: bool, lines: int) -> SwapStep:
-    from bareflow_gdb.guest import code_diff
+    from bareflow_gdb.guest.code import code_diff
 
     slot, entry = running.read_register("edx"), running.read_register("eax")
     eip_before = running.read_register("eip")
@@ -140,7 +140,7 @@ def _pointer(session: Session, slot: int) -> int:
 
 
 def _listing(session: Session, old: Side | None, new: Side | None, *, most: int) -> tuple[str, ...]:
-    from bareflow_gdb.guest import code_diff
+    from bareflow_gdb.guest.code import code_diff
     from bareflow_gdb.render.code_diff import two_columns
 
     if old is None or new is None:

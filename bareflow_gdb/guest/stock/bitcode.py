@@ -6,10 +6,10 @@ Header generations: 120, 124 and 128 bytes, told apart by where the payload's ma
 from __future__ import annotations
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.bitcode import HEADER_SIZES, LARGEST, PAYLOAD_MAGIC, Bitcode
+from bareflow_gdb.guest.base.values import Address, Word, clean
+from bareflow_gdb.guest.code.bitcode import HEADER_SIZES, LARGEST, PAYLOAD_MAGIC, Bitcode
 from bareflow_gdb.guest.stock.signatures import is_name
 from bareflow_gdb.guest.stock.window import START, Window
-from bareflow_gdb.guest.values import Address, Word, clean
 
 _MOST = 64
 

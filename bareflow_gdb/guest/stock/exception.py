@@ -11,10 +11,10 @@ import struct
 from collections.abc import Sequence
 
 from bareflow_gdb.errors import ReadError
-from bareflow_gdb.guest.cpu import named_registers
-from bareflow_gdb.guest.descriptors import Gate
-from bareflow_gdb.guest.exception import ExceptionRecord
-from bareflow_gdb.guest.values import Address, Word
+from bareflow_gdb.guest.base.values import Address, Word
+from bareflow_gdb.guest.machine.cpu import named_registers
+from bareflow_gdb.guest.machine.descriptors import Gate
+from bareflow_gdb.guest.machine.exception import ExceptionRecord
 from bareflow_gdb.memory.cpu import CpuRegisters
 from bareflow_gdb.memory.protocol import Memory
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.guest.generations import Generation
-from bareflow_gdb.guest.identify import Identity, field_of, identity
-from bareflow_gdb.guest.pools import HEADER_BYTES, KINDS
-from bareflow_gdb.guest.reading import many
+from bareflow_gdb.guest.base.reading import many
+from bareflow_gdb.guest.names.identify import Identity, field_of, identity
+from bareflow_gdb.guest.pools.pools import HEADER_BYTES, KINDS
+from bareflow_gdb.guest.stock.generations import Generation
 from bareflow_gdb.guest.stock.kernel import StockKernel
 from bareflow_gdb.guest.stock.modules import module_names
 from bareflow_gdb.guest.stock.search import FAT16, JIT, JIT_PROFILE, MANAGER, POOLS

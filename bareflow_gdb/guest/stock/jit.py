@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.jit import Jit, JitFunction
-from bareflow_gdb.guest.reading import capped, strings
+from bareflow_gdb.guest.base.reading import capped, strings
+from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.code.jit import Jit, JitFunction
 from bareflow_gdb.guest.stock.signatures import jit_bytes
-from bareflow_gdb.guest.values import Address
 from bareflow_gdb.memory.protocol import Memory
 
 THRESHOLDS = (100, 1000, 10000)

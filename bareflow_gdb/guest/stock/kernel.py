@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
-from bareflow_gdb.guest.bitcode import Bitcode
-from bareflow_gdb.guest.jit import Jit
-from bareflow_gdb.guest.modules import Modules
-from bareflow_gdb.guest.pools import KINDS, Pools
-from bareflow_gdb.guest.profiler import Profile, read_profile_at
-from bareflow_gdb.guest.reading import many
+from bareflow_gdb.guest.base.reading import many
+from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.code.bitcode import Bitcode
+from bareflow_gdb.guest.code.jit import Jit
+from bareflow_gdb.guest.code.profiler import Profile, read_profile_at
+from bareflow_gdb.guest.code.swaps import Swaps
+from bareflow_gdb.guest.modules.modules import Modules
+from bareflow_gdb.guest.pools.pools import KINDS, Pools
 from bareflow_gdb.guest.status import FunctionLine, PoolLine, Status
 from bareflow_gdb.guest.stock import search
 from bareflow_gdb.guest.stock.bitcode import find_bitcode
@@ -24,8 +26,6 @@ from bareflow_gdb.guest.stock.profile import read_jit_profile
 from bareflow_gdb.guest.stock.search import JIT, JIT_PROFILE, MANAGER, POOLS
 from bareflow_gdb.guest.stock.swaps import BY_DEFAULTS, COMPARED, UNKNOWN, list_swaps
 from bareflow_gdb.guest.stock.window import START, Window, kernel_is_loaded
-from bareflow_gdb.guest.swaps import Swaps
-from bareflow_gdb.guest.values import Address
 from bareflow_gdb.memory.protocol import Memory
 
 _SHORT_JUMP = 0xEB

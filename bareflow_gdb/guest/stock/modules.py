@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import ReadError
-from bareflow_gdb.guest.generations import Generation, ModuleRecord, decode_manager
-from bareflow_gdb.guest.modules import Module, ModuleHeader, Modules, deviation, make_header
-from bareflow_gdb.guest.reading import capped, strays
-from bareflow_gdb.guest.root import is_ram
-from bareflow_gdb.guest.values import NO_MINIMUM, Address, clean
+from bareflow_gdb.guest.base.reading import capped, strays
+from bareflow_gdb.guest.base.root import is_ram
+from bareflow_gdb.guest.base.values import NO_MINIMUM, Address, clean
+from bareflow_gdb.guest.modules.modules import Module, ModuleHeader, Modules, deviation, make_header
+from bareflow_gdb.guest.stock.generations import Generation, ModuleRecord, decode_manager
 from bareflow_gdb.memory.protocol import Memory
 
 

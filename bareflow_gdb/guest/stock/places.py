@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from bareflow_gdb.errors import BadData, ReadError
-from bareflow_gdb.guest.generations import GENERATIONS, NEWEST, Generation
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.stock import signatures
+from bareflow_gdb.guest.stock.generations import GENERATIONS, NEWEST, Generation
 from bareflow_gdb.guest.stock.search import FAT16, JIT, JIT_PROFILE, KINDS, MANAGER, POOLS, search
 from bareflow_gdb.guest.stock.signatures import Match
 from bareflow_gdb.guest.stock.window import END, STACK, START, Progress, Window
-from bareflow_gdb.guest.values import Address
 from bareflow_gdb.memory.protocol import Memory
 
 SYMBOLS = {"g_pools": POOLS}

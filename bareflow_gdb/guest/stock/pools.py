@@ -11,9 +11,9 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import ReadError, UsageError
-from bareflow_gdb.guest.pools import HEADER_BYTES, KINDS, Block, Pool, Pools, check_free_list, make_pool
-from bareflow_gdb.guest.reading import many
-from bareflow_gdb.guest.values import Address
+from bareflow_gdb.guest.base.reading import many
+from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.pools.pools import HEADER_BYTES, KINDS, Block, Pool, Pools, check_free_list, make_pool
 from bareflow_gdb.memory.protocol import Memory
 
 MOST_BLOCKS = 2048

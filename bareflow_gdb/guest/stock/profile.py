@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.profiler import Profile, ProfiledFunction
-from bareflow_gdb.guest.reading import capped, one
-from bareflow_gdb.guest.values import NO_MINIMUM, Address, clean
+from bareflow_gdb.guest.base.reading import capped, one
+from bareflow_gdb.guest.base.values import NO_MINIMUM, Address, clean
+from bareflow_gdb.guest.code.profiler import Profile, ProfiledFunction
 from bareflow_gdb.memory.protocol import Memory
 
 

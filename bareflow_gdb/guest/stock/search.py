@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.generations import GENERATIONS
 from bareflow_gdb.guest.stock import signatures
+from bareflow_gdb.guest.stock.generations import GENERATIONS
 from bareflow_gdb.guest.stock.signatures import Match
 from bareflow_gdb.guest.stock.window import START, Window
 

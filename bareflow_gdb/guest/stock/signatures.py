@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.generations import Generation, ModuleRecord, decode_manager
-from bareflow_gdb.guest.values import NO_MINIMUM
+from bareflow_gdb.guest.base.values import NO_MINIMUM
+from bareflow_gdb.guest.stock.generations import Generation, ModuleRecord, decode_manager
 from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START
 
 Read = Callable[[int, int], bytes | None]

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bareflow_gdb.guest.reading import ONE_PACKET, strays
+from bareflow_gdb.guest.base.reading import ONE_PACKET, strays
+from bareflow_gdb.guest.code.swaps import Swap, Swaps
 from bareflow_gdb.guest.stock.jit import THRESHOLDS, Entries, Entry, swapped_levels
-from bareflow_gdb.guest.swaps import Swap, Swaps
 from bareflow_gdb.memory.protocol import Memory
 
 _RECOMPILE = re.compile(r"\[RECOMPILE\] (\S+): O(\d) -> O(\d)$")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bareflow_gdb.guest.pools import Block, Pool, Pools
+from bareflow_gdb.guest.pools.pools import Block, Pool, Pools
 from bareflow_gdb.render.report.markup import Markup, tag
 
 WIDTH = 1000

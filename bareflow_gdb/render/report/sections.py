@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bareflow_gdb.analysis.story import Comparison, Story, verdicts
-from bareflow_gdb.guest.code_diff import Row
-from bareflow_gdb.guest.swaps import Swap
+from bareflow_gdb.guest.code.code_diff import Row
+from bareflow_gdb.guest.code.swaps import Swap
 from bareflow_gdb.render.report.markup import Markup, join, table, tag
 from bareflow_gdb.render.report.pool_picture import pool_picture
 from bareflow_gdb.render.report.timeline import boot_timeline, level_class, swap_timeline

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bareflow_gdb.guest.boot import Boot
-from bareflow_gdb.guest.swaps import Swap
+from bareflow_gdb.guest.boot.boot import Boot
+from bareflow_gdb.guest.code.swaps import Swap
 from bareflow_gdb.render.report.markup import Markup, tag
 
 WIDTH = 1000

@@ -1,0 +1,40 @@
+"""What does the kernel count while it runs, and how fast is its clock?
+
+Read budget: 1 packet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bareflow_gdb.guest.base.reading import need, one
+from bareflow_gdb.guest.base.root import Root
+from bareflow_gdb.memory.protocol import Memory
+
+
+@dataclass(frozen=True)
+class Counters:
+    """`struct bf_status` of bareflow.h, without the figures of the benchmarks."""
+
+    tsc_hz: int
+    """TSC ticks per second, 0 = not measured yet."""
+    function_count: int
+    version_count: int
+    """Versions ever made; the newest version's number."""
+    swap_count: int
+    """Publishing stores ever made."""
+    irq_count: int
+    idle_loops: int
+
+
+def read_counters(memory: Memory, root: Root) -> Counters:
+    """Raises BadData when the kernel has no status record, ReadError."""
+    raw = one(memory, "bf_status", need(root.status, "status record"), "status record")
+    return Counters(
+        tsc_hz=raw.tsc_hz,
+        function_count=raw.function_count,
+        version_count=raw.version_count,
+        swap_count=raw.swap_count,
+        irq_count=raw.irq_count,
+        idle_loops=raw.idle_loops,
+    )

@@ -1,0 +1,135 @@
+"""How are several small structures read in few round trips, and steadily while the guest runs?
+
+Over a gdbstub every read is one packet and one packet carries about 2 KB, so neighbours are read together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BadData, ReadError
+from bareflow_gdb.guest.base.values import clean
+from bareflow_gdb.memory.protocol import Memory
+
+T = TypeVar("T")
+
+ONE_PACKET = 2000
+"""Bytes that surely fit one gdbstub packet."""
+
+_TURNS = 4
+
+
+def one(memory: Memory, layout: str, address: int, what: str) -> Any:
+    """One structure, as an object with its fields as attributes."""
+    return layouts.unpack(layout, memory.read(address, layouts.size(layout), what))
+
+
+def many(memory: Memory, layout: str, address: int, count: int, what: str) -> list[Any]:
+    """The first `count` records of a table, in one read."""
+    if count <= 0:
+        return []
+    data = memory.read(address, count * layouts.size(layout), what)
+    return list(layouts.unpack_array(layout, data, count))
+
+
+def capped(count: int, capacity: int, what: str, problems: list[str]) -> int:
+    """`count`, or the table's capacity and a sentence in `problems` when the guest claims more."""
+    if count <= capacity:
+        return count
+    problems.append(f"the guest claims {count} {what}, the table holds {capacity}: only those are shown")
+    return capacity
+
+
+def bulk(memory: Memory, pieces: Sequence[tuple[int, int, str]]) -> list[bytes]:
+    """The bytes of each (address, size, label); pieces that fit one packet together are read together."""
+    order = sorted(range(len(pieces)), key=lambda index: pieces[index][0])
+    found: dict[int, bytes] = {}
+    at = 0
+    while at < len(order):
+        start, size, what = pieces[order[at]]
+        end = start + size
+        after = at + 1
+        while after < len(order):
+            address, length, _ = pieces[order[after]]
+            if max(end, address + length) - start > ONE_PACKET:
+                break
+            end = max(end, address + length)
+            after += 1
+        for index, data in _cut(memory, start, end, what, [(i, *pieces[i]) for i in order[at:after]]):
+            found[index] = data
+        at = after
+    return [found[index] for index in range(len(pieces))]
+
+
+def strays(memory: Memory, pieces: Sequence[tuple[int, int, str]]) -> list[bytes | None]:
+    """As `bulk`, for addresses that need not be right: None for each that cannot be read."""
+    try:
+        return list(bulk(memory, pieces))
+    except ReadError:
+        pass
+    found: list[bytes | None] = []
+    for address, size, what in pieces:
+        try:
+            found.append(memory.read(address, size, what))
+        except ReadError:
+            found.append(None)
+    return found
+
+
+def _cut(
+    memory: Memory, start: int, end: int, what: str, pieces: list[tuple[int, int, int, str]]
+) -> Iterable[tuple[int, bytes]]:
+    """One read cut into its pieces; piece by piece when the gap between them cannot be read."""
+    if len(pieces) > 1:
+        try:
+            data = memory.read(start, end - start, what)
+        except ReadError:
+            return [(index, memory.read(address, size, label)) for index, address, size, label in pieces]
+    else:
+        data = memory.read(start, end - start, what)
+    return [(index, data[address - start : address - start + size]) for index, address, size, _ in pieces]
+
+
+def strings(memory: Memory, addresses: Iterable[int], longest: int, what: str) -> dict[int, str]:
+    """The NUL-terminated texts at these addresses; an address that cannot be read is left out."""
+    wanted = sorted({address for address in addresses if address})
+    found: dict[int, str] = {}
+    try:
+        for address, raw in zip(wanted, bulk(memory, [(a, longest, what) for a in wanted]), strict=True):
+            found[address] = clean(raw)
+        return found
+    except ReadError:
+        pass
+    for address in wanted:
+        try:
+            found[address] = clean(memory.read(address, longest, what))
+        except ReadError:
+            continue
+    return found
+
+
+def settled(memory: Memory, read: Callable[[], T]) -> T:
+    """What `read` returns twice in a row: a running guest may change a table between two reads.
+
+    A source whose reads cost packets belongs to a stopped guest: it is read once. A guest that never holds
+    still gives its last state.
+    """
+    last = read()
+    if not memory.live or memory.packets:
+        return last
+    for _ in range(_TURNS):
+        memory.invalidate()
+        again = read()
+        if again == last:
+            break
+        last = again
+    return last
+
+
+def need(address: int, what: str) -> int:
+    """The address, or one sentence when the root gives none."""
+    if not address:
+        raise BadData(f"this kernel gives no {what}: its root descriptor has no valid pointer to it")
+    return address

@@ -1,0 +1,150 @@
+"""What does the root descriptor say: versions, addresses of everything, the settable words?"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.base.values import Address, word, words
+from bareflow_gdb.memory.protocol import ram_ranges
+
+_POINTERS = (
+    "boot_record",
+    "module_manager",
+    "function_profiler",
+    "adaptive_jit",
+    "function_table",
+    "version_table",
+    "pools",
+    "block_table",
+    "mailbox",
+    "exception",
+    "fat16",
+    "jit_profile",
+    "log_buffer",
+    "exports",
+    "status",
+    "cache",
+    "module_images",
+    "version_causes",
+)
+
+_MAPPED = ram_ranges(3 << 30)
+
+
+@dataclass(frozen=True)
+class Root:
+    """`struct bf_root`, checked: a pointer that cannot be one is 0 here and named in `problems`."""
+
+    address: Address
+    abi: str
+    """Version of the interface, "major.minor"."""
+    variant: str
+    build_id: str
+    """GNU build id of the kernel ELF, hexadecimal."""
+    cpu_count: int
+    image_base: Address
+    image_bytes: int
+    """Bytes on disk."""
+    image_end: Address
+    """First address after .bss."""
+    boot_record: Address
+    module_manager: Address
+    function_profiler: Address
+    adaptive_jit: Address
+    function_table: Address
+    version_table: Address
+    pools: Address
+    block_table: Address
+    rings: tuple[Address, ...]
+    mailbox: Address
+    exception: Address
+    fat16: Address
+    jit_profile: Address
+    log_buffer: Address
+    exports: Address
+    export_count: int
+    status: Address
+    cache: Address
+    module_images: Address
+    version_causes: Address
+    thresholds: tuple[int, int, int]
+    """Calls at which O1, O2 and O3 are asked for."""
+    hooks: tuple[str, ...]
+    """Hooks that are switched on."""
+    hold: int
+    """Not 0: the guest waits after registration."""
+    call_sample: int
+    scenario: str
+    scenario_stop: int
+    run_calls: int
+    problems: tuple[str, ...]
+
+
+def is_ram(address: int, size: int = 1) -> bool:
+    """Could this be RAM on some machine: not 0, not device memory?"""
+    return address != 0 and any(start <= address and address + size <= end for start, end in _MAPPED)
+
+
+def decode_root(address: int, data: bytes) -> Root:
+    """The record from at least `size("bf_root")` bytes.
+
+    Raises BadData with one sentence when magic, version, size or checksum are not right.
+    """
+    raw = layouts.unpack("bf_root", data)
+    where = f"the root descriptor at 0x{address:08x}"
+    if raw.magic != tuple(layouts.const(f"BF_ROOT_MAGIC{index}") for index in range(4)):
+        raise BadData(f"there is no root descriptor at 0x{address:08x}: its magic is not there")
+    major = layouts.const("BF_ABI_MAJOR")
+    if raw.abi_major != major:
+        raise BadData(
+            f"{where} speaks debug interface {raw.abi_major}.{raw.abi_minor}, this suite speaks {major}.x: "
+            f"use the suite that came with that kernel"
+        )
+    least = layouts.offset("bf_root", "thresholds")
+    if not least <= raw.checked_size <= raw.size or raw.checked_size > len(data):
+        raise BadData(f"{where} has impossible sizes ({raw.checked_size} of {raw.size} bytes checked)")
+    at = layouts.offset("bf_root", "checksum")
+    computed = zlib.crc32(data[:at] + bytes(4) + data[at + 4 : raw.checked_size])
+    if computed != raw.checksum:
+        raise BadData(
+            f"{where} has checksum 0x{raw.checksum:08x} but its bytes give 0x{computed:08x}: "
+            f"something wrote over it, or the kernel was built without its checksum"
+        )
+    return _checked(address, raw)
+
+
+def _checked(address: int, raw: Any) -> Root:
+    problems: list[str] = []
+
+    def pointer(name: str, value: int) -> Address:
+        if value == 0 or is_ram(value):
+            return Address(value)
+        problems.append(f"the root's pointer to {name} is 0x{value:08x}, which is not RAM")
+        return Address(0)
+
+    pointers = {name: pointer(name, getattr(raw, name)) for name in _POINTERS}
+    return Root(
+        address=Address(address),
+        abi=f"{raw.abi_major}.{raw.abi_minor}",
+        variant=word("bf_variant", raw.variant),
+        build_id=raw.build_id.hex(),
+        cpu_count=raw.cpu_count,
+        image_base=Address(raw.image_base),
+        image_bytes=raw.image_bytes,
+        image_end=Address(raw.image_end),
+        rings=tuple(pointer(f"ring {index}", value) for index, value in enumerate(raw.rings)),
+        export_count=raw.export_count,
+        thresholds=raw.thresholds,
+        hooks=words("bf_hook", raw.hook_mask),
+        hold=raw.hold,
+        call_sample=raw.call_sample,
+        scenario=word("bf_scenario", raw.scenario),
+        scenario_stop=raw.scenario_stop,
+        run_calls=raw.run_calls,
+        problems=tuple(problems),
+        **pointers,
+    )

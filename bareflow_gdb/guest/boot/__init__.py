@@ -1,0 +1,1 @@
+"""How far did the boot get, and which code are its stages?"""

@@ -1,0 +1,164 @@
+"""How far did the boot get, what was loaded, and what was wrong?
+
+Read budget: 1 packet for the record (192 bytes), 1 for the clock. Works before any kernel is in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.base.reading import one
+from bareflow_gdb.guest.base.root import Root
+from bareflow_gdb.guest.base.values import Address, Word, milliseconds, word
+from bareflow_gdb.memory.protocol import Memory
+
+_FATAL_WORDS = {
+    0x51: "the image in memory does not begin with FLUD: write the kernel to sector 9 of the disk image",
+    0xA2: "no method turned the A20 line on: try another machine or firmware",
+    0xD1: "the BIOS could not read the disk: look at the drive, the method and the BIOS status below",
+    0xD2: "the image failed verification: its CRC is wrong, or the loader cannot hold it; rebuild the image",
+    0xE0: "there is no kernel on the disk: write the kernel image to sector 9",
+}
+
+_STAGE_WORDS = {
+    1: "stage 1 runs",
+    2: "stage 2 runs",
+    3: "A20 is on",
+    4: "the first image sector is in memory",
+    5: "the whole image is in memory",
+    6: "the image's CRC is right",
+    7: "protected mode",
+    8: "the kernel's first instruction ran",
+    9: "serial, VGA, IDT and heap are up",
+    10: "the JIT pools are up",
+    11: "modules are loaded and tested",
+    12: "functions are registered",
+    13: "the run has begun",
+    14: "the run has ended, the mailbox is served",
+    15: "stopped for good",
+}
+
+
+@dataclass(frozen=True)
+class BootStage:
+    """One stage of `enum bf_boot_stage`."""
+
+    number: int
+    name: str
+    meaning: str
+    reached: bool
+    tsc: int
+    """TSC when it was reached, 0 = not reached."""
+    ms: float | None
+    """Milliseconds since stage 1; None when not reached or when the clock is not measured yet."""
+
+
+@dataclass(frozen=True)
+class Boot:
+    """`struct bf_boot_record` of bareflow.h."""
+
+    stage: str
+    stage_number: int
+    stages: tuple[BootStage, ...]
+    ok: bool
+    """The kernel runs and nothing in the record is wrong."""
+    fatal: str
+    fatal_code: int
+    drive: int
+    disk_method: str
+    a20_method: str
+    sectors_needed: int
+    sectors_asked: int
+    sectors_read: int
+    load_address: Address
+    memory_kib: int
+    """Memory above 1 MiB, KiB."""
+    signature: Word
+    """The u32 seen at the load address."""
+    crc_expected: Word
+    crc_computed: Word
+    bios_status: int
+    tsc_hz: int
+    """0 = not measured yet."""
+    problems: tuple[str, ...]
+
+
+def read_boot(memory: Memory, root: Root | None, tsc_hz: int = 0) -> Boot:
+    """Raises BadData when there is no boot record, ReadError when memory cannot be read."""
+    address = root.boot_record if root and root.boot_record else layouts.const("BF_BOOT_RECORD_ADDRESS")
+    raw = one(memory, "bf_boot_record", address, "boot record")
+    if raw.magic != layouts.const("BF_BOOT_MAGIC"):
+        raise BadData(
+            f"there is no boot record at 0x{address:08x}: stage 1 did not run, or this loader writes none; "
+            "check that the disk image starts with this project's boot sector"
+        )
+    return _decode(raw, tsc_hz)
+
+
+def _decode(raw: Any, tsc_hz: int) -> Boot:
+    problems = tuple(_problems(raw))
+    return Boot(
+        stage=word("bf_boot_stage", raw.stage),
+        stage_number=raw.stage,
+        stages=tuple(_stage(raw, number, tsc_hz) for number in range(1, len(raw.stage_tsc))),
+        ok=not problems and raw.stage >= layouts.const("BF_STAGE_KERNEL"),
+        fatal=word("bf_fatal", raw.fatal),
+        fatal_code=raw.fatal,
+        drive=raw.drive,
+        disk_method=word("bf_disk_method", raw.disk_method),
+        a20_method=word("bf_a20_method", raw.a20_method),
+        sectors_needed=raw.sectors_needed,
+        sectors_asked=raw.sectors_asked,
+        sectors_read=raw.sectors_read,
+        load_address=Address(raw.load_address),
+        memory_kib=raw.memory_kib,
+        signature=Word(raw.signature),
+        crc_expected=Word(raw.crc_expected),
+        crc_computed=Word(raw.crc_computed),
+        bios_status=raw.bios_status,
+        tsc_hz=tsc_hz,
+        problems=problems,
+    )
+
+
+def _stage(raw: Any, number: int, tsc_hz: int) -> BootStage:
+    tsc = raw.stage_tsc[number]
+    start = raw.stage_tsc[1]
+    return BootStage(
+        number=number,
+        name=word("bf_boot_stage", number),
+        meaning=_STAGE_WORDS.get(number, ""),
+        reached=tsc != 0,
+        tsc=tsc,
+        ms=milliseconds(tsc - start, tsc_hz) if tsc and start else None,
+    )
+
+
+def _problems(raw: Any) -> list[str]:
+    stage, const = raw.stage, layouts.const
+    found: list[str] = []
+    if raw.fatal:
+        meaning = _FATAL_WORDS.get(raw.fatal, "a code that this suite does not know")
+        found.append(f"the loader gave up with FATAL ERROR: 0x{raw.fatal:02X}: {meaning}")
+    if raw.fatal == const("BF_FATAL_DISK") and raw.bios_status:
+        found.append(f"the last disk read failed with BIOS status 0x{raw.bios_status:02x}")
+    if stage >= const("BF_STAGE_HEADER") and raw.signature != const("BF_FLUD_MAGIC"):
+        found.append(f"the signature at 0x{raw.load_address:08x} is 0x{raw.signature:08x}, not FLUD")
+    if raw.sectors_needed > const("BF_IMAGE_MAX_SECTORS"):
+        found.append(
+            f"the image needs {raw.sectors_needed} sectors, the loader holds "
+            f"{const('BF_IMAGE_MAX_SECTORS')}: make the kernel smaller"
+        )
+    if stage >= const("BF_STAGE_LOADED") and raw.sectors_read < raw.sectors_needed:
+        found.append(
+            f"{raw.sectors_read} of {raw.sectors_needed} sectors were read: the end of the kernel is missing"
+        )
+    verified = stage >= const("BF_STAGE_VERIFIED") or raw.fatal == const("BF_FATAL_VERIFY")
+    if verified and raw.crc_expected != raw.crc_computed:
+        found.append(f"the image's CRC is 0x{raw.crc_computed:08x}, its header says 0x{raw.crc_expected:08x}")
+    if stage == const("BF_STAGE_HALTED") and not raw.fatal:
+        found.append("the guest has stopped for good: `status` shows the exception")
+    return found

@@ -1,0 +1,1 @@
+"""The adaptive JIT: functions, versions, swaps, events, mailbox, profile, bitcode."""

@@ -1,0 +1,76 @@
+"""Which module images does the kernel keep in its cache, and does it help?
+
+Read budget: 1 packet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.base.reading import capped, need, one
+from bareflow_gdb.guest.base.root import Root, is_ram
+from bareflow_gdb.guest.base.values import Address, clean
+from bareflow_gdb.memory.protocol import Memory
+
+_STATES = ("empty", "filled", "published")
+
+
+@dataclass(frozen=True)
+class CacheSlot:
+    """`struct bf_cache_slot`, not empty."""
+
+    index: int
+    name: str
+    level: int
+    state: str
+    """"filled", or "published": its version runs, so it does not leave."""
+    image: Address
+    image_size: int
+    tsc_last_used: int
+
+
+@dataclass(frozen=True)
+class Cache:
+    """`struct bf_cache`."""
+
+    capacity: int
+    hits: int
+    misses: int
+    evictions: int
+    slots: tuple[CacheSlot, ...]
+    """Those in use, the least recently executed first: the first that is not published leaves next."""
+    problems: tuple[str, ...]
+
+
+def read_cache(memory: Memory, root: Root) -> Cache:
+    """Raises BadData when the kernel has no cache, ReadError."""
+    raw = one(memory, "bf_cache", need(root.cache, "cache"), "cache")
+    problems: list[str] = []
+    count = capped(raw.slot_count, layouts.const("BF_CACHE_SLOTS"), "cache slots", problems)
+    slots = [
+        CacheSlot(
+            index=index,
+            name=clean(slot.name),
+            level=slot.level,
+            state=_STATES[slot.state] if slot.state < len(_STATES) else f"unknown({slot.state})",
+            image=Address(slot.image),
+            image_size=slot.image_size,
+            tsc_last_used=slot.tsc_last_used,
+        )
+        for index, slot in enumerate(raw.slots[:count])
+        if slot.state
+    ]
+    for slot in slots:
+        if not is_ram(slot.image, max(slot.image_size, 1)):
+            problems.append(f"slot {slot.index} ({slot.name}): its image 0x{slot.image:08x} is not RAM")
+        if slot.state.startswith("unknown") or slot.level >= layouts.const("BF_LEVELS"):
+            problems.append(f"slot {slot.index}: state {slot.state}, level {slot.level} cannot be right")
+    return Cache(
+        capacity=count,
+        hits=raw.hits,
+        misses=raw.misses,
+        evictions=raw.evictions,
+        slots=tuple(sorted(slots, key=lambda slot: (slot.tsc_last_used, slot.index))),
+        problems=tuple(problems),
+    )

@@ -1,0 +1,199 @@
+"""Which code does each function run now, which versions does it have, what decides the next one?
+
+Read budget, beyond the tables of functions.py and mailbox.py: 1 packet for the JIT entries (48 bytes each)
+and 1 to 2 for the profiler's records; adaptive_jit_t as a whole would be 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.base.reading import bulk, capped, many, need
+from bareflow_gdb.guest.base.root import Root
+from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.code.functions import Function, Tables, Version
+from bareflow_gdb.guest.code.mailbox import Mailbox
+from bareflow_gdb.memory.protocol import Memory
+
+
+@dataclass(frozen=True)
+class JitFunction:
+    """One function: its function table record, JIT entry, profiler record and mailbox slot together."""
+
+    index: int
+    name: str
+    arguments: tuple[int, int] | None
+    """Like the next two and the version's number: None = stock kernels do not keep it."""
+    expected: int | None
+    last_result: int | None
+    provider: str
+    level: int
+    version: int | None
+    calls: int
+    next_threshold: int | None
+    """Calls at which the next level is asked for, None at O3."""
+    needs_recompile: bool
+    hot: bool
+    slot: Address
+    """Where the published code pointer is kept."""
+    current_code: Address
+    """The slot's value: what the next call runs."""
+    version_entry: Address
+    """The entry of the published version by the version table; 0 = that version is not there."""
+    agrees: bool | None
+    """Slot and version table say the same; None = that version was not read."""
+    level_codes: tuple[Address, Address, Address, Address]
+    """code_v0 to code_v3 of the stock entry."""
+    active: bool
+    control: str
+    control_argument: int
+    mail_state: str
+    bitcode: Address
+    bitcode_size: int
+    module: int | None
+    tsc_last_swap: int | None
+    versions: tuple[Version, ...]
+
+
+@dataclass(frozen=True)
+class Jit:
+    """`adaptive_jit_t` with everything that belongs to its functions."""
+
+    enabled: bool
+    thresholds: tuple[int, int, int]
+    count: int
+    capacity: int
+    swap_count: int
+    version_count: int
+    unread: int
+    """Versions that were left out, because over a gdbstub they cost packets."""
+    functions: tuple[JitFunction, ...]
+    problems: tuple[str, ...]
+
+
+def read_jit(
+    memory: Memory,
+    root: Root,
+    tables: Tables,
+    mailbox: Mailbox | None,
+    problems: list[str],
+) -> Jit:
+    """Raises BadData when the kernel has no adaptive JIT, ReadError."""
+    functions = tables.functions
+    address = need(root.adaptive_jit, "adaptive JIT")
+    entries_at = layouts.offset("adaptive_jit", "functions")
+    size = layouts.size("adaptive_jit") - entries_at
+    data = memory.read(address + entries_at, size, "adaptive JIT")
+    raw = layouts.unpack("adaptive_jit", bytes(entries_at) + data)
+    capacity = layouts.const("MAX_JIT_FUNCTIONS")
+    count = capped(raw.function_count, capacity, "functions of the adaptive JIT", problems)
+    profiles = many(
+        memory,
+        "function_profile",
+        need(root.function_profiler, "function profiler"),
+        _profiles_needed(functions, count),
+        "function profiles",
+    )
+    by_slot = _entries_by_slot(address + entries_at, raw.functions[:count])
+    values = bulk(
+        memory, [(f.slot, 4, f"slot of {f.name}") for f in functions if f.slot not in by_slot and f.slot]
+    )
+    strays = iter(values)
+    decoded = []
+    for function in functions:
+        entry = by_slot.get(function.slot)
+        if entry is not None:
+            current = entry.current_code
+        else:
+            current = int.from_bytes(next(strays), "little") if function.slot else 0
+            problems.append(
+                f"the slot of {function.name} is at 0x{function.slot:08x}, outside the adaptive JIT's entries"
+            )
+        decoded.append(_function(root, function, entry, current, tables, profiles, mailbox, problems))
+    return Jit(
+        enabled=raw.enabled != 0,
+        thresholds=root.thresholds,
+        count=raw.function_count,
+        capacity=capacity,
+        swap_count=tables.counters.swap_count,
+        version_count=tables.counters.version_count,
+        unread=tables.unread,
+        functions=tuple(decoded),
+        problems=tuple(problems),
+    )
+
+
+def _profiles_needed(functions: list[Function], count: int) -> int:
+    capacity = layouts.const("MAX_PROFILED_FUNCTIONS")
+    ids = [function.profiler_id for function in functions if function.profiler_id < capacity]
+    return max([*ids, count - 1], default=-1) + 1
+
+
+def _entries_by_slot(base: int, entries: tuple[Any, ...]) -> dict[int, Any]:
+    step = layouts.size("jit_function_entry")
+    at = layouts.offset("jit_function_entry", "current_code")
+    return {base + index * step + at: entry for index, entry in enumerate(entries)}
+
+
+def _function(
+    root: Root,
+    function: Function,
+    entry: Any,
+    current: int,
+    tables: Tables,
+    profiles: list[Any],
+    mailbox: Mailbox | None,
+    problems: list[str],
+) -> JitFunction:
+    own = tuple(version for version in tables.versions if version.function == function.index)
+    published = next((version for version in own if version.number == function.version), None)
+    agrees = published.entry == current if published is not None else None if tables.unread else False
+    if published is not None and not agrees:
+        problems.append(
+            f"{function.name} runs 0x{current:08x}, its version {published.number} begins at "
+            f"0x{published.entry:08x}"
+        )
+    elif published is None and function.version and not tables.unread:
+        problems.append(f"{function.name} runs version {function.version}, which is not in the version table")
+    profile = profiles[function.profiler_id] if function.profiler_id < len(profiles) else None
+    if profile is None:
+        problems.append(
+            f"{function.name} is counted under id 0x{function.profiler_id:x}, unknown to the profiler"
+        )
+    mail = mailbox.slots[function.index] if mailbox and function.index < len(mailbox.slots) else None
+    return JitFunction(
+        index=function.index,
+        name=function.name,
+        arguments=function.arguments,
+        expected=function.expected,
+        last_result=function.last_result,
+        provider=function.provider,
+        level=function.level,
+        version=function.version,
+        calls=profile.call_count if profile else 0,
+        next_threshold=root.thresholds[function.level] if function.level < len(root.thresholds) else None,
+        needs_recompile=bool(profile and profile.needs_recompile),
+        hot=bool(profile and profile.is_hot),
+        slot=function.slot,
+        current_code=Address(current),
+        version_entry=published.entry if published else Address(0),
+        agrees=agrees,
+        level_codes=_level_codes(entry),
+        active=bool(entry and entry.is_active),
+        control=mail.control if mail else "",
+        control_argument=mail.control_argument if mail else 0,
+        mail_state=mail.state if mail else "",
+        bitcode=function.bitcode,
+        bitcode_size=function.bitcode_size,
+        module=function.module,
+        tsc_last_swap=function.tsc_last_swap,
+        versions=own,
+    )
+
+
+def _level_codes(entry: Any) -> tuple[Address, Address, Address, Address]:
+    if entry is None:
+        return (Address(0), Address(0), Address(0), Address(0))
+    return (Address(entry.code_v0), Address(entry.code_v1), Address(entry.code_v2), Address(entry.code_v3))

@@ -1,0 +1,136 @@
+"""What do host and guest say to each other through the mailbox?
+
+Read budget: 1 packet for the header, 1 per 16 slots in use (128 bytes each).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.base.reading import capped, many, need, one
+from bareflow_gdb.guest.base.root import Root
+from bareflow_gdb.guest.base.values import Address, Word, word
+from bareflow_gdb.guest.code.functions import Function
+from bareflow_gdb.memory.protocol import Memory
+
+
+@dataclass(frozen=True)
+class Segment:
+    """`struct bf_segment`: staged bytes and where they will run."""
+
+    offset: int
+    address: Address
+    size: int
+    crc: Word
+
+
+@dataclass(frozen=True)
+class MailSlot:
+    """`struct bf_mail_slot`: the conversation about one function."""
+
+    index: int
+    address: Address
+    staging: Address
+    function: str
+    state: str
+    request: int
+    level_wanted: int
+    bitcode: Address
+    bitcode_size: int
+    bitcode_level: int
+    code_address: Address
+    code_capacity: int
+    rodata_address: Address
+    rodata_capacity: int
+    need_code: int
+    need_rodata: int
+    reason: str
+    code: Segment
+    rodata: Segment
+    entry_offset: int
+    level: int
+    ask: int
+    """Level + 1 that the host asks for, 0 = nothing."""
+    control: str
+    control_argument: int
+    done_request: int
+    """The last request that ended; 0 = none."""
+    done_state: str
+    done_reason: str
+    done_version: int
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """`struct bf_mailbox` with the slots of registered functions."""
+
+    slots: tuple[MailSlot, ...]
+    slot_count: int
+    staging_size: int
+    """Bytes per slot."""
+    doorbell: int
+    problems: tuple[str, ...]
+
+
+def read_mailbox(memory: Memory, root: Root, functions: list[Function]) -> Mailbox:
+    """Raises BadData when there is no mailbox or its header cannot be right, ReadError."""
+    raw = one(memory, "bf_mailbox", need(root.mailbox, "mailbox"), "mailbox")
+    if raw.magic != layouts.const("BF_MAILBOX_MAGIC"):
+        raise BadData(
+            f"the mailbox has magic 0x{raw.magic:08x}, not MBOX: the JIT is not up yet, or it was overwritten"
+        )
+    if raw.slot_size != layouts.size("bf_mail_slot"):
+        raise BadData(
+            f"the mailbox has slots of {raw.slot_size} bytes, known are {layouts.size('bf_mail_slot')}"
+        )
+    problems: list[str] = []
+    count = capped(raw.slot_count, layouts.const("BF_MAX_FUNCTIONS"), "mailbox slots", problems)
+    used = min(count, len(functions))
+    slots = many(memory, "bf_mail_slot", raw.slots, used, "mailbox slots")
+    return Mailbox(
+        slots=tuple(_slot(raw, index, slot, functions[index].name) for index, slot in enumerate(slots)),
+        slot_count=raw.slot_count,
+        staging_size=raw.staging_size,
+        doorbell=raw.doorbell,
+        problems=tuple(problems),
+    )
+
+
+def _slot(box: Any, index: int, raw: Any, function: str) -> MailSlot:
+    return MailSlot(
+        index=index,
+        address=Address(box.slots + index * box.slot_size & 0xFFFFFFFF),
+        staging=Address(box.staging + index * box.staging_size & 0xFFFFFFFF),
+        function=function,
+        state=word("bf_mail_state", raw.state),
+        request=raw.request,
+        level_wanted=raw.level_wanted,
+        bitcode=Address(raw.bitcode),
+        bitcode_size=raw.bitcode_size,
+        bitcode_level=raw.bitcode_level,
+        code_address=Address(raw.code_address),
+        code_capacity=raw.code_capacity,
+        rodata_address=Address(raw.rodata_address),
+        rodata_capacity=raw.rodata_capacity,
+        need_code=raw.need_code,
+        need_rodata=raw.need_rodata,
+        reason=word("bf_reason", raw.reason),
+        code=_segment(raw.code),
+        rodata=_segment(raw.rodata),
+        entry_offset=raw.entry_offset,
+        level=raw.level,
+        ask=raw.ask,
+        control=word("bf_control", raw.control),
+        control_argument=raw.control_argument,
+        done_request=raw.done_request,
+        done_state=word("bf_mail_state", raw.done_state),
+        done_reason=word("bf_reason", raw.done_reason),
+        done_version=raw.done_version,
+    )
+
+
+def _segment(raw: Any) -> Segment:
+    return Segment(offset=raw.offset, address=Address(raw.address), size=raw.size, crc=Word(raw.crc))

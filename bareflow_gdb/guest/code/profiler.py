@@ -1,0 +1,92 @@
+"""What is hot, and what did the function profiler decide?
+
+Read budget: 1 packet for the counts, 1 to 4 for the records in use (52 bytes each), 1 to 2 for the names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.base.reading import capped, many, need, strings
+from bareflow_gdb.guest.base.root import Root
+from bareflow_gdb.guest.base.values import NO_MINIMUM, Address
+from bareflow_gdb.memory.protocol import Memory
+
+
+@dataclass(frozen=True)
+class ProfiledFunction:
+    """`function_profile_t`."""
+
+    id: int
+    name: str
+    module: str
+    address: Address
+    calls: int
+    total_cycles: int
+    min_cycles: int | None
+    max_cycles: int
+    mean_cycles: float | None
+    level: int
+    needs_recompile: bool
+    hot: bool
+
+
+@dataclass(frozen=True)
+class Profile:
+    """`function_profiler_t`; the functions are ordered by total cycles, the hottest first."""
+
+    count: int
+    capacity: int
+    total_calls: int
+    jit_enabled: bool
+    thresholds: tuple[int, int, int] | None
+    """Calls at which O1, O2 and O3 are asked for; None = this profiler decides nothing."""
+    functions: tuple[ProfiledFunction, ...]
+    problems: tuple[str, ...]
+
+
+def read_profile(memory: Memory, root: Root) -> Profile:
+    """Raises BadData when the kernel has no function profiler, ReadError."""
+    return read_profile_at(memory, need(root.function_profiler, "function profiler"), root.thresholds)
+
+
+def read_profile_at(memory: Memory, address: int, thresholds: tuple[int, int, int]) -> Profile:
+    """The `function_profiler_t` at this address. Raises ReadError."""
+    problems: list[str] = []
+    tail = layouts.offset("function_profiler", "function_count")
+    head = memory.read(address + tail, layouts.size("function_profiler") - tail, "function profiler")
+    counts = layouts.unpack("function_profiler", bytes(tail) + head)
+    capacity = layouts.const("MAX_PROFILED_FUNCTIONS")
+    count = capped(counts.function_count, capacity, "profiled functions", problems)
+    raws = many(memory, "function_profile", address, count, "function profiles")
+    pointers = [pointer for raw in raws for pointer in (raw.name, raw.module_name)]
+    names = strings(memory, pointers, layouts.const("BF_NAME_BYTES"), "function names")
+    functions = [_function(index, raw, names) for index, raw in enumerate(raws)]
+    return Profile(
+        count=counts.function_count,
+        capacity=capacity,
+        total_calls=counts.total_calls,
+        jit_enabled=counts.jit_enabled != 0,
+        thresholds=thresholds,
+        functions=tuple(sorted(functions, key=lambda function: (-function.total_cycles, function.id))),
+        problems=tuple(problems),
+    )
+
+
+def _function(index: int, raw: Any, names: dict[int, str]) -> ProfiledFunction:
+    return ProfiledFunction(
+        id=index,
+        name=names.get(raw.name) or f"function {index}",
+        module=names.get(raw.module_name, ""),
+        address=Address(raw.address),
+        calls=raw.call_count,
+        total_cycles=raw.total_cycles,
+        min_cycles=None if raw.min_cycles == NO_MINIMUM else raw.min_cycles,
+        max_cycles=raw.max_cycles,
+        mean_cycles=round(raw.total_cycles / raw.call_count, 3) if raw.call_count else None,
+        level=raw.opt_level,
+        needs_recompile=raw.needs_recompile != 0,
+        hot=raw.is_hot != 0,
+    )

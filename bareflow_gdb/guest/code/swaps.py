@@ -1,0 +1,228 @@
+"""When was each function swapped, why, and to what?
+
+The version table and its causes tell the last publication of every version. The events in EVENTS, as far as
+they are still in the ring, add the earlier publications of versions that were rolled back to, and stand in for
+tables that are not there (a trace without a memory snapshot).
+Read budget, beyond the tables of functions.py: none, or that of events.py when the tables do not tell all.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bareflow_gdb.guest.base.values import Address, microseconds, word
+from bareflow_gdb.guest.code.events import Event
+from bareflow_gdb.guest.code.functions import Function, Tables, Version
+
+EVENTS = frozenset({"threshold", "publish", "first_execution"})
+
+
+@dataclass(frozen=True)
+class Swap:
+    """One publishing store that replaced code."""
+
+    function: str
+    index: int
+    """Index into the function table."""
+    from_level: int | None
+    to_level: int
+    from_version: int | None
+    to_version: int
+    """0 = the kernel does not number its versions; `tsc` is 0 then too."""
+    reason: str
+    call: int | None
+    """Calls of the function when a threshold asked for it; None when something else did."""
+    old_code: Address
+    new_code: Address
+    code_size: int
+    tsc: int
+    tsc_threshold: int | None
+    tsc_first: int | None
+    threshold_to_publish_us: float | None
+    publish_to_first_us: float | None
+    same_code: bool
+    """Old and new version have equal code bytes: the swap changed nothing."""
+
+
+@dataclass(frozen=True)
+class Swaps:
+    """All swaps that can still be told, in the order of their time."""
+
+    swaps: tuple[Swap, ...]
+    swap_count: int
+    """Publishing stores ever made, by the guest's own count; a function's first version is not one."""
+    tsc_hz: int
+    forgotten: int
+    """Swaps that neither the version table nor the events can tell any more."""
+    unread: int = 0
+    """Versions that were left out, because over a gdbstub they cost packets: their swaps are not told."""
+
+    @property
+    def complete(self) -> bool:
+        """Every swap is told, and from which version it led."""
+        return (
+            not self.forgotten
+            and not self.unread
+            and all(swap.from_version is not None for swap in self.swaps)
+        )
+
+
+@dataclass(frozen=True)
+class _Publication:
+    tsc: int
+    function: int
+    version: int
+    level: int
+    reason: str
+    old: int | None
+    new: int
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """When a threshold asked for a version."""
+
+    call: int
+    tsc: int
+
+
+class _Story:
+    """The events of one function, each kind in the order of time."""
+
+    def __init__(self) -> None:
+        self.published: list[_Publication] = []
+        self.asked: list[_Asked] = []
+        self.first_runs: list[tuple[int, int]] = []
+        """(TSC, version) of each first execution."""
+
+    def add(self, event: Event) -> None:
+        if event.type == "publish":
+            self.published.append(_of_event(event))
+        elif event.type == "threshold":
+            self.asked.append(_Asked(event.fields()["calls"], event.tsc))
+        elif event.type == "first_execution":
+            self.first_runs.append((event.tsc, event.fields()["version"]))
+
+
+def list_swaps(tables: Tables, events: Sequence[Event]) -> Swaps:
+    """Events are those of the main ring by sequence number, any part of them."""
+    tsc_hz = tables.counters.tsc_hz
+    by_number = {version.number: version for version in tables.versions}
+    versions: dict[int, list[Version]] = defaultdict(list)
+    for version in tables.versions:
+        versions[version.function].append(version)
+    stories: dict[int, _Story] = defaultdict(_Story)
+    for event in events:
+        stories[event.id].add(event)
+    found: list[Swap] = []
+    for function in tables.functions:
+        previous: _Publication | None = None
+        story = stories[function.index]
+        for publication in _publications(function.index, versions[function.index], story):
+            if previous is not None or publication.reason != "initial":
+                found.append(_swap(function, previous, publication, by_number, story, tsc_hz))
+            previous = publication
+    return Swaps(
+        swaps=tuple(sorted(found, key=lambda swap: (swap.tsc, swap.to_version))),
+        swap_count=tables.counters.swap_count,
+        tsc_hz=tsc_hz,
+        forgotten=0 if tables.unread else max(0, tables.counters.swap_count - len(found)),
+        unread=tables.unread,
+    )
+
+
+def _publications(function: int, versions: Sequence[Version], story: _Story) -> list[_Publication]:
+    """What the version table says of each version's last publication, and the events of all earlier ones."""
+    last = [
+        _Publication(v.tsc_published, function, v.number, v.level, _reason(v), None, v.entry)
+        for v in versions
+        if v.tsc_published
+    ]
+    since = {publication.version: publication.tsc for publication in last}
+    # The table holds the time of the store; the event of the same store is written right after it.
+    earlier = [
+        item for item in story.published if item.version not in since or item.tsc < since[item.version]
+    ]
+    return sorted(last + earlier, key=lambda publication: (publication.tsc, publication.version))
+
+
+def _reason(version: Version) -> str:
+    """Why it was published last: a version that ran before its publication was rolled back to."""
+    return "rollback" if 0 < version.tsc_first < version.tsc_published else version.reason
+
+
+def _of_event(event: Event) -> _Publication:
+    fields = event.fields()
+    return _Publication(
+        tsc=event.tsc,
+        function=event.id,
+        version=fields["version"],
+        level=fields["level"],
+        reason=word("bf_reason", fields["reason"]),
+        old=fields["old"],
+        new=fields["new"],
+    )
+
+
+def _swap(
+    function: Function,
+    previous: _Publication | None,
+    now: _Publication,
+    by_number: dict[int, Version],
+    story: _Story,
+    tsc_hz: int,
+) -> Swap:
+    version = by_number.get(now.version)
+    before = by_number.get(previous.version) if previous else None
+    tsc_first = _first_execution(version, now, story)
+    asked = _asked(version, previous, now, story) if now.reason == "threshold" else None
+    old = previous.new if previous else now.old or 0
+    return Swap(
+        function=function.name,
+        index=function.index,
+        from_level=previous.level if previous else None,
+        to_level=now.level,
+        from_version=previous.version if previous else None,
+        to_version=now.version,
+        reason=now.reason,
+        call=asked.call if asked else None,
+        old_code=Address(old),
+        new_code=Address(now.new),
+        code_size=version.code_size if version else 0,
+        tsc=now.tsc,
+        tsc_threshold=asked.tsc if asked else None,
+        tsc_first=tsc_first,
+        threshold_to_publish_us=microseconds(now.tsc - asked.tsc, tsc_hz) if asked else None,
+        publish_to_first_us=microseconds(tsc_first - now.tsc, tsc_hz) if tsc_first else None,
+        same_code=bool(version and before and _same_as(version) == _same_as(before)),
+    )
+
+
+def _asked(
+    version: Version | None, previous: _Publication | None, now: _Publication, story: _Story
+) -> _Asked | None:
+    """By the version's cause, else by the newest THRESHOLD event between two publications of the function."""
+    if version is not None and version.tsc_asked:
+        return _Asked(version.asked_at_call, version.tsc_asked)
+    at = bisect_right(story.asked, now.tsc, key=lambda asked: asked.tsc)
+    if at and story.asked[at - 1].tsc > (previous.tsc if previous else 0):
+        return story.asked[at - 1]
+    return None
+
+
+def _first_execution(version: Version | None, now: _Publication, story: _Story) -> int | None:
+    """When the version first ran after this publication; by the events if the table does not have it."""
+    if version is not None:
+        return version.tsc_first if version.tsc_first >= now.tsc else None
+    at = bisect_left(story.first_runs, now.tsc, key=lambda run: run[0])
+    if at < len(story.first_runs) and story.first_runs[at][1] == now.version:
+        return story.first_runs[at][0]
+    return None
+
+
+def _same_as(version: Version) -> int:
+    """The oldest version with these code bytes."""
+    return version.same_as or version.number

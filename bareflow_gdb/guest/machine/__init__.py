@@ -1,0 +1,1 @@
+"""The machine under the kernel: CPU, interrupts, stack, screen, serial port, disk."""

@@ -1,0 +1,265 @@
+"""In which state is the CPU: mode, flags, segments, descriptor tables, who handles which vector?
+
+Read budget: registers 1 packet (QEMU's monitor), GDT 1, IDT 1 per 256 gates, names as in names.py, exception 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.root import Root
+from bareflow_gdb.guest.base.values import Address, Word
+from bareflow_gdb.guest.machine.descriptors import (
+    ENTRY_BYTES,
+    MOST_GATES,
+    Descriptor,
+    Gate,
+    read_gates,
+    read_gdt,
+)
+from bareflow_gdb.guest.machine.exception import Registers, read_exception
+from bareflow_gdb.guest.names.kernel_symbols import KernelSymbols
+from bareflow_gdb.guest.names.names import Names, Place
+from bareflow_gdb.memory.cpu import CpuRegisters
+from bareflow_gdb.memory.protocol import Memory
+
+_EFLAGS = {
+    0: "CF",
+    2: "PF",
+    4: "AF",
+    6: "ZF",
+    7: "SF",
+    8: "TF",
+    9: "IF",
+    10: "DF",
+    11: "OF",
+    14: "NT",
+    16: "RF",
+    17: "VM",
+    18: "AC",
+    19: "VIF",
+    20: "VIP",
+    21: "ID",
+}
+"""Intel SDM volume 1, 3.4.3; the control registers: volume 3A, 2.5."""
+_CR0 = {
+    0: "PE",
+    1: "MP",
+    2: "EM",
+    3: "TS",
+    4: "ET",
+    5: "NE",
+    16: "WP",
+    18: "AM",
+    29: "NW",
+    30: "CD",
+    31: "PG",
+}
+_CR4 = {
+    0: "VME",
+    1: "PVI",
+    2: "TSD",
+    3: "DE",
+    4: "PSE",
+    5: "PAE",
+    6: "MCE",
+    7: "PGE",
+    8: "PCE",
+    9: "OSFXSR",
+    10: "OSXMMEXCPT",
+    11: "UMIP",
+    16: "FSGSBASE",
+    18: "OSXSAVE",
+    20: "SMEP",
+    21: "SMAP",
+}
+_PE, _PG, _VM = 1 << 0, 1 << 31, 1 << 17
+_SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs", "ldt", "tr")
+IDT_SYMBOL = "idt"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment register with its hidden part."""
+
+    name: str
+    selector: Word
+    base: Address
+    limit: Word
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """The first CPU; `registers` is None when this memory does not hold them."""
+
+    mode: str
+    """"real", "protected", "protected with paging", "virtual 8086", "unknown"."""
+    registers: Registers | None
+    place: Place | None
+    """Where EIP is."""
+    eflags: tuple[str, ...]
+    cr0: tuple[str, ...]
+    cr4: tuple[str, ...]
+    segments: tuple[Segment, ...]
+    gdt_base: Address
+    gdt_bytes: int
+    gdt: tuple[Descriptor, ...]
+    idt_base: Address
+    idt_bytes: int
+    idt_found_by: str
+    """"register", "symbol", "" = not found."""
+    gates: tuple[Gate, ...]
+    gates_absent: int
+    exception: str | None
+    """The last one that the kernel took, "" = none; None = the kernel keeps no record of it."""
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_cpu(memory: Memory, root: Root | None, names: Names) -> Cpu:
+    """Never raises for a guest, however early; what cannot be told is in `problems` and `notes`."""
+    problems: list[str] = []
+    notes: list[str] = []
+    raw = read_registers(memory, notes)
+    registers = named_registers(raw) if raw else None
+    mode = mode_of(raw) if raw else "unknown"
+    gdt = raw.segments["gdt"] if raw else None
+    base, size, how = _idt_place(raw, names.symbols)
+    gates: tuple[Gate, ...] = ()
+    absent = 0
+    if mode == "real":
+        notes.append(f"real mode: no IDT, but {min(size // 4, MOST_GATES)} vectors at 0x{base:08x}")
+    elif how:
+        gates, absent = _read_idt(memory, base, size, names, problems)
+    else:
+        notes.append("where the IDT is cannot be told: no registers, and no symbol `idt`")
+    protected = mode.startswith("protected")
+    return Cpu(
+        mode=mode,
+        registers=registers,
+        place=names.place(linear_eip(raw)) if raw else None,
+        eflags=_bits(raw.general["eflags"] if raw else 0, _EFLAGS),
+        cr0=_bits(raw.control["cr0"] if raw else 0, _CR0),
+        cr4=_bits(raw.control["cr4"] if raw else 0, _CR4),
+        segments=_segments(raw) if raw else (),
+        gdt_base=Address(gdt.base if gdt else 0),
+        gdt_bytes=gdt.limit + 1 if gdt else 0,
+        gdt=read_gdt(memory, gdt.base, gdt.limit + 1, problems) if gdt and protected else (),
+        idt_base=Address(base),
+        idt_bytes=size,
+        idt_found_by=how,
+        gates=gates,
+        gates_absent=absent,
+        exception=_exception(memory, root, notes),
+        problems=tuple(problems),
+        notes=tuple(notes),
+    )
+
+
+def read_registers(memory: Memory, notes: list[str]) -> CpuRegisters | None:
+    """The registers, or None and the reason in `notes`."""
+    try:
+        return memory.cpu()
+    except BareflowError as error:
+        notes.append(f"no registers: {error}")
+        return None
+
+
+def named_registers(raw: CpuRegisters) -> Registers:
+    """The record that the exception's has too."""
+    words = raw.general
+    return Registers(
+        eip=Address(words["eip"]),
+        cs=Word(raw.segments["cs"].selector),
+        eflags=Word(words["eflags"]),
+        eax=Word(words["eax"]),
+        ecx=Word(words["ecx"]),
+        edx=Word(words["edx"]),
+        ebx=Word(words["ebx"]),
+        esp=Address(words["esp"]),
+        ebp=Address(words["ebp"]),
+        esi=Word(words["esi"]),
+        edi=Word(words["edi"]),
+        cr0=Word(raw.control["cr0"]),
+        cr2=Word(raw.control["cr2"]),
+        cr3=Word(raw.control["cr3"]),
+        cr4=Word(raw.control["cr4"]),
+    )
+
+
+def mode_of(raw: CpuRegisters) -> str:
+    """The CPU's mode by CR0 and EFLAGS (Intel SDM volume 3A, 2.2)."""
+    if not raw.control["cr0"] & _PE:
+        return "real"
+    if raw.general["eflags"] & _VM:
+        return "virtual 8086"
+    return "protected with paging" if raw.control["cr0"] & _PG else "protected"
+
+
+def linear_eip(raw: CpuRegisters) -> int:
+    """Where the next instruction is: EIP from the base of CS, which real mode moves."""
+    return raw.segments["cs"].base + raw.general["eip"] & 0xFFFFFFFF
+
+
+def interrupts_on(raw: CpuRegisters) -> bool:
+    """EFLAGS.IF."""
+    return bool(raw.general["eflags"] & 1 << 9)
+
+
+def idt_of(memory: Memory, symbols: KernelSymbols, notes: list[str]) -> tuple[CpuRegisters | None, int, int]:
+    """Registers, and the IDT's address and bytes, 0 when it cannot be told."""
+    raw = read_registers(memory, notes)
+    base, size, how = _idt_place(raw, symbols)
+    return (raw, base, size) if how else (raw, 0, 0)
+
+
+def _idt_place(raw: CpuRegisters | None, symbols: KernelSymbols) -> tuple[int, int, str]:
+    if raw is not None:
+        return raw.segments["idt"].base, raw.segments["idt"].limit + 1, "register"
+    address = symbols.address_of(IDT_SYMBOL)
+    if address is None:
+        return 0, 0, ""
+    symbol = symbols.at(address)
+    return address, (symbol.size if symbol else 0) or MOST_GATES * ENTRY_BYTES, "symbol"
+
+
+def _read_idt(
+    memory: Memory, base: int, size: int, names: Names, problems: list[str]
+) -> tuple[tuple[Gate, ...], int]:
+    if size > MOST_GATES * ENTRY_BYTES:
+        problems.append(f"the IDT claims {size} bytes, more than {MOST_GATES} gates: only those are shown")
+    try:
+        gates = read_gates(memory, base, size, names)
+    except BareflowError as error:
+        problems.append(f"the IDT cannot be read: {error}")
+        return (), 0
+    problems += [f"vector {gate.vector} ({gate.meaning}): {gate.problem}" for gate in gates if gate.problem]
+    if len(gates) < 32:
+        problems.append(
+            f"{len(gates)} gates are present: some exceptions have no handler and reset the machine"
+        )
+    return tuple(gates), min(size // ENTRY_BYTES, MOST_GATES) - len(gates)
+
+
+def _segments(raw: CpuRegisters) -> tuple[Segment, ...]:
+    return tuple(
+        Segment(name, Word(part.selector), Address(part.base), Word(part.limit))
+        for name in _SEGMENTS
+        if (part := raw.segments.get(name)) is not None
+    )
+
+
+def _bits(value: int, names: dict[int, str]) -> tuple[str, ...]:
+    return tuple(name for bit, name in names.items() if value & 1 << bit)
+
+
+def _exception(memory: Memory, root: Root | None, notes: list[str]) -> str | None:
+    if root is None or not root.exception:
+        return None
+    try:
+        record = read_exception(memory, root)
+    except BareflowError as error:
+        notes.append(str(error))
+        return None
+    return f"{record.name} at 0x{record.registers.eip:08x}" if record.count else ""

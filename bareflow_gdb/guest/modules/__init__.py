@@ -1,0 +1,1 @@
+"""Which modules are loaded, and is a module's header right?"""

@@ -1,0 +1,149 @@
+"""What are many code addresses called: return addresses, handlers?
+
+`identify` answers for one address, with everything; here the tables are read once and only names come out.
+Read budget: functions and versions as in functions.py, module manager 1 packet, exports 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.reading import many
+from bareflow_gdb.guest.base.root import Root
+from bareflow_gdb.guest.base.values import Address, clean
+from bareflow_gdb.guest.code.functions import Version, read_tables
+from bareflow_gdb.guest.names.identify import identify
+from bareflow_gdb.guest.names.kernel_symbols import KernelSymbols, Symbol
+from bareflow_gdb.memory.protocol import Memory
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.code.jit_code import JitCode
+
+_MOST_EXPORTS = 256
+
+
+@dataclass(frozen=True)
+class Place:
+    """An address with its name: `primes@O3 #24 + 0x1c`, `kernel_main + 0x40`, or only its region."""
+
+    address: Address
+    text: str
+    region: str
+    function: str
+    """JIT function; "" = the code is none's."""
+    level: int | None
+    version: int | None
+
+
+class Names:
+    """The names there are at this moment; tables are read when an address needs them.
+
+    A table that cannot be read leaves the region's name.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        root: Root | None,
+        symbols: KernelSymbols,
+        stock_code: Callable[[], Sequence[JitCode]] | None = None,
+    ) -> None:
+        """`stock_code` tells the JIT code of a kernel that has no root, and with it no version table."""
+        self._memory = memory
+        self._root = root
+        self.symbols = symbols
+        self._stock_code = stock_code
+
+    @cached_property
+    def _exports(self) -> dict[int, str]:
+        if self._root is None or not self._root.exports:
+            return {}
+        try:
+            return _exports(self._memory, self._root)
+        except BareflowError:
+            # Names are a help, not the question.
+            return {}
+
+    @cached_property
+    def _versions(self) -> list[Version]:
+        if self._root is None:
+            return []
+        try:
+            # Why a version was made is not asked here, and would cost packets.
+            return read_tables(self._memory, replace(self._root, version_causes=Address(0)), []).versions
+        except BareflowError:
+            return []
+
+    @cached_property
+    def _codes(self) -> Sequence[JitCode]:
+        if self._root is not None or self._stock_code is None:
+            return ()
+        try:
+            return self._stock_code()
+        except BareflowError:
+            # Neither kind of kernel, or not up yet.
+            return ()
+
+    def place(self, address: int, *, returned_to: bool = False) -> Place:
+        """The name of a code address; never raises, however odd it is.
+
+        A return address may be behind the end of the caller, when what it called never returns: so it is
+        looked up by the byte before it.
+        """
+        sought = address - 1 if returned_to and address else address
+        region = identify(self._memory, None, {}, sought).region
+        version = self._version(sought) if region == "code pool" else None
+        if version is not None:
+            name = f"{version.function_name}@O{version.level} #{version.number}"
+            text = _plus(name, address - version.code)
+            return Place(Address(address), text, region, version.function_name, version.level, version.number)
+        # The pools of stock kernels lie in the kernel's own .bss.
+        code = (
+            next((code for code in self._codes if code.holds(sought)), None) if region == "kernel" else None
+        )
+        if code is not None:
+            text = _plus(code.title, address - code.code)
+            return Place(Address(address), text, region, code.function, code.level, None)
+        symbol = self._symbol(sought) if region == "kernel" else None
+        text = _plus(symbol.name, address - symbol.address) if symbol is not None else region
+        return Place(Address(address), text, region, "", None, None)
+
+    def _version(self, address: int) -> Version | None:
+        holding = [version for version in self._versions if version.holds(address)]
+        alive = [version for version in holding if version.state != "freed"] or holding
+        return max(alive, key=lambda version: version.number, default=None)
+
+    def _symbol(self, address: int) -> Symbol | None:
+        if self.symbols:
+            return self.symbols.at(address)
+        # Exports have no size: only their first byte is surely theirs.
+        name = self._exports.get(address)
+        return Symbol(name, address, 0) if name else None
+
+
+def _exports(memory: Memory, root: Root) -> dict[int, str]:
+    count = min(root.export_count, _MOST_EXPORTS)
+    raws = many(memory, "bf_symbol", root.exports, count, "export table")
+    return {raw.address: clean(raw.name) for raw in raws}
+
+
+def _plus(name: str, offset: int) -> str:
+    return f"{name} + 0x{offset:x}" if offset else name
+
+
+def is_code(address: int) -> bool:
+    """Could code be here: boot loader, kernel, code pool?"""
+    const = layouts.const
+    return any(
+        start <= address < end
+        for start, end in (
+            (const("BF_STAGE1_ADDRESS"), const("BF_STAGE2_ADDRESS") + const("BF_STAGE2_SECTORS") * 512),
+            (const("BF_IMAGE_BASE"), const("BF_IMAGE_LIMIT")),
+            (const("BF_POOL_CODE_BASE"), const("BF_POOL_CODE_BASE") + const("BF_POOL_CODE_SIZE")),
+        )
+    )

@@ -1,0 +1,1 @@
+"""The JIT pools: statistics, blocks, their owners."""

@@ -1,0 +1,51 @@
+"""Who owns a pool block, in words?
+
+Read budget: the tables of functions.py, and 1 packet for the module manager.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.root import Root
+from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.code.functions import Version, read_tables
+from bareflow_gdb.guest.modules.modules import read_module_names
+from bareflow_gdb.memory.protocol import Memory
+
+
+@dataclass(frozen=True)
+class Owners:
+    """The names that block owners can have."""
+
+    versions: Mapping[int, Version]
+    modules: Mapping[int, str]
+
+    def name(self, kind: str, owner: int) -> str:
+        """A block's owner in words; "" for none."""
+        if kind == "version":
+            version = self.versions.get(owner)
+            if version is None:
+                return f"version {owner}"
+            return f"{version.function_name} v{owner} O{version.level}"
+        if kind == "module":
+            return f"module {self.modules.get(owner, owner)}"
+        if kind == "file":
+            return f"file of {self.modules.get(owner, owner)}"
+        return {"none": "", "table": "block table", "test": "pool self-test"}.get(kind, f"{kind} {owner}")
+
+
+def read_owners(memory: Memory, root: Root) -> Owners:
+    """Names are a help, not the question: a table that cannot be read leaves the numbers."""
+    versions: dict[int, Version] = {}
+    modules: dict[int, str] = {}
+    try:
+        # Why a version was made is not shown with a block.
+        tables = read_tables(memory, replace(root, version_causes=Address(0)), [])
+        versions = {version.number: version for version in tables.versions}
+        modules = dict(enumerate(read_module_names(memory, root)))
+    except BareflowError:
+        return Owners(versions, modules)
+    return Owners(versions, modules)

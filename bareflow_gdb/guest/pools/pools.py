@@ -1,0 +1,260 @@
+"""What is in the JIT pools, who owns each block, how fragmented are they?
+
+Read budget: pools 1 packet, block table 1, its records 1 per 128 blocks, owners' names 2 to 4 more. `check`
+also reads every block header and walks each pool from end to end: 1 packet per 2 KB of pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BadData, ReadError, UsageError
+from bareflow_gdb.guest.base.reading import capped, many, need, one
+from bareflow_gdb.guest.base.root import Root, is_ram
+from bareflow_gdb.guest.base.values import Address, word
+from bareflow_gdb.guest.pools.owners import Owners
+from bareflow_gdb.memory.protocol import Memory
+
+KINDS = ("code", "data", "metadata")
+HEADER_BYTES = 16
+_LARGEST_POOL = 16 << 20
+
+
+@dataclass(frozen=True)
+class Block:
+    """`struct bf_block`: one block of a pool."""
+
+    address: Address
+    """Of the payload; the block header is the 16 bytes before it."""
+    size: int
+    """Payload bytes."""
+    state: str
+    owner_kind: str
+    owner: int
+    owner_name: str
+
+    @property
+    def start(self) -> int:
+        """Address of the block header."""
+        return self.address - HEADER_BYTES
+
+    @property
+    def end(self) -> int:
+        """First address after the payload."""
+        return self.address + self.size
+
+
+@dataclass(frozen=True)
+class Pool:
+    """`memory_pool_t` with its blocks by address."""
+
+    kind: str
+    base: Address
+    size: int
+    initialized: bool
+    used: int
+    """Bytes, by the guest's own statistics like the next five; a block counts with its header."""
+    free: int
+    allocations: int
+    frees: int
+    peak: int
+    fragmentation: int
+    """Free bytes outside the largest free block, percent of the free bytes."""
+    blocks: tuple[Block, ...]
+    largest_free: int
+    """Bytes with the header, computed from the blocks like the next two."""
+    free_computed: int
+    fragmentation_computed: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pools:
+    """The three pools."""
+
+    pools: tuple[Pool, ...]
+    block_count: int
+    block_capacity: int | None
+    """Records that the block table holds; None = the kernel keeps none, its blocks were walked."""
+    blocks_lost: int
+    """Blocks that found no record in the block table."""
+    problems: tuple[str, ...]
+
+    def all_problems(self) -> list[str]:
+        """Those of the block table and of every pool."""
+        return [
+            *self.problems,
+            *(f"{pool.kind} pool: {text}" for pool in self.pools for text in pool.problems),
+        ]
+
+
+def read_pools(
+    memory: Memory, root: Root, owners: Owners, kind: str | None = None, check: bool = False
+) -> Pools:
+    """All pools, or only the one of that kind.
+
+    Raises UsageError for a kind that does not exist, BadData when the tables cannot be right, ReadError.
+    """
+    if kind is not None and kind not in KINDS:
+        raise UsageError(f"there is no pool {kind!r}; the pools are {', '.join(KINDS)}")
+    raws = many(memory, "memory_pool", need(root.pools, "pools"), len(KINDS), "pools")
+    problems: list[str] = []
+    table = one(memory, "bf_block_table", need(root.block_table, "block table"), "block table")
+    records = _records(memory, table, problems)
+    pools = tuple(
+        _pool(memory, index, raw, [r for r in records if r.pool == index], owners, check)
+        for index, raw in enumerate(raws)
+        if kind is None or KINDS[index] == kind
+    )
+    if table.lost:
+        problems.append(f"{table.lost} blocks found no record in the block table and are missing here")
+    return Pools(
+        pools=pools,
+        block_count=table.count,
+        block_capacity=table.capacity,
+        blocks_lost=table.lost,
+        problems=tuple(problems),
+    )
+
+
+def read_blocks(memory: Memory, root: Root, owners: Owners) -> list[tuple[str, Block]]:
+    """All blocks with the kind of their pool, by address."""
+    table = one(memory, "bf_block_table", need(root.block_table, "block table"), "block table")
+    found = [
+        (KINDS[raw.pool], _block(raw, owners)) for raw in _records(memory, table, []) if raw.pool < len(KINDS)
+    ]
+    return sorted(found, key=lambda item: item[1].address)
+
+
+def _records(memory: Memory, table: Any, problems: list[str]) -> list[Any]:
+    if table.magic == 0 and table.count == 0:
+        return []
+    if table.magic != layouts.const("BF_BLOCKS_MAGIC"):
+        raise BadData(
+            f"the block table has magic 0x{table.magic:08x}, not BFLK: the pools are not up yet, "
+            "or something wrote over it"
+        )
+    capacity = capped(table.capacity, layouts.const("BF_MAX_BLOCKS"), "block records allocated", problems)
+    count = capped(table.count, capacity, "blocks", problems)
+    records = many(memory, "bf_block", table.blocks, count, "block table")
+    return [raw for raw in records if raw.state != layouts.const("BF_BLOCK_NONE")]
+
+
+def _block(raw: Any, owners: Owners) -> Block:
+    kind = word("bf_owner_kind", raw.owner_kind)
+    return Block(
+        address=Address(raw.address + HEADER_BYTES & 0xFFFFFFFF),
+        size=raw.size,
+        state=word("bf_block_state", raw.state),
+        owner_kind=kind,
+        owner=raw.owner,
+        owner_name=owners.name(kind, raw.owner),
+    )
+
+
+def _pool(memory: Memory, index: int, raw: Any, records: list[Any], owners: Owners, check: bool) -> Pool:
+    blocks = sorted((_block(record, owners) for record in records), key=lambda block: block.address)
+    problems = _problems(raw, blocks) if raw.initialized else []
+    if check and raw.initialized:
+        problems += _walk(memory, raw, blocks)
+    return make_pool(KINDS[index], raw, blocks, problems)
+
+
+def make_pool(kind: str, raw: Any, blocks: Sequence[Block], problems: Sequence[str]) -> Pool:
+    """`memory_pool` and its blocks, with what is computed from them."""
+    free = [block.size + HEADER_BYTES for block in blocks if block.state == "free"]
+    largest, total = max(free, default=0), sum(free)
+    stats = raw.stats
+    return Pool(
+        kind=kind,
+        base=Address(raw.base),
+        size=raw.total_size,
+        initialized=raw.initialized != 0,
+        used=stats.used,
+        free=stats.free,
+        allocations=stats.num_allocations,
+        frees=stats.num_deallocations,
+        peak=stats.peak,
+        fragmentation=stats.fragmentation,
+        blocks=tuple(blocks),
+        largest_free=largest,
+        free_computed=total,
+        fragmentation_computed=100 * (total - largest) // total if total else 0,
+        problems=tuple(problems),
+    )
+
+
+def _problems(raw: Any, blocks: list[Block]) -> list[str]:
+    """What the block table and the statistics contradict, without reading more."""
+    found: list[str] = []
+    base, end = raw.base, raw.base + raw.total_size
+    stats = raw.stats
+    if stats.used + stats.free > raw.total_size:
+        found.append(f"{stats.used} bytes used and {stats.free} free do not fit its {raw.total_size} bytes")
+    if stats.fragmentation > 100:
+        found.append(f"the fragmentation statistic is {stats.fragmentation} percent: it has underflowed")
+    used = [block.size + HEADER_BYTES for block in blocks if block.state == "used"]
+    if sum(used) != stats.used:
+        found.append(f"the statistics count {stats.used} bytes used, the block table {sum(used)}")
+    if len(used) != stats.num_allocations - stats.num_deallocations:
+        found.append(
+            f"{stats.num_allocations} allocations less {stats.num_deallocations} frees "
+            f"are not the {len(used)} used blocks"
+        )
+    at = base
+    for block in blocks:
+        if block.start < base or block.end > end:
+            found.append(f"the block at 0x{block.start:08x} ({block.size} bytes) lies outside the pool")
+        elif block.start < at:
+            found.append(f"the block at 0x{block.start:08x} overlaps the one before it")
+        at = max(at, block.end)
+    return found
+
+
+def _walk(memory: Memory, raw: Any, blocks: list[Block]) -> list[str]:
+    """The pool from end to end by its block headers, and the free list, against the block table."""
+    if not (0 < raw.total_size <= _LARGEST_POOL and is_ram(raw.base, raw.total_size)):
+        return [f"its bounds 0x{raw.base:08x} + {raw.total_size} cannot be right: not walked"]
+    try:
+        data = memory.read(raw.base, raw.total_size, "pool")
+    except ReadError as error:
+        return [str(error)]
+    magic, size = layouts.const("BLOCK_MAGIC"), layouts.size("block_header")
+    recorded = {block.start: block for block in blocks}
+    found: list[str] = []
+    free: dict[int, int] = {}
+    at = 0
+    while at + size <= len(data):
+        header = layouts.unpack("block_header", data[at : at + size])
+        where = raw.base + at
+        if header.magic != magic:
+            found.append(
+                f"the header at 0x{where:08x} has magic 0x{header.magic:08x}: overwritten; walk ends there"
+            )
+            return found
+        if header.is_free:
+            free[where] = header.next
+        block = recorded.pop(where, None)
+        if block is not None and (block.size, block.state == "free") != (header.size, header.is_free != 0):
+            found.append(f"block 0x{where:08x}: its header and the block table differ in size or state")
+        at += size + header.size
+    found += [f"the block table has 0x{start:08x}, the pool has no block there" for start in recorded]
+    return found + check_free_list(raw.free_list, free)
+
+
+def check_free_list(head: int, free: dict[int, int]) -> list[str]:
+    """What is wrong with a free list; `free` maps each free block's address to its `next`."""
+    seen: set[int] = set()
+    at = head
+    while at:
+        if at in seen:
+            return [f"the free list has a cycle at 0x{at:08x}"]
+        if at not in free:
+            return [f"the free list leads to 0x{at:08x}, which is no free block"]
+        seen.add(at)
+        at = free[at]
+    lost = len(free) - len(seen)
+    return [f"{lost} free blocks are not in the free list"] if lost else []
