@@ -16,7 +16,7 @@ QUESTIONS = ("status", "boot", "exception", "cpu", "stack", "swaps", "pools")
 def main(session: Session) -> int:
     if session.connection is None or session.connection.type != "core":
         raise UsageError("gdb has no core; `core-file FILE` first (`bareflow core --out FILE` writes one)")
-    status = session.guest.status()
+    status = session.guest.kernel().status()
     for question, *words in (
         *((name,) for name in QUESTIONS),
         ("log", "--last", headless.argument("last", "2000")),

@@ -73,7 +73,7 @@ def tell(trace: Trace) -> Story:
             missing.append(f"{what}: {error}")
             return None
 
-    guest = ask("memory", lambda: Guest.attach(trace.memory(), trace.symbols))
+    kernel = ask("memory", lambda: Guest.attach(trace.memory(), trace.symbols).kernel())
     swaps = trace_swaps(trace)
     return Story(
         overview=overview(trace),
@@ -83,12 +83,12 @@ def tell(trace: Trace) -> Story:
         latencies=tuple(summarise(swap_times(trace))),
         agreement=trace_agreement(trace),
         comparisons=tuple(_compare(trace, swap) for swap in swaps.swaps[:MAX_COMPARISONS]),
-        boot=ask("boot", guest.boot) if guest else None,
-        modules=ask("modules", lambda: guest.modules(check=True)) if guest else None,
-        pools=ask("pools", lambda: guest.pools(check=True)) if guest else None,
-        profile=ask("profile", guest.profile) if guest else None,
-        jit=ask("adaptive JIT", guest.jit) if guest else None,
-        exception=ask("exception", guest.exception) if guest else None,
+        boot=ask("boot", kernel.boot) if kernel else None,
+        modules=ask("modules", lambda: kernel.modules(check=True)) if kernel else None,
+        pools=ask("pools", lambda: kernel.pools(check=True)) if kernel else None,
+        profile=ask("profile", kernel.profile) if kernel else None,
+        jit=ask("adaptive JIT", kernel.jit) if kernel else None,
+        exception=ask("exception", kernel.exception) if kernel else None,
         serial=trace.serial(),
         missing=tuple(missing),
     )

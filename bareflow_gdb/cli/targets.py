@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bareflow_gdb.cli.arguments import TARGET_HELP
 from bareflow_gdb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         "target",
         nargs="?",
         metavar="TARGET",
-        help="machine name, tcp:HOST:PORT, unix:PATH, core, dump or trace (default: the newest machine)",
+        help=TARGET_HELP,
     )
 
 
@@ -55,13 +56,13 @@ def open_target(text: str | None) -> Target:
     if text is None:
         return machine_target(Machine.find(None))
     if text.startswith(("tcp:", "unix:")):
-        from bareflow_gdb.memory import ladder
+        from bareflow_gdb.memory.choose import for_stub
 
         for machine in Machine.all():
             if text == f"unix:{machine.gdb_socket}":
                 # The same guest through its RAM: it need not be stopped.
                 return machine_target(machine)
-        return Target("gdbstub", f"the gdbstub at {text}", source=ladder.for_stub(text))
+        return Target("gdbstub", f"the gdbstub at {text}", source=for_stub(text))
     if not text.strip():
         raise UsageError("the target is empty; give a machine's name (`bareflow list`) or a file")
     path = Path(text)

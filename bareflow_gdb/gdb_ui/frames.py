@@ -171,7 +171,7 @@ class _Names:
     def _read(self) -> tuple[JitCode, ...]:
         if self._codes is None:
             try:
-                self._codes = self._current().guest.jit_code()
+                self._codes = self._current().guest.kernel().jit_code()
             except (BareflowError, gdb.error, ImportError):
                 # A backtrace without these names is better than none.
                 self._codes = ()

@@ -15,11 +15,10 @@ from typing import Any
 
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.guest.base.reading import many
-from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, clean
 from bareflow_gdb.guest.code import code_diff
-from bareflow_gdb.guest.code.jit_code import JitCode, code_at, named, read_jit_code
-from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.guest.code.jit_code import CodeName, JitCode, code_at, named
+from bareflow_gdb.guest.kernel import Kernel
 
 DEFAULT_BYTES = 64
 LONGEST = code_diff.LONGEST
@@ -81,39 +80,39 @@ class Difference:
 
 
 def disassemble(
-    guest: Guest,
-    place: str,
-    level: int | None = None,
+    kernel: Kernel,
+    place: CodeName | int,
     bits: int = 32,
     size: int | None = None,
     name: Name | None = None,
 ) -> Listing:
-    """A JIT function's code (published, or of one tier), or the code at an address; raises BareflowError.
+    """JIT code by its name, or the code at an address; raises BareflowError.
 
-    `name` tells what else is known of an address, as a debugger's symbols do.
+    `name` says what else is known of an address, as a debugger's symbols do.
     """
-    address = _number(place)
-    names = _Names(guest, name, place, address)
-    if address is None:
-        return _listing(guest, named(guest, place, level), names, bits)
-    if level is not None:
-        raise UsageError("a tier belongs to a function's name; give the name, or leave the tier out")
+    if isinstance(place, CodeName):
+        names = _Names(kernel, name, place.function)
+        return _listing(kernel, named(kernel.jit_code, place), names, bits)
+    address = place
+    if not 0 <= address < 1 << 32:
+        raise UsageError(f"{address} is not a 32-bit address")
+    names = _Names(kernel, name, "", address)
     code = code_at(names.codes, address)
     if code is not None and size is None and bits == 32:
-        return _listing(guest, code, names, bits, at=address - code.code)
+        return _listing(kernel, code, names, bits, at=address - code.code)
     wanted = min(size or DEFAULT_BYTES, LONGEST)
     title = names.of(address) or f"0x{address:08x}"
-    return _decode(guest, title, None, address, wanted, names, bits, 0)
+    return _decode(kernel, title, None, address, wanted, names, bits, 0)
 
 
-def compare(guest: Guest, function: str, old: int, new: int, name: Name | None = None) -> Difference:
+def compare(kernel: Kernel, function: str, old: int, new: int, name: Name | None = None) -> Difference:
     """Two tiers of a function side by side; raises UsageError when one is not in memory."""
-    names = _Names(guest, name, function)
-    sides = [named(guest, function, level) for level in (old, new)]
-    listings = [_listing(guest, side, names, 32) for side in sides]
+    names = _Names(kernel, name, function)
+    sides = [named(kernel.jit_code, CodeName(function, level)) for level in (old, new)]
+    listings = [_listing(kernel, side, names, 32) for side in sides]
     plain = [
         code_diff.disassemble(
-            _emitted(side, guest.memory.read(side.code, side.size, f"code of {side.title}")), side.code
+            _emitted(side, kernel.memory.read(side.code, side.size, f"code of {side.title}")), side.code
         )
         for side in sides
     ]
@@ -131,22 +130,12 @@ def _cell(instruction: code_diff.Instruction | None) -> str:
     return "" if instruction is None else f"+{instruction.offset:03x} {instruction.text}"
 
 
-def _number(place: str) -> int | None:
-    try:
-        address = int(place, 0)
-    except ValueError:
-        return None
-    if not 0 <= address < 1 << 32:
-        raise UsageError(f"{place} is no 32-bit address")
-    return address
-
-
-def _listing(guest: Guest, code: JitCode, names: _Names, bits: int, at: int | None = None) -> Listing:
-    return _decode(guest, code.title, code, code.code, code.size, names, bits, at)
+def _listing(kernel: Kernel, code: JitCode, names: _Names, bits: int, at: int | None = None) -> Listing:
+    return _decode(kernel, code.title, code, code.code, code.size, names, bits, at)
 
 
 def _decode(
-    guest: Guest,
+    kernel: Kernel,
     title: str,
     code: JitCode | None,
     address: int,
@@ -155,7 +144,7 @@ def _decode(
     bits: int,
     at: int | None,
 ) -> Listing:
-    data = guest.memory.read(address, size, f"code of {title}")
+    data = kernel.memory.read(address, size, f"code of {title}")
     if code is not None:
         data = _emitted(code, data)
     lines: list[Line] = []
@@ -230,18 +219,10 @@ def _addresses(instruction: Any) -> Iterable[int]:
             yield value & 0xFFFFFFFF
 
 
-def _root(guest: Guest) -> Root | None:
-    """None on a stock kernel, which exports nothing."""
-    try:
-        return guest.root()
-    except BareflowError:
-        return None
-
-
 class _Names:
     """What addresses are called: exports, code pointers, shared data, JIT code; then what a debugger knows."""
 
-    def __init__(self, guest: Guest, other: Name | None, function: str, address: int | None = None) -> None:
+    def __init__(self, kernel: Kernel, other: Name | None, function: str, address: int | None = None) -> None:
         self.problems: list[str] = []
         self.codes: tuple[JitCode, ...] = ()
         self._other = other
@@ -250,7 +231,7 @@ class _Names:
         self._spans: list[tuple[int, int, str]] = []
         for read in (self._read_codes, self._read_exports, self._read_data):
             try:
-                read(guest)
+                read(kernel)
             except BareflowError as error:
                 self.problems.append(str(error))
         self._spans.sort()
@@ -265,28 +246,28 @@ class _Names:
                 return name if address == start else f"{name}+0x{address - start:x}"
         return self._other(address) if self._other is not None else ""
 
-    def _read_codes(self, guest: Guest) -> None:
-        self.codes = read_jit_code(guest)
+    def _read_codes(self, kernel: Kernel) -> None:
+        self.codes = kernel.jit_code()
         for code in self.codes:
             self._spans.append((code.code, code.size, code.title))
         slots = {code.slot: code.function for code in self.codes if code.slot}
         self._spans += [(slot, 4, f"code pointer of {function}") for slot, function in slots.items()]
 
-    def _read_exports(self, guest: Guest) -> None:
-        root = _root(guest)
+    def _read_exports(self, kernel: Kernel) -> None:
+        root = kernel.root
         if root is not None and root.exports:
-            self._symbols(guest, root.exports, root.export_count, "export table")
+            self._symbols(kernel, root.exports, root.export_count, "export table")
 
-    def _read_data(self, guest: Guest) -> None:
+    def _read_data(self, kernel: Kernel) -> None:
         """The shared data of the function that is listed."""
         holding = code_at(self.codes, self._address) if self._address is not None else None
         name = holding.function if holding else self._function
-        if _root(guest) is None:
+        if kernel.root is None:
             return
-        for function in guest.functions():
+        for function in kernel.functions():
             if function.symbols and function.name == name:
-                self._symbols(guest, function.symbols, function.symbol_count, f"symbols of {name}")
+                self._symbols(kernel, function.symbols, function.symbol_count, f"symbols of {name}")
 
-    def _symbols(self, guest: Guest, address: int, count: int, what: str) -> None:
-        for raw in many(guest.memory, "bf_symbol", address, min(count, MOST_SYMBOLS), what):
+    def _symbols(self, kernel: Kernel, address: int, count: int, what: str) -> None:
+        for raw in many(kernel.memory, "bf_symbol", address, min(count, MOST_SYMBOLS), what):
             self._spans.append((raw.address, raw.size, clean(raw.name)))

@@ -242,7 +242,7 @@ def _next_step(
     if problems:
         return "`boot`, `modules`, `pools` and `jit` show each part"
     if held:
-        return "set `hold` in the root descriptor to 0, and the run begins"
+        return "`release` lets the run begin"
     if any(line.endswith(": requested") for line in mail):
         return "`recompile` answers the request of the guest"
     return "`jit` shows the functions, `swaps` how they came to their levels"

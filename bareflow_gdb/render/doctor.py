@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bareflow_gdb.guest.doctor import Diagnosis
-from bareflow_gdb.render.tables import WIDTH, show
+from bareflow_gdb.render.text import WIDTH, show
 from bareflow_gdb.render.view import Cell, View, table
 
 _STYLES = {"works": "good", "limited": "dim", "fails": "bad"}

@@ -22,7 +22,7 @@ def test_the_published_tier_is_what_gdb_itself_disassembles(gdb: Gdb, idle_machi
         'x/12i $bf_func("sum")',
     )
     ours, theirs = result.out.split("====\n")
-    version = Guest.attach(idle_machine.memory()).jit().functions[1].version
+    version = Guest.attach(idle_machine.memory()).kernel().jit().functions[1].version
     assert re.search(rf"^sum@O3 #{version}: \d+ bytes at 0x\w+, 32-bit code", ours, re.MULTILINE)
     listed = re.findall(r"^   (\w{8}) \+\w+  \w+…? +(\w+)", ours, re.MULTILINE)[:12]
     expected = re.findall(r"^ +0x(\w+)[^:]*:\s+(\w+)", theirs, re.MULTILINE)
@@ -32,7 +32,9 @@ def test_the_published_tier_is_what_gdb_itself_disassembles(gdb: Gdb, idle_machi
 def test_shared_data_is_named_and_tiers_are_told_apart(gdb: Gdb, idle_machine: Machine) -> None:
     result = gdb.run(f"bf attach {idle_machine.name}", "bf disas primes --tier O1 --json", elf=KERNEL)
     record = result.json()
-    versions = [v for v in Guest.attach(idle_machine.memory()).versions() if v.function_name == "primes"]
+    versions = [
+        v for v in Guest.attach(idle_machine.memory()).kernel().versions() if v.function_name == "primes"
+    ]
     first = next(v for v in versions if v.level == 1)
     assert (record["level"], record["version"], int(record["address"], 16)) == (1, first.number, first.code)
     assert any(line["note"].startswith("primes_sieve") for line in record["lines"])

@@ -29,7 +29,7 @@ def test_a_backtrace_names_function_tier_and_version(gdb: Gdb, held: Machine) ->
     )
     found = re.search(r"^#0 +0x\w+ in primes@O2 #(\d+) \(\)", result.out, re.MULTILINE)
     assert found is not None, result.out
-    version = next(v for v in Guest.attach(held.memory()).versions() if v.number == int(found[1]))
+    version = next(v for v in Guest.attach(held.memory()).kernel().versions() if v.number == int(found[1]))
     assert (version.function_name, version.level) == ("primes", 2)
     assert re.search(r"^#1 .* in adaptive_jit_call \(function=3, a=1000, b=0\)", result.out, re.MULTILINE)
     assert "kernel_main" in result.out and "corrupt" not in result.out
@@ -45,7 +45,7 @@ def test_the_caller_is_right_at_every_instruction(gdb: Gdb, held: Machine, funct
         if level:
             # This one pushes registers of its caller, and uses them.
             session.run(f"bf step-swap {function} --stay")
-        versions = [v for v in Guest.attach(held.memory()).versions() if v.function_name == function]
+        versions = [v for v in Guest.attach(held.memory()).kernel().versions() if v.function_name == function]
         entry = next(v for v in versions if v.level == level)
         session.run(f"tbreak *{int(entry.entry)}")
         session.run("continue")

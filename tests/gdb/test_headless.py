@@ -66,7 +66,7 @@ def test_every_swap_of_the_run_is_in_the_file(gdb: Gdb, held: Machine, tmp_path:
     result = script(gdb, "trace_swaps", (f"bf attach {held.name}", "bf release"), BF_OUT=str(out))
     assert result.code == 0
     written = [json.loads(line) for line in out.read_text().splitlines()]
-    swaps = Guest.attach(held.memory()).swaps().swaps
+    swaps = Guest.attach(held.memory()).kernel().swaps().swaps
     assert [(w["function"], w["level"], w["version"]) for w in written] == [
         (s.function, s.to_level, s.to_version) for s in swaps
     ]

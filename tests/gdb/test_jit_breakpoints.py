@@ -26,7 +26,7 @@ def held(booted: Boot) -> Machine:
 
 
 def entry_of(machine: Machine, function: str, level: int) -> int:
-    versions = Guest.attach(machine.memory()).versions()
+    versions = Guest.attach(machine.memory()).kernel().versions()
     return next(int(v.entry) for v in versions if v.function_name == function and v.level == level)
 
 

@@ -146,7 +146,7 @@ def test_a_long_history_costs_no_more_unless_all_of_it_is_asked_for(
     gdb: Gdb, booted: Boot, tmp_path: Path
 ) -> None:
     machine = booted(stage="idle")
-    names = [function.name for function in Guest.attach(machine.memory()).functions()]
+    names = [function.name for function in Guest.attach(machine.memory()).kernel().functions()]
     turns = [{"function": names[turn % len(names)], "level": turn % 4} for turn in range(120)]
     subprocess.run(
         [sys.executable, "-m", "bareflow_gdb.cli.main", "compiler", machine.name],
@@ -191,7 +191,7 @@ def test_a_step_inside_jit_code_costs_nothing_more_either(
     for suite in (False, True):
         machine = booted(stage="registered", hold=1)
         guest = Guest.attach(machine.memory())
-        entry = next(v.entry for v in guest.versions() if v.function_name == "primes")
+        entry = next(v.entry for v in guest.kernel().versions() if v.function_name == "primes")
         with attached(gdb, machine, tmp_path, suite=suite) as (session, proxy):
             if suite and used:
                 session.run("bf jit")

@@ -31,7 +31,7 @@ def damaged(image: Path) -> Iterator[Machine]:
 def test_records_are_one_line_with_words_for_numbers(gdb: Gdb, idle_machine: Machine) -> None:
     guest = Guest.attach(idle_machine.memory())
     root = guest.root()
-    version = guest.versions()[0]
+    version = guest.kernel().versions()[0]
     result = gdb.run(
         f"bf attach {idle_machine.name}",
         f"p *(struct bf_version *) {root.version_table}",

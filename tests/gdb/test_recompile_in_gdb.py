@@ -66,7 +66,7 @@ def test_a_breakpoint_by_name_stops_in_the_newest_code_only(gdb: Gdb, idle: Mach
         "info breakpoints",
         elf=KERNEL,
     )
-    versions = Guest.attach(idle.memory()).versions()
+    versions = Guest.attach(idle.memory()).kernel().versions()
     newest = max((v for v in versions if v.function_name == "sum"), key=lambda v: v.number)
     assert f"starts at address 0x{newest.code:x}" in result.out
     assert "2 locations" not in result.out and "multiple" not in result.out.lower()
@@ -84,7 +84,7 @@ def test_symbols_of_replaced_versions_are_removed(gdb: Gdb, idle: Machine) -> No
     )
     assert "objects 1" in result.out, "one merged object, whatever was recompiled"
     attached = {item["name"]: item for item in result.json()["attached"]}
-    versions = {v.number: v for v in Guest.attach(idle.memory()).versions()}
+    versions = {v.number: v for v in Guest.attach(idle.memory()).kernel().versions()}
     assert all(versions[item["version"]].state == "published" for item in attached.values())
     assert {name for name, item in attached.items() if item["lines"]} == {"sum@O3", "primes@O3"}
 
@@ -210,7 +210,9 @@ def test_stop_waits_for_the_hosts_code_while_the_guest_swaps_its_own(gdb: Gdb, b
         elf=KERNEL,
     )
     (frame,) = re.findall(r"^#0 +(?:0x\w+ in )?fibonacci@O1 #(\d+) ", result.out, re.MULTILINE)
-    versions = [v for v in Guest.attach(machine.memory()).versions() if v.function_name == "fibonacci"]
+    versions = [
+        v for v in Guest.attach(machine.memory()).kernel().versions() if v.function_name == "fibonacci"
+    ]
     assert next(v.provider for v in versions if v.number == int(frame)) == "host"
     assert len([v for v in versions if v.provider != "host"]) > 2, "others were published before"
 

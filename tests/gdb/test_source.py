@@ -58,7 +58,9 @@ def test_lines_locals_and_results_inside_the_new_code(gdb: Gdb, machine: Machine
     assert re.search(r"Value returned is \$1 = 168", out.split("==finish\n")[1])
     number = re.search(r"version (\d+) at", out)
     assert number is not None
-    version = next(v for v in Guest.attach(machine.memory()).versions() if v.number == int(number[1]))
+    version = next(
+        v for v in Guest.attach(machine.memory()).kernel().versions() if v.number == int(number[1])
+    )
     assert (version.function_name, version.level) == ("primes", level)
 
 
@@ -72,7 +74,7 @@ def test_a_breakpoint_by_line_moves_to_the_next_version(gdb: Gdb, machine: Machi
             session.run("bf recompile sum --level 2")
         session.run("bf jitsym")
         second = re.search(r"0x(\w{8})", session.run("info breakpoints"))
-        versions = {v.number: v for v in Guest.attach(machine.memory()).versions()}
+        versions = {v.number: v for v in Guest.attach(machine.memory()).kernel().versions()}
         published = next(v for v in versions.values() if v.function_name == "sum" and v.state == "published")
         assert first is not None and second is not None
         assert not published.holds(int(first[1], 16)) and published.holds(int(second[1], 16))

@@ -28,7 +28,7 @@ def held(booted: Boot) -> Machine:
 
 def test_the_pointer_changes_by_the_one_instruction_that_is_stepped(gdb: Gdb, held: Machine) -> None:
     record = gdb.run(f"bf attach {held.name}", "bf release", "bf step-swap sum --stay --json").json()
-    versions = {version.number: version for version in Guest.attach(held.memory()).versions()}
+    versions = {version.number: version for version in Guest.attach(held.memory()).kernel().versions()}
     old, new = versions[record["old"]["version"]], versions[record["new"]["version"]]
     assert (record["function"], old.level, new.level) == ("sum", 0, 1)
     assert record["instruction"] == "mov dword ptr [edx], eax"

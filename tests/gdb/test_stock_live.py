@@ -43,7 +43,9 @@ def to_first_call(stock: Path, paused: Machine) -> tuple[str, ...]:
 
 def codes_of(machine: Machine, function: str) -> list[int]:
     """O0 to O3 of a function, by the kernel's records."""
-    found = next(item for item in Guest.attach(machine.memory()).jit().functions if item.name == function)
+    found = next(
+        item for item in Guest.attach(machine.memory()).kernel().jit().functions if item.name == function
+    )
     return [int(code) for code in found.level_codes]
 
 
@@ -231,9 +233,9 @@ def test_an_address_is_told_as_the_records_and_the_symbols_have_it(
     machine = launched(stock / "stock.img", with_disk=False)
     machine.wait_for_serial(KERNEL_END)
     guest = Guest.attach(machine.memory())
-    function = guest.jit().functions[1]
-    module = guest.modules().modules[0]
-    pool = guest.pools("data").pools[0]
+    function = guest.kernel().jit().functions[1]
+    module = guest.kernel().modules().modules[0]
+    pool = guest.kernel().pools("data").pools[0]
     asked = {
         hex(function.level_codes[2] + 3): ("code pool", f"{function.name} O2", function.level_codes[2]),
         hex(function.slot): ("stack", "JIT entry 1, current_code", function.slot - 20),
@@ -257,7 +259,7 @@ def test_code_is_as_long_as_its_buffer_says(gdb: Gdb, stock: Path, launched: Boo
     machine = launched(stock / "stock.img", with_disk=False)
     machine.wait_for_serial(KERNEL_END)
     result = gdb.run(f"bf attach {machine.name}", "bf jitsym --json", "bf disas sum --diff O0 O2")
-    swaps = Guest.attach(machine.memory()).swaps().swaps
+    swaps = Guest.attach(machine.memory()).kernel().swaps().swaps
     sizes = {f"{swap.function}@O3": swap.code_size for swap in swaps if swap.to_level == 3}
     start = result.out.index("[\n") if "[\n" in result.out else result.out.index("{\n")
     record = json.JSONDecoder().raw_decode(result.out[start:])[0]

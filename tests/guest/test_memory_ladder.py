@@ -14,7 +14,7 @@ from machines import until
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.cli.targets import open_target
 from bareflow_gdb.errors import ReadError, Unreachable
-from bareflow_gdb.memory import ladder
+from bareflow_gdb.memory import choose
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub
 from bareflow_gdb.memory.process_ram import ProcessRam, behind
@@ -111,9 +111,9 @@ def test_the_ladder_takes_a_faster_reader_only_when_it_shows_the_same_guest(
     def fails() -> Memory:
         raise Unreachable("no such thing")
 
-    chosen = ladder.choose(reference, fails, lambda: RawDump(other), lambda: ProcessRam(idle_machine.pid))
+    chosen = choose.choose(reference, fails, lambda: RawDump(other), lambda: ProcessRam(idle_machine.pid))
     assert isinstance(chosen, ProcessRam)
-    assert ladder.choose(reference, fails, lambda: RawDump(other)) is reference
+    assert choose.choose(reference, fails, lambda: RawDump(other)) is reference
 
 
 def _booted(pid: int) -> ProcessRam:

@@ -14,18 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import ask
 from stock_truth import truth
 
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.guest.code.bitcode import read_payload
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.modules.modules import Modules
-from bareflow_gdb.guest.names.elf_check import check_elf, load_elf
+from bareflow_gdb.guest.names.elf import beside, check_elf, load_elf
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub
 from bareflow_gdb.qemu.machine import Machine
-from bareflow_gdb.render.jsonable import dumps, to_json
+from bareflow_gdb.render.jsonable import dumps_answer
 
 QUESTIONS = ("status", "modules", "pools", "profile", "jit", "swaps")
 GDBS = {"gdb-debian": Path("/usr/bin/gdb"), "gdb-environment": Path(sys.executable).parent / "gdb"}
@@ -90,7 +91,7 @@ def gdb_run(gdb: Path, machine: Machine, *words: str) -> str:
 
 
 def pool_stats(guest: Guest) -> list[list[int]]:
-    return [[p.base, p.size, p.used, p.free, p.allocations, p.peak] for p in guest.pools().pools]
+    return [[p.base, p.size, p.used, p.free, p.allocations, p.peak] for p in guest.kernel().pools().pools]
 
 
 def exported(machine: Machine) -> list[dict[str, Any]]:
@@ -123,31 +124,33 @@ def test_the_kernel_answers_like_the_debug_information_of_its_twin(
     machine = booted("stock")
     told = truth(firmware, "stock", machine, tmp_path)
     guest = Guest.attach(machine.memory())
-    modules = guest.modules()
+    answer = ask(guest, "modules")
+    modules = answer.record
     assert [
         [m.name, m.code, m.code_size, m.calls, m.total_cycles, m.max_cycles, int(m.loaded)]
         for m in modules.modules
     ] == told["modules"]
-    assert [finding.address for finding in guest.provenance().found] == [told["manager"]]
-    jit = guest.jit()
+    assert [finding.address for finding in answer.found] == [told["manager"]]
+    answer = ask(guest, "jit")
+    jit = answer.record
     assert [[f.name, f.level, *f.level_codes, f.current_code, f.slot] for f in jit.functions] == told[
         "functions"
     ]
-    (finding,) = guest.provenance().found
+    (finding,) = answer.found
     assert (finding.address, finding.how, finding.confidence) == (
         told["jit"],
         "search of the stack",
         "certain",
     )
-    profile = sorted(guest.profile().functions, key=lambda function: function.id)
+    profile = sorted(guest.kernel().profile().functions, key=lambda function: function.id)
     assert [
         [f.name, f.address, f.calls, f.total_cycles, f.max_cycles, f.level, int(f.hot)] for f in profile
     ] == told["profile"]
     assert pool_stats(guest) == told["stats"]
-    assert guest.provenance().found[0].address == told["pools"]
-    assert not guest.pools().all_problems() and not jit.problems
+    assert ask(guest, "pools").found[0].address == told["pools"]
+    assert not guest.kernel().pools().all_problems() and not jit.problems
     levels = [(function[0], level) for function in told["functions"] for level in range(1, function[1] + 1)]
-    assert [(swap.function, swap.to_level) for swap in guest.swaps().swaps] == levels
+    assert [(swap.function, swap.to_level) for swap in guest.kernel().swaps().swaps] == levels
 
 
 def test_the_unikernel_answers_like_the_debug_information_of_its_twin(
@@ -156,21 +159,22 @@ def test_the_unikernel_answers_like_the_debug_information_of_its_twin(
     machine = booted("stock_unikernel")
     told = truth(firmware, "stock_unikernel", machine, tmp_path)
     guest = Guest.attach(machine.memory())
-    profile = sorted(guest.profile().functions, key=lambda function: function.id)
+    answer = ask(guest, "profile")
+    profile = sorted(answer.record.functions, key=lambda function: function.id)
     assert [[f.name, f.calls, f.total_cycles, f.min_cycles, f.max_cycles] for f in profile] == told["entries"]
-    assert [(f.address, f.confidence) for f in guest.provenance().found] == [(told["address"], "certain")]
+    assert [(f.address, f.confidence) for f in answer.found] == [(told["address"], "certain")]
     assert pool_stats(guest) == told["stats"]
-    assert guest.status().variant == "stock unikernel"
+    assert guest.kernel().status().variant == "stock unikernel"
     with pytest.raises(BadData, match="unikernel"):
-        guest.modules()
+        guest.kernel().modules()
 
 
 @pytest.mark.parametrize("kernel", ["stock", "stock76", "stock72"])
 def test_modules_of_every_generation_are_those_that_the_kernel_exports(booted: Booted, kernel: str) -> None:
     machine = booted(kernel)
     guest = Guest.attach(machine.memory())
-    assert as_exported(guest.modules()) == exported(machine)
-    assert guest.stock.places.generation().profile_bytes == int(kernel.removeprefix("stock") or 84)
+    assert as_exported(guest.kernel().modules()) == exported(machine)
+    assert guest.places.generation().profile_bytes == int(kernel.removeprefix("stock") or 84)
 
 
 @pytest.mark.parametrize(("kernel", "header"), [("stock", 120), ("stock76", 124), ("stock72", 128)])
@@ -178,7 +182,7 @@ def test_bitcode_is_found_with_headers_of_every_generation(
     booted: Booted, firmware: Path, kernel: str, header: int
 ) -> None:
     guest = Guest.attach(booted(kernel).memory())
-    (bitcode,) = guest.bitcode()
+    (bitcode,) = guest.kernel().bitcode()
     assert (bitcode.function, bitcode.header_size, bitcode.problems) == ("primes", header, ())
     wrapped = (firmware / "modules" / "primes.bc.wrapped").read_bytes()
     assert read_payload(guest.memory, bitcode) == wrapped[128 : 128 + bitcode.payload_size]
@@ -190,13 +194,14 @@ def test_the_file_systems_state_is_found_and_agrees_with_the_disk(firmware: Path
     try:
         machine.wait_for_serial(KERNEL_END, SECONDS)
         guest = Guest.attach(machine.memory())
-        disk = guest.disk()
+        answer = ask(guest, "fat")
+        disk = answer.record
         assert disk.mounted is not None
         assert disk.volume is not None
         assert disk.mounted.total == disk.volume.sectors
         assert disk.problems == ()
-        assert guest.provenance().found[-1].confidence == "certain"
-        assert as_exported(guest.modules()) == exported(machine)
+        assert answer.found[-1].confidence == "certain"
+        assert as_exported(guest.kernel().modules()) == exported(machine)
     finally:
         machine.stop()
 
@@ -204,7 +209,7 @@ def test_the_file_systems_state_is_found_and_agrees_with_the_disk(firmware: Path
 def test_a_core_a_dump_and_the_gdbstub_answer_like_ram(booted: Booted, tmp_path: Path) -> None:
     machine = booted("stock")
     guest = Guest.attach(machine.memory())
-    answers = {question: (to_json(getattr(guest, question)()), guest.provenance()) for question in QUESTIONS}
+    answers = {question: dumps_answer(ask(guest, question)) for question in QUESTIONS}
     core, dump = tmp_path / "core", tmp_path / "dump"
     machine.dump_core(core)
     dump.write_bytes(machine.read_physical(0, 2 << 20))
@@ -212,8 +217,7 @@ def test_a_core_a_dump_and_the_gdbstub_answer_like_ram(booted: Booted, tmp_path:
         for memory in (ElfCore(core), RawDump(dump), stub):
             other = Guest.attach(memory)
             for question in QUESTIONS:
-                record = to_json(getattr(other, question)())
-                assert (record, other.provenance()) == answers[question], (memory.name, question)
+                assert dumps_answer(ask(other, question)) == answers[question], (memory.name, question)
 
 
 def test_over_the_gdbstub_questions_after_the_search_keep_the_budget(booted: Booted) -> None:
@@ -221,10 +225,10 @@ def test_over_the_gdbstub_questions_after_the_search_keep_the_budget(booted: Boo
     with GdbStub.connect(f"unix:{machine.gdb_socket}") as stub:
         guest = Guest.attach(stub)
         for question in QUESTIONS:
-            blocks = sum(len(pool.blocks) for pool in guest.pools().pools)
+            blocks = sum(len(pool.blocks) for pool in guest.kernel().pools().pools)
             stub.invalidate()
             before = stub.packets
-            getattr(guest, question)()
+            ask(guest, question)
             spent = stub.packets - before
             assert spent <= (10 + blocks if question == "pools" else 10), (question, spent)
 
@@ -239,7 +243,8 @@ class Seen:
 
 def look(guest: Guest, question: str) -> Seen | None:
     try:
-        record = getattr(guest, question)()
+        answer = ask(guest, question)
+        record = answer.record
     except BadData as error:
         assert str(error)
         return None
@@ -250,7 +255,7 @@ def look(guest: Guest, question: str) -> Seen | None:
     else:
         key = "id" if question == "profile" else "index"
         names = [one.name for one in sorted(record.functions, key=lambda one: int(getattr(one, key)))]
-    return Seen(guest.provenance().found[0].address, tuple(names))
+    return Seen(answer.found[0].address, tuple(names))
 
 
 @pytest.mark.parametrize("kernel", ["stock", "stock_unikernel"])
@@ -286,7 +291,7 @@ def test_after_a_reset_nothing_of_the_earlier_run_is_told(firmware: Path, tmp_pa
     try:
         machine.wait_for_serial(KERNEL_END, SECONDS)
         guest = Guest.attach(machine.memory())
-        assert guest.jit().count > 0
+        assert guest.kernel().jit().count > 0
         machine.pause()
         machine.qmp("system_reset")
         core = tmp_path / "core"
@@ -294,7 +299,7 @@ def test_after_a_reset_nothing_of_the_earlier_run_is_told(firmware: Path, tmp_pa
         for source in (guest, Guest.attach(ElfCore(core))):
             for question in ("modules", "jit", "pools", "profile", "swaps"):
                 with pytest.raises(BadData, match="real mode"):
-                    getattr(source, question)()
+                    ask(source, question)
     finally:
         machine.stop()
 
@@ -302,9 +307,11 @@ def test_after_a_reset_nothing_of_the_earlier_run_is_told(firmware: Path, tmp_pa
 def test_two_kernels_side_by_side_keep_their_answers_apart(booted: Booted) -> None:
     one, other = Guest.attach(booted("stock").memory()), Guest.attach(booted("stock_unikernel").memory())
     for _ in range(2):
-        assert one.status().variant == "stock kernel"
-        assert other.status().variant == "stock unikernel"
-        assert [f.name for f in one.jit().functions] != [f.name for f in other.profile().functions]
+        assert one.kernel().status().variant == "stock kernel"
+        assert other.kernel().status().variant == "stock unikernel"
+        assert [f.name for f in one.kernel().jit().functions] != [
+            f.name for f in other.kernel().profile().functions
+        ]
 
 
 def test_elf_files_are_told_apart_by_their_code(booted: Booted, firmware: Path) -> None:
@@ -342,13 +349,11 @@ def test_the_command_line_adds_what_the_serial_log_tells(booted: Booted) -> None
 
 @pytest.fixture(scope="module")
 def told(booted: Booted) -> dict[str, Any]:
-    """What the suite's library answers, with the serial log, as JSON."""
+    """What the suite's library answers, with the serial log and the ELF beside the image, as JSON."""
     machine = booted("stock")
-    guest = Guest.attach(machine.memory())
-    guest.stock.serial_log = machine.serial
-    return {
-        question: json.loads(dumps(getattr(guest, question)(), guest.provenance())) for question in QUESTIONS
-    }
+    guest = Guest.attach(machine.memory(), elves=lambda: beside(machine.image))
+    guest.serial_log = machine.serial
+    return {question: json.loads(dumps_answer(ask(guest, question))) for question in QUESTIONS}
 
 
 @pytest.mark.parametrize("gdb", GDBS.values(), ids=GDBS)

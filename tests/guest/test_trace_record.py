@@ -59,7 +59,7 @@ def answers(capsys: pytest.CaptureFixture[str], *words: str) -> object:
 def test_every_event_that_the_guest_wrote_is_in_the_trace(recorded: Recorded) -> None:
     machine, directory = recorded
     trace = Trace.open(directory)
-    ring = Guest.attach(machine.memory()).rings()[0]
+    ring = Guest.attach(machine.memory()).kernel().rings()[0]
     events = trace.events()
     main = events[events["ring"] == 0]
     assert ring.head > 300
@@ -110,7 +110,7 @@ def test_log_and_ring_tell_the_same_story_and_a_changed_log_is_noticed(
 def test_the_code_of_every_version_is_saved_as_it_is_in_guest_memory(recorded: Recorded) -> None:
     machine, directory = recorded
     trace, memory = Trace.open(directory), machine.memory()
-    versions = Guest.attach(memory).versions()
+    versions = Guest.attach(memory).kernel().versions()
     assert {version.number for version in versions} <= set(trace.codes)
     in_memory = [version for version in versions if version.state in ("published", "retired")]
     assert len(in_memory) >= 8
@@ -173,7 +173,7 @@ def test_a_guest_that_dies_in_the_middle_leaves_a_complete_trace(booted: Boot, t
     trace = Trace.open(tmp_path / "trace")
     assert trace.manifest.complete and trace.manifest.ended == "guest gone"
     assert trace.losses() == [] and trace.count >= 100_000
-    assert Guest.attach(trace.memory()).boot().stage == "running"
+    assert Guest.attach(trace.memory()).kernel().boot().stage == "running"
 
 
 def record_in_process(machine: Machine, out: Path) -> subprocess.Popen[bytes]:
@@ -200,7 +200,7 @@ def test_a_recorder_that_is_killed_loses_nothing_that_it_had_drained(booted: Boo
     count = trace.count
     assert count >= (4 << 20) // 40 and trace.losses() == []
     assert trace.manifest.functions[:1] == ("fibonacci",)
-    assert Guest.attach(trace.memory()).boot().stage == "registered"
+    assert Guest.attach(trace.memory()).kernel().boot().stage == "registered"
     recover(out)
     again = Trace.open(out)
     assert again.count == count and again.losses() == []
@@ -228,11 +228,11 @@ def test_a_dead_reader_does_not_stop_the_guest(booted: Boot, tmp_path: Path) -> 
     recorder.wait()
     guest = Guest.attach(machine.memory())
     deadline = time.monotonic() + 60
-    while not guest.rings()[0].reader_deaths:
+    while not guest.kernel().rings()[0].reader_deaths:
         assert time.monotonic() < deadline, "the guest still waits for a dead reader"
         time.sleep(0.01)
-    before = guest.rings()[0].head
-    while (guest.rings()[0].head - before) % 2**32 < 100_000:
+    before = guest.kernel().rings()[0].head
+    while (guest.kernel().rings()[0].head - before) % 2**32 < 100_000:
         assert time.monotonic() < deadline, "the guest does not go on"
         time.sleep(0.01)
 
@@ -259,7 +259,7 @@ def test_two_recorders_do_not_take_each_others_events(booted: Boot, tmp_path: Pa
 def test_a_guest_that_takes_an_exception_is_recorded_to_its_end(booted: Boot, tmp_path: Path) -> None:
     machine = booted(stage="registered", hold=1)
     memory = machine.memory()
-    function = Guest.attach(memory).functions()[1]
+    function = Guest.attach(memory).kernel().functions()[1]
     nowhere = layouts.const("BF_WEIGHTS_BASE")
     memory.write(nowhere, b"\x0f\x0b", "UD2 where no code has run yet")
     with Recorder(machine, tmp_path / "trace") as recorder:
@@ -288,7 +288,7 @@ def test_a_full_disk_is_one_sentence_and_the_guest_runs_on(booted: Boot, tmp_pat
     )
     assert done.returncode == 2
     assert "File too large" in done.stderr.splitlines()[-1]
-    assert Guest.attach(machine.memory()).rings()[0].mode == "flight"
+    assert Guest.attach(machine.memory()).kernel().rings()[0].mode == "flight"
     trace = Trace.open(out)
     assert trace.recovered and trace.losses() == [] and trace.count > limit // 40
 
@@ -304,7 +304,7 @@ def test_a_trace_that_could_not_be_written_is_not_called_complete(booted: Boot, 
             recorder.drain()
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert Guest.attach(machine.memory()).rings()[0].mode == "flight"
+    assert Guest.attach(machine.memory()).kernel().rings()[0].mode == "flight"
     trace = Trace.open(out)
     assert trace.recovered and 0 < trace.count <= 1000 // 32
 
@@ -322,7 +322,7 @@ def test_a_guest_that_reboots_ends_the_recording_without_a_false_loss(booted: Bo
 def test_leaving_the_recorder_takes_what_was_written_until_then(booted: Boot, tmp_path: Path) -> None:
     machine = booted(stage="idle")
     with Recorder(machine, tmp_path / "trace"):
-        head = Guest.attach(machine.memory()).rings()[0].head
+        head = Guest.attach(machine.memory()).kernel().rings()[0].head
     assert Trace.open(tmp_path / "trace").count >= head > 300
 
 

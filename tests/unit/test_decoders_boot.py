@@ -16,7 +16,7 @@ BASE = layouts.const("BF_IMAGE_BASE")
 def boot(**changes: object) -> Boot:
     fake = FakeGuest()
     fake.boot |= changes
-    return Guest.attach(fake.build()).boot()
+    return Guest.attach(fake.build()).kernel().boot()
 
 
 def test_a_good_boot_has_no_problems_and_counts_milliseconds_from_stage_1() -> None:
@@ -35,7 +35,7 @@ def test_the_record_is_read_before_any_kernel_is_in_memory() -> None:
     memory = Bytes()
     fields = FakeGuest().boot | {"stage": 2, "stage_tsc": (0, 5, 9)}
     memory.put(layouts.const("BF_BOOT_RECORD_ADDRESS"), layouts.pack("bf_boot_record", **fields))
-    record = Guest.attach(memory).boot()
+    record = Guest.attach(memory).kernel().boot()
     assert (record.stage, record.tsc_hz) == ("stage2", 0)
     assert record.stages[1].ms is None
     assert not record.ok
@@ -43,7 +43,7 @@ def test_the_record_is_read_before_any_kernel_is_in_memory() -> None:
 
 def test_no_boot_record_is_told_with_the_next_step() -> None:
     with pytest.raises(BadData, match=r"no boot record at 0x00000600: .*check that the disk image"):
-        Guest.attach(Bytes()).boot()
+        Guest.attach(Bytes()).kernel().boot()
 
 
 @pytest.mark.parametrize(
@@ -83,4 +83,4 @@ def test_a_root_whose_boot_record_pointer_is_bad_falls_back_to_the_fixed_place()
     fake.root["boot_record"] = 0xFFFFFFF0
     guest = Guest.attach(fake.build())
     assert guest.root().address == ROOT
-    assert guest.boot().stage == "idle"
+    assert guest.kernel().boot().stage == "idle"

@@ -147,9 +147,9 @@ def test_fat_list_and_cat_on_the_command_line(
     path.write_bytes(image)
     assert cli.main(["fat", "list", str(path)]) == 0
     assert b"LONG.MOD  10,240" in capfdbinary.readouterr().out
-    assert cli.main(["fat", "cat", str(path), "long.mod"]) == 0
+    assert cli.main(["fat", "cat", "long.mod", str(path)]) == 0
     assert capfdbinary.readouterr().out == LONG
-    assert cli.main(["fat", "cat", str(path), "NONE.TXT"]) == 2
+    assert cli.main(["fat", "cat", "NONE.TXT", str(path)]) == 2
     assert capfdbinary.readouterr().err.count(b"\n") == 1
     with pytest.raises(UsageError, match="`fat list` shows what there is"):
         read_file(image, WHERE, "NONE.TXT")

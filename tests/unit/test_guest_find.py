@@ -24,7 +24,7 @@ def test_the_image_header_leads_to_the_root() -> None:
 
 
 def test_without_an_image_header_the_symbol_leads_to_the_root() -> None:
-    found = find_root(without_header(FakeGuest().build()), {"bareflow_root": ROOT})
+    found = find_root(without_header(FakeGuest().build()), lambda: {"bareflow_root": ROOT})
     assert (found.how, found.root.address) == ("symbol", ROOT)
 
 
@@ -95,8 +95,8 @@ def test_a_pointer_outside_ram_disables_one_question_and_is_named() -> None:
     guest = Guest.attach(fake.build())
     assert guest.root().problems == ("the root's pointer to pools is 0xfee00000, which is not RAM",)
     with pytest.raises(BadData, match="this kernel gives no pools"):
-        guest.pools()
-    assert guest.jit().count == 2
+        guest.kernel().pools()
+    assert guest.kernel().jit().count == 2
 
 
 def test_a_pointer_into_device_memory_is_never_followed() -> None:
@@ -104,8 +104,8 @@ def test_a_pointer_into_device_memory_is_never_followed() -> None:
     fake.root["adaptive_jit"] = 0xB8000
     guest = Guest.attach(fake.build())
     with pytest.raises(BadData, match="gives no adaptive JIT"):
-        guest.jit()
-    assert guest.profile().count == 2
+        guest.kernel().jit()
+    assert guest.kernel().profile().count == 2
 
 
 def test_attaching_before_there_is_a_kernel_raises_nothing_and_finds_it_later() -> None:
@@ -114,7 +114,7 @@ def test_attaching_before_there_is_a_kernel_raises_nothing_and_finds_it_later() 
     with pytest.raises(BadData, match="not loaded yet"):
         guest.root()
     FakeGuest().build(memory)
-    assert guest.jit().count == 2
+    assert guest.kernel().jit().count == 2
     assert guest.found_by == "image header"
 
 

@@ -24,13 +24,14 @@ FLOORS = {
     "recompile": 4,
     "build": 4,
     "render": 5,
-    "cli": 6,
-    "gdb_ui": 6,
+    "questions": 6,
+    "cli": 7,
+    "gdb_ui": 7,
 }
 GDB_ALLOWED = ("gdb_ui", "memory/inferior.py")
 # What gdb's own Python imports; those parts of the suite must come without them.
 COMPILED = ("numpy", "pyarrow", "duckdb", "llvmlite", "unicorn", "rpds")
-FOR_GDB = ("errors", "abi", "memory", "qemu", "guest", "render", "gdb_ui")
+FOR_GDB = ("errors", "abi", "memory", "qemu", "guest", "render", "questions", "gdb_ui")
 # The HTML report is made from a whole trace, by the host program.
 FOR_HOST = ROOT / "render" / "report"
 

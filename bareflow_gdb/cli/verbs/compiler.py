@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from bareflow_gdb.cli.targets import Target
     from bareflow_gdb.recompile.compiler import Compiler
 
+GROUP = "do"
 HELP = "for programs: recompile what is asked for on standard input, a JSON line for each answer"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run_verb=main)
     from bareflow_gdb.cli.targets import add_target
 
     add_target(parser)

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from bareflow_gdb.guest.code.events import Event
     from bareflow_gdb.tracing.store import Trace
 
+GROUP = "record"
 HELP = "events of a trace or of a guest's rings, or SQL over a trace"
 LAST = 100
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run_verb=main)
     from bareflow_gdb.cli.targets import add_target
 
     add_target(parser)
@@ -64,11 +66,11 @@ def _events(options: argparse.Namespace, target: Target) -> tuple[list[Event], C
     unknown = [name for name in options.type or () if name not in BY_NAME]
     if unknown:
         raise UsageError(f"there is no event type {unknown[0]!r}; the types are {', '.join(sorted(BY_NAME))}")
-    guest = Guest.attach(target.memory)
-    events = guest.events(max(options.last, 1))
+    kernel = Guest.attach(target.memory).kernel()
+    events = kernel.events(max(options.last, 1))
     chosen = [event for event in events if not options.type or event.type in options.type]
-    functions = [function.name for function in guest.functions()]
-    modules = [module.name for module in guest.modules().modules]
+    functions = [function.name for function in kernel.functions()]
+    modules = [module.name for module in kernel.modules().modules]
     known = {"function": functions, "module": modules}
     return chosen[max(0, len(chosen) - options.last) :], _names(known)
 

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from bareflow_gdb.recompile.outcome import Outcome
     from bareflow_gdb.recompile.service import Service
 
+GROUP = "do"
 HELP = "compile a function of a running guest with the host's LLVM, and swap it in"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run_verb=main)
     from bareflow_gdb.cli.targets import add_target
 
     parser.add_argument("function", metavar="FUNCTION", help="its name, for instance fibonacci")

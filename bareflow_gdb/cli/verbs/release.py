@@ -7,10 +7,12 @@ import json
 
 from bareflow_gdb.errors import UsageError
 
+GROUP = "do"
 HELP = "let a guest started with --hold begin its run"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run_verb=main)
     parser.add_argument("target", nargs="?", metavar="TARGET", help="machine (default: the newest)")
     parser.epilog = "Exit code 1 when the guest was not held."
 

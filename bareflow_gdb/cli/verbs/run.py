@@ -8,11 +8,13 @@ from pathlib import Path
 
 from bareflow_gdb.errors import UsageError
 
+GROUP = "do"
 HELP = "start a machine (QEMU with the BareFlow image), detached"
 BUILT = Path("build/firmware/fluid.img")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run_verb=main)
     parser.add_argument("--name", help="name to find it by (default: vm1, vm2, …)")
     parser.add_argument("--image", type=Path, help=f"boot disk image (default {BUILT})")
     parser.add_argument(

@@ -10,10 +10,12 @@ import threading
 
 from bareflow_gdb.errors import BareflowError, ReadError
 
+GROUP = "do"
 HELP = "compile what a running guest asks for, until Ctrl-C"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run_verb=main)
     from bareflow_gdb.cli.targets import add_target
 
     add_target(parser)

@@ -7,10 +7,12 @@ import json
 
 from bareflow_gdb.errors import UsageError
 
+GROUP = "do"
 HELP = "end a machine and remove its files"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run_verb=main)
     parser.add_argument("name", nargs="?", help="the machine (default: the only one)")
     parser.add_argument("--all", action="store_true", help="every machine of yours, also files of ended ones")
 

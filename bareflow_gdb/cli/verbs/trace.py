@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from bareflow_gdb.tracing.manifest import Manifest
     from bareflow_gdb.tracing.recorder import Progress, Recorder
 
+GROUP = "record"
 HELP = "record what a running machine does; show, recover or convert a trace"
 
 LINE_SECONDS = 1.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run_verb=main)
     parser.epilog = "Exit code 1 when events were lost."
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     record = actions.add_parser("record", help="record a running machine into a new directory")

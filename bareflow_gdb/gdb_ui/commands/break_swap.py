@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import gdb
 
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.gdb_ui.command import argument, command
+from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.guards import only_when_stopped
-from bareflow_gdb.gdb_ui.guest_names import function_names, publish_store, slot_of
 from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
 from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class SwapBreakpoint:
             "function",
             nargs="?",
             metavar="FUNCTION",
-            complete=function_names,
+            names=FUNCTIONS,
             help="swaps of this function only (default: of any)",
         ),
     ),
@@ -69,7 +70,7 @@ def break_swap(options: argparse.Namespace, session: Session) -> SwapBreakpoint:
 
 def watch_slot(session: Session, function: str | None) -> SwapBreakpoint:
     """A write watchpoint on a function's code pointer, or on those of all; raises BareflowError."""
-    slots = session.guest.slots()
+    slots = session.guest.kernel().slots()
     names = [function] if function is not None else list(slots)
     if not names:
         raise BareflowError("no function is registered yet, so there is no code pointer to watch")

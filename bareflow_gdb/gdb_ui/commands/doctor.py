@@ -14,9 +14,10 @@ import gdb
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import child
-from bareflow_gdb.gdb_ui.command import argument, command
+from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.show import colored, width
+from bareflow_gdb.questions.question import argument
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.doctor import Check, Diagnosis
@@ -174,25 +175,18 @@ def _reader(session: Session) -> Check:
 
 def _elf(session: Session) -> Check:
     """Does gdb have this kernel's ELF, and with debug information?"""
-    from bareflow_gdb.guest.names.elf_check import check_elf, load_elf
+    from bareflow_gdb.guest.names.elf import check_elf, load_elf
 
     part = "ELF"
     name = gdb.current_progspace().filename
     if not name:
         return _check(part, "limited", "gdb has none: no source lines of the kernel", "`file kernel.elf`")
     guest = session.guest
-    loaded = next((item.build_id for item in gdb.objfiles() if item.filename == name), None)
-    running = guest.root().build_id if guest.found_by else None
-    if loaded and running:
-        if loaded != running:
-            found = f"{name} is of build {loaded[:12]}, the guest of {running[:12]}"
-            return _check(part, "fails", found, "load the right one with `file`")
-        how = "the same build id"
-    else:
-        code = check_elf(guest.memory, load_elf(Path(name)))
-        if not code.same:
-            return _check(part, "fails", code.verdict)
-        how = "the same code"
+    build_id = guest.root().build_id if guest.found_by else ""
+    code = check_elf(guest.memory, load_elf(Path(name)), build_id)
+    if not code.same:
+        return _check(part, "fails", code.verdict, "load the right one with `file`")
+    how = "the same build id" if build_id else "the same code"
     try:
         gdb.lookup_type(KERNEL_TYPE)
     except gdb.error:

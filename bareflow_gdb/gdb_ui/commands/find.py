@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.gdb_ui import running
-from bareflow_gdb.gdb_ui.command import argument, command
+from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.guards import only_when_stopped, only_with_guest
-from bareflow_gdb.gdb_ui.session import Session, symbol
+from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.values import symbol
+from bareflow_gdb.guest.base.answer import Finding
 from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.guest.stock.places import ARGUMENTS, Finding
+from bareflow_gdb.guest.stock.places import ARGUMENTS
 from bareflow_gdb.guest.stock.search import KINDS
+from bareflow_gdb.questions.question import argument
 
 if TYPE_CHECKING:
     import gdb
@@ -96,7 +99,7 @@ def find(options: argparse.Namespace, session: Session) -> Places:
 def _look(session: Session) -> tuple[tuple[Finding, ...], tuple[Missing, ...]]:
     guest = session.guest
     # The registers of this stop, not of the one before.
-    session.begin_question()
+    guest.places.begin()
     if guest.found_by:
         root = guest.root().address
         evidence = "it leads to every other record"
@@ -104,7 +107,7 @@ def _look(session: Session) -> tuple[tuple[Finding, ...], tuple[Missing, ...]]:
     records, missing = [], []
     for kind in KINDS:
         try:
-            records.append(guest.stock.places.find(kind))
+            records.append(guest.places.find(kind))
         except BadData as error:
             missing.append(Missing(kind, str(error)))
     return tuple(records), tuple(missing)
@@ -172,7 +175,7 @@ def _take(session: Session, entered: list[str], waiting: dict[str, gdb.Breakpoin
     for name in entered:
         esp = running.read_register("esp")
         value = int.from_bytes(session.memory.read(esp + 4, 4, f"first argument of {name}"), "little")
-        session.guest.stock.places.tell([(name, value)])
+        session.guest.places.tell([(name, value)])
         caught.append(Caught(name, ARGUMENTS[name], Address(value)))
         waiting.pop(name).delete()
     return caught

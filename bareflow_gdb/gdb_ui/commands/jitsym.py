@@ -6,10 +6,11 @@ import argparse
 from dataclasses import dataclass
 
 from bareflow_gdb.errors import UsageError
-from bareflow_gdb.gdb_ui.command import argument, command
+from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.guards import only_with_guest
 from bareflow_gdb.gdb_ui.jit_symbols import Attached
 from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.questions.question import argument
 
 
 @dataclass(frozen=True)

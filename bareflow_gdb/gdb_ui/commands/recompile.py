@@ -9,10 +9,11 @@ import gdb
 
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui import running
-from bareflow_gdb.gdb_ui.command import argument, command
+from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.guards import only_with_machine
-from bareflow_gdb.gdb_ui.guest_names import function_names, publish_store, slot_of
 from bareflow_gdb.gdb_ui.session import Session, require_machine
+from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
+from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.compiler import Request
@@ -28,7 +29,7 @@ FRAME_SET_UP = bytes.fromhex("55 89 e5")
     "recompile",
     example="bf recompile primes --level 3 --stop",
     arguments=(
-        argument("function", metavar="FUNCTION", complete=function_names, help="the function to compile"),
+        argument("function", metavar="FUNCTION", names=FUNCTIONS, help="the function to compile"),
         argument("--level", type=int, choices=(0, 1, 2, 3), default=3, help="optimisation level (default 3)"),
         argument("--stop", action="store_true", help="stop in the new code, at its first execution"),
     ),
@@ -44,7 +45,7 @@ def recompile(options: argparse.Namespace, session: Session) -> dict[str, Any]:
     address, that of replaced versions removed.
     """
     machine = require_machine(session, "bf recompile")
-    session.guest.need_interface(
+    session.guest.kernel().need_interface(
         "it takes no code from outside; `bf disas` shows what its own JIT has made, by tier"
     )
     slot = slot_of(session, options.function)
@@ -114,7 +115,7 @@ def _run_to_new_code(session: Session, request: Request, options: argparse.Names
 def _is_asked_for(session: Session, options: argparse.Namespace) -> bool:
     """At the publishing store: is the code that EAX points to what the host was asked for, in its room?"""
     session.refresh()
-    slots = session.guest.mailbox().slots
+    slots = session.guest.kernel().mailbox().slots
     room = next(item for item in slots if item.function == options.function)
     if room.ask or room.level_wanted != options.level:
         return False

@@ -32,7 +32,7 @@ def release(options: argparse.Namespace, session: Session) -> Released:  # noqa:
 
     Writes 0 to `hold` in the root descriptor; a stopped guest begins when it is continued.
     """
-    root = session.guest.need_interface("it cannot be held; start it with --paused and `continue`")
+    root = session.guest.kernel().need_interface("it cannot be held; start it with --paused and `continue`")
     if root.hold == 0:
         raise UsageError("this guest is not held; `bf status` shows where it is")
     address = root.address + layouts.offset("bf_root", "hold")

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from bareflow_gdb.errors import BareflowError, ReadError, UsageError
 from bareflow_gdb.gdb_ui import boot_steps
-from bareflow_gdb.gdb_ui.command import argument, command
+from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.guards import only_when_stopped
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.boot.boot_code import CodePlace, next_instruction
+from bareflow_gdb.questions.question import argument
 
 MOST = 10_000
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import running
-from bareflow_gdb.gdb_ui.command import argument, command
+from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.guards import only_when_stopped
-from bareflow_gdb.gdb_ui.guest_names import function_names, publish_store, slot_of
 from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
 from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 LINES = 40
 
@@ -53,7 +54,7 @@ class SwapStep:
             "function",
             nargs="?",
             metavar="FUNCTION",
-            complete=function_names,
+            names=FUNCTIONS,
             help="wait for a swap of this function, others pass (default: the next swap of any)",
         ),
         argument("--stay", action="store_true", help="remain stopped after the store"),
@@ -71,7 +72,7 @@ def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
     pointer is shown before and after. Afterwards the guest runs in the background (`interrupt` stops it), or
     remains stopped with --stay. The breakpoint is internal and removed on every way out, also by Ctrl-C.
     """
-    session.guest.need_interface(
+    session.guest.kernel().need_interface(
         "its publishing store is inlined, so there is no one place before it; `bf break-swap` stops after each swap"
     )
     store = publish_store(session)
@@ -97,7 +98,7 @@ def _across(session: Session, store: int, *, stay: bool, lines: int) -> SwapStep
 
     slot, entry = running.read_register("edx"), running.read_register("eax")
     eip_before = running.read_register("eip")
-    jit = session.guest.jit()
+    jit = session.guest.kernel().jit()
     name = next((function.name for function in jit.functions if function.slot == slot), f"slot 0x{slot:08x}")
     before = _pointer(session, slot)
     versions = sorted(

@@ -6,9 +6,10 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from bareflow_gdb.errors import UsageError
-from bareflow_gdb.gdb_ui.command import argument, command
+from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.guards import only_with_machine
 from bareflow_gdb.gdb_ui.session import Session, require_machine
+from bareflow_gdb.questions.question import argument
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.recording import Progress
@@ -39,7 +40,7 @@ def trace(options: argparse.Namespace, session: Session) -> Any:
             raise UsageError(f"recording into {session.recording.directory} already; `bf trace stop` ends it")
         name = require_machine(session, "bf trace").name
         # The recorder would wait for such a kernel to appear.
-        session.guest.need_interface(
+        session.guest.kernel().need_interface(
             "it has no events to record; `bf swaps` tells its swaps, `bf break-swap` stops at them"
         )
         session.recording = Recording.start(name, new_directory(options.directory, name))

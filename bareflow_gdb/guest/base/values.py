@@ -66,6 +66,11 @@ def lines_of(raw: bytes) -> str:
     )
 
 
+def code_name(function: str, tier: int, version: int | None = None) -> str:
+    """What a version is called: `primes@O3 #24`; `primes@O3` where the kernel does not number them."""
+    return f"{function}@O{tier}" if version is None else f"{function}@O{tier} #{version}"
+
+
 def microseconds(ticks: int, tsc_hz: int) -> float | None:
     """TSC ticks as microseconds, rounded to 0.001; None when the guest has not measured its clock."""
     return round(ticks * 1e6 / tsc_hz, 3) if tsc_hz else None

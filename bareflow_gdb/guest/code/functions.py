@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.base.clock import Counters, read_counters
 from bareflow_gdb.guest.base.reading import ONE_PACKET, bulk, capped, many, need
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import Address, Word, clean, word
+from bareflow_gdb.guest.base.values import Address, Word, clean, code_name, word
 from bareflow_gdb.memory.protocol import Memory
 
 NO_MODULE = 0xFFFFFFFF
@@ -79,6 +79,11 @@ class Version:
     """Calls of the function when a threshold asked for this version, 0 = no threshold did."""
     tsc_asked: int
     """When it did."""
+
+    @property
+    def title(self) -> str:
+        """`primes@O3 #24`."""
+        return code_name(self.function_name, self.level, self.number)
 
     def holds(self, address: int) -> bool:
         """Is the address inside this version's code?"""
@@ -212,8 +217,15 @@ class Tables:
     """Records of the version table that were left out, because each packet of them takes a round trip."""
 
 
-def read_tables(memory: Memory, root: Root, problems: list[str], every: bool = False) -> Tables:
-    """Raises BadData when the kernel has none of these tables, ReadError."""
+def read_tables(
+    memory: Memory, root: Root, problems: list[str], every: bool = False, causes: bool = True
+) -> Tables:
+    """Raises BadData when the kernel has none of these tables, ReadError.
+
+    Without `causes` it is left out why each version was made, which costs a packet of its own.
+    """
+    if not causes:
+        root = replace(root, version_causes=Address(0))
     counters = read_counters(memory, root)
     functions = read_functions(memory, root, counters, problems)
     spans = None if every else _spans(memory, counters, functions)

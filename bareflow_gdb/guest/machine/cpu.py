@@ -19,7 +19,7 @@ from bareflow_gdb.guest.machine.descriptors import (
     read_gdt,
 )
 from bareflow_gdb.guest.machine.exception import Registers, read_exception
-from bareflow_gdb.guest.names.kernel_symbols import KernelSymbols
+from bareflow_gdb.guest.names.elf import KernelSymbols
 from bareflow_gdb.guest.names.names import Names, Place
 from bareflow_gdb.memory.cpu import CpuRegisters
 from bareflow_gdb.memory.protocol import Memory
@@ -217,7 +217,7 @@ def idt_of(memory: Memory, symbols: KernelSymbols, notes: list[str]) -> tuple[Cp
 def _idt_place(raw: CpuRegisters | None, symbols: KernelSymbols) -> tuple[int, int, str]:
     if raw is not None:
         return raw.segments["idt"].base, raw.segments["idt"].limit + 1, "register"
-    address = symbols.address_of(IDT_SYMBOL)
+    address = symbols.by_name.get(IDT_SYMBOL)
     if address is None:
         return 0, 0, ""
     symbol = symbols.at(address)

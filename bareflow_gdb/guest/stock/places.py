@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from bareflow_gdb.errors import BadData, ReadError
+from bareflow_gdb.guest.base.answer import Finding
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.stock import signatures
 from bareflow_gdb.guest.stock.generations import GENERATIONS, NEWEST, Generation
@@ -76,23 +77,11 @@ def cpu_of_packet(registers: bytes) -> Cpu | None:
     return Cpu(protected=bool(cr0 & _PROTECTED), esp=int.from_bytes(raw[_ESP_AT : _ESP_AT + 4], "little"))
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Where a record is, how it was found, and how sure that is."""
-
-    what: str
-    address: Address
-    how: str
-    """"root descriptor", "symbol", "argument", "search of the stack", "search of the kernel's data"."""
-    confidence: str
-    """"certain", "likely", "told" (an argument that points to a record not filled yet)."""
-    evidence: str
-
-
 class Places:
     """The places of one kernel's records."""
 
-    def __init__(self, memory: Memory, symbols: Mapping[str, int]) -> None:
+    def __init__(self, memory: Memory, symbols: Callable[[], Mapping[str, int]]) -> None:
+        """`symbols` gives addresses by name; it is asked when a record is sought."""
         self.memory = memory
         self.symbols = symbols
         self.cpu: Callable[[], Cpu | None] | None = None
@@ -183,8 +172,8 @@ class Places:
 
     def _by_symbol(self, kind: str) -> tuple[Finding, Generation | None] | None:
         for name, meant in SYMBOLS.items():
-            if meant == kind and name in self.symbols:
-                address = self.symbols[name]
+            address = self.symbols().get(name) if meant == kind else None
+            if address is not None:
                 match = self._check(kind, address, True)
                 if match is not None:
                     return _finding(kind, match, "symbol", match.certain)
