@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bareflow_gdb.guest.base.exports import GuestSymbol
 from bareflow_gdb.recompile.objects import (
     Area,
     Symbol,
@@ -26,14 +27,6 @@ class Room:
     code_capacity: int
     rodata: int
     rodata_capacity: int
-
-
-@dataclass(frozen=True)
-class SharedSymbol:
-    """A variable of which all versions of a function share one copy."""
-
-    address: int
-    size: int
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,7 @@ def link(
     data: bytes,
     entry: str,
     room: Room,
-    shared: Mapping[str, SharedSymbol],
+    shared: Mapping[str, GuestSymbol],
     exports: Mapping[str, int],
 ) -> Linked | NeedMore:
     """Link an ELF32 i386 object; raises LinkError.
@@ -107,7 +100,7 @@ def link(
     return Linked(code, rodata, entry_offset, symbols, sections, data, fixed)
 
 
-def _check_shared(symbol: Symbol, shared: Mapping[str, SharedSymbol]) -> None:
+def _check_shared(symbol: Symbol, shared: Mapping[str, GuestSymbol]) -> None:
     known = shared.get(symbol.name)
     if known is None:
         names = ", ".join(sorted(shared)) or "none"

@@ -8,17 +8,16 @@ from types import TracebackType
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, ReadError, UsageError
 from bareflow_gdb.guest.base.clock import read_counters
+from bareflow_gdb.guest.base.exports import read_exports, read_symbols
 from bareflow_gdb.guest.base.find import find_root
-from bareflow_gdb.guest.base.reading import many
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import clean
 from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.recompile import mailbox
 from bareflow_gdb.recompile.compiler import Compiler
 from bareflow_gdb.recompile.jobs import Follower, Job
-from bareflow_gdb.recompile.link import Linked, NeedMore, Room, SharedSymbol, link
+from bareflow_gdb.recompile.link import Linked, NeedMore, Room, link
 from bareflow_gdb.recompile.outcome import Outcome
 from bareflow_gdb.recompile.refusal import BadRequest, Refused
 from bareflow_gdb.recompile.store import HostLock, SymbolStore
@@ -27,7 +26,6 @@ from bareflow_gdb.recompile.wrapped import read_wrapped
 BUSY_SECONDS = 0.0005
 QUIET_SECONDS = 0.02
 ANSWER_SECONDS = 15.0
-SYMBOL_LIMIT = 1024
 
 
 class Service:
@@ -207,20 +205,14 @@ class Service:
         job.compiled, job.remarks = time.perf_counter(), compilation.remarks
         room = Room(slot.code_address, slot.code_capacity, slot.rodata_address, slot.rodata_capacity)
         function = job.function
-        shared = self._symbols(function.symbols, function.symbol_count, "shared data symbols")
-        exports = self._symbols(self.root.exports, self.root.export_count, "exported symbols")
-        addresses = {name: symbol.address for name, symbol in exports.items()}
-        made = link(compilation.data, wrapped.entry, room, shared, addresses)
+        problems: list[str] = []
+        shared = read_symbols(self.memory, function.symbols, function.symbol_count, "shared data", problems)
+        if problems:
+            raise BadRequest(f"{problems[0]}; is the guest's memory damaged?")
+        exports = {export.name: int(export.address) for export in read_exports(self.memory, self.root)}
+        made = link(compilation.data, wrapped.entry, room, {item.name: item for item in shared}, exports)
         job.linked = made if isinstance(made, Linked) else None
         return made
-
-    def _symbols(self, table: int, count: int, what: str) -> dict[str, SharedSymbol]:
-        if count > SYMBOL_LIMIT:
-            raise BadRequest(
-                f"the guest claims {count} {what}, which is not possible; is its memory damaged?"
-            )
-        records = many(self.memory, "bf_symbol", table, count, what)
-        return {clean(record.name): SharedSymbol(record.address, record.size) for record in records}
 
     def _no_answer(self, job: Job, timeout: float) -> str:
         """Take the question back, and the sentence that says how far it got."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.exports import read_exports
 from bareflow_gdb.guest.base.reading import many
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import Address, clean
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.boot.boot import read_boot
 from bareflow_gdb.guest.code.functions import function_table
 from bareflow_gdb.guest.modules.modules import read_module_names
@@ -22,7 +23,6 @@ from bareflow_gdb.guest.pools.owners import Owners, read_owners
 from bareflow_gdb.guest.pools.pools import HEADER_BYTES, read_blocks
 from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START, RAM_SIZE, Memory
 
-_MAX_EXPORTS = 1024
 _EBDA = 0x9FC00
 _MEGABYTE = 1 << 20
 
@@ -179,7 +179,7 @@ def _tables(root: Root) -> Iterator[tuple[str, int, str, int]]:
     yield "block table", root.block_table, "bf_block_table", 1
     yield "exception record", root.exception, "bf_exception", 1
     yield "log buffer", root.log_buffer, "bf_log", 1
-    yield "export", root.exports, "bf_symbol", min(root.export_count, _MAX_EXPORTS)
+    yield "export", root.exports, "bf_symbol", root.export_count
     yield "mailbox header", root.mailbox, "bf_mailbox", 1
     yield "mailbox slot", const("BF_MAILBOX_SLOTS"), "bf_mail_slot", const("BF_MAX_FUNCTIONS")
     for index, ring in enumerate(root.rings):
@@ -304,11 +304,9 @@ def _symbol(
     """The exported symbol around the address, else the nearest one before it."""
     if region != "kernel":
         return None
-    if root is not None and root.exports:
-        count = min(root.export_count, _MAX_EXPORTS)
-        for raw in many(memory, "bf_symbol", root.exports, count, "export table"):
-            if raw.address <= address < raw.address + max(raw.size, 1):
-                return identity(address, region, clean(raw.name), raw.address, raw.size, "exported symbol")
+    for export in read_exports(memory, root) if root is not None else ():
+        if export.address <= address < export.address + max(export.size, 1):
+            return identity(address, region, export.name, export.address, export.size, "exported symbol")
     before = [(value, name) for name, value in symbols.items() if value <= address]
     if not before:
         return None
