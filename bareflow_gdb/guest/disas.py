@@ -16,6 +16,7 @@ from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code import code_diff
 from bareflow_gdb.guest.code.jit_code import JitCode, code_at, named, read_jit_code
+from bareflow_gdb.guest.code.prologue import RET
 from bareflow_gdb.guest.guest import Guest
 
 DEFAULT_BYTES = 64
@@ -157,7 +158,7 @@ def _decode(
 def _code_of(guest: Guest, code: JitCode) -> bytes:
     """Without what follows the code: a stock kernel does not tell where it ends, at the last `ret` if not before."""
     data = guest.memory.read(code.code, code.size, f"code of {code.title}")
-    return data if code.version is not None else data[: data.rfind(b"\xc3") + 1] or data
+    return data if code.version is not None else data[: data.rfind(RET) + 1] or data
 
 
 def _root(guest: Guest) -> Root | None:

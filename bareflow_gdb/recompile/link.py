@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bareflow_gdb.guest.base.exports import GuestSymbol
+from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
 from bareflow_gdb.recompile.objects import (
     Area,
     Symbol,
@@ -14,9 +15,6 @@ from bareflow_gdb.recompile.objects import (
     undefined,
 )
 from bareflow_gdb.recompile.refusal import LinkError
-
-# push ebp; mov ebp, esp: frame walks and this project's unwinder rely on it.
-FRAME_PROLOGUE = bytes.fromhex("55 89 e5")
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def link(
     relocate(compiled, images, placed.offsets, bases, addresses, exports)
     assert start.section is not None
     entry_offset = placed.offsets[start.section] + start.value
-    if images[Area.CODE][entry_offset : entry_offset + 3] != FRAME_PROLOGUE:
+    if images[Area.CODE][entry_offset : entry_offset + 3] != FRAME_SET_UP:
         raise LinkError(f"{entry} does not set up an EBP frame; compile with -fno-omit-frame-pointer")
     areas = {piece.index: bases[piece.area] for piece in compiled.pieces if piece.index in placed.offsets}
     symbols = tuple(

@@ -13,15 +13,13 @@ from bareflow_gdb.gdb_ui.command import argument, command
 from bareflow_gdb.gdb_ui.guards import only_with_machine
 from bareflow_gdb.gdb_ui.guest_names import function_names, publish_store, slot_of
 from bareflow_gdb.gdb_ui.session import Session, require_machine
+from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.compiler import Request
 
 # When the guest stands still after the new code was installed, the host program waits this long for a result.
 GRACE_SECONDS = 5.0
-
-# push ebp; mov ebp, esp: every tier begins so.
-FRAME_SET_UP = bytes.fromhex("55 89 e5")
 
 
 @command(
