@@ -10,10 +10,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bareflow_gdb.analysis.swaps import trace_swaps
 from bareflow_gdb.guest.code.log_lines import Recompiled, Stored, swap_lines
 from bareflow_gdb.guest.code.swaps import Swap
-from bareflow_gdb.tracing.store import Trace
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,3 @@ def compare(serial: str, swaps: Sequence[Swap]) -> Agreement:
         disagreements += [f"the log tells {step}, the ring does not, at this place" for step in told[i:i_end]]
         disagreements += [f"the ring tells {step}, the log does not, at this place" for step in seen[j:j_end]]
     return Agreement(len(told), len(seen), tuple(disagreements))
-
-
-def trace_agreement(trace: Trace) -> Agreement:
-    """Serial log against ring of one trace; raises BadData when the trace is damaged."""
-    return compare(trace.serial(), trace_swaps(trace).swaps)
