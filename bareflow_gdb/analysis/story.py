@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bareflow_gdb.analysis.agree import Agreement, trace_agreement
+from bareflow_gdb.analysis.agree import Agreement, compare
 from bareflow_gdb.analysis.latencies import PhaseSummary, summarise, swap_times
 from bareflow_gdb.analysis.overview import Overview, overview
 from bareflow_gdb.analysis.swaps import trace_swaps
@@ -74,14 +74,14 @@ def tell(trace: Trace) -> Story:
             return None
 
     kernel = ask("memory", lambda: Guest.attach(trace.memory(), trace.symbols).kernel())
-    swaps = trace_swaps(trace)
+    swaps, serial = trace_swaps(trace), trace.serial()
     return Story(
-        overview=overview(trace),
+        overview=overview(trace, swaps),
         sources=trace.manifest.sources,
         losses=tuple(trace.losses()),
         swaps=swaps,
         latencies=tuple(summarise(swap_times(trace))),
-        agreement=trace_agreement(trace),
+        agreement=compare(serial, swaps.swaps),
         comparisons=tuple(_compare(trace, swap) for swap in swaps.swaps[:MAX_COMPARISONS]),
         boot=ask("boot", kernel.boot) if kernel else None,
         modules=ask("modules", lambda: kernel.modules(check=True)) if kernel else None,
@@ -89,7 +89,7 @@ def tell(trace: Trace) -> Story:
         profile=ask("profile", kernel.profile) if kernel else None,
         jit=ask("adaptive JIT", kernel.jit) if kernel else None,
         exception=ask("exception", kernel.exception) if kernel else None,
-        serial=trace.serial(),
+        serial=serial,
         missing=tuple(missing),
     )
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
 
 STORE = "bareflow_publish_store"
-MOST_EXPORTS = 1024
 
 
 def slot_of(session: Session, name: str) -> int:
@@ -39,15 +38,10 @@ def exported(session: Session, name: str) -> int:
 
     The guest is asked first, because gdb may have another kernel's ELF. Raises BareflowError.
     """
-    from bareflow_gdb.guest.base.reading import many
-    from bareflow_gdb.guest.base.values import clean
+    from bareflow_gdb.guest.base.exports import read_exports
 
-    root = session.guest.root()
-    count = min(root.export_count, MOST_EXPORTS) if root.exports else 0
-    for export in many(session.memory, "bf_symbol", root.exports, count, "export table"):
-        if clean(export.name) == name:
-            return int(export.address)
-    address = symbol(name)
+    exports = read_exports(session.memory, session.guest.root())
+    address = next((int(export.address) for export in exports if export.name == name), None) or symbol(name)
     if address is not None:
         return address
     raise BareflowError(f"this kernel neither exports nor has a symbol {name}; load its ELF with `file`")

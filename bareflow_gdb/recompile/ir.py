@@ -8,8 +8,8 @@ import re
 
 import llvmlite.binding as llvm
 
+from bareflow_gdb.guest.code.bitcode import LARGEST, PAYLOAD_MAGIC
 from bareflow_gdb.recompile.refusal import BadBitcode
-from bareflow_gdb.recompile.wrapped import BITCODE_START, PAYLOAD_LIMIT
 
 _TRIPLE = re.compile(r"i[3-6]86-")
 _WRITABLE = re.compile(r"^@[^=]+= (?P<flags>.*?)\bglobal ")
@@ -18,14 +18,14 @@ _LOCAL_LINKAGE = re.compile(r"\b(internal|private)\b")
 
 def parse(payload: bytes) -> llvm.ModuleRef:
     """The module in `payload`, verified by LLVM; raises BadBitcode."""
-    if not payload.startswith(BITCODE_START):
+    if not payload.startswith(PAYLOAD_MAGIC):
         raise BadBitcode(
             f"not LLVM bitcode: it begins with {payload[:4].hex(' ') or 'nothing'} instead of 42 43 c0 de; "
             "give the output of `clang -emit-llvm -c`"
         )
-    if len(payload) > PAYLOAD_LIMIT:
+    if len(payload) > LARGEST:
         raise BadBitcode(
-            f"the bitcode has {len(payload)} bytes, more than the limit of {PAYLOAD_LIMIT}; split the module"
+            f"the bitcode has {len(payload)} bytes, more than the limit of {LARGEST}; split the module"
         )
     try:
         module = llvm.parse_bitcode(payload)

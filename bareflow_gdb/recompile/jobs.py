@@ -11,10 +11,12 @@ from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, milliseconds
 from bareflow_gdb.guest.code.functions import Function
 from bareflow_gdb.guest.code.mailbox import MailSlot
+from bareflow_gdb.guest.code.outcome import Outcome, Phases
 from bareflow_gdb.memory.protocol import Memory
+from bareflow_gdb.recompile.compiler import Compilation
 from bareflow_gdb.recompile.link import Linked
-from bareflow_gdb.recompile.outcome import Outcome, Phases
 from bareflow_gdb.recompile.store import SymbolStore
+from bareflow_gdb.recompile.wrapped import Wrapped
 
 CALL_SECONDS = 1.0
 POLL_SECONDS = 0.0005
@@ -35,9 +37,9 @@ class Job:
     done: float | None = None
     first: float | None = None
     until_called: float | None = None  # milliseconds on the guest's clock
+    compilation: tuple[Wrapped, Compilation] | None = None  # kept for when the guest has made more room
     linked: Linked | None = None
     message: str = ""
-    remarks: tuple[str, ...] = ()
 
     def owns(self, function: int, request: int) -> bool:
         return function == self.function.index and 0 < (request - self.after) & 0xFFFFFFFF < 1 << 31
@@ -138,7 +140,7 @@ class Follower:
             expected=job.function.expected if result is not None else None,
             correct=result == job.function.expected if result is not None else None,
             milliseconds=job.phases(),
-            remarks=job.remarks,
+            remarks=job.compilation[1].remarks if job.compilation is not None else (),
             symbol_file=symbol_file,
         )
 

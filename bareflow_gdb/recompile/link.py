@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bareflow_gdb.guest.base.exports import GuestSymbol
+from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
 from bareflow_gdb.recompile.objects import (
     Area,
     Symbol,
@@ -14,9 +16,6 @@ from bareflow_gdb.recompile.objects import (
 )
 from bareflow_gdb.recompile.refusal import LinkError
 
-# push ebp; mov ebp, esp: frame walks and this project's unwinder rely on it.
-FRAME_PROLOGUE = bytes.fromhex("55 89 e5")
-
 
 @dataclass(frozen=True)
 class Room:
@@ -26,14 +25,6 @@ class Room:
     code_capacity: int
     rodata: int
     rodata_capacity: int
-
-
-@dataclass(frozen=True)
-class SharedSymbol:
-    """A variable of which all versions of a function share one copy."""
-
-    address: int
-    size: int
 
 
 @dataclass(frozen=True)
@@ -68,7 +59,7 @@ def link(
     data: bytes,
     entry: str,
     room: Room,
-    shared: Mapping[str, SharedSymbol],
+    shared: Mapping[str, GuestSymbol],
     exports: Mapping[str, int],
 ) -> Linked | NeedMore:
     """Link an ELF32 i386 object; raises LinkError.
@@ -89,7 +80,7 @@ def link(
     relocate(compiled, images, placed.offsets, bases, addresses, exports)
     assert start.section is not None
     entry_offset = placed.offsets[start.section] + start.value
-    if images[Area.CODE][entry_offset : entry_offset + 3] != FRAME_PROLOGUE:
+    if images[Area.CODE][entry_offset : entry_offset + 3] != FRAME_SET_UP:
         raise LinkError(f"{entry} does not set up an EBP frame; compile with -fno-omit-frame-pointer")
     areas = {piece.index: bases[piece.area] for piece in compiled.pieces if piece.index in placed.offsets}
     symbols = tuple(
@@ -107,7 +98,7 @@ def link(
     return Linked(code, rodata, entry_offset, symbols, sections, data, fixed)
 
 
-def _check_shared(symbol: Symbol, shared: Mapping[str, SharedSymbol]) -> None:
+def _check_shared(symbol: Symbol, shared: Mapping[str, GuestSymbol]) -> None:
     known = shared.get(symbol.name)
     if known is None:
         names = ", ".join(sorted(shared)) or "none"

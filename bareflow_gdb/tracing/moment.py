@@ -12,9 +12,9 @@ from typing import Any
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError, ReadError, Unreachable
 from bareflow_gdb.guest.base.clock import read_counters
+from bareflow_gdb.guest.base.exports import GuestSymbol, read_exports
 from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.guest.base.root import Root, is_ram
-from bareflow_gdb.guest.base.values import clean
 from bareflow_gdb.guest.code.functions import Version, read_functions, read_versions
 from bareflow_gdb.guest.modules.modules import read_modules
 from bareflow_gdb.guest.stock.kernel import looks_stock
@@ -23,16 +23,6 @@ from bareflow_gdb.qemu.machine import Machine
 
 _POLL_SECONDS = 0.01
 _MAX_POOL_BYTES = 16 << 20
-_MAX_EXPORTS = 4096
-
-
-@dataclass(frozen=True)
-class Symbol:
-    """A name that the kernel exports."""
-
-    name: str
-    address: int
-    size: int
 
 
 @dataclass(frozen=True)
@@ -45,7 +35,7 @@ class Moment:
     functions: tuple[str, ...]
     modules: tuple[str, ...]
     versions: tuple[Version, ...]
-    symbols: tuple[Symbol, ...]
+    symbols: tuple[GuestSymbol, ...]
     ranges: tuple[Range, ...]
 
 
@@ -127,18 +117,11 @@ def _ring_header(memory: Memory, address: int) -> Any:
     return header if header.magic == layouts.const("BF_RING_MAGIC") else None
 
 
-def _symbols(memory: Memory, root: Root) -> list[Symbol]:
-    count = min(root.export_count, _MAX_EXPORTS)
-    if not root.exports or not count:
-        return []
+def _symbols(memory: Memory, root: Root) -> list[GuestSymbol]:
     try:
-        data = memory.read(root.exports, count * layouts.size("bf_symbol"), "exported symbols")
+        return read_exports(memory, root)
     except ReadError:
         return []
-    return [
-        Symbol(clean(raw.name), raw.address, raw.size)
-        for raw in layouts.unpack_array("bf_symbol", data, count)
-    ]
 
 
 def _ranges(memory: Memory, root: Root) -> list[Range]:

@@ -140,10 +140,10 @@ def test_the_header_is_that_of_the_file_that_was_built(guest: Guest, firmware: P
 def test_one_wrong_byte_in_an_image_is_found(guest: Guest, machine: Machine) -> None:
     report = guest.kernel().header("primes")
     for at, words in (
-        (0, "the magic is"),
+        (0, "its header has magic"),
         (40, "bytes of code"),
         (60, "SHA-256 is wrong"),
-        (36, "the entry"),
+        (36, "its header's entry"),
     ):
         memory = Bytes(SAVED)
         memory.put(0, machine.read_physical(0, SAVED))

@@ -28,10 +28,11 @@ from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.reading import many, one
 from bareflow_gdb.guest.base.values import clean
 from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
+from bareflow_gdb.guest.code.symbol_index import read_index
 from bareflow_gdb.memory.protocol import RAM_SIZE, Memory
 from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.recompile.compiler import Compilation
 from bareflow_gdb.recompile.service import Service
-from bareflow_gdb.recompile.store import read_index
 
 FUNCTIONS = ("fibonacci", "sum", "compute", "primes")
 SECONDS = 60.0
@@ -286,7 +287,7 @@ def test_serve_answers_others_until_it_is_interrupted(idle_machine: Machine, tmp
     wait(lambda: "Ctrl-C ends it" in said_so_far(), "the server")
     assert bareflow(["serve", idle_machine.name]) == 2, "one at a time"
     assert bareflow(["recompile", "primes", "--level", "2", idle_machine.name]) == 0
-    wait(lambda: "primes at O2 is version" in said_so_far(), "the server's line")
+    wait(lambda: " at O2 installed, " in said_so_far(), "the server's line")
     server.send_signal(signal.SIGINT)
     assert server.wait(SECONDS) == 0
     assert said_so_far().endswith("1 requests answered\n")
@@ -313,10 +314,21 @@ int32_t sum_main(int32_t a, int32_t b) {
 """
 
 
-def test_code_larger_than_the_first_room_gets_more(service: Service, memory: Memory, tmp_path: Path) -> None:
+def test_code_larger_than_the_first_room_gets_more_and_is_compiled_once(
+    service: Service, memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     payload = bitcode(tmp_path, BIG.replace("TURNS", "900"), "-g0")
+    compiled, taken, really = [], [], service.compiler.compile
+
+    def compile_and_count(payload: bytes, entry: str, level: int) -> Compilation:
+        compiled.append(entry)
+        return really(payload, entry, level)
+
+    monkeypatch.setattr(service.compiler, "compile", compile_and_count)
+    monkeypatch.setattr(service, "progress", taken.append)
     with replaced(memory, service.find("sum"), payload):
         outcome = service.request("sum", 3, SECONDS)
+    assert (len(taken), compiled) == (2, ["sum_main"]), "the guest asked twice"
     assert outcome.installed, outcome.message
     assert outcome.code_size > 8192
     assert outcome.result == sum(1 * i ^ 100 for i in range(900))
@@ -473,7 +485,7 @@ def test_the_command_prints_the_same_as_json(
         168,
     )
     assert bareflow(["recompile", "primes", target]) == 0
-    assert "primes at O3 is version" in capsys.readouterr().out
+    assert " at O3 installed, " in capsys.readouterr().out
 
 
 def test_the_command_says_no_with_one_sentence(

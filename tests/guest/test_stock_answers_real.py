@@ -18,7 +18,6 @@ from asking import ask
 from stock_truth import truth
 
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.code.bitcode import read_payload
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.modules.modules import Modules
 from bareflow_gdb.guest.names.elf import beside, check_elf, load_elf
@@ -185,7 +184,8 @@ def test_bitcode_is_found_with_headers_of_every_generation(
     (bitcode,) = guest.kernel().bitcode()
     assert (bitcode.function, bitcode.header_size, bitcode.problems) == ("primes", header, ())
     wrapped = (firmware / "modules" / "primes.bc.wrapped").read_bytes()
-    assert read_payload(guest.memory, bitcode) == wrapped[128 : 128 + bitcode.payload_size]
+    payload = guest.memory.read(bitcode.payload, bitcode.payload_size, "payload")
+    assert payload == wrapped[128 : 128 + bitcode.payload_size]
 
 
 def test_the_file_systems_state_is_found_and_agrees_with_the_disk(firmware: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.analysis.agree import trace_agreement
+from bareflow_gdb.analysis.agree import compare
 from bareflow_gdb.analysis.story import tell, verdicts
 from bareflow_gdb.analysis.swaps import trace_swaps
 from bareflow_gdb.cli import main as cli
@@ -90,11 +90,12 @@ def test_the_trace_and_a_core_give_the_same_answers_as_the_guest(
 
 
 def test_log_and_ring_tell_the_same_story_and_a_changed_log_is_noticed(
-    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+    recorded: Recorded,
 ) -> None:
     _, directory = recorded
     trace = Trace.open(directory)
-    agreement = trace_agreement(trace)
+    swaps = trace_swaps(trace).swaps
+    agreement = compare(trace.serial(), swaps)
     assert agreement.agree and agreement.ring_swaps >= 12
     serial = trace.serial()
     for changed in (
@@ -103,8 +104,7 @@ def test_log_and_ring_tell_the_same_story_and_a_changed_log_is_noticed(
         serial + "[RECOMPILE] sum: O3 -> O1\n[ATOMIC-SWAP] Code pointer updated to O1\n",
     ):
         assert changed != serial
-        monkeypatch.setattr(trace, "serial", lambda text=changed: text)
-        assert not trace_agreement(trace).agree
+        assert not compare(changed, swaps).agree
 
 
 def test_the_code_of_every_version_is_saved_as_it_is_in_guest_memory(recorded: Recorded) -> None:
@@ -159,7 +159,7 @@ def test_many_small_segments_hold_the_same_events_as_one(booted: Boot, tmp_path:
     assert len(list((tmp_path / "trace").glob("events-*.parquet"))) >= 2
     assert not list((tmp_path / "trace").glob("journal-*"))
     assert trace.losses() == [] and trace.lost == 0
-    assert trace_agreement(trace).agree
+    assert compare(trace.serial(), trace_swaps(trace).swaps).agree
 
 
 def test_a_guest_that_dies_in_the_middle_leaves_a_complete_trace(booted: Boot, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from fake_guest import JIT, ROOT, Bytes, FakeGuest
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.base.exports import read_exports
 from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.guest.guest import Guest
 
@@ -97,6 +98,16 @@ def test_a_pointer_outside_ram_disables_one_question_and_is_named() -> None:
     with pytest.raises(BadData, match="this kernel gives no pools"):
         guest.kernel().pools()
     assert guest.kernel().jit().count == 2
+
+
+def test_an_impossible_number_of_exports_is_cut_and_named() -> None:
+    fake = FakeGuest()
+    fake.root["export_count"] = 0xFFFFFFFF
+    guest = Guest.attach(fake.build())
+    (problem,) = guest.root().problems
+    assert problem in guest.kernel().status().problems
+    assert "claims 4294967295 exported symbols, the table holds 1024" in problem
+    assert len(read_exports(guest.memory, guest.root())) == 1024
 
 
 def test_a_pointer_into_device_memory_is_never_followed() -> None:

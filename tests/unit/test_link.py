@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -10,13 +11,17 @@ from elftools.elf.elffile import ELFFile
 from guest_code import MIXED, bitcode, compile_c, tier
 from i686_program import Calls
 
+from bareflow_gdb.guest.base.exports import GuestSymbol
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.recompile.compiler import Compiler
-from bareflow_gdb.recompile.link import Linked, NeedMore, Room, SharedSymbol, link
+from bareflow_gdb.recompile.link import Linked, NeedMore, Room, link
 from bareflow_gdb.recompile.objects import with_absolute_symbols
 from bareflow_gdb.recompile.refusal import LinkError
 
 ROOM = Room(code=0x20008, code_capacity=4096, rodata=0x480018, rodata_capacity=4096)
-SHARED = {"mixed_table": SharedSymbol(0x500100, 16), "mixed_calls": SharedSymbol(0x500200, 4)}
+TABLE = GuestSymbol("mixed_table", Address(0x500100), 16)
+CALLS = GuestSymbol("mixed_calls", Address(0x500200), 4)
+SHARED = {"mixed_table": TABLE, "mixed_calls": CALLS}
 
 
 def linked(data: bytes, entry: str, room: Room = ROOM, shared=SHARED, exports=None) -> Linked:  # type: ignore[no-untyped-def]
@@ -96,9 +101,9 @@ def test_exported_symbols_of_the_kernel_are_called(tmp_path: Path) -> None:
     ("shared", "words"),
     [
         ({}, "mixed_calls is not among the function's shared data .none."),
-        ({"mixed_table": SharedSymbol(0x500100, 16)}, "mixed_calls is not among"),
+        ({"mixed_table": TABLE}, "mixed_calls is not among"),
         (
-            SHARED | {"mixed_table": SharedSymbol(0x500100, 12)},
+            SHARED | {"mixed_table": dataclasses.replace(TABLE, size=12)},
             "has 16 bytes in the bitcode and 12 in the guest",
         ),
     ],

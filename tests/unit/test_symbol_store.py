@@ -8,9 +8,10 @@ import pytest
 from guest_code import compile_c
 
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.code.symbol_index import read_index
 from bareflow_gdb.recompile import store
 from bareflow_gdb.recompile.link import Linked, Room, link
-from bareflow_gdb.recompile.store import SymbolStore, read_index
+from bareflow_gdb.recompile.store import SymbolStore
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_each_version_has_a_file_and_an_entry(tmp_path: Path, linked: Linked) ->
         7,
         3,
         0x200010,
-        path.name,
+        path,
     )
     assert first.sections == {".text": 0x200010}
     assert second.version == 8
@@ -54,7 +55,7 @@ def test_old_files_go(tmp_path: Path, linked: Linked, monkeypatch: pytest.Monkey
     ]
 
 
-@pytest.mark.parametrize("text", ["{", "7", '[{"function": "f"}]', "[7]"])
+@pytest.mark.parametrize("text", ["{", "7", '[{"function": "f"}]', "[7]", '[{"sections": 7}]'])
 def test_a_damaged_index_is_one_sentence(tmp_path: Path, text: str) -> None:
     SymbolStore(tmp_path)
     (tmp_path / "jit" / "index.json").write_text(text)

@@ -137,11 +137,12 @@ def _ctf(options: argparse.Namespace) -> int:
 
 def _tell(options: argparse.Namespace, directory: Path) -> int:
     from bareflow_gdb.analysis.overview import overview
+    from bareflow_gdb.analysis.swaps import trace_swaps
     from bareflow_gdb.render.jsonable import to_json
     from bareflow_gdb.tracing.store import Trace
 
     trace = Trace.open(directory)
-    found = overview(trace)
+    found = overview(trace, trace_swaps(trace))
     if options.json:
         print(json.dumps(to_json(found), indent=2))
         return 1 if found.lost else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gdb
 
@@ -13,16 +13,15 @@ from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.guards import only_with_machine
 from bareflow_gdb.gdb_ui.session import Session, require_machine
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
+from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
 from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.compiler import Request
+    from bareflow_gdb.guest.code.outcome import Outcome
 
 # When the guest stands still after the new code was installed, the host program waits this long for a result.
 GRACE_SECONDS = 5.0
-
-# push ebp; mov ebp, esp: every tier begins so.
-FRAME_SET_UP = bytes.fromhex("55 89 e5")
 
 
 @command(
@@ -34,10 +33,10 @@ FRAME_SET_UP = bytes.fromhex("55 89 e5")
         argument("--stop", action="store_true", help="stop in the new code, at its first execution"),
     ),
     show=lambda outcome: _text(outcome),
-    verdict=lambda outcome: outcome["state"] == "installed" and outcome["correct"] is not False,
+    verdict=lambda outcome: outcome.right,
 )
 @only_with_machine
-def recompile(options: argparse.Namespace, session: Session) -> dict[str, Any]:
+def recompile(options: argparse.Namespace, session: Session) -> Outcome:
     """Compile a function anew with the host's LLVM and let the guest swap it in.
 
     The bitcode is read out of guest memory, and the guest installs the code at a safe point; so a stopped
@@ -129,17 +128,7 @@ def _enter_frame(session: Session) -> None:
         running.step_instruction()
 
 
-def _text(outcome: dict[str, Any]) -> str:
-    if outcome["state"] != "installed":
-        return f"{outcome['function']}: {outcome['state']} ({outcome['reason']}): {outcome['message']}"
-    lines = [
-        f"{outcome['function']}: version {outcome['version']} at O{outcome['level']} installed, "
-        f"{outcome['code_size']} bytes at {outcome['code']}"
-    ]
-    if outcome["result"] is not None:
-        verdict = "as expected" if outcome["correct"] else f"expected {outcome['expected']}"
-        lines.append(f"first call returned {outcome['result']} ({verdict})")
-    total = outcome["milliseconds"]["total"]
-    if total is not None:
-        lines.append(f"{total:.1f} ms from request to first execution")
-    return "\n".join(lines)
+def _text(record: Outcome) -> str:
+    from bareflow_gdb.render.outcome import outcome
+
+    return outcome(record)

@@ -142,7 +142,7 @@ def _pointer(session: Session, slot: int) -> int:
 
 def _listing(session: Session, old: Side | None, new: Side | None, *, most: int) -> tuple[str, ...]:
     from bareflow_gdb.guest.code import code_diff
-    from bareflow_gdb.render.code_diff import two_columns
+    from bareflow_gdb.render.disas import two_columns
 
     if old is None or new is None:
         missing = "old" if old is None else "new"
@@ -153,10 +153,9 @@ def _listing(session: Session, old: Side | None, new: Side | None, *, most: int)
         listings.append(
             code_diff.disassemble(session.memory.read(side.code, size, f"code of v{side.version}"), side.code)
         )
+    rows = code_diff.pairs(code_diff.align(*listings))
     titles = tuple(f"v{s.version} O{s.level}, {s.code_size} bytes at 0x{s.code:08x}" for s in (old, new))
-    return tuple(
-        two_columns(code_diff.align(*listings), (titles[0], titles[1]), most=most or None).splitlines()
-    )
+    return tuple(two_columns(rows, (titles[0], titles[1]), most=most or None))
 
 
 def _text(step: SwapStep) -> str:

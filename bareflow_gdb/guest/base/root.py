@@ -8,6 +8,7 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.base.reading import capped
 from bareflow_gdb.guest.base.values import Address, word, words
 from bareflow_gdb.memory.protocol import ram_ranges
 
@@ -33,6 +34,9 @@ _POINTERS = (
 )
 
 _MAPPED = ram_ranges(3 << 30)
+
+MOST_SYMBOLS = 1024
+"""More than any kernel exports, or any function shares between its versions."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Root:
     log_buffer: Address
     exports: Address
     export_count: int
+    """At most MOST_SYMBOLS; a cut is named in `problems`."""
     status: Address
     cache: Address
     module_images: Address
@@ -137,7 +142,7 @@ def _checked(address: int, raw: Any) -> Root:
         image_bytes=raw.image_bytes,
         image_end=Address(raw.image_end),
         rings=tuple(pointer(f"ring {index}", value) for index, value in enumerate(raw.rings)),
-        export_count=raw.export_count,
+        export_count=capped(raw.export_count, MOST_SYMBOLS, "exported symbols", problems),
         thresholds=raw.thresholds,
         hooks=words("bf_hook", raw.hook_mask),
         hold=raw.hold,

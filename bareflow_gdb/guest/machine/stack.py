@@ -13,6 +13,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.code.prologue import FRAME_SET_UP, PUSH_EBP, RET
 from bareflow_gdb.guest.machine.cpu import mode_of, read_registers
 from bareflow_gdb.guest.machine.exception import read_exception
 from bareflow_gdb.guest.names.names import Names, Place, is_code
@@ -22,7 +23,6 @@ MOST_FRAMES = 64
 _STEP = 2048
 _MOST_STEPS = 3
 """Packets below ESP that a search for the deepest use may cost, where reading costs any."""
-_PUSH_EBP, _MOV_EBP_ESP, _RET = b"\x55", b"\x89\xe5", b"\xc3"
 
 
 @dataclass(frozen=True)
@@ -173,9 +173,9 @@ def _frameless_caller(memory: Memory, eip: int, esp: int) -> int:
         first, second = struct.unpack("<II", memory.read(esp, 8, "stack at ESP"))
     except ReadError:
         return 0
-    if code[1:2] in (_PUSH_EBP, _RET):
+    if code[1:2] in (PUSH_EBP, RET):
         return int(first)
-    if code[:1] == _PUSH_EBP and code[1:] == _MOV_EBP_ESP:
+    if code == FRAME_SET_UP:
         return int(second)
     return 0
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.exports import read_exports
 from bareflow_gdb.guest.base.reading import many
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import Address, clean
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.boot.boot import read_boot
 from bareflow_gdb.guest.code.functions import function_table
 from bareflow_gdb.guest.modules.modules import read_module_names
@@ -22,7 +23,6 @@ from bareflow_gdb.guest.pools.owners import Owners, read_owners
 from bareflow_gdb.guest.pools.pools import HEADER_BYTES, read_blocks
 from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START, RAM_SIZE, Memory
 
-_MAX_EXPORTS = 1024
 _EBDA = 0x9FC00
 _MEGABYTE = 1 << 20
 
@@ -179,7 +179,7 @@ def _tables(root: Root) -> Iterator[tuple[str, int, str, int]]:
     yield "block table", root.block_table, "bf_block_table", 1
     yield "exception record", root.exception, "bf_exception", 1
     yield "log buffer", root.log_buffer, "bf_log", 1
-    yield "export", root.exports, "bf_symbol", min(root.export_count, _MAX_EXPORTS)
+    yield "export", root.exports, "bf_symbol", root.export_count
     yield "mailbox header", root.mailbox, "bf_mailbox", 1
     yield "mailbox slot", const("BF_MAILBOX_SLOTS"), "bf_mail_slot", const("BF_MAX_FUNCTIONS")
     for index, ring in enumerate(root.rings):
@@ -300,11 +300,11 @@ def _module_file(memory: Memory, root: Root, address: int, region: str) -> Ident
 
 def _exported(memory: Memory, root: Root | None, address: int, region: str) -> Identity | None:
     """The exported symbol around the address."""
-    if region == "kernel" and root is not None and root.exports:
-        count = min(root.export_count, _MAX_EXPORTS)
-        for raw in many(memory, "bf_symbol", root.exports, count, "export table"):
-            if raw.address <= address < raw.address + max(raw.size, 1):
-                return identity(address, region, clean(raw.name), raw.address, raw.size, "exported symbol")
+    if region != "kernel" or root is None:
+        return None
+    for export in read_exports(memory, root):
+        if export.address <= address < export.address + max(export.size, 1):
+            return identity(address, region, export.name, export.address, export.size, "exported symbol")
     return None
 
 

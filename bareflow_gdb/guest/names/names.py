@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.guest.base.reading import many
+from bareflow_gdb.guest.base.exports import read_exports
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import Address, clean
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.functions import Version, read_tables
 from bareflow_gdb.guest.names.elf import KernelSymbols, Symbol
 from bareflow_gdb.guest.names.identify import identify
@@ -23,8 +23,6 @@ from bareflow_gdb.memory.protocol import Memory
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.code.jit_code import JitCode
-
-_MOST_EXPORTS = 256
 
 
 @dataclass(frozen=True)
@@ -69,10 +67,10 @@ class Names:
 
     @cached_property
     def _exports(self) -> dict[int, str]:
-        if self._root is None or not self._root.exports:
+        if self._root is None:
             return {}
         try:
-            return _exports(self._memory, self._root)
+            return {export.address: export.name for export in read_exports(self._memory, self._root)}
         except BareflowError:
             # Names are a help, not the question.
             return {}
@@ -131,12 +129,6 @@ class Names:
         # Exports have no size: only their first byte is surely theirs.
         name = self._exports.get(address)
         return Symbol(name, address, 0) if name else None
-
-
-def _exports(memory: Memory, root: Root) -> dict[int, str]:
-    count = min(root.export_count, _MOST_EXPORTS)
-    raws = many(memory, "bf_symbol", root.exports, count, "export table")
-    return {raw.address: clean(raw.name) for raw in raws}
 
 
 def _plus(name: str, offset: int) -> str:

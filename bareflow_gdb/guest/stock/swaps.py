@@ -7,18 +7,15 @@ Read budget, beyond that of jit.py: 1 packet for the module manager, 1 to 2 for 
 
 from __future__ import annotations
 
-import re
+import dataclasses
 from dataclasses import dataclass
 
 from bareflow_gdb.guest.base.reading import ONE_PACKET, strays
+from bareflow_gdb.guest.code.log_lines import Reached, Recompiled, last_run, swap_lines
 from bareflow_gdb.guest.code.swaps import Swap, Swaps
 from bareflow_gdb.guest.stock.jit import THRESHOLDS, Entries, Entry, swapped_levels
 from bareflow_gdb.memory.protocol import Memory
 
-_RECOMPILE = re.compile(r"\[RECOMPILE\] (\S+): O(\d) -> O(\d)$")
-_REACHED = re.compile(r"\[Call (\d{1,18})\] Threshold reached - recompiling to O(\d)\.\.\.$")
-_BEGIN = "[ADAPTIVE-JIT] Initialized"
-_MOST_LINES = 200_000
 COMPARED = 3
 """Functions whose levels are compared by their bytes: the buffers that a stock CODE pool of 32 KB holds; each is a
 packet."""
@@ -44,17 +41,12 @@ class Logged:
 
 def parse_log(text: str) -> list[Logged]:
     """The recompilations of the log's last run, in the order of time."""
-    lines = text[text.rfind(_BEGIN) if _BEGIN in text else 0 :].splitlines()
     found: list[Logged] = []
-    for line in lines[:_MOST_LINES]:
-        swap = _RECOMPILE.match(line.rstrip())
-        if swap is not None:
-            found.append(Logged(swap[1], int(swap[2]), int(swap[3]), None))
-            continue
-        reached = _REACHED.match(line.rstrip())
-        if reached is not None and found and found[-1].to_level == int(reached[2]):
-            last = found[-1]
-            found[-1] = Logged(last.function, last.from_level, last.to_level, int(reached[1]))
+    for said in swap_lines(last_run(text)):
+        if isinstance(said, Recompiled):
+            found.append(Logged(said.function, said.from_level, said.to_level, None))
+        elif isinstance(said, Reached) and found and found[-1].to_level == said.level:
+            found[-1] = dataclasses.replace(found[-1], call=said.call)
     return found
 
 

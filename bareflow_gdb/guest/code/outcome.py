@@ -1,6 +1,10 @@
 """What became of one request to recompile a function?"""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from bareflow_gdb.guest.base.values import Address
 
@@ -24,6 +28,8 @@ class Phases:
 
 @dataclass(frozen=True)
 class Outcome:
+    """The request, and the version that came of it."""
+
     function: str
     request: int
     """Number of the request, counted by the guest per function."""
@@ -50,4 +56,23 @@ class Outcome:
 
     @property
     def installed(self) -> bool:
+        """Whether the guest calls the new version from now on."""
         return self.state == "installed"
+
+    @property
+    def right(self) -> bool:
+        """Whether it is installed, and its first call returned what was expected, as far as that is known."""
+        return self.installed and self.correct is not False
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Outcome:
+        """The record that `bareflow recompile --json` prints. Raises KeyError, TypeError, ValueError."""
+        return cls(
+            **{
+                **record,
+                "code": Address(int(record["code"], 16)),
+                "rodata": Address(int(record["rodata"], 16)),
+                "milliseconds": Phases(**record["milliseconds"]),
+                "remarks": tuple(record["remarks"]),
+            }
+        )
