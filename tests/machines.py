@@ -6,6 +6,9 @@ late. The deadline ends a test that would hang; no claim depends on it.
 
 from __future__ import annotations
 
+import fcntl
+import struct
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +29,12 @@ def wait_for(condition: Callable[[], T], what: str, seconds: float = SECONDS) ->
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
         time.sleep(0.005)
     return value
+
+
+def unread(pid: int) -> int:
+    """How many bytes wait in the pipe that is this process's standard input?"""
+    with Path(f"/proc/{pid}/fd/0").open("rb", buffering=0) as pipe:
+        return int(struct.unpack("I", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0])
 
 
 def halted(machine: Machine) -> bool:
