@@ -28,12 +28,14 @@ from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.reading import many, one
 from bareflow_gdb.guest.base.values import clean
 from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
-from bareflow_gdb.memory.protocol import RAM_SIZE, Memory
+from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.recompile.service import Service
 from bareflow_gdb.recompile.store import read_index
 
 FUNCTIONS = ("fibonacci", "sum", "compute", "primes")
+USED_RAM = 8 << 20  # all that the kernel uses, and room after it
+RETURN = USED_RAM - 16
 
 
 @pytest.fixture(scope="module")
@@ -73,20 +75,20 @@ def guest_runs_on(service: Service) -> bool:
 def run_on_host(ram: bytes, entry: int, inputs: list[tuple[int, int]]) -> list[int]:
     """What code in a copy of guest memory returns."""
     machine = Uc(UC_ARCH_X86, UC_MODE_32)
-    machine.mem_map(0, RAM_SIZE)
+    machine.mem_map(0, USED_RAM)
     machine.mem_write(0, ram)
     results = []
     for a, b in inputs:
-        machine.mem_write(0x88000, struct.pack("<III", 0x3000000, a & 0xFFFFFFFF, b & 0xFFFFFFFF))
+        machine.mem_write(0x88000, struct.pack("<III", RETURN, a & 0xFFFFFFFF, b & 0xFFFFFFFF))
         machine.reg_write(UC_X86_REG_ESP, 0x88000)
-        machine.emu_start(entry, 0x3000000, timeout=20_000_000)
+        machine.emu_start(entry, RETURN, count=10_000_000)
         assert machine.reg_read(UC_X86_REG_ESP) == 0x88004, "the function did not return"
         results.append(machine.reg_read(UC_X86_REG_EAX))
     return results
 
 
 def whole_ram(memory: Memory) -> bytes:
-    low, high = memory.read(0, 0xA0000, "RAM"), memory.read(0x100000, RAM_SIZE - 0x100000, "RAM")
+    low, high = memory.read(0, 0xA0000, "RAM"), memory.read(0x100000, USED_RAM - 0x100000, "RAM")
     return low + bytes(0x60000) + high
 
 
@@ -327,7 +329,7 @@ def test_code_larger_than_the_first_room_gets_more(service: Service, memory: Mem
 def test_code_larger_than_the_mailbox_is_rejected_with_its_size(
     service: Service, memory: Memory, tmp_path: Path
 ) -> None:
-    payload = bitcode(tmp_path, BIG.replace("TURNS", "4000"), "-g0")
+    payload = bitcode(tmp_path, BIG.replace("TURNS", "3200"), "-g0")
     with replaced(memory, service.find("sum"), payload):
         outcome = service.request("sum", 3, SECONDS)
     assert (outcome.state, outcome.reason) == ("rejected", "link_failed")
