@@ -1,11 +1,12 @@
 /* What the kernel adds to the boot record, the stages after KERNEL, and what it takes from it. */
 #include "defs.h"
 
+/* The stage last: who sees it finds its event in the ring. */
 void boot_stage(uint32_t stage) {
     boot_record->stage_tsc[stage] = rdtsc();
-    boot_record->stage = stage;
     if (event_boot)
         event_boot(stage);
+    __atomic_store_n(&boot_record->stage, stage, __ATOMIC_RELEASE);
 }
 
 /* First address after RAM. A BIOS that counts beyond 4 GiB must not make it wrap. */

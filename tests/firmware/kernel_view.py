@@ -5,26 +5,13 @@ from __future__ import annotations
 import json
 import re
 import struct
-import time
 import zlib
-from collections.abc import Callable
 from typing import Any
+
+from machines import wait_for
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.qemu.machine import Machine
-
-SECONDS = 60.0
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
-    """The first true value of `condition`; fails with `what` when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.01)
 
 
 def text(field: Any) -> str:
@@ -165,7 +152,7 @@ class MailHost:
             slot = self.slot
             return slot if slot.state == wanted else None
 
-        return wait_until(reached, f"slot {self.number} {state}")
+        return wait_for(reached, f"slot {self.number} {state}")
 
     def control(self, word: str, argument: int, until: str) -> None:
         """Set a control word, ring, and wait for what it becomes."""
@@ -173,7 +160,7 @@ class MailHost:
         self.set("control", layouts.const(f"BF_CONTROL_{word}"))
         self.ring_doorbell()
         wanted = layouts.const(f"BF_CONTROL_{until}")
-        wait_until(lambda: self.slot.control == wanted, f"control {word} becomes {until}")
+        wait_for(lambda: self.slot.control == wanted, f"control {word} becomes {until}")
 
     def stage(self, code: bytes, level: int = 3, **wrong: int) -> None:
         """Stage code as a correct host does, except for the words given; then READY."""
@@ -205,7 +192,7 @@ class MailHost:
             idle = slot.state == layouts.const("BF_MAIL_IDLE")
             return slot if idle and slot.done_request == request else None
 
-        return wait_until(ended, f"request {request} done")
+        return wait_for(ended, f"request {request} done")
 
 
 def returning(value: int) -> bytes:

@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from bareflow_gdb.qemu.machine import Machine
+from machines import SECONDS
 
-SECONDS = 120.0
+from bareflow_gdb.qemu.machine import Machine
 
 # Run by gdb with the twin's debug information: what its locals hold, by DWARF alone.
 TRUTH = """

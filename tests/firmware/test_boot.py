@@ -6,16 +6,16 @@ Real QEMU each time. What the loader did is read from the boot record in guest R
 from __future__ import annotations
 
 import struct
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from machines import wait_for
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.qemu.image import SECTOR, read_image_header
+from bareflow_gdb.qemu.image import SECTOR, RootSettings, read_image_header
 from bareflow_gdb.qemu.machine import Machine
 
 IMAGE = Path(__file__).parents[2] / "build" / "firmware" / "fluid.img"
@@ -23,6 +23,7 @@ KERNEL = layouts.const("BF_IMAGE_LBA") * SECTOR
 A20_TEST = SECTOR + 4  # the byte a20_test of stage 2
 METHODS = layouts.enum_values("bf_a20_method")
 STAGES = layouts.enum_values("bf_boot_stage")
+QUICK = RootSettings(thresholds=(10, 20, 30))
 
 Launch = Callable[..., Machine]
 
@@ -146,7 +147,7 @@ def test_the_kernel_measures_its_clock_to_a_thousandth(launch: Launch, disk: byt
 
 def test_the_timer_ticks_250_times_a_second(launch: Launch, disk: bytearray) -> None:
     # By the guest's own clock: QEMU drops ticks of real time when the host is busy.
-    machine = launch(disk, icount=0)
+    machine = launch(disk, icount=0, settings=QUICK)
     machine.wait_for_stage("idle")
     memory, header = machine.memory(), layouts.const("BF_RING1_HEADER")
     mask = 1 << layouts.const("BF_EVENT_IRQ")
@@ -154,15 +155,19 @@ def test_the_timer_ticks_250_times_a_second(launch: Launch, disk: bytearray) -> 
         header + layouts.offset("bf_ring_header", "type_mask"), mask.to_bytes(4, "little"), "type mask"
     )
     size = layouts.size("bf_ring_header")
-    while (head := layouts.unpack("bf_ring_header", memory.read(header, size, "ring 1")).head) < 20:
-        time.sleep(0.001)
+
+    def events() -> int:
+        head = int(layouts.unpack("bf_ring_header", memory.read(header, size, "ring 1")).head)
+        return head if head >= 20 else 0
+
+    head = wait_for(events, "20 timer interrupts in ring 1")
     records = memory.read(layouts.const("BF_RING1_RECORDS"), head * layouts.size("bf_event"), "events")
     ticks = [event.tsc for event in layouts.unpack_array("bf_event", records, head)]
     assert (ticks[-1] - ticks[0]) / (len(ticks) - 1) == pytest.approx(4_000_000, rel=0.01)
 
 
 def test_the_log_buffer_holds_what_com1_printed(launch: Launch, disk: bytearray) -> None:
-    machine = launch(disk)
+    machine = launch(disk, settings=QUICK)
     machine.wait_for_stage("idle")
     log = from_root(machine, "log_buffer", "bf_log")
     assert log.magic == layouts.const("BF_LOG_MAGIC")
@@ -174,7 +179,7 @@ def test_the_log_buffer_holds_what_com1_printed(launch: Launch, disk: bytearray)
 
 
 def test_the_screen_shows_the_last_lines_of_com1(launch: Launch, disk: bytearray) -> None:
-    machine = launch(disk)
+    machine = launch(disk, settings=QUICK)
     machine.wait_for_stage("idle")
     rows: list[str] = []
     for line in machine.serial().splitlines():

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import own_kernel
 import pytest
 from elftools.elf.elffile import ELFFile
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.qemu.image import SECTOR, read_image_header
+from bareflow_gdb.qemu.image import SECTOR, RootSettings, read_image_header
 from bareflow_gdb.qemu.machine import Machine
 
 ROOT = Path(__file__).parents[2]
@@ -27,10 +28,9 @@ def make(out: Path, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def interactive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The build directory of an INTERACTIVE=1 kernel."""
-    out = tmp_path_factory.mktemp("interactive")
-    built = make(out, "INTERACTIVE=1", f"{out}/fluid.img")
-    assert built.returncode == 0, built.stderr
-    return out
+    return own_kernel.make(
+        own_kernel.own_output(FIRMWARE, tmp_path_factory.mktemp("interactive")), "INTERACTIVE=1"
+    ).parent
 
 
 def ballast(out: Path, name: str, definition: str) -> Path:
@@ -73,7 +73,8 @@ def test_a_bss_that_reaches_into_the_stack_fails_the_build(interactive: Path) ->
 
 
 def test_an_interactive_kernel_waits_for_a_key(interactive: Path, tmp_path: Path) -> None:
-    machine = Machine.launch(interactive / "fluid.img", directory=tmp_path / "vm")
+    settings = RootSettings(thresholds=(10, 20, 30))
+    machine = Machine.launch(interactive / "fluid.img", directory=tmp_path / "vm", settings=settings)
     try:
         machine.wait_for_serial("press a key\n")
         for keys in (["a"], ["shift", "b"], ["shift", "2"], ["ret"]):

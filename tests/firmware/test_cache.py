@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from disk_maker import Disk, padded, version_1
 from kernel_view import Kernel, MailHost, text
+from machines import SECONDS
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build.fat_image import disk_name
@@ -28,7 +29,7 @@ def built(firmware: Path) -> dict[str, bytes]:
 
 def ran(image: Path, files: dict[str, bytes], folder: Path) -> Machine:
     machine = Machine.launch(image, disk=Disk.of(files).save(folder / "disk.img"), settings=QUICK)
-    machine.wait_for_stage("idle", 120)
+    machine.wait_for_stage("idle", SECONDS)
     return machine
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from guest_code import bitcode, tier
 from kernel_view import Kernel, text
+from machines import SECONDS
 from own_kernel import make, own_output
 
 from bareflow_gdb.abi import layouts
@@ -101,7 +102,7 @@ def test_a_cached_version_with_other_data_is_refused_and_the_embedded_one_stays(
 
 def test_the_adaptive_jit_takes_its_tiers_from_there_without_a_slot(kernel: Kernel) -> None:
     kernel.set_root("hold", 0)
-    kernel.machine.wait_for_stage("idle", 120)
+    kernel.machine.wait_for_stage("idle", SECONDS)
     assert {1, 3} <= {version.level for version in kernel.versions("primes")}
     cache = kernel.record("bf_cache", kernel.root.cache)
     assert (cache.hits, cache.evictions) == (2, 0)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from disk_maker import Disk, listed
 from elftools.elf.elffile import ELFFile
-from kernel_view import Kernel, wait_until
+from kernel_view import Kernel
+from machines import wait_for
 from own_kernel import make, own_output
 
 from bareflow_gdb.qemu.image import RootSettings
@@ -59,8 +60,8 @@ def test_it_waits_at_each_pause_until_a_key_is_pressed_and_no_longer(waiting: Ma
     for pause, step in zip(PAUSES, STEPS, strict=True):
         waiting.wait_for_serial(f"[INTERACTIVE] {pause}: press a key")
         ticks = kernel.status.irq_count
-        while kernel.status.irq_count < ticks + IDLE_TICKS:
-            assert step not in kernel.log, f"{pause}: it did not wait"
+        wait_for(lambda: kernel.status.irq_count >= ticks + IDLE_TICKS, "the guest to wait on")  # noqa: B023
+        assert step not in kernel.log, f"{pause}: it did not wait"
         press(waiting, "spc")
         waiting.wait_for_serial(step.strip())
     assert kernel.log.count("[INTERACTIVE]") == len(PAUSES)
@@ -98,6 +99,6 @@ def test_typed_keys_reach_the_queue_as_characters(
     before = count()
     press(waiting, *chord)
     press(waiting, "dot")
-    wait_until(lambda: count() >= before + len(typed) + 1, f"{chord} are typed")
+    wait_for(lambda: count() >= before + len(typed) + 1, f"{chord} are typed")
     ring = kernel.read(queue, KEYS)
     assert bytes(ring[n % KEYS] for n in range(before, count())) == typed + b"."

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from disk_maker import SECTOR, Disk, expected, listed, mtools
 from kernel_view import Kernel
-from machines import Boot, until
+from machines import Boot, wait_for
 
 from bareflow_gdb.qemu.command import Wiring, command_line
 from bareflow_gdb.qemu.image import RootSettings
@@ -232,8 +232,8 @@ def wired(image: Path, folder: Path, *drive: str) -> Iterator[Path]:
         qemu.wait()
 
 
-def wait_for(serial: Path, text: str) -> str:
-    until(lambda: serial.exists() and text in serial.read_text("latin-1"))
+def log_with(serial: Path, text: str) -> str:
+    wait_for(lambda: serial.exists() and text in serial.read_text("latin-1"), text)
     return serial.read_text("latin-1").replace("\r\n", "\n")
 
 
@@ -241,7 +241,7 @@ def test_a_cd_drive_in_the_disks_place_is_no_disk(image: Path, tmp_path: Path) -
     medium = Disk.of(TEXTS).save(tmp_path / "cd.iso")
     drive = ("-drive", f"file={medium},format=raw,index=1,if=ide,media=cdrom")
     with wired(image, tmp_path / "vm", *drive) as serial:
-        log = wait_for(serial, "[TEST 1]")
+        log = log_with(serial, "[TEST 1]")
     assert "[DISK] No disk: the embedded modules are used\n" in log
 
 
@@ -256,7 +256,7 @@ def test_a_sector_that_the_disk_cannot_read_is_told_and_the_others_are_read(
     path = disk.save(tmp_path / "disk.img")
     drive = ("-drive", f"file=blkdebug:{faults}:{path},format=raw,index=1,if=ide,rerror=report,snapshot=off")
     with wired(image, tmp_path / "vm", *drive) as serial:
-        log = wait_for(serial, "[TEST 1]")
+        log = log_with(serial, "[TEST 1]")
     assert f"[ATA] Reading sectors {first + BLOCK_SECTORS} to {bad + 1} failed: I/O error" in log
     assert f"[FAT16] HURT.BIN: cannot be read from byte {BLOCK_SECTORS * SECTOR} on\n" in log
     good = {"GOOD.BIN": content("GOOD.BIN", 9_000)} | TEXTS
@@ -268,6 +268,6 @@ def test_a_disk_that_never_answers_costs_seconds_not_for_ever(image: Path, tmp_p
     slow = "throttling.bps-total=16"
     drive = ("-drive", f"file={path},format=raw,index=1,if=ide,snapshot=on,{slow}")
     with wired(image, tmp_path / "vm", *drive) as serial:
-        log = wait_for(serial, "[TEST 1]")
+        log = log_with(serial, "[TEST 1]")
     assert "no answer in time" in log
     assert "[DISK] No disk: the embedded modules are used\n" in log

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from machines import SECONDS
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.qemu.image import SECTOR, RootSettings, decode_image_header, image_crc, read_image_header
 from bareflow_gdb.qemu.machine import Machine
 
 END = "[tinyllama] Demo complete. System halted."
-SECONDS = 120.0
 DEMOS = {"fibonacci": 10, "sum_to_n": 100, "count_primes": 5}
 GREEN, YELLOW = 0x0A, 0x0E
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kernel_view import Kernel, MailHost, returning, wait_until
+from kernel_view import Kernel, MailHost, returning
+from machines import wait_for
 from references import REFERENCES
 
 from bareflow_gdb.abi import layouts
@@ -75,7 +76,7 @@ def test_good_code_is_installed_published_called_and_checked(kernel: Kernel, hos
     assert kernel.read(version.code, version.code_size) == code
     assert version.rodata == version.rodata_size == 0
     assert kernel.status.swap_count == swaps + 1
-    wait_until(lambda: f"[CALL] primes: version {version.number} at O3: 168 " in kernel.log, "the first call")
+    wait_for(lambda: f"[CALL] primes: version {version.number} at O3: 168 " in kernel.log, "the first call")
     assert kernel.versions("primes")[-1].tsc_first > version.tsc_published
     assert f"[MAILBOX] primes: installed version {version.number} at O3\n" in kernel.log
     assert kernel.functions["primes"].version == version.number
@@ -84,7 +85,7 @@ def test_good_code_is_installed_published_called_and_checked(kernel: Kernel, hos
 def test_every_transition_is_told_in_the_ring(kernel: Kernel, host: MailHost) -> None:
     host.ask(3)
     host.move("COMPILING")
-    wait_until(lambda: len(transitions(kernel)) == 2, "the guest to see COMPILING")
+    wait_for(lambda: len(transitions(kernel)) == 2, "the guest to see COMPILING")
     host.stage(returning(168))
     host.wait_until_done(1)
     path = states("IDLE", "REQUESTED", "COMPILING", "READY", "INSTALLED", "IDLE")
@@ -197,7 +198,7 @@ def test_a_level_is_forced_by_the_functions_own_provider(kernel: Kernel, host: M
     version = kernel.versions("primes")[-1]
     assert (function.level, function.version, version.level) == (1, version.number, 1)
     assert version.reason == reason("FORCED")
-    wait_until(lambda: "at O1: 168 (expected: 168)\n" in kernel.log, "the forced version's first call")
+    wait_for(lambda: "at O1: 168 (expected: 168)\n" in kernel.log, "the forced version's first call")
     host.control("FORCE", 9, until="ALLOW")
     assert kernel.functions["primes"].version == version.number
 
@@ -216,7 +217,7 @@ def test_a_rollback_publishes_the_old_version_again_and_vetoes_the_next(
     assert found[o3.number] == layouts.const("BF_VERSION_RETIRED")
     (told,) = kernel.events_of("ROLLBACK")
     assert tuple(told.arg[:2]) == (o3.number, o0.number)
-    wait_until(lambda: f"[CALL] primes: version {o0.number} at O0: 168 " in kernel.log, "its call")
+    wait_for(lambda: f"[CALL] primes: version {o0.number} at O0: 168 " in kernel.log, "its call")
     assert kernel.versions("primes")[0].tsc_first == o0.tsc_first, "it was executed long ago"
 
 
@@ -248,7 +249,7 @@ def test_a_question_to_a_busy_slot_is_answered_when_it_is_idle(host: MailHost) -
         slot = host.slot
         return slot if slot.request == 2 else None
 
-    slot = wait_until(requested_again, "the second request")
+    slot = wait_for(requested_again, "the second request")
     assert (slot.done_request, slot.level_wanted) == (1, 1)
 
 

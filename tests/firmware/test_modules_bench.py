@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from kernel_view import Kernel
+from machines import SECONDS
 from references import BENCH_REFERENCES, REFERENCES
 
 from bareflow_gdb.qemu.image import RootSettings
@@ -36,7 +37,7 @@ def built(firmware: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def kernel(built: Path) -> Iterator[Kernel]:
     machine = Machine.launch(built / "fluid.img", settings=RootSettings(thresholds=(10, 20, 30)))
-    machine.wait_for_stage("idle", 120)
+    machine.wait_for_stage("idle", SECONDS)
     yield Kernel(machine)
     machine.stop()
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernel_view import Kernel, wait_until
+from kernel_view import Kernel
+from machines import SECONDS, wait_for
 from references import REFERENCES
 
 from bareflow_gdb.abi import layouts
@@ -31,7 +32,7 @@ def machine(image: Path, firmware: Path, tmp_path_factory: pytest.TempPathFactor
     ]
     disk.write_bytes(fat16_image(files))
     machine = Machine.launch(image, disk=disk, settings=RootSettings(thresholds=(10, 20, 30), hold=1))
-    machine.wait_for_stage("registered", 120)
+    machine.wait_for_stage("registered", SECONDS)
     yield machine
     machine.stop()
 
@@ -44,9 +45,9 @@ def test_every_function_gets_to_o3_by_the_host(machine: Machine) -> None:
         server.start()
         try:
             kernel.set_root("hold", 0)
-            machine.wait_for_stage("idle", 120)
-            wait_until(lambda: all(f.level == 3 for f in kernel.functions.values()), "O3 everywhere", 120)
-            wait_until(lambda: all(v.tsc_first for v in published(kernel)), "the first calls of all versions")
+            machine.wait_for_stage("idle", SECONDS)
+            wait_for(lambda: all(f.level == 3 for f in kernel.functions.values()), "O3 everywhere")
+            wait_for(lambda: all(v.tsc_first for v in published(kernel)), "the first calls of all versions")
         finally:
             stop.set()
             server.join()

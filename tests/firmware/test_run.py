@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 
 import pytest
-from kernel_view import Kernel, wait_until
+from kernel_view import Kernel
+from machines import wait_for
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.qemu.machine import Machine
@@ -153,7 +154,7 @@ def test_after_the_run_the_guest_idles_and_nothing_moves(kernel: Kernel) -> None
         return jit, kernel.read(kernel.root.function_table, 12 * 92), kernel.log
 
     turns, before = kernel.status.idle_loops, state()
-    wait_until(lambda: kernel.status.idle_loops > turns + 50, "50 more turns of the idle loop")
+    wait_for(lambda: kernel.status.idle_loops > turns + 50, "50 more turns of the idle loop")
     assert state() == before
 
 
@@ -163,7 +164,7 @@ def test_a_held_guest_waits_after_registration_and_goes_on_when_released(
     machine = booted("registered", hold=1)
     kernel = Kernel(machine)
     ticks = kernel.status.irq_count
-    wait_until(lambda: kernel.status.irq_count > ticks + 20, "the guest to wait on")
+    wait_for(lambda: kernel.status.irq_count > ticks + 20, "the guest to wait on")
     assert kernel.profile("fibonacci").call_count == 0
     kernel.set_root("hold", 0)
     machine.wait_for_stage("idle")

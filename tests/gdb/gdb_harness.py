@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from machines import SECONDS
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "gdb_scripts" / "bareflow.py"
 IMAGE = ROOT / "build" / "firmware" / "fluid.img"
 KERNEL = ROOT / "build" / "firmware" / "kernel.elf"
 GDBS = {"gdb-debian": Path("/usr/bin/gdb"), "gdb-environment": Path(sys.executable).parent / "gdb"}
-SECONDS = 120
 # Every question that changes nothing, at an idle guest.
 QUESTIONS = (
     "status",

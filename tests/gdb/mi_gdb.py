@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -9,11 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from machines import SECONDS, wait_for
 from pygdbmi.gdbcontroller import GdbController
 
 from bareflow_gdb.qemu.machine import Machine
 
-SECONDS = 60.0
 MARK = 1000
 
 
@@ -48,6 +49,16 @@ class MiGdb:
     @property
     def pid(self) -> int:
         return int(self._mi.gdb_process.pid)
+
+    def children(self, verb: str) -> list[int]:
+        """The host programs of this verb that this gdb runs."""
+        found = []
+        for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+            # One that ends meanwhile is none any more.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if f"\0{verb}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(int(pid))
+        return found
 
     def start(self, command: str) -> None:
         """Sends a console command without waiting for its result."""
@@ -96,10 +107,7 @@ class MiGdb:
 
     def interrupt(self, machine: Machine) -> None:
         """What Ctrl-C does. Not before the guest runs: gdb would send it ahead of its own `continue`, to no effect."""
-        deadline = time.monotonic() + SECONDS
-        while machine.status() != "running":
-            assert time.monotonic() < deadline, "the guest does not run"
-            time.sleep(0.002)
+        wait_for(lambda: machine.status() == "running", "the guest to run")
         os.kill(self.pid, signal.SIGINT)
 
     def _answers(self, seconds: float, what: str) -> Any:

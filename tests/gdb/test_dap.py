@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from gdb_harness import GDBS, KERNEL, ROOT, SCRIPT
+from machines import SECONDS
 
 from bareflow_gdb.qemu.machine import Machine
 
 Boot = Callable[..., Machine]
-SECONDS = 60
 
 
 class Dap:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from gdb_harness import KERNEL, SCRIPT, Gdb, Result, bareflow
+from machines import SECONDS
 from mi_gdb import MiError, MiGdb
 from rsp_proxy import RspProxy
 
@@ -36,7 +37,7 @@ QUESTIONS = (
 def machine(image: Path, firmware: Path) -> Iterator[Machine]:
     """At the end of its run, with a disk."""
     found = Machine.launch(image, settings=RootSettings(thresholds=(10, 20, 30)), disk=firmware / "fat16.img")
-    found.wait_for_stage("idle", 120)
+    found.wait_for_stage("idle", SECONDS)
     yield found
     found.stop()
 

@@ -244,10 +244,11 @@ def test_a_stock_kernel_that_halted_before_tells_by_its_screen(
 def test_a_stock_run_without_an_exception_is_status_0_and_without_symbols_one_sentence(
     gdb: Gdb, stock: Path, launched: Boot, tmp_path: Path
 ) -> None:
-    machine, out = launched(stock / "stock.img", paused=True, with_disk=False), tmp_path / "dump"
-    unknown = script(gdb, "dump_at_exception", (f"bf attach {machine.name}",), BF_OUT=str(out))
+    # The end of a gdb lets its guest run on, so each gdb has a machine of its own.
+    first, machine = (launched(stock / "stock.img", paused=True, with_disk=False) for _ in range(2))
+    out = tmp_path / "dump"
+    unknown = script(gdb, "dump_at_exception", (f"bf attach {first.name}",), BF_OUT=str(out))
     assert (unknown.code, "load its ELF that has symbols" in unknown.err) == (2, True)
-    machine.pause()
     attach = (f"file {stock / 'stock.elf'}", f"bf attach {machine.name}")
     result = script(gdb, "dump_at_exception", attach, BF_OUT=str(out))
     assert result.code == 0, result.err

@@ -247,7 +247,6 @@ def test_on_a_stock_kernel_it_can_be_set_before_the_kernel_is_there(
         "continue",
         "info symbol $pc",
         elf=firmware / "stock" / "stock.elf",
-        timeout=30,
     )
     assert "Breakpoint 1, " in result.out, result.err
     assert f"fibonacci@{tier}" in result.out.split("Breakpoint 1, ")[1]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import statistics
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -108,20 +105,3 @@ def test_loading_imports_no_parser_no_tables_and_no_disassembler(gdb: Gdb) -> No
     loaded = gdb.run("python import sys; print(sorted(sys.modules))").out
     for heavy in ("dissect", "rich", "capstone", "numpy", "qemu", "asyncio"):
         assert f"'{heavy}'" not in loaded
-
-
-def processor_seconds(words: list[str]) -> float:
-    """Of a process and no other: unlike the clock, the same on a busy machine."""
-    process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return usage.ru_utime + usage.ru_stime
-
-
-def test_loading_adds_at_most_150_ms_of_processor_time(gdb: Gdb) -> None:
-    added = [
-        processor_seconds(gdb.command(suite=True)) - processor_seconds(gdb.command(suite=False))
-        for _ in range(5)
-    ]
-    assert statistics.median(added) < 0.150

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from gdb_harness import KERNEL, SCRIPT, SECONDS, Gdb
-from machines import until
+from machines import wait_for
 from mi_gdb import MiError, MiGdb
 
 from bareflow_gdb.abi import layouts
@@ -162,7 +162,7 @@ def test_ctrl_c_gives_it_up_and_gdb_stays_usable(gdb: Gdb, booted: Boot) -> None
         with pytest.raises(MiError, match="an interrupt stopped the guest before the recompilation was done"):
             session.result("bf recompile primes")
         assert "registered" in session.run("bf status")
-        until(lambda: not children(session))
+        wait_for(lambda: not session.children("compiler"), "the compiler's end")
 
 
 def test_a_guest_of_somebody_else_is_told_apart(gdb: Gdb, idle: Machine, tmp_path: object) -> None:
@@ -173,31 +173,25 @@ def test_a_guest_of_somebody_else_is_told_apart(gdb: Gdb, idle: Machine, tmp_pat
     assert "needs a machine started by `bareflow run`; this guest was started otherwise" in result.err
 
 
-def children(session: MiGdb) -> list[int]:
-    """The host programs that this gdb runs."""
-    listed = Path(f"/proc/{session.pid}/task/{session.pid}/children").read_text().split()
-    return [int(pid) for pid in listed if b"\0compiler\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
 def test_one_compiler_is_kept_warm_and_goes_with_the_connection(gdb: Gdb, idle: Machine) -> None:
     with MiGdb(gdb.path, script=SCRIPT) as session:
         session.run(f"bf attach {idle.name}")
         session.run("bf recompile sum")
-        first = children(session)
+        first = session.children("compiler")
         session.run("bf recompile primes --level 2")
-        assert len(first) == 1 and children(session) == first
+        assert len(first) == 1 and session.children("compiler") == first
         assert os.getsid(first[0]) != os.getsid(session.pid), "a Ctrl-C in gdb's terminal does not reach it"
         # One that has ended is replaced.
         os.kill(first[0], signal.SIGKILL)
         told = (
             f"python import os; print(os.waitid(os.P_PID, {first[0]}, os.WEXITED | os.WNOHANG | os.WNOWAIT))"
         )
-        until(lambda: session.run(told).strip() != "None")
+        wait_for(lambda: session.run(told).strip() != "None", "the compiler's end")
         assert "installed" in session.run("bf recompile sum")
         session.run("detach")
         with pytest.raises(MiError, match="not connected"):
             session.run("bf status")
-        until(lambda: not children(session))
+        wait_for(lambda: not session.children("compiler"), "the compiler's end")
 
 
 def test_stop_waits_for_the_hosts_code_while_the_guest_swaps_its_own(gdb: Gdb, booted: Boot) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from gdb_harness import KERNEL, ROOT, SCRIPT, SECONDS, Gdb
-from machines import until
+from machines import wait_for
 from mi_gdb import MiError, MiGdb
 
 from bareflow_gdb.qemu.machine import Machine
@@ -104,7 +104,9 @@ def test_reload_completes_a_recording(gdb: Gdb, idle_machine: Machine, tmp_path:
     assert f"the trace {trace} is complete" in result.out
     assert "nothing is being recorded" in result.err
     manifest = trace / "manifest.json"
-    until(lambda: manifest.exists() and json.loads(manifest.read_text())["complete"], SECONDS)
+    wait_for(
+        lambda: manifest.exists() and json.loads(manifest.read_text())["complete"], "the end of the recorder"
+    )
 
 
 def test_two_kernels_in_one_gdb_are_told_apart(

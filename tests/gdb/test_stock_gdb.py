@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from gdb_harness import SCRIPT, Gdb
-from machines import until
+from machines import wait_for, wait_for_halt
 from mi_gdb import MiError, MiGdb
 from rsp_proxy import RspProxy, TcpProxy
 from stock_truth import truth, truth_at
@@ -47,6 +47,7 @@ def ended(firmware: Path) -> Iterator[Booted]:
             image = firmware / "stock" / f"{kernel}.img"
             machines[kernel] = Machine.launch(image, with_disk=False)
             machines[kernel].wait_for_serial(ENDS[kernel])
+            wait_for_halt(machines[kernel])
         return machines[kernel]
 
     yield boot
@@ -171,7 +172,9 @@ def own_qemu(
     words += ["-qmp", f"unix:{monitor},server=on,wait=off"]
     with subprocess.Popen(words, stdin=subprocess.DEVNULL) as process:
         try:
-            until(lambda: serial.exists() and ENDS[kernel] in serial.read_text(encoding="latin-1"))
+            wait_for(lambda: serial.exists() and ENDS[kernel] in serial.read_text("latin-1"), ENDS[kernel])
+            registers = ("human-monitor-command", {"command-line": "info registers"})
+            wait_for(lambda: "HLT=1" in qmp.execute(monitor, [registers], who="QEMU")[0], "the halt")
             (devices,) = qmp.execute(monitor, [("query-chardev", {})], who="QEMU")
             listening = next(str(item["filename"]) for item in devices if item["label"] == "gdb")
             # QEMU chose the port: it says disconnected:tcp:127.0.0.1:PORT,server=on.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gdb_harness import SCRIPT, Gdb, bareflow
-from machines import until
+from machines import wait_for
 from mi_gdb import MiGdb
 
 from bareflow_gdb.qemu.machine import Machine
@@ -41,11 +41,9 @@ def test_the_end_of_gdb_completes_the_trace(gdb: Gdb, idle_machine: Machine, tmp
     trace = tmp_path / "trace"
     gdb.run(f"bf attach {idle_machine.name}", f"bf trace start {trace}", "detach")
     manifest = trace / "manifest.json"
-    for _ in range(600):
-        if manifest.exists() and json.loads(manifest.read_text())["complete"]:
-            break
-        __import__("time").sleep(0.05)
-    assert json.loads(manifest.read_text())["complete"] is True
+    wait_for(
+        lambda: manifest.exists() and json.loads(manifest.read_text())["complete"], "the end of the recorder"
+    )
 
 
 def test_what_cannot_be_recorded_is_one_sentence(gdb: Gdb, idle_machine: Machine, tmp_path: Path) -> None:
@@ -92,12 +90,8 @@ def test_a_recorder_whose_machine_has_ended_is_told_as_ended(gdb: Gdb, booted: B
     with MiGdb(gdb.path, script=SCRIPT) as session:
         session.run(f"bf attach {machine.name}")
         session.run(f"bf trace start {tmp_path / 'trace'}")
-        (recorder,) = [
-            pid
-            for pid in Path(f"/proc/{session.pid}/task/{session.pid}/children").read_text().split()
-            if b"\0record\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
-        os.kill(int(recorder), signal.SIGTERM)
-        until(lambda: session.run("bf trace status").startswith("ended: machine"))
+        (recorder,) = session.children("record")
+        os.kill(recorder, signal.SIGTERM)
+        wait_for(lambda: session.run("bf trace status").startswith("ended: machine"), "the recorder's end")
         # Another one may begin then.
         assert session.run(f"bf trace start {tmp_path / 'second'}").startswith("recording: machine")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from gdb_harness import KERNEL, SCRIPT, Gdb
-from machines import until
+from machines import wait_for
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.guest import Guest
@@ -41,10 +41,15 @@ class Terminal:
             [*self._tmux, "capture-pane", "-p"], check=True, capture_output=True, text=True
         ).stdout
 
-    def wait_for(self, pattern: str) -> str:
-        """The screen, once it shows the pattern."""
-        until(lambda: re.search(pattern, self.screen()) is not None, 60)
-        return self.screen()
+    def wait_for(self, *patterns: str, without: str = r"(?!)") -> str:
+        """The first screen that shows all patterns, and nothing of `without`: gdb draws window by window."""
+
+        def shown() -> str:
+            screen = self.screen()
+            there = all(re.search(pattern, screen) for pattern in patterns)
+            return screen if there and not re.search(without, screen) else ""
+
+        return wait_for(shown, f"{patterns} on the screen, without {without}")
 
     def end(self) -> None:
         subprocess.run([*self._tmux, "kill-server"], check=True)
@@ -64,15 +69,12 @@ def test_the_layout_shows_the_guest_and_follows_each_stop(terminal: Terminal, bo
     terminal.type(f"bf attach {machine.name}")
     terminal.wait_for("attached to")
     terminal.type("layout bareflow")
-    screen = terminal.wait_for("BareFlow profile")
-    assert "BareFlow swaps" in screen and "JIT pools" in screen
-    assert re.search(r"code +0x00200000 +262,144", screen), screen
-    assert not re.search(r"fibonacci +O0 +O1", screen)
+    titles = ("BareFlow swaps", "BareFlow profile", "JIT pools")
+    terminal.wait_for(*titles, r"code +0x00200000 +262,144", without=r"fibonacci +O0 +O1")
     terminal.type("bf release")
     terminal.type("bf break-swap sum")
     terminal.type("continue")
-    screen = terminal.wait_for("swap of sum 0x")
-    assert len(re.findall(r"fibonacci +O[012] +O[123]", screen)) == 3, screen
+    terminal.wait_for("swap of sum 0x", *(rf"fibonacci +O{level} +O{level + 1}" for level in range(3)))
     terminal.type("continue")
     terminal.wait_for(r"sum +O0 +O1")
 
@@ -98,12 +100,10 @@ def test_windows_scroll_are_read_when_asked_and_gone_when_closed(terminal: Termi
         root.pools + layouts.offset("memory_pool", "total_size"), bytes(4), "size of a pool"
     )
     terminal.type("bf refresh")
-    screen = terminal.wait_for("3 windows read")
-    assert "262,144" not in screen
-    assert re.search(r"code +0x00200000 +0 ", screen), screen
+    terminal.wait_for("3 windows read", r"code +0x00200000 +0 ", without="262,144")
     terminal.type("focus pools")
     terminal.press("Down", "Right", "Right", "Right")
-    assert "JIT pools" not in terminal.wait_for(r"\Wode +0x00200000")
+    terminal.wait_for(r"\Wode +0x00200000", without="JIT pools")
     terminal.press("Up", "Up", "Left", "Left", "Left", "Left")
     terminal.wait_for(r"JIT pools(?s:.*)\Wcode +0x00200000")
     terminal.type("layout src")

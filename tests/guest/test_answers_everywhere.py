@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from asking import record_of
 from elftools.elf.elffile import ELFFile
-from machines import Boot
+from machines import SECONDS, Boot
 
 from bareflow_gdb.cli import main as cli
 from bareflow_gdb.guest.guest import Guest
@@ -158,8 +158,7 @@ def test_a_guest_that_died_in_jit_code_is_explained(booted: Boot, capsys: pytest
     guest.memory.write(nowhere, b"\x0f\x0b", "UD2")
     guest.memory.write(guest.kernel().functions()[0].slot, struct.pack("<I", nowhere), "slot")
     machine.release()
-    machine.wait_for_serial("EXCEPTION", 60)
-    machine.wait_for_serial("EIP", 60)
+    machine.wait_for_stage("halted", SECONDS)
     assert cli.main(["status", "--json", machine.name]) == 1
     status = json.loads(capsys.readouterr().out)
     assert (status["exception"], status["exception_eip"]) == ("#UD invalid opcode", f"0x{nowhere:08x}")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from asking import record_of, text_of
 from fake_guest import Bytes
-from machines import Boot
+from machines import SECONDS, Boot, pause_at_rest, wait_for_halt
 
 from bareflow_gdb.cli import main as cli
 from bareflow_gdb.errors import BareflowError
@@ -47,8 +47,8 @@ def machine(image: Path, firmware: Path) -> Iterator[Machine]:
     from bareflow_gdb.qemu.image import RootSettings
 
     found = Machine.launch(image, settings=RootSettings(thresholds=(10, 20, 30)), disk=firmware / "fat16.img")
-    found.wait_for_stage("idle", 120)
-    found.pause()
+    found.wait_for_stage("idle", SECONDS)
+    pause_at_rest(found)
     yield found
     found.stop()
 
@@ -226,7 +226,7 @@ def test_the_screen_shows_the_end_of_the_serial_log_and_every_source_agrees(
     assert record_of(Guest.attach(ElfCore(core)), "screen") == screen
     machine.resume()
     assert record_of(guest, "screen") == screen
-    machine.pause()
+    pause_at_rest(machine)
 
 
 def test_serial_is_the_file_and_its_end_is_in_the_log_buffer(
@@ -256,7 +256,7 @@ def test_a_core_and_the_gdbstub_answer_like_the_guest(
     told = answer(machine.memory())
     with GdbStub.connect(f"unix:{machine.gdb_socket}") as stub:
         assert answer(stub) == told
-    machine.pause()
+    pause_at_rest(machine)
     # Detaching let the guest run: where it stands has moved, the core is of before.
     in_core = answer(ElfCore(core))
     if question == "irq":
@@ -287,7 +287,7 @@ def test_each_answer_over_the_gdbstub_takes_ten_packets_at_most(machine: Machine
             before = stub.packets
             getattr(guest.kernel(), name)(*arguments)
             assert stub.packets - before <= 10, name
-    machine.pause()
+    pause_at_rest(machine)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -363,8 +363,7 @@ def test_jit_code_on_the_stack_is_named_by_function_and_tier(booted: Boot, firmw
         assert stub.read(code.entry, 3, "prologue") == b"\x55\x89\xe5"
         stub.write(code.entry + 3, b"\x0f\x0b", "UD2")
     machine.release()
-    machine.wait_for_serial("EXCEPTION", 60)
-    machine.wait_for_stage("halted", 60)
+    machine.wait_for_stage("halted", SECONDS)
     guest = Guest.attach(machine.memory(), elves=lambda: [firmware / "kernel.elf"])
     places = [frame.place for frame in guest.kernel().stack().frames]
     jit = next(place for place in places if place.function)
@@ -388,7 +387,8 @@ def test_a_stock_kernel_without_a_debug_interface_answers_too(
     launched: Boot, firmware: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine = launched(firmware / "stock" / "stock.img", disk=firmware / "fat16.img")
-    machine.wait_for_serial("--- END JSON ---", 120)
+    machine.wait_for_serial("--- END JSON ---", SECONDS)
+    wait_for_halt(machine)
     for words in ("cpu", "irq", "stack", "screen", "serial", "fat list", "header primes", "bitcode primes"):
         assert cli.main([*words.split(), machine.name]) == 0, words
     guest = Guest.attach(machine.memory(), elves=lambda: [firmware / "stock" / "stock.elf"])

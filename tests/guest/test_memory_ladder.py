@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machines import until
+from machines import wait_for
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.cli.targets import open_target
@@ -20,17 +20,20 @@ from bareflow_gdb.memory.gdbstub import GdbStub
 from bareflow_gdb.memory.process_ram import ProcessRam, behind
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.memory.qemu_ram import QemuRam
+from bareflow_gdb.qemu.image import RootSettings, patched_copy
 from bareflow_gdb.qemu.machine import Machine
 
 
 @pytest.fixture
 def foreign(image: Path, tmp_path: Path) -> Iterator[tuple[int, str]]:
     """A QEMU as anyone starts it: anonymous RAM, no QMP; its pid and the address of its gdbstub."""
-    path = f"{tmp_path}/stub"
-    words = ["qemu-system-i386", "-display", "none", "-drive", f"file={image},format=raw,snapshot=on"]
+    path, disk = f"{tmp_path}/stub", tmp_path / "disk.img"
+    patched_copy(image, RootSettings(thresholds=(10, 20, 30)), disk)
+    words = ["qemu-system-i386", "-display", "none", "-drive", f"file={disk},format=raw,snapshot=on"]
     process = subprocess.Popen([*words, "-gdb", f"unix:{path},server=on,wait=off"])
-    until(lambda: Path(path).exists())
-    yield process.pid, f"unix:{path}"
+    address = f"unix:{path}"
+    wait_for(lambda: behind(address) == process.pid, "QEMU to listen")
+    yield process.pid, address
     process.kill()
     process.wait()
 
@@ -51,7 +54,7 @@ def test_a_target_given_by_its_stub_is_read_without_stopping_it(foreign: tuple[i
     target = open_target(address)
     assert (target.kind, target.memory.name) == ("gdbstub", "QEMU process")
     # The one connection that the stub takes is still free.
-    GdbStub.connect(address, timeout=5).close()
+    GdbStub.connect(address).close()
 
 
 def test_a_write_into_a_foreign_qemu_is_seen_by_its_guest(foreign: tuple[int, str]) -> None:
@@ -75,7 +78,7 @@ def test_a_foreign_qemu_that_ends_is_told(foreign: tuple[int, str]) -> None:
             return True
         return False
 
-    until(told)
+    wait_for(told, "the end of its memory")
 
 
 def test_the_stub_of_one_of_our_machines_leads_to_its_ram(idle_machine: Machine) -> None:
@@ -129,5 +132,5 @@ def _booted(pid: int) -> ProcessRam:
         at = layouts.const("BF_BOOT_RECORD_ADDRESS") + layouts.offset("bf_boot_record", "stage")
         return found[0].read(at, 4, "stage")[0] == layouts.const("BF_STAGE_IDLE")
 
-    until(idle)
+    wait_for(idle, "the guest to be idle")
     return found[0]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from machines import SECONDS
 
 from bareflow_gdb.abi.events import BY_NAME
 from bareflow_gdb.analysis.story import tell, verdicts
@@ -22,7 +23,7 @@ def test_a_report_tells_the_whole_story_when_the_guest_is_gone(booted: Boot, tmp
     machine = booted(stage="registered", hold=1, thresholds=(7, 70, 700))
     with Recorder(machine, tmp_path / "trace") as recorder:
         recorder.release_hold()
-        recorder.run(until_idle=True, seconds=120)
+        recorder.run(until_idle=True, seconds=SECONDS)
     machine.stop()
     story = tell(Trace.open(tmp_path / "trace"))
     assert [verdict.text for verdict in verdicts(story) if verdict.kind == "bad"] == []
@@ -48,7 +49,7 @@ def test_under_icount_two_flight_recordings_tell_the_same_instructions(booted: B
     for run in ("first", "second"):
         machine = booted(stage="idle", icount=0)
         with Recorder(machine, tmp_path / run, lossless=False) as recorder:
-            recorder.run(until_idle=True, seconds=120)
+            recorder.run(until_idle=True, seconds=SECONDS)
         trace = Trace.open(tmp_path / run)
         assert trace.manifest.clock == "icount"
         recorded = trace.events()

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from asking import ask
+from machines import SECONDS, wait_for, wait_for_halt
 from stock_truth import truth
 
 from bareflow_gdb.errors import BadData
@@ -32,7 +33,6 @@ GDBS = {"gdb-debian": Path("/usr/bin/gdb"), "gdb-environment": Path(sys.executab
 SCRIPT = Path(__file__).parents[2] / "gdb_scripts" / "bareflow.py"
 ENDS = {"stock_unikernel": "System halted."}
 KERNEL_END = "--- END JSON ---"
-SECONDS = 120.0
 
 Booted = Callable[[str], Machine]
 
@@ -46,6 +46,7 @@ def booted(firmware: Path) -> Iterator[Booted]:
         if name not in machines:
             machines[name] = Machine.launch(firmware / "stock" / f"{name}.img", name=name.replace("_", "-"))
             machines[name].wait_for_serial(ENDS.get(name, KERNEL_END), SECONDS)
+            wait_for_halt(machines[name])
         return machines[name]
 
     yield boot
@@ -294,6 +295,8 @@ def test_after_a_reset_nothing_of_the_earlier_run_is_told(firmware: Path, tmp_pa
         assert guest.kernel().jit().count > 0
         machine.pause()
         machine.qmp("system_reset")
+        # QEMU answers before it has done so.
+        wait_for(lambda: "EIP=0000fff0" in machine.monitor("info registers"), "the reset")
         core = tmp_path / "core"
         machine.dump_core(core)
         for source in (guest, Guest.attach(ElfCore(core))):

@@ -8,12 +8,12 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from machines import SECONDS, wait_for
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.analysis.agree import compare
@@ -42,10 +42,10 @@ def recorded(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     directory = tmp_path_factory.mktemp("traces") / "trace"
     machine = Machine.launch(image, settings=RootSettings(thresholds=(10, 20, 30), hold=1))
     try:
-        machine.wait_for_stage("registered", 120)
+        machine.wait_for_stage("registered", SECONDS)
         with Recorder(machine, directory) as recorder:
             recorder.release_hold()
-            assert recorder.run(until_idle=True, seconds=120) == "idle"
+            assert recorder.run(until_idle=True, seconds=SECONDS) == "idle"
         yield machine, directory
     finally:
         machine.stop()
@@ -154,7 +154,7 @@ def test_many_small_segments_hold_the_same_events_as_one(booted: Boot, tmp_path:
     machine = booted(stage="registered", hold=1)
     with Recorder(machine, tmp_path / "trace", segment_records=50) as recorder:
         recorder.release_hold()
-        recorder.run(until_idle=True, seconds=120)
+        recorder.run(until_idle=True, seconds=SECONDS)
     trace = Trace.open(tmp_path / "trace")
     assert len(list((tmp_path / "trace").glob("events-*.parquet"))) >= 2
     assert not list((tmp_path / "trace").glob("journal-*"))
@@ -169,7 +169,7 @@ def test_a_guest_that_dies_in_the_middle_leaves_a_complete_trace(booted: Boot, t
         while recorder.progress().events < 100_000:
             recorder.drain()
         os.kill(machine.pid, signal.SIGKILL)
-        assert recorder.run(seconds=60) == "guest gone"
+        assert recorder.run(seconds=SECONDS) == "guest gone"
     trace = Trace.open(tmp_path / "trace")
     assert trace.manifest.complete and trace.manifest.ended == "guest gone"
     assert trace.losses() == [] and trace.count >= 100_000
@@ -182,10 +182,9 @@ def record_in_process(machine: Machine, out: Path) -> subprocess.Popen[bytes]:
 
 
 def wait_for_journal(out: Path, size: int) -> None:
-    deadline = time.monotonic() + 120
-    while sum(path.stat().st_size for path in out.glob("journal-*")) < size:
-        assert time.monotonic() < deadline, "nothing is recorded"
-        time.sleep(0.01)
+    wait_for(
+        lambda: sum(path.stat().st_size for path in out.glob("journal-*")) >= size, "the journal to grow"
+    )
 
 
 def test_a_recorder_that_is_killed_loses_nothing_that_it_had_drained(booted: Boot, tmp_path: Path) -> None:
@@ -214,7 +213,7 @@ def test_a_signal_ends_a_recording_cleanly(booted: Boot, tmp_path: Path, number:
     recorder = record_in_process(machine, out)
     wait_for_journal(out, 1 << 20)
     recorder.send_signal(number)
-    assert recorder.wait(timeout=120) == 0
+    assert recorder.wait(SECONDS) == 0
     trace = Trace.open(out)
     assert trace.manifest.complete and trace.manifest.ended == "interrupted"
     assert trace.losses() == []
@@ -227,14 +226,9 @@ def test_a_dead_reader_does_not_stop_the_guest(booted: Boot, tmp_path: Path) -> 
     recorder.kill()
     recorder.wait()
     guest = Guest.attach(machine.memory())
-    deadline = time.monotonic() + 60
-    while not guest.kernel().rings()[0].reader_deaths:
-        assert time.monotonic() < deadline, "the guest still waits for a dead reader"
-        time.sleep(0.01)
+    wait_for(lambda: guest.kernel().rings()[0].reader_deaths, "the guest to find the reader dead")
     before = guest.kernel().rings()[0].head
-    while (guest.kernel().rings()[0].head - before) % 2**32 < 100_000:
-        assert time.monotonic() < deadline, "the guest does not go on"
-        time.sleep(0.01)
+    wait_for(lambda: (guest.kernel().rings()[0].head - before) % 2**32 >= 100_000, "the guest to go on")
 
 
 def test_there_is_nothing_to_record_in_a_machine_without_a_kernel(
@@ -265,7 +259,7 @@ def test_a_guest_that_takes_an_exception_is_recorded_to_its_end(booted: Boot, tm
     with Recorder(machine, tmp_path / "trace") as recorder:
         memory.write(function.slot, nowhere.to_bytes(4, "little"), "the slot of a function")
         recorder.release_hold()
-        assert recorder.run(until_idle=True, seconds=120) == "halted"
+        assert recorder.run(until_idle=True, seconds=SECONDS) == "halted"
     trace = Trace.open(tmp_path / "trace")
     (event,) = decode(trace.events("exception"))
     assert event.ring == 1
@@ -284,7 +278,7 @@ def test_a_full_disk_is_one_sentence_and_the_guest_runs_on(booted: Boot, tmp_pat
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=SECONDS,
     )
     assert done.returncode == 2
     assert "File too large" in done.stderr.splitlines()[-1]
@@ -314,7 +308,7 @@ def test_a_guest_that_reboots_ends_the_recording_without_a_false_loss(booted: Bo
     with Recorder(machine, tmp_path / "trace") as recorder:
         recorder.drain()
         machine.qmp("system_reset")
-        assert recorder.run(seconds=60) == "guest restarted"
+        assert recorder.run(seconds=SECONDS) == "guest restarted"
     trace = Trace.open(tmp_path / "trace")
     assert trace.lost == 0 and trace.losses() == [] and trace.count > 300
 

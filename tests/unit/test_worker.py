@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from guest_code import MIXED, MODULES, bitcode
+from machines import unread, wait_for
 
 from bareflow_gdb.recompile.compiler import Compiler
 from bareflow_gdb.recompile.objects import read_object
@@ -96,10 +97,17 @@ def test_a_worker_that_dies_is_reported_and_replaced(payload: bytes) -> None:
         compiler.compile(payload, "mixed_main", 3)
         pid = compiler.pid
         assert pid is not None
-        os.kill(pid, signal.SIGSTOP)  # so that the request is surely in its hands when it dies
-        threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
+        os.kill(pid, signal.SIGSTOP)  # so that it answers nothing before it dies
+
+        def kill_once_it_is_asked() -> None:
+            wait_for(lambda: unread(pid), "the question to the worker")
+            os.kill(pid, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_once_it_is_asked)
+        killer.start()
         with pytest.raises(CompilerDied, match="LLVM died by signal 9"):
             compiler.compile(payload, "mixed_main", 3)
+        killer.join()
         assert compiler.compile(payload, "mixed_main", 3).data
         assert compiler.pid != pid
 
