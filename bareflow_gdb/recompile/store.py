@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.qemu.directory import private, write_atomically
+from bareflow_gdb.files import write_atomically
+from bareflow_gdb.qemu.directory import private
 from bareflow_gdb.recompile.link import Linked
 from bareflow_gdb.recompile.objects import with_absolute_symbols
 
@@ -63,7 +64,7 @@ class SymbolStore:
         write_atomically(self.folder / name, with_absolute_symbols(linked.data, linked.fixed))
         entries = [old for old in read_index(self.folder.parent) if old.version != version] + [entry]
         text = json.dumps([asdict(item) for item in entries[-KEPT:]], indent=1)
-        write_atomically(self.folder / INDEX, text.encode() + b"\n")
+        write_atomically(self.folder / INDEX, text + "\n")
         for old in entries[:-KEPT]:
             (self.folder / old.path).unlink(missing_ok=True)
         return self.folder / name

@@ -12,6 +12,7 @@ from kernel_view import Kernel, MailHost, returning, text
 from references import REFERENCES
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import SECTOR, RootSettings, image_crc, read_image_header
 from bareflow_gdb.qemu.machine import Machine
 
@@ -101,7 +102,7 @@ def test_a_damaged_module_is_refused_with_the_reason_and_the_others_run(
     why: str,
 ) -> None:
     machine = launched(damaged_disk("compute.O0.mod", at, new), with_disk=False)
-    machine.wait_for_stage("idle", 120)
+    wait_for_stage(machine, "idle", 120)
     kernel = Kernel(machine)
     assert f": {why}\n" in kernel.log
     assert "[OK] Loaded 11 modules\n" in kernel.log
@@ -118,7 +119,7 @@ def test_a_damaged_tier_is_refused_and_the_host_is_asked(
     damaged = tmp_path / "damaged.img"
     damaged.write_bytes(disk)
     machine = launched(image, disk=damaged, settings=RootSettings(thresholds=(10, 20, 30)))
-    machine.wait_for_stage("idle", 120)
+    wait_for_stage(machine, "idle", 120)
     kernel = Kernel(machine)
     assert "[CACHE] PRIMES.O1 refused: the SHA-256 does not match\n" in kernel.log
     assert "[MAILBOX] primes: request 1 for O1 at " in kernel.log
@@ -135,7 +136,7 @@ def test_without_a_disk_functions_keep_their_code_but_for_the_micro_jits(
     image: Path, launched: Callable[..., Machine]
 ) -> None:
     machine = launched(image, with_disk=False, settings=RootSettings(thresholds=(10, 20, 30)))
-    machine.wait_for_stage("idle", 120)
+    wait_for_stage(machine, "idle", 120)
     kernel = Kernel(machine)
     levels = {name: function.level for name, function in kernel.functions.items()}
     assert levels == {name: 1 if name in ("fibonacci", "sum") else 0 for name in NAMES}
@@ -207,7 +208,7 @@ def test_damaged_bitcode_is_refused_and_the_function_has_none(
     damaged = tmp_path / "damaged.img"
     damaged.write_bytes(disk)
     machine = launched(image, disk=damaged, settings=RootSettings(thresholds=(10, 20, 30), hold=1))
-    machine.wait_for_stage("registered", 120)
+    wait_for_stage(machine, "registered", 120)
     kernel = Kernel(machine)
     assert f"[BITCODE] SUM.BC refused: {why}\n" in kernel.log
     assert kernel.functions["sum"].bitcode == 0

@@ -10,6 +10,7 @@ from gdb_harness import SCRIPT, Gdb
 from machines import until
 from mi_gdb import MiError, MiGdb
 
+from bareflow_gdb.guest.boot.wait import last_stage
 from bareflow_gdb.qemu.machine import Machine
 
 Boot = Callable[..., Machine]
@@ -90,7 +91,7 @@ def test_in_qemu_too_nothing_is_left_behind(gdb: Gdb, booted: Boot) -> None:
         "detach",
     )
     # Nobody holds the guest any more: it comes to the end of its run.
-    until(lambda: machine.stage() >= 14)
+    until(lambda: last_stage(machine) >= 14)
 
 
 def test_what_listened_to_a_stop_listens_no_more(gdb: Gdb, booted: Boot) -> None:

@@ -14,7 +14,9 @@ from gdb_harness import KERNEL, SCRIPT, Gdb, Result, bareflow
 from mi_gdb import MiError, MiGdb
 from rsp_proxy import RspProxy
 
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 QUESTIONS = (
@@ -35,8 +37,8 @@ QUESTIONS = (
 @pytest.fixture(scope="module")
 def machine(image: Path, firmware: Path) -> Iterator[Machine]:
     """At the end of its run, with a disk."""
-    found = Machine.launch(image, settings=RootSettings(thresholds=(10, 20, 30)), disk=firmware / "fat16.img")
-    found.wait_for_stage("idle", 120)
+    found = launch(image, settings=RootSettings(thresholds=(10, 20, 30)), disk=firmware / "fat16.img")
+    wait_for_stage(found, "idle", 120)
     yield found
     found.stop()
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from gdb_harness import KERNEL, Gdb
 
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 ABI = Path(__file__).parents[2] / "bareflow_gdb" / "abi"
@@ -18,8 +20,8 @@ ABI = Path(__file__).parents[2] / "bareflow_gdb" / "abi"
 @pytest.fixture(scope="module")
 def damaged(image: Path) -> Iterator[Machine]:
     """A machine whose first function and module count were written over."""
-    machine = Machine.launch(image, paused=False)
-    machine.wait_for_stage("registered", 120)
+    machine = launch(image, paused=False)
+    wait_for_stage(machine, "registered", 120)
     memory = machine.memory()
     root = Guest.attach(memory).root()
     memory.write(root.function_table, b"\x1b[31mred\x07\xff".ljust(32, b"A"), "function name")

@@ -12,7 +12,9 @@ from gdb_harness import KERNEL, SCRIPT, Gdb, bareflow
 from mi_gdb import MiError, MiGdb
 
 from bareflow_gdb.gdb_ui.debug_object import Described, join
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 Boot = Callable[..., Machine]
@@ -21,8 +23,8 @@ Boot = Callable[..., Machine]
 @pytest.fixture(scope="module")
 def machine(image: Path) -> Iterator[Machine]:
     """One machine for the levels, one after the other: each test compiles its own code."""
-    shared = Machine.launch(image)
-    shared.wait_for_stage("idle", 240)
+    shared = launch(image)
+    wait_for_stage(shared, "idle", 240)
     yield shared
     shared.stop()
 

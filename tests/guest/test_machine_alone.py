@@ -16,6 +16,7 @@ import pytest
 from machines import Assemble, Boot, until
 
 from bareflow_gdb.errors import BareflowError, ReadError, Unreachable, UsageError
+from bareflow_gdb.guest.boot.wait import last_stage, wait_for_serial, wait_for_stage
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub
@@ -46,7 +47,7 @@ COUNTS = "cli\n.turn: inc dword [0x5000]\njmp .turn"
 @pytest.fixture
 def idle(launched: Boot, boot_sector: Assemble) -> Machine:
     machine = launched(boot_sector(IDLES))
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
     return machine
 
 
@@ -74,7 +75,7 @@ def test_directory_and_files_are_private(idle: Machine) -> None:
 
 
 def test_the_serial_log_is_usable_while_the_guest_runs(idle: Machine) -> None:
-    assert idle.wait_for_serial("init ok") == "[serial] init ok\n"
+    assert wait_for_serial(idle, "init ok") == "[serial] init ok\n"
 
 
 def test_host_reads_equal_pmemsave(idle: Machine) -> None:
@@ -113,27 +114,27 @@ def test_pause_stops_the_guest_and_resume_lets_it_run(launched: Boot, boot_secto
 def test_a_paused_launch_has_not_run(launched: Boot, boot_sector: Assemble) -> None:
     machine = launched(boot_sector(IDLES), paused=True)
     assert machine.status() == "prelaunch"
-    assert machine.stage() == 0
+    assert last_stage(machine) == 0
     machine.resume()
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
 
 
 def test_waiting_names_the_last_stage_and_the_last_serial_line(idle: Machine) -> None:
     with pytest.raises(BareflowError, match=r"within 0\.1 s; the last stage is idle.*'\[serial\] init ok'"):
-        idle.wait_for_serial("never printed", 0.1)
+        wait_for_serial(idle, "never printed", 0.1)
 
 
 def test_waiting_ends_at_once_when_the_guest_halts(launched: Boot, boot_sector: Assemble) -> None:
     machine = launched(boot_sector(HALTS))
     with pytest.raises(BareflowError, match="halted before stage idle"):
-        machine.wait_for_stage("idle", 60)
+        wait_for_stage(machine, "idle", 60)
 
 
 def test_waiting_ends_at_once_when_qemu_dies(idle: Machine) -> None:
     os.kill(idle.pid, signal.SIGKILL)
     start = time.monotonic()
     with pytest.raises(Unreachable, match=r"QEMU of machine .* ended before the serial text"):
-        idle.wait_for_serial("never printed", 60)
+        wait_for_serial(idle, "never printed", 60)
     assert time.monotonic() - start < 10
 
 
@@ -153,7 +154,7 @@ def test_qemu_going_away_during_a_command_is_one_sentence_and_leaves_no_core(
     launched: Boot, boot_sector: Assemble, tmp_path: Path
 ) -> None:
     machine = launched(boot_sector(IDLES), memory_mib=1024)
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
 
     def kill_once_it_writes() -> None:
         until(lambda: bool(list(tmp_path.glob(".core*"))))
@@ -279,7 +280,7 @@ def test_qemu_refusing_an_option_is_told_and_leaves_nothing(launched: Boot, boot
 
 
 @pytest.mark.parametrize(
-    "where", ["bareflow_gdb.qemu.start.qmp.execute", "bareflow_gdb.qemu.directory.write_record"]
+    "where", ["bareflow_gdb.qemu.launch.qmp.execute", "bareflow_gdb.qemu.directory.write_record"]
 )
 def test_a_launch_that_is_interrupted_leaves_neither_qemu_nor_files(
     where: str, launched: Boot, boot_sector: Assemble, own_machines: Path, monkeypatch: pytest.MonkeyPatch

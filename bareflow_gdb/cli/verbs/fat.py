@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bareflow_gdb.cli.targets import Target
+    from bareflow_gdb.cli.target import Target
 
 HELP = "the files of a FAT16 disk: a machine's second disk, or an image"
 
