@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.boot.wait import release, wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 from tests.gdb.gdb_harness import QUESTIONS
 from tests.gdb.mi_gdb import MiGdb
@@ -90,10 +92,10 @@ def _start_added_ms(gdb: Path) -> float:
 
 @contextmanager
 def _machine(image: Path, *, paused: bool = False, stage: str = "", **words: Any) -> Iterator[Machine]:
-    machine = Machine.launch(image, settings=RootSettings(**words), paused=paused)
+    machine = launch(image, settings=RootSettings(**words), paused=paused)
     try:
         if stage:
-            machine.wait_for_stage(stage, BOOT_SECONDS)
+            wait_for_stage(machine, stage, BOOT_SECONDS)
         yield machine
     finally:
         machine.stop()
@@ -193,7 +195,7 @@ def _breakpoint_rate(gdb: Path, image: Path) -> float:
     with _machine(image, stage="registered", hold=1, thresholds=(10, 20, 30), run_calls=1_000_000) as machine:
         words = [str(gdb), "-nx", "-batch", "-ex", f"python SOCKET = {str(machine.gdb_socket)!r}"]
         words += ["-ex", f"python SECONDS = {RATE_SECONDS}", "-x", str(RATE_SCRIPT)]
-        machine.release()
+        release(machine)
         kernel = image.with_name("kernel.elf")
         done = subprocess.run(
             [*words, str(kernel)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120

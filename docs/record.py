@@ -18,8 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
-from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.qemu.launch import launch
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", ROOT / "docs" / "gdb.md")
@@ -120,15 +121,15 @@ def guest(kind: str) -> Iterator[None]:
         yield
         return
     if kind == "stock":
-        machine = Machine.launch(STOCK, name=NAME, with_disk=False)
+        machine = launch(STOCK, name=NAME, with_disk=False)
     else:
         settings = RootSettings(thresholds=THRESHOLDS, hold=int(kind == "held"))
-        machine = Machine.launch(IMAGE, name=NAME, settings=settings, paused=kind == "paused")
+        machine = launch(IMAGE, name=NAME, settings=settings, paused=kind == "paused")
     try:
         if kind == "stock":
-            machine.wait_for_serial(STOCK_ENDS, SECONDS)
+            wait_for_serial(machine, STOCK_ENDS, SECONDS)
         elif kind != "paused":
-            machine.wait_for_stage("registered" if kind == "held" else "idle", SECONDS)
+            wait_for_stage(machine, "registered" if kind == "held" else "idle", SECONDS)
         yield
     finally:
         machine.stop()

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from machines import Assemble, Boot
 
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 FIRMWARE = Path(__file__).parent.parent / "build" / "firmware"
@@ -58,15 +60,15 @@ def image(firmware: Path) -> Path:
 
 @pytest.fixture
 def launched() -> Iterator[Boot]:
-    """Machine.launch, with the machine stopped when the test ends."""
+    """`launch`, with the machine stopped when the test ends."""
     machines: list[Machine] = []
 
-    def launch(*arguments: Any, **options: Any) -> Machine:
-        machine = Machine.launch(*arguments, **options)
+    def start(*arguments: Any, **options: Any) -> Machine:
+        machine = launch(*arguments, **options)
         machines.append(machine)
         return machine
 
-    yield launch
+    yield start
     for machine in machines:
         machine.stop()
 
@@ -84,7 +86,7 @@ def booted(image: Path, launched: Boot) -> Boot:
 @pytest.fixture(scope="module")
 def idle_machine(image: Path) -> Iterator[Machine]:
     """One machine that has ended its run, thresholds 10/20/30, for tests of a file that only read."""
-    machine = _boot(Machine.launch, image, "idle", {})
+    machine = _boot(launch, image, "idle", {})
     yield machine
     machine.stop()
 
@@ -111,5 +113,5 @@ def _boot(launch: Boot, image: Path, stage: str | int | None, options: dict[str,
     words.setdefault("thresholds", QUICK)
     machine = launch(image, settings=RootSettings(**words), **options)
     if stage is not None:
-        machine.wait_for_stage(stage, BOOT_SECONDS)
+        wait_for_stage(machine, stage, BOOT_SECONDS)
     return machine

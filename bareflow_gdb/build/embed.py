@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.qemu.directory import write_atomically
+from bareflow_gdb.files import write_atomically
 
 ALIGNMENT = 16
 
@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
                 f"{', '.join(sorted(unknown))}: not among the modules; name them as NAME:A:B:EXPECTED"
             )
         text = assembly(modules, options.directory, options.tiers, options.bitcode)
-        write_atomically(options.output, text.encode())
+        write_atomically(options.output, text)
     except (BareflowError, OSError) as error:
         print(f"embed: {error}", file=sys.stderr)
         return 1

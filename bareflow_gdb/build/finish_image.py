@@ -17,7 +17,7 @@ from elftools.elf.sections import NoteSection, SymbolTableSection
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError
-from bareflow_gdb.qemu.directory import write_atomically
+from bareflow_gdb.files import write_atomically
 from bareflow_gdb.qemu.image import SECTOR, compose_disk, decode_image_header, image_crc
 
 

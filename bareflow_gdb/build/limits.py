@@ -15,7 +15,9 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings, read_image_header
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 KIB = 1024
@@ -103,11 +105,11 @@ def times(firmware: Path) -> list[Limit]:
 @contextmanager
 def _booted(image: Path, scenario: int, icount: int | None = None) -> Iterator[Machine]:
     with TemporaryDirectory(prefix="bfl-") as folder:
-        machine = Machine.launch(
+        machine = launch(
             image, directory=Path(folder) / "vm", settings=RootSettings(scenario=scenario), icount=icount
         )
         try:
-            machine.wait_for_stage("idle", BOOT_SECONDS)
+            wait_for_stage(machine, "idle", BOOT_SECONDS)
             yield machine
         finally:
             machine.stop()

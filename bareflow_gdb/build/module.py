@@ -22,7 +22,7 @@ from pathlib import Path
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.qemu.directory import write_atomically
+from bareflow_gdb.files import write_atomically
 from bareflow_gdb.recompile.objects import (
     Area,
     Compiled,

@@ -11,7 +11,7 @@ from typing import Any
 
 from dissect.cstruct import cstruct
 
-from bareflow_gdb.qemu.directory import write_atomically
+from bareflow_gdb.files import write_atomically
 
 HEADER = Path(__file__).parents[1] / "abi" / "bareflow.h"
 
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="write the ABI's constants as a nasm include file")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args(arguments)
-    write_atomically(options.output, nasm_constants(HEADER.read_text()).encode())
+    write_atomically(options.output, nasm_constants(HEADER.read_text()))
     return 0
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bareflow_gdb.build.module import read_module
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.qemu.directory import write_atomically
+from bareflow_gdb.files import write_atomically
 
 FILE_NAME = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]{0,30})(\.O(?P<level>[0-3]))?\.mod")
 BYTES_PER_LINE = 16
@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         text = source(read_cache(options.cache))
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.output, text.encode())
+        write_atomically(options.output, text)
     except OSError as error:
         print(f"registry: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1

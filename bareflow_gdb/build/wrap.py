@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.qemu.directory import write_atomically
+from bareflow_gdb.files import write_atomically
 from bareflow_gdb.recompile import ir
 
 

@@ -20,7 +20,7 @@ from bareflow_gdb.questions.question import ADDRESS, NAME_OR_ADDRESS, Argument, 
 from bareflow_gdb.render.text import WIDTH, wants_colour
 
 if TYPE_CHECKING:
-    from bareflow_gdb.cli.targets import Target
+    from bareflow_gdb.cli.target import Target
     from bareflow_gdb.guest.base.answer import Answer
     from bareflow_gdb.guest.guest import Guest
 

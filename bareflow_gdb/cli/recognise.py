@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.cli.targets import Target, machine_target
+from bareflow_gdb.cli.target import Target, machine_target
 from bareflow_gdb.errors import BadData, UsageError
 
 SECTOR = 512

@@ -3,39 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from bareflow_gdb.cli.arguments import TARGET_HELP
+from bareflow_gdb.cli.target import Target, machine_target
 from bareflow_gdb.errors import UsageError
-
-if TYPE_CHECKING:
-    from bareflow_gdb.memory.protocol import Memory
-    from bareflow_gdb.qemu.machine import Machine
-
-
-@dataclass(frozen=True)
-class Target:
-    """Something that questions can be asked of.
-
-    kind: "machine", "gdbstub", "core", "dump", "trace", "disk", "kernel" (its ELF or binary) or "serial".
-    """
-
-    kind: str
-    description: str
-    path: Path | None = None
-    machine: Machine | None = None
-    trace: Any = None
-    source: Memory | None = None
-    no_memory: str = "holds no guest memory; give a running machine, a core, a dump or a trace"
-
-    @property
-    def memory(self) -> Memory:
-        """The guest memory; raises UsageError when this target has none."""
-        if self.source is None:
-            raise UsageError(f"{self.description} {self.no_memory}")
-        return self.source
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
@@ -71,8 +43,3 @@ def open_target(text: str | None) -> Target:
             raise UsageError(f"{text} does not exist; give a machine's name (bareflow list) or a file")
         return recognise.open_path(path)
     return machine_target(Machine.find(text))
-
-
-def machine_target(machine: Machine) -> Target:
-    """A running machine as a target."""
-    return Target("machine", f"machine {machine.name}", machine=machine, source=machine.memory())

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
+from bareflow_gdb.files import write_atomically
 
 RECORD = "machine.json"
+LOG = "qemu.log"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 SOCKET_PATH_BYTES = 107
 SHARED_MEMORY = Path("/dev/shm")
 ROOM_TO_SPARE = 16 << 20
 ABANDONED_SECONDS = 120.0
+MESSAGE_CHARACTERS = 500
 
 
 def root() -> Path:
@@ -120,19 +123,7 @@ def _room(folder: Path) -> int:
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Writes machine.json so that a reader sees the old one or the whole new one."""
-    write_atomically(folder / RECORD, json.dumps(record, indent=2).encode() + b"\n")
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file, mode 0600, that never exists half-written."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(folder / RECORD, json.dumps(record, indent=2) + "\n", 0o600)
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -148,6 +139,15 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         raise BadData(f"{folder / RECORD} is damaged (not an object); remove {folder}")
     return record
+
+
+def qemu_messages(folder: Path) -> str:
+    """What QEMU itself said, on one line."""
+    try:
+        text = (folder / LOG).read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return " / ".join(line.strip() for line in text.splitlines() if line.strip())[-MESSAGE_CHARACTERS:]
 
 
 def remove(folder: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, UsageError
-from bareflow_gdb.qemu.directory import write_atomically
+from bareflow_gdb.files import write_atomically
 
 SECTOR = 512
 FLOPPY_BYTES = 1_474_560

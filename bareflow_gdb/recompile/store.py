@@ -10,8 +10,9 @@ import fcntl
 import os
 from pathlib import Path
 
+from bareflow_gdb.files import write_atomically
 from bareflow_gdb.guest.code.symbol_index import FOLDER, INDEX, SymbolFile, encode_index, read_index
-from bareflow_gdb.qemu.directory import private, write_atomically
+from bareflow_gdb.qemu.directory import private
 from bareflow_gdb.recompile.link import Linked
 from bareflow_gdb.recompile.objects import with_absolute_symbols
 

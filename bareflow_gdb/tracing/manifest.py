@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bareflow_gdb.errors import BadData, UsageError
+from bareflow_gdb.files import write_atomically
 
 FILE = "manifest.json"
 KIND = "bareflow trace"
@@ -60,9 +61,7 @@ class Manifest:
     def save(self, directory: Path) -> None:
         """Replaces the manifest of `directory` at once."""
         record = {"kind": KIND, "schema": SCHEMA_VERSION, **dataclasses.asdict(self)}
-        partial = directory / (FILE + ".partial")
-        partial.write_text(json.dumps(record, indent=1) + "\n")
-        partial.replace(directory / FILE)
+        write_atomically(directory / FILE, json.dumps(record, indent=1) + "\n")
 
 
 def is_trace(directory: Path) -> bool:

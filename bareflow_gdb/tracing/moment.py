@@ -39,14 +39,6 @@ class Moment:
     ranges: tuple[Range, ...]
 
 
-def read_stage(memory: Memory) -> int:
-    """The last boot stage, 0 when there is no boot record."""
-    address = layouts.const("BF_BOOT_RECORD_ADDRESS")
-    data = memory.read(address, layouts.size("bf_boot_record"), "boot record")
-    record = layouts.unpack("bf_boot_record", data)
-    return int(record.stage) if record.magic == layouts.const("BF_BOOT_MAGIC") else 0
-
-
 def wait_for_kernel(memory: Memory, machine: Machine, seconds: float) -> Moment:
     """The first moment at which the kernel has a root descriptor and its rings.
 

@@ -11,8 +11,9 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.qemu.image import SECTOR, RootSettings, read_image_header
-from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.qemu.launch import launch
 
 ROOT = Path(__file__).parents[2]
 FIRMWARE = ROOT / "build" / "firmware"
@@ -74,27 +75,27 @@ def test_a_bss_that_reaches_into_the_stack_fails_the_build(interactive: Path) ->
 
 def test_an_interactive_kernel_waits_for_a_key(interactive: Path, tmp_path: Path) -> None:
     settings = RootSettings(thresholds=(10, 20, 30))
-    machine = Machine.launch(interactive / "fluid.img", directory=tmp_path / "vm", settings=settings)
+    machine = launch(interactive / "fluid.img", directory=tmp_path / "vm", settings=settings)
     try:
-        machine.wait_for_serial("press a key\n")
+        wait_for_serial(machine, "press a key\n")
         for keys in (["a"], ["shift", "b"], ["shift", "2"], ["ret"]):
             machine.qmp("send-key", keys=[{"type": "qcode", "data": key} for key in keys])
-        machine.wait_for_stage("modules")
+        wait_for_stage(machine, "modules")
         found = symbols(interactive / "kernel.elf")
 
         def typed() -> bytes:
             return machine.memory().read(found["keys"], 4, "keyboard queue")
 
-        machine.wait_for_stage("idle")
+        wait_for_stage(machine, "idle")
         assert typed() == b"aB@\n"
     finally:
         machine.stop()
 
 
 def test_an_automated_kernel_waits_for_nothing(tmp_path: Path) -> None:
-    machine = Machine.launch(FIRMWARE / "fluid.img", directory=tmp_path / "vm")
+    machine = launch(FIRMWARE / "fluid.img", directory=tmp_path / "vm")
     try:
-        machine.wait_for_stage("modules")
+        wait_for_stage(machine, "modules")
         assert "press a key" not in machine.serial()
     finally:
         machine.stop()

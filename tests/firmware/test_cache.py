@@ -13,7 +13,9 @@ from machines import SECONDS
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build.fat_image import disk_name
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 QUICK = RootSettings(thresholds=(10, 20, 30))
@@ -28,8 +30,8 @@ def built(firmware: Path) -> dict[str, bytes]:
 
 
 def ran(image: Path, files: dict[str, bytes], folder: Path) -> Machine:
-    machine = Machine.launch(image, disk=Disk.of(files).save(folder / "disk.img"), settings=QUICK)
-    machine.wait_for_stage("idle", SECONDS)
+    machine = launch(image, disk=Disk.of(files).save(folder / "disk.img"), settings=QUICK)
+    wait_for_stage(machine, "idle", SECONDS)
     return machine
 
 

@@ -13,8 +13,9 @@ from kernel_view import Kernel, text
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build.module import link_module, read_module
+from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
-from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.qemu.launch import launch
 
 HELD = RootSettings(hold=1)  # it waits before its run, and costs the host nothing
 
@@ -61,8 +62,8 @@ def kernel(
     image: Path, files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Kernel]:
     disk = Disk.of(files).save(tmp_path_factory.mktemp("disk") / "disk.img")
-    machine = Machine.launch(image, disk=disk, settings=HELD)
-    machine.wait_for_stage("registered")
+    machine = launch(image, disk=disk, settings=HELD)
+    wait_for_stage(machine, "registered")
     yield Kernel(machine)
     machine.stop()
 
@@ -93,7 +94,7 @@ def test_a_module_on_disk_replaces_the_code_of_the_embedded_one(
     assert image.source == layouts.const("BF_REASON_DISK")
     assert kernel.read(image.image, image.image_size) == files["AGAIN.MOD"], "the last one in the directory"
     assert image.code_size == len(read_module(files["AGAIN.MOD"]).code)
-    kernel.machine.wait_for_serial("[TEST 2]")
+    wait_for_serial(kernel.machine, "[TEST 2]")
     assert "[TEST 1] Simple Sum Module\n  Result: 5050 (expected: 5050)\n  [OK] Test passed!\n" in kernel.log
 
 
@@ -172,13 +173,13 @@ def test_loading_from_disk_is_an_event_with_its_reason(kernel: Kernel) -> None:
 
 
 def test_the_image_that_the_build_makes_loads_every_module(image: Path, firmware: Path) -> None:
-    machine = Machine.launch(image, disk=firmware / "fat16.img")
+    machine = launch(image, disk=firmware / "fat16.img")
     try:
-        machine.wait_for_stage("modules")
+        wait_for_stage(machine, "modules")
         kernel = Kernel(machine)
         assert "[DISK] Loaded 12 modules\n" in kernel.log
         assert all(image_of(kernel, name).source == layouts.const("BF_REASON_DISK") for name in names(kernel))
-        machine.wait_for_serial("MODULE SYSTEM STATISTICS")
+        wait_for_serial(machine, "MODULE SYSTEM STATISTICS")
         assert kernel.log.count("  [OK] Test passed!\n") == 12
         assert "[FAIL]" not in kernel.log
     finally:

@@ -17,9 +17,10 @@ from disk_maker import SECTOR, Disk, expected, listed, mtools
 from kernel_view import Kernel
 from machines import Boot, wait_for
 
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.command import Wiring, command_line
 from bareflow_gdb.qemu.image import RootSettings
-from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.qemu.launch import launch
 
 HELD = RootSettings(hold=1)  # it waits before its run, and costs the host nothing
 
@@ -57,8 +58,8 @@ def healthy(
     image: Path, files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Kernel]:
     disk = Disk.of(files).save(tmp_path_factory.mktemp("disk") / "disk.img")
-    machine = Machine.launch(image, disk=disk, settings=HELD)
-    machine.wait_for_stage("registered")
+    machine = launch(image, disk=disk, settings=HELD)
+    wait_for_stage(machine, "registered")
     yield Kernel(machine)
     machine.stop()
 
@@ -210,7 +211,7 @@ def test_what_lies_beyond_a_disk_cut_short_is_an_io_error(booted: Boot, tmp_path
 def test_without_a_disk_the_embedded_modules_are_used(image: Path, launched: Boot, tmp_path: Path) -> None:
     alone = Path(shutil.copy(image, tmp_path))  # with no disk of modules beside it
     machine = launched(alone)
-    machine.wait_for_stage("modules")
+    wait_for_stage(machine, "modules")
     log = Kernel(machine).log
     assert (
         "[DISK] Attempting to load modules from FAT16...\n[DISK] No disk: the embedded modules are used\n"
@@ -221,7 +222,7 @@ def test_without_a_disk_the_embedded_modules_are_used(image: Path, launched: Boo
 
 @contextlib.contextmanager
 def wired(image: Path, folder: Path, *drive: str) -> Iterator[Path]:
-    """A machine whose second disk Machine.launch cannot make; yields its serial log."""
+    """A machine whose second disk `launch` cannot make; yields its serial log."""
     folder.mkdir()
     wiring = Wiring("odd", image, folder / "ram", 64, folder / "serial", folder / "gdb", folder / "qmp")
     qemu = subprocess.Popen([*command_line(wiring), *drive], stderr=subprocess.PIPE)

@@ -14,7 +14,9 @@ from elftools.elf.elffile import ELFFile
 from machines import SECONDS
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.qemu.image import SECTOR, RootSettings, decode_image_header, image_crc, read_image_header
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 END = "[tinyllama] Demo complete. System halted."
@@ -23,10 +25,10 @@ GREEN, YELLOW = 0x0A, 0x0E
 
 
 def until_the_end(image: Path, **options: Any) -> Machine:
-    machine = Machine.launch(image, **options)
+    machine = launch(image, **options)
     try:
-        machine.wait_for_serial(END, SECONDS)
-        machine.wait_for_stage("idle", SECONDS)
+        wait_for_serial(machine, END, SECONDS)
+        wait_for_stage(machine, "idle", SECONDS)
     except BaseException:
         machine.stop()
         raise
@@ -204,13 +206,13 @@ def test_thresholds_set_before_the_run_change_the_levels(firmware: Path) -> None
 
 
 def test_a_hold_stops_the_application_before_main_until_it_is_released(firmware: Path) -> None:
-    machine = Machine.launch(firmware / "tinyllama.img", settings=RootSettings(hold=1))
+    machine = launch(firmware / "tinyllama.img", settings=RootSettings(hold=1))
     try:
-        machine.wait_for_stage("registered", SECONDS)
+        wait_for_stage(machine, "registered", SECONDS)
         assert not any(line.startswith("[tinyllama]") for line in serial(machine))
         hold = read_image_header(machine.image).root + layouts.offset("bf_root", "hold")
         machine.memory().write(hold, bytes(4), "hold")
-        machine.wait_for_serial(END, SECONDS)
+        wait_for_serial(machine, END, SECONDS)
     finally:
         machine.stop()
 

@@ -14,6 +14,7 @@ from machines import wait_for
 from references import REFERENCES
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.machine import Machine
 
 Booted = Callable[..., Machine]
@@ -184,7 +185,7 @@ def test_a_vetoed_function_stays_at_o0_through_all_thresholds(booted: Booted) ->
     kernel = Kernel(machine)
     MailHost(kernel, "sum").set("control", layouts.const("BF_CONTROL_VETO"))
     kernel.set_root("hold", 0)
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
     levels = {name: function.level for name, function in kernel.functions.items()}
     assert levels == {name: 0 if name == "sum" else 3 for name in REFERENCES}
     assert kernel.log.count("[VETO] sum: stays at O0\n") == 1
@@ -234,7 +235,7 @@ def test_a_host_that_never_answers_costs_nothing(booted: Booted) -> None:
     host = MailHost(kernel, "fibonacci")
     host.ask(3)
     kernel.set_root("hold", 0)
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
     assert all(function.level == 3 for function in kernel.functions.values())
     assert host.slot.state == layouts.const("BF_MAIL_REQUESTED")
 

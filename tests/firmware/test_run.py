@@ -10,6 +10,7 @@ from kernel_view import Kernel
 from machines import wait_for
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.machine import Machine
 
 FIRST_150_CALLS = """\
@@ -106,7 +107,7 @@ def test_every_call_of_every_version_gives_the_right_result(booted: Callable[...
     kernel = Kernel(machine)
     kernel.set_ring("type_mask", kernel.ring().type_mask | 1 << layouts.const("BF_EVENT_CALL"))
     kernel.set_root("hold", 0)
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
     calls = kernel.events_of("CALL")
     assert len(calls) == 31 * len(RESULTS)
     levels = {version.number: version.level for version in kernel.versions()}
@@ -167,5 +168,5 @@ def test_a_held_guest_waits_after_registration_and_goes_on_when_released(
     wait_for(lambda: kernel.status.irq_count > ticks + 20, "the guest to wait on")
     assert kernel.profile("fibonacci").call_count == 0
     kernel.set_root("hold", 0)
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
     assert kernel.profile("fibonacci").call_count == 31

@@ -15,7 +15,9 @@ from machines import SECONDS
 from mi_gdb import MiError, MiGdb
 from rsp_proxy import RspProxy
 
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 QUESTIONS = (
@@ -36,8 +38,8 @@ QUESTIONS = (
 @pytest.fixture(scope="module")
 def machine(image: Path, firmware: Path) -> Iterator[Machine]:
     """At the end of its run, with a disk."""
-    found = Machine.launch(image, settings=RootSettings(thresholds=(10, 20, 30)), disk=firmware / "fat16.img")
-    found.wait_for_stage("idle", SECONDS)
+    found = launch(image, settings=RootSettings(thresholds=(10, 20, 30)), disk=firmware / "fat16.img")
+    wait_for_stage(found, "idle", SECONDS)
     yield found
     found.stop()
 

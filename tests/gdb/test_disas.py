@@ -43,9 +43,7 @@ def test_shared_data_is_named_and_tiers_are_told_apart(gdb: Gdb, idle_machine: M
 
 
 def test_kernel_code_is_named_by_exports_and_by_the_elf(gdb: Gdb, idle_machine: Machine) -> None:
-    result = gdb.run(
-        f"bf attach {idle_machine.name}", "bf disas adaptive_jit_publish --bytes 400", elf=KERNEL
-    )
+    result = gdb.run(f"bf attach {idle_machine.name}", "bf disas publish_version --bytes 400", elf=KERNEL)
     assert re.search(r"call 0x\w+ +; adaptive_jit_swap_code", result.out)
     assert re.search(r"; adaptive_jit\+|; function_table", result.out), "named by the ELF alone"
 

@@ -15,6 +15,7 @@ import pytest
 from gdb_harness import GDBS, KERNEL, ROOT, SCRIPT, SECONDS, Gdb, Result, bareflow
 from rsp_proxy import RspProxy
 
+from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 
@@ -107,7 +108,7 @@ def test_in_real_mode_what_is_not_there_yet_is_limited_and_not_wrong(
 
 def test_a_stock_kernel_says_how_its_tables_were_found(gdb: Gdb, firmware: Path, launched: Boot) -> None:
     machine = launched(firmware / "stock" / "stock76.img", with_disk=False)
-    machine.wait_for_serial("--- END JSON ---", SECONDS)
+    wait_for_serial(machine, "--- END JSON ---", SECONDS)
     checks = parts(gdb.run(f"bf attach {machine.name}", "bf doctor --json"))
     assert checks["layout"]["found"] == "module records of 76 bytes, recognised from the data"
     assert "a stock kernel" in checks["root descriptor"]["found"]

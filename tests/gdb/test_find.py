@@ -11,6 +11,7 @@ from machines import Boot
 from mi_gdb import MiError, MiGdb
 from stock_twin import locals_of
 
+from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.stock.search import FAT16, JIT, JIT_PROFILE, MANAGER
 from bareflow_gdb.qemu.machine import Machine
 
@@ -69,7 +70,7 @@ def test_a_place_by_argument_is_that_of_the_twins_debug_information(
         assert caught == places
         assert set(caught) == CAUGHT[kernel]
         session.run("continue &")
-        paused.wait_for_serial(ENDS[kernel])
+        wait_for_serial(paused, ENDS[kernel])
         session.run("interrupt")
         session.wait_for_stop()
         again = json.loads(session.run("bf find --json"))["records"]
@@ -85,7 +86,7 @@ def test_with_go_on_the_guest_ends_its_run(gdb: Gdb, paused: Machine, elf: Path,
     result = gdb.run(f"bf attach {paused.name}", "bf find --at-entry --go-on", elf=elf)
     assert f"{LAST[kernel]} was entered with 0x0008" in result.out
     assert "the guest goes on" in result.out
-    paused.wait_for_serial(ENDS[kernel])
+    wait_for_serial(paused, ENDS[kernel])
 
 
 @pytest.mark.parametrize("kernel", ("stock",))
@@ -110,7 +111,7 @@ def test_a_breakpoint_of_the_user_ends_the_waiting_with_what_was_caught(
 @pytest.mark.parametrize("kernel", ("stock",))
 def test_ctrl_c_and_a_killed_guest_leave_nothing_set(gdb: Gdb, paused: Machine, elf: Path) -> None:
     paused.resume()
-    paused.wait_for_serial(ENDS["stock"])
+    wait_for_serial(paused, ENDS["stock"])
     with MiGdb(gdb.path, script=SCRIPT, elf=elf) as session:
         session.run(f"bf attach {paused.name}")
         session.start("bf find --at-entry")

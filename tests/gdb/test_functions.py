@@ -7,6 +7,7 @@ from pathlib import Path
 from gdb_harness import KERNEL, Gdb
 from machines import SECONDS, Boot
 
+from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 
@@ -87,7 +88,7 @@ def test_without_a_guest_they_say_so(gdb: Gdb) -> None:
 
 def test_on_a_stock_kernel_they_find_the_records_too(gdb: Gdb, firmware: Path, launched: Boot) -> None:
     machine = launched(firmware / "stock" / "stock.img", with_disk=False)
-    machine.wait_for_serial("--- END JSON ---", SECONDS)
+    wait_for_serial(machine, "--- END JSON ---", SECONDS)
     guest = Guest.attach(machine.memory())
     result = gdb.run(
         f"bf attach {machine.name}",
@@ -127,7 +128,7 @@ def test_module_records_of_an_older_generation_are_found_by_their_size(
     gdb: Gdb, firmware: Path, launched: Boot
 ) -> None:
     machine = launched(firmware / "stock" / "stock76.img", with_disk=False)
-    machine.wait_for_serial("--- END JSON ---", SECONDS)
+    wait_for_serial(machine, "--- END JSON ---", SECONDS)
     names = [module.name for module in Guest.attach(machine.memory()).kernel().modules().modules]
     result = gdb.run(f"bf attach {machine.name}", *[f'x/s $bf_module("{name}")' for name in names])
     assert [line.split('"')[1] for line in result.out.splitlines() if ':\t"' in line] == names

@@ -14,6 +14,7 @@ from rsp_proxy import RspProxy
 from stock_twin import symbols as symbols_of
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 
@@ -327,7 +328,7 @@ def test_what_a_stock_kernel_does_not_tell_is_said_and_the_rest_goes_on(
     gdb: Gdb, firmware: Path, launched: Boot, tmp_path: Path
 ) -> None:
     machine = launched(firmware / "stock" / "stock.img", with_disk=False)
-    machine.wait_for_serial("--- END JSON ---", SECONDS)
+    wait_for_serial(machine, "--- END JSON ---", SECONDS)
     core = tmp_path / "stock.core"
     machine.dump_core(core)
     result = script(gdb, "post_mortem", (f"core-file {core}",))

@@ -15,6 +15,7 @@ from mi_gdb import MiGdb
 from rsp_proxy import RspProxy
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu import directory as places
 from bareflow_gdb.qemu.machine import Machine
@@ -128,7 +129,7 @@ def test_a_kernel_without_a_block_table_costs_one_more_per_block(
     gdb: Gdb, firmware: Path, launched: Boot, tmp_path: Path
 ) -> None:
     machine = launched(firmware / "stock" / "stock.img", with_disk=False)
-    machine.wait_for_serial("--- END JSON ---")
+    wait_for_serial(machine, "--- END JSON ---")
     with attached(gdb, machine, tmp_path, suite=True) as (session, proxy):
         # Searches happen once per attach.
         session.run("bf status")

@@ -10,8 +10,10 @@ import pytest
 from gdb_harness import KERNEL, Gdb
 from machines import SECONDS
 
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 ABI = Path(__file__).parents[2] / "bareflow_gdb" / "abi"
@@ -20,8 +22,8 @@ ABI = Path(__file__).parents[2] / "bareflow_gdb" / "abi"
 @pytest.fixture(scope="module")
 def damaged(image: Path) -> Iterator[Machine]:
     """A machine whose first function and module count were written over."""
-    machine = Machine.launch(image, settings=RootSettings(hold=1))
-    machine.wait_for_stage("registered", SECONDS)
+    machine = launch(image, settings=RootSettings(hold=1))
+    wait_for_stage(machine, "registered", SECONDS)
     memory = machine.memory()
     root = Guest.attach(memory).root()
     memory.write(root.function_table, b"\x1b[31mred\x07\xff".ljust(32, b"A"), "function name")

@@ -13,6 +13,7 @@ from gdb_harness import KERNEL, ROOT, SCRIPT, SECONDS, Gdb
 from machines import wait_for
 from mi_gdb import MiError, MiGdb
 
+from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.qemu.machine import Machine
 
 Boot = Callable[..., Machine]
@@ -113,7 +114,7 @@ def test_two_kernels_in_one_gdb_are_told_apart(
     gdb: Gdb, booted: Boot, firmware: Path, launched: Boot
 ) -> None:
     ours, stock = booted(stage="idle"), launched(firmware / "stock" / "stock.img", with_disk=False)
-    stock.wait_for_serial("--- END JSON ---", SECONDS)
+    wait_for_serial(stock, "--- END JSON ---", SECONDS)
     with MiGdb(gdb.path, script=SCRIPT) as session:
         for _ in range(2):
             session.run(f"bf attach {ours.name}")
@@ -178,7 +179,7 @@ def test_after_a_reset_and_another_run_nothing_old_is_shown(gdb: Gdb, booted: Bo
         session.run("bf break-boot kernel --run")
         assert '"stage": "protected"' in session.run("bf boot --json")
         session.run("continue &")
-        machine.wait_for_stage("idle", SECONDS)
+        wait_for_stage(machine, "idle", SECONDS)
         session.run("interrupt")
         session.wait_for_stop()
         after = session.run("bf swaps --json")

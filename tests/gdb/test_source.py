@@ -13,8 +13,10 @@ from machines import SECONDS
 from mi_gdb import MiError, MiGdb
 
 from bareflow_gdb.gdb_ui.debug_object import Described, join
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 Boot = Callable[..., Machine]
@@ -23,8 +25,8 @@ Boot = Callable[..., Machine]
 @pytest.fixture(scope="module")
 def machine(image: Path) -> Iterator[Machine]:
     """One machine for the levels, one after the other: each test compiles its own code."""
-    shared = Machine.launch(image, settings=RootSettings(thresholds=(10, 20, 30)))
-    shared.wait_for_stage("idle", SECONDS)
+    shared = launch(image, settings=RootSettings(thresholds=(10, 20, 30)))
+    wait_for_stage(shared, "idle", SECONDS)
     yield shared
     shared.stop()
 

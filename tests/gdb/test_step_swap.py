@@ -13,6 +13,7 @@ from gdb_harness import KERNEL, SCRIPT, Gdb, bareflow
 from mi_gdb import MiError, MiGdb
 from rsp_proxy import RspProxy
 
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 
@@ -73,7 +74,7 @@ def test_the_guest_goes_on_and_ends_its_run(gdb: Gdb, held: Machine) -> None:
     result = gdb.run(f"bf attach {held.name}", "bf release", "bf step-swap compute", elf=KERNEL)
     assert "the guest goes on; `interrupt` stops it" in result.out
     assert "Cannot execute" not in result.err
-    held.wait_for_stage("idle")
+    wait_for_stage(held, "idle")
     assert bareflow("status", held.name).code == 0
 
 
@@ -85,7 +86,7 @@ def test_no_breakpoint_stays_behind_in_gdb_or_in_qemu(gdb: Gdb, held: Machine) -
         assert NO_BREAKPOINTS in session.run("maint info breakpoints")
         # Nobody stops the run any more.
         session.run("continue &")
-        held.wait_for_stage("idle")
+        wait_for_stage(held, "idle")
 
 
 def test_ctrl_c_ends_the_waiting_and_removes_the_breakpoint(gdb: Gdb, idle_machine: Machine) -> None:

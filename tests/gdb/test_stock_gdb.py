@@ -17,11 +17,13 @@ from rsp_proxy import RspProxy, TcpProxy
 from stock_truth import truth, truth_at
 
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.memory.gdbstub import GdbStub
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.qemu import qmp
 from bareflow_gdb.qemu.command import EMULATOR
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.render.jsonable import to_json
 
@@ -45,8 +47,8 @@ def ended(firmware: Path) -> Iterator[Booted]:
     def boot(kernel: str) -> Machine:
         if kernel not in machines:
             image = firmware / "stock" / f"{kernel}.img"
-            machines[kernel] = Machine.launch(image, with_disk=False)
-            machines[kernel].wait_for_serial(ENDS[kernel])
+            machines[kernel] = launch(image, with_disk=False)
+            wait_for_serial(machines[kernel], ENDS[kernel])
             wait_for_halt(machines[kernel])
         return machines[kernel]
 

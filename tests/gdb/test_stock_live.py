@@ -13,6 +13,7 @@ from machines import Boot, wait_for_halt
 from mi_gdb import MiError, MiGdb
 from stock_twin import symbols
 
+from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 
@@ -209,7 +210,7 @@ def test_every_question_is_answered_or_refused_in_one_sentence(
 ) -> None:
     disk = {"disk": stock / "stock_disk.img"} if kernel == "stock76" else {"with_disk": False}
     machine = launched(stock / f"{kernel}.img", **disk)
-    machine.wait_for_serial(ENDS.get(kernel, KERNEL_END))
+    wait_for_serial(machine, ENDS.get(kernel, KERNEL_END))
     wait_for_halt(machine)
     answered = ANSWERED if kernel == "stock_unikernel" else ANSWERED + OF_THE_KERNEL
     refused = [*REFUSED, *(UNIKERNEL if kernel == "stock_unikernel" else ())]
@@ -232,7 +233,7 @@ def test_an_address_is_told_as_the_records_and_the_symbols_have_it(
     gdb: Gdb, stock: Path, launched: Boot
 ) -> None:
     machine = launched(stock / "stock.img", with_disk=False)
-    machine.wait_for_serial(KERNEL_END)
+    wait_for_serial(machine, KERNEL_END)
     wait_for_halt(machine)
     guest = Guest.attach(machine.memory())
     function = guest.kernel().jit().functions[1]
@@ -259,7 +260,7 @@ def test_an_address_is_told_as_the_records_and_the_symbols_have_it(
 
 def test_code_is_as_long_as_its_buffer_says(gdb: Gdb, stock: Path, launched: Boot) -> None:
     machine = launched(stock / "stock.img", with_disk=False)
-    machine.wait_for_serial(KERNEL_END)
+    wait_for_serial(machine, KERNEL_END)
     wait_for_halt(machine)
     result = gdb.run(f"bf attach {machine.name}", "bf jitsym --json", "bf disas sum --diff O0 O2")
     swaps = Guest.attach(machine.memory()).kernel().swaps().swaps
@@ -274,7 +275,7 @@ def test_code_is_as_long_as_its_buffer_says(gdb: Gdb, stock: Path, launched: Boo
 
 def test_what_is_set_on_a_stock_guest_goes_when_it_is_killed(gdb: Gdb, stock: Path, launched: Boot) -> None:
     machine = launched(stock / "stock.img", with_disk=False)
-    machine.wait_for_serial(KERNEL_END)
+    wait_for_serial(machine, KERNEL_END)
     wait_for_halt(machine)
     with MiGdb(gdb.path, script=SCRIPT) as session:
         session.run(f"bf attach {machine.name}")

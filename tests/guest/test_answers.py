@@ -16,6 +16,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from bareflow_gdb.guest.base.clock import read_counters
+from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.render.jsonable import to_json
@@ -38,7 +39,7 @@ def symbols(firmware: Path) -> dict[str, int]:
 
 def exported(machine: Machine, heading: str) -> dict[str, Any]:
     """The JSON that the guest itself printed under this heading."""
-    text = machine.wait_for_serial(heading, 60).replace("\r", "").split(f"=== {heading} ===", 1)[1]
+    text = wait_for_serial(machine, heading, 60).replace("\r", "").split(f"=== {heading} ===", 1)[1]
     body = text.split("--- BEGIN JSON ---", 1)[1].split("--- END JSON ---", 1)[0]
     parsed = json.loads(body)
     assert isinstance(parsed, dict)

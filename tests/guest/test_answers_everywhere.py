@@ -17,6 +17,7 @@ from elftools.elf.elffile import ELFFile
 from machines import SECONDS, Boot
 
 from bareflow_gdb.cli import main as cli
+from bareflow_gdb.guest.boot.wait import release, wait_for_stage
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.dump import RawDump
@@ -157,8 +158,8 @@ def test_a_guest_that_died_in_jit_code_is_explained(booted: Boot, capsys: pytest
     nowhere = 0x130000
     guest.memory.write(nowhere, b"\x0f\x0b", "UD2")
     guest.memory.write(guest.kernel().functions()[0].slot, struct.pack("<I", nowhere), "slot")
-    machine.release()
-    machine.wait_for_stage("halted", SECONDS)
+    release(machine)
+    wait_for_stage(machine, "halted", SECONDS)
     assert cli.main(["status", "--json", machine.name]) == 1
     status = json.loads(capsys.readouterr().out)
     assert (status["exception"], status["exception_eip"]) == ("#UD invalid opcode", f"0x{nowhere:08x}")
@@ -176,7 +177,7 @@ def test_a_guest_that_died_in_jit_code_is_explained(booted: Boot, capsys: pytest
 def test_questions_asked_while_the_guest_runs_are_answered_steadily(booted: Boot) -> None:
     machine = booted("registered", hold=1, thresholds=(100, 1000, 10000))
     guest = Guest.attach(machine.memory())
-    machine.release()
+    release(machine)
     stages = set()
     while "idle" not in stages:
         status = guest.kernel().status()

@@ -21,9 +21,11 @@ from machines import SECONDS, Boot, pause_at_rest, wait_for_halt
 from bareflow_gdb.cli import main as cli
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.clock import read_counters
+from bareflow_gdb.guest.boot.wait import release, wait_for_serial, wait_for_stage
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.gdbstub import GdbStub
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.render.jsonable import to_json
 
@@ -46,8 +48,8 @@ def machine(image: Path, firmware: Path) -> Iterator[Machine]:
     """At the end of its run, with a disk, paused."""
     from bareflow_gdb.qemu.image import RootSettings
 
-    found = Machine.launch(image, settings=RootSettings(thresholds=(10, 20, 30)), disk=firmware / "fat16.img")
-    found.wait_for_stage("idle", SECONDS)
+    found = launch(image, settings=RootSettings(thresholds=(10, 20, 30)), disk=firmware / "fat16.img")
+    wait_for_stage(found, "idle", SECONDS)
     pause_at_rest(found)
     yield found
     found.stop()
@@ -332,7 +334,7 @@ def test_in_real_mode_what_can_be_told_is_told(
 def test_while_the_guest_runs_every_question_is_answered(booted: Boot) -> None:
     machine = booted("registered", hold=1, thresholds=(10, 100, 300))
     guest = Guest.attach(machine.memory())
-    machine.release()
+    release(machine)
     ticks = 0
     while "idle" not in guest.kernel().status().stage:
         for question in (
@@ -362,8 +364,8 @@ def test_jit_code_on_the_stack_is_named_by_function_and_tier(booted: Boot, firmw
     with GdbStub.connect(f"unix:{machine.gdb_socket}") as stub:
         assert stub.read(code.entry, 3, "prologue") == b"\x55\x89\xe5"
         stub.write(code.entry + 3, b"\x0f\x0b", "UD2")
-    machine.release()
-    machine.wait_for_stage("halted", SECONDS)
+    release(machine)
+    wait_for_stage(machine, "halted", SECONDS)
     guest = Guest.attach(machine.memory(), elves=lambda: [firmware / "kernel.elf"])
     places = [frame.place for frame in guest.kernel().stack().frames]
     jit = next(place for place in places if place.function)
@@ -387,7 +389,7 @@ def test_a_stock_kernel_without_a_debug_interface_answers_too(
     launched: Boot, firmware: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine = launched(firmware / "stock" / "stock.img", disk=firmware / "fat16.img")
-    machine.wait_for_serial("--- END JSON ---", SECONDS)
+    wait_for_serial(machine, "--- END JSON ---", SECONDS)
     wait_for_halt(machine)
     for words in ("cpu", "irq", "stack", "screen", "serial", "fat list", "header primes", "bitcode primes"):
         assert cli.main([*words.split(), machine.name]) == 0, words

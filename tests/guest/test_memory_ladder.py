@@ -21,6 +21,7 @@ from bareflow_gdb.memory.process_ram import ProcessRam, behind
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu.image import RootSettings, patched_copy
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 
@@ -90,7 +91,7 @@ def test_the_stub_of_one_of_our_machines_leads_to_its_ram(idle_machine: Machine)
 def test_a_process_that_is_not_qemu_or_not_booted_is_refused(image: Path) -> None:
     with pytest.raises(Unreachable, match="is not QEMU"):
         ProcessRam(os.getpid())
-    machine = Machine.launch(image, paused=True)
+    machine = launch(image, paused=True)
     with pytest.raises(Unreachable, match="0 mappings that look like"):
         ProcessRam(machine.pid)
     machine.stop()

@@ -27,6 +27,7 @@ from bareflow_gdb.errors import BareflowError, ReadError, UsageError
 from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.reading import many, one
 from bareflow_gdb.guest.base.values import clean
+from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
 from bareflow_gdb.guest.code.symbol_index import read_index
 from bareflow_gdb.memory.protocol import Memory
@@ -104,7 +105,7 @@ def test_every_level_is_installed_called_and_right(
         assert outcome.milliseconds.total is not None
         assert service.memory.read(outcome.code, 3, "code").hex() == "5589e5"
         said = f"[CALL] {name}: version {outcome.version} at O{level}: {outcome.result} (expected"
-        idle_machine.wait_for_serial(said, SECONDS)
+        wait_for_serial(idle_machine, said, SECONDS)
         numbers.append(outcome.version)
     assert numbers == sorted(numbers)
     assert service.find(name).name == name
@@ -178,7 +179,7 @@ def test_truncated_bitcode_is_rejected_and_the_guest_runs_on(
     )
     assert (now.version, now.level) == (code.version, code.level), "it keeps the code that it had"
     assert guest_runs_on(service)
-    idle_machine.wait_for_serial("[MAILBOX] primes: rejected", SECONDS)
+    wait_for_serial(idle_machine, "[MAILBOX] primes: rejected", SECONDS)
     assert service.request("primes", 3, SECONDS).correct
 
 

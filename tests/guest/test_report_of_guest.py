@@ -10,8 +10,8 @@ from machines import SECONDS
 
 from bareflow_gdb.abi.events import BY_NAME
 from bareflow_gdb.analysis.story import tell, verdicts
+from bareflow_gdb.guest.boot.boot import stage_number
 from bareflow_gdb.qemu.machine import Machine
-from bareflow_gdb.qemu.progress import stage_number
 from bareflow_gdb.render.report.page import page
 from bareflow_gdb.tracing.recorder import Recorder
 from bareflow_gdb.tracing.store import Trace

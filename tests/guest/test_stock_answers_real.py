@@ -19,12 +19,14 @@ from machines import SECONDS, wait_for, wait_for_halt
 from stock_truth import truth
 
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.modules.modules import Modules
 from bareflow_gdb.guest.names.elf import beside, check_elf, load_elf
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.render.jsonable import dumps_answer
 
@@ -44,8 +46,8 @@ def booted(firmware: Path) -> Iterator[Booted]:
 
     def boot(name: str) -> Machine:
         if name not in machines:
-            machines[name] = Machine.launch(firmware / "stock" / f"{name}.img", name=name.replace("_", "-"))
-            machines[name].wait_for_serial(ENDS.get(name, KERNEL_END), SECONDS)
+            machines[name] = launch(firmware / "stock" / f"{name}.img", name=name.replace("_", "-"))
+            wait_for_serial(machines[name], ENDS.get(name, KERNEL_END), SECONDS)
             wait_for_halt(machines[name])
         return machines[name]
 
@@ -191,9 +193,9 @@ def test_bitcode_is_found_with_headers_of_every_generation(
 
 def test_the_file_systems_state_is_found_and_agrees_with_the_disk(firmware: Path) -> None:
     stock = firmware / "stock"
-    machine = Machine.launch(stock / "stock.img", disk=stock / "stock_disk.img")
+    machine = launch(stock / "stock.img", disk=stock / "stock_disk.img")
     try:
-        machine.wait_for_serial(KERNEL_END, SECONDS)
+        wait_for_serial(machine, KERNEL_END, SECONDS)
         guest = Guest.attach(machine.memory())
         answer = ask(guest, "fat")
         disk = answer.record
@@ -261,7 +263,7 @@ def look(guest: Guest, question: str) -> Seen | None:
 
 @pytest.mark.parametrize("kernel", ["stock", "stock_unikernel"])
 def test_while_the_kernel_boots_an_answer_is_right_or_not_there_yet(firmware: Path, kernel: str) -> None:
-    machine = Machine.launch(firmware / "stock" / f"{kernel}.img", paused=True)
+    machine = launch(firmware / "stock" / f"{kernel}.img", paused=True)
     try:
         guest = Guest.attach(machine.memory())
         seen: dict[str, list[Seen]] = {"modules": [], "jit": [], "profile": [], "pools": []}
@@ -288,9 +290,9 @@ def test_while_the_kernel_boots_an_answer_is_right_or_not_there_yet(firmware: Pa
 
 
 def test_after_a_reset_nothing_of_the_earlier_run_is_told(firmware: Path, tmp_path: Path) -> None:
-    machine = Machine.launch(firmware / "stock" / "stock.img")
+    machine = launch(firmware / "stock" / "stock.img")
     try:
-        machine.wait_for_serial(KERNEL_END, SECONDS)
+        wait_for_serial(machine, KERNEL_END, SECONDS)
         guest = Guest.attach(machine.memory())
         assert guest.kernel().jit().count > 0
         machine.pause()

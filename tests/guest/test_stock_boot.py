@@ -17,9 +17,10 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.build.fat_image import DiskFile, fat16_image
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.guest.base.find import find_root
+from bareflow_gdb.guest.boot.wait import wait, wait_for_serial
 from bareflow_gdb.memory.qemu_ram import QemuRam
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
-from bareflow_gdb.qemu.progress import wait
 
 BOOT_SECONDS = 120.0
 END_OF_RUN = "--- END JSON ---"
@@ -71,8 +72,8 @@ def stock(firmware: Path) -> Path:
 @pytest.fixture(scope="module")
 def kernel(stock: Path) -> Iterator[Machine]:
     """The stock kernel at its last halt, with its disk."""
-    machine = Machine.launch(stock / "stock.img", disk=stock / "stock_disk.img")
-    machine.wait_for_serial(END_OF_RUN, BOOT_SECONDS)
+    machine = launch(stock / "stock.img", disk=stock / "stock_disk.img")
+    wait_for_serial(machine, END_OF_RUN, BOOT_SECONDS)
     wait_for_screen(machine, "System halted.")
     yield machine
     machine.stop()
@@ -81,8 +82,8 @@ def kernel(stock: Path) -> Iterator[Machine]:
 @pytest.fixture(scope="module")
 def unikernel(stock: Path) -> Iterator[Machine]:
     """The stock unikernel at its last halt."""
-    machine = Machine.launch(stock / "stock_unikernel.img")
-    machine.wait_for_serial("System halted.\n", BOOT_SECONDS)
+    machine = launch(stock / "stock_unikernel.img")
+    wait_for_serial(machine, "System halted.\n", BOOT_SECONDS)
     yield machine
     machine.stop()
 
@@ -198,7 +199,7 @@ def test_an_interactive_kernel_shows_every_vga_line_page_by_page(stock: Path, la
     assert "[ADAPTIVE-JIT] Registered: fibonacci" in log
     assert "[Call 1]" not in log
     press_a_key(machine)
-    machine.wait_for_serial(END_OF_RUN, BOOT_SECONDS)
+    wait_for_serial(machine, END_OF_RUN, BOOT_SECONDS)
 
 
 def test_a_disk_with_something_else_on_it_is_told_on_vga(stock: Path, launched: Boot, tmp_path: Path) -> None:
@@ -245,7 +246,7 @@ def test_a_disk_without_a_stock_kernel_ends_in_a_fatal_code(
     disk[at : at + 4] = signature
     image = tmp_path / "disk.img"
     image.write_bytes(disk)
-    launched(image).wait_for_serial(f"FATAL ERROR: {code}", BOOT_SECONDS)
+    wait_for_serial(launched(image), f"FATAL ERROR: {code}", BOOT_SECONDS)
 
 
 def test_three_functions_reach_o3_each_with_code_of_its_own_for_every_level(
@@ -378,7 +379,7 @@ def test_older_generations_keep_the_same_modules_in_shorter_records(
     stock: Path, launched: Boot, bytes_each: int, loaded_at: int | None
 ) -> None:
     machine = launched(stock / f"stock{bytes_each}.img")
-    assert machine.wait_for_serial(END_OF_RUN, BOOT_SECONDS).startswith(FIRST_150_CALLS)
+    assert wait_for_serial(machine, END_OF_RUN, BOOT_SECONDS).startswith(FIRST_150_CALLS)
     region = machine.memory().read(STACK_BOTTOM, STACK_TOP - STACK_BOTTOM, "stack region")
     start = region.find(b"sum".ljust(32, b"\0"))
     for index, (name, calls) in enumerate([("sum", 1), ("fibonacci", 1), ("compute", 10), ("primes", 1)]):

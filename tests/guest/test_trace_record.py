@@ -21,7 +21,9 @@ from bareflow_gdb.analysis.story import tell, verdicts
 from bareflow_gdb.analysis.swaps import trace_swaps
 from bareflow_gdb.cli import main as cli
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.tracing.events import decode
 from bareflow_gdb.tracing.recorder import Recorder
@@ -40,9 +42,9 @@ def recorded(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     from bareflow_gdb.qemu.image import RootSettings
 
     directory = tmp_path_factory.mktemp("traces") / "trace"
-    machine = Machine.launch(image, settings=RootSettings(thresholds=(10, 20, 30), hold=1))
+    machine = launch(image, settings=RootSettings(thresholds=(10, 20, 30), hold=1))
     try:
-        machine.wait_for_stage("registered", SECONDS)
+        wait_for_stage(machine, "registered", SECONDS)
         with Recorder(machine, directory) as recorder:
             recorder.release_hold()
             assert recorder.run(until_idle=True, seconds=SECONDS) == "idle"
@@ -322,7 +324,7 @@ def test_leaving_the_recorder_takes_what_was_written_until_then(booted: Boot, tm
 
 def test_a_stock_kernel_is_refused_at_once(launched: Boot, firmware: Path, tmp_path: Path) -> None:
     machine = launched(firmware / "stock" / "stock.img", with_disk=False)
-    machine.wait_for_serial("--- END JSON ---")
+    wait_for_serial(machine, "--- END JSON ---")
     with pytest.raises(BareflowError, match="stock kernel, which has no events to record"):
         Recorder(machine, tmp_path / "trace", boot_seconds=600)
     assert not (tmp_path / "trace").exists()

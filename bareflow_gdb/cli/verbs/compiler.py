@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bareflow_gdb.errors import BareflowError, UsageError
 
 if TYPE_CHECKING:
-    from bareflow_gdb.cli.targets import Target
+    from bareflow_gdb.cli.target import Target
     from bareflow_gdb.recompile.compiler import Compiler
 
 GROUP = "do"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bareflow_gdb.errors import UsageError
 
 if TYPE_CHECKING:
-    from bareflow_gdb.cli.targets import Target
+    from bareflow_gdb.cli.target import Target
     from bareflow_gdb.guest.code.events import Event
     from bareflow_gdb.tracing.store import Trace
 

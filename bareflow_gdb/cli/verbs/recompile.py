@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bareflow_gdb.errors import UsageError
 
 if TYPE_CHECKING:
-    from bareflow_gdb.cli.targets import Target
+    from bareflow_gdb.cli.target import Target
     from bareflow_gdb.recompile.compiler import Compiler
     from bareflow_gdb.recompile.service import Service
 

@@ -19,11 +19,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.cli.targets import open_target
+    from bareflow_gdb.guest.boot.wait import release
 
     target = open_target(options.target)
     if target.machine is None:
         raise UsageError(f"{target.description} is not a running machine; `bareflow list` shows them")
-    held = target.machine.release()
+    held = release(target.machine)
     if options.json:
         print(json.dumps({"machine": target.machine.name, "released": held}))
     elif held:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 GROUP = "record"
@@ -21,16 +20,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.analysis.story import tell, verdicts
+    from bareflow_gdb.files import write_atomically
     from bareflow_gdb.render.report.page import page
     from bareflow_gdb.render.report.summary import summary
     from bareflow_gdb.tracing.store import Trace
 
     story = tell(Trace.open(options.directory))
     out: Path = options.out or options.directory / "report.html"
-    _write(out, page(story))
+    write_atomically(out, page(story))
     text = summary(story)
     if options.text is not None:
-        _write(options.text, text)
+        write_atomically(options.text, text)
     found = verdicts(story)
     if options.json:
         findings = [{"kind": verdict.kind, "finding": verdict.text} for verdict in found]
@@ -39,13 +39,3 @@ def main(options: argparse.Namespace) -> int:
         print(text, end="")
         print(f"report: {out}")
     return 1 if any(verdict.kind == "bad" for verdict in found) else 0
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a file that is never there half-written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

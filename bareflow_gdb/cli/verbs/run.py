@@ -45,16 +45,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
+    from bareflow_gdb.guest.boot.boot import stage_number
+    from bareflow_gdb.guest.boot.wait import wait_for_stage
     from bareflow_gdb.qemu.image import RootSettings
-    from bareflow_gdb.qemu.machine import Machine
-    from bareflow_gdb.qemu.progress import stage_number
+    from bareflow_gdb.qemu.launch import launch
 
     settings = None
     if options.hold or options.thresholds:
         thresholds = parse_thresholds(options.thresholds) if options.thresholds else (100, 1000, 10000)
         settings = RootSettings(thresholds=thresholds, hold=int(options.hold))
     wanted = stage_number(options.wait) if options.wait else None
-    machine = Machine.launch(
+    machine = launch(
         options.image or default_image(),
         name=options.name,
         memory_mib=options.memory,
@@ -67,7 +68,7 @@ def main(options: argparse.Namespace) -> int:
     )
     if wanted is not None:
         try:
-            machine.wait_for_stage(wanted, options.timeout)
+            wait_for_stage(machine, wanted, options.timeout)
         except BaseException:
             # It was to be waited for; a machine that nobody was told of must not stay behind.
             machine.stop()

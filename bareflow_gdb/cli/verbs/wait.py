@@ -17,11 +17,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
+    from bareflow_gdb.guest.boot.wait import wait_for_stage
     from bareflow_gdb.qemu.machine import Machine
-    from bareflow_gdb.qemu.progress import stage_number
 
     machine = Machine.find(options.machine)
-    machine.wait_for_stage(stage_number(options.stage), options.timeout)
+    wait_for_stage(machine, options.stage, options.timeout)
     if options.json:
         print(json.dumps({"machine": machine.name, "stage": options.stage}))
     else:

@@ -10,7 +10,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.guest.base.reading import capped
 from bareflow_gdb.guest.base.values import Address, word, words
-from bareflow_gdb.memory.protocol import ram_ranges
+from bareflow_gdb.memory.protocol import Memory, ram_ranges
 
 _POINTERS = (
     "boot_record",
@@ -87,6 +87,24 @@ class Root:
     scenario_stop: int
     run_calls: int
     problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Released:
+    """The word of the root descriptor that holds a guest after registration."""
+
+    hold: Address
+    before: int
+    """What it was; 0 = the guest was not held. It is 0 now."""
+
+
+def release_hold(memory: Memory, root: Root) -> Released:
+    """Lets a guest go on that waits after registration."""
+    address = Address(root.address + layouts.offset("bf_root", "hold"))
+    before = int.from_bytes(memory.read(address, 4, "hold word"), "little")
+    if before != 0:
+        memory.write(address, bytes(4), "hold word")
+    return Released(address, before)
 
 
 def is_ram(address: int, size: int = 1) -> bool:

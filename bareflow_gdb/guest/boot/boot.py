@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BadData
+from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.guest.base.reading import one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word, milliseconds, word
@@ -84,6 +84,24 @@ class Boot:
     tsc_hz: int
     """0 = not measured yet."""
     problems: tuple[str, ...]
+
+
+def stage_of(memory: Memory) -> int:
+    """The last stage reached, 0 when there is no boot record yet."""
+    raw = one(memory, "bf_boot_record", layouts.const("BF_BOOT_RECORD_ADDRESS"), "boot record")
+    return int(raw.stage) if raw.magic == layouts.const("BF_BOOT_MAGIC") else 0
+
+
+def stage_number(stage: int | str) -> int:
+    """The number of a boot stage given as a number, "idle" or "BF_STAGE_IDLE"; raises UsageError."""
+    if isinstance(stage, int):
+        return stage
+    names = layouts.enum_values("bf_boot_stage")
+    found = names.get(stage, names.get(f"BF_STAGE_{stage.upper()}"))
+    if found is None:
+        words = ", ".join(word("bf_boot_stage", value) for value in names.values())
+        raise UsageError(f"there is no boot stage {stage!r}; the stages are {words}")
+    return found
 
 
 def read_boot(memory: Memory, root: Root | None, tsc_hz: int = 0) -> Boot:
