@@ -18,7 +18,7 @@ NEXT = "`pip install gdb-for-pwndbg` gets gdb 18, `--gdb PATH` names another"
 def find_gdb(named: str | None) -> str:
     """The path of a gdb that can load the suite; raises BareflowError."""
     # The package gdb-for-pwndbg puts its gdb beside the environment's Python.
-    own = shutil.which(Path(sys.prefix) / "bin" / "gdb")
+    own = shutil.which(str(Path(sys.prefix) / "bin" / "gdb"))
     path = shutil.which(named) if named else own or shutil.which("gdb")
     if path is None:
         raise BareflowError(f"{f'{named} is no program' if named else 'no gdb is installed'}; {NEXT}")

@@ -40,15 +40,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.cli.gdb_program import find_gdb
 
-    if options.print_script:
-        print(json.dumps({"script": str(SCRIPT)}) if options.json else SCRIPT)
-        return 0
-    program = find_gdb(options.gdb)
-    # A guest's build id is nothing to ask a server on the network for; ~/.gdbinit is read later.
-    words = [program, "-q", "-iex", "set debuginfod enabled off", "-x", str(SCRIPT)]
-    words += [*connection(options.target), *options.passed_on]
-    sys.stdout.flush()
-    os.execv(program, words)
+    if not options.print_script:
+        program = find_gdb(options.gdb)
+        # A guest's build id is nothing to ask a server on the network for; ~/.gdbinit is read later.
+        words = [program, "-q", "-iex", "set debuginfod enabled off", "-x", str(SCRIPT)]
+        words += [*connection(options.target), *options.passed_on]
+        sys.stdout.flush()
+        os.execv(program, words)
+    print(json.dumps({"script": str(SCRIPT)}) if options.json else SCRIPT)
+    return 0
 
 
 def connection(target: str | None) -> list[str]:
@@ -72,7 +72,9 @@ def connection(target: str | None) -> list[str]:
         return _attach(found.machine)
     if found.kind == "core" and found.path is not None:
         return [*_elf(_of_core(found.path, found.memory)), "-c", str(found.path)]
-    raise UsageError(f"{found.description} is nothing that gdb connects to; give a machine, a gdbstub or a core")
+    raise UsageError(
+        f"{found.description} is nothing that gdb connects to; give a machine, a gdbstub or a core"
+    )
 
 
 def _attach(machine: Machine) -> list[str]:
