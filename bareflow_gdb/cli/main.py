@@ -65,11 +65,17 @@ def load_verb(name: str) -> Verb:
 
 
 class VerbParser(argparse.ArgumentParser):
-    """A verb's words; options may stand between FUNCTION and TARGET, which argparse alone does not take."""
+    """A verb's words; options may stand between FUNCTION and TARGET, which argparse alone does not take.
+
+    With a default for `passed_on` what follows `--` is another program's, and goes there.
+    """
 
     _mixing = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.get_default("passed_on") is not None and "--" in args:
+            cut = args.index("--")
+            args, namespace = args[:cut], argparse.Namespace(passed_on=args[cut + 1 :])
         if self._mixing or self._subparsers is not None:
             return super().parse_known_args(args, namespace)
         self._mixing = True

@@ -10,13 +10,14 @@ from bareflow_gdb.errors import UsageError
 
 GROUP = "do"
 HELP = "start a machine (QEMU with the BareFlow image), detached"
-BUILT = Path("build/firmware/fluid.img")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run_verb=main)
     parser.add_argument("--name", help="name to find it by (default: vm1, vm2, …)")
-    parser.add_argument("--image", type=Path, help=f"boot disk image (default {BUILT})")
+    parser.add_argument(
+        "--image", type=Path, help="boot disk image (default: the one built here, else the packaged one)"
+    )
     parser.add_argument(
         "--disk",
         type=Path,
@@ -47,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.guest.boot.boot import stage_number
     from bareflow_gdb.guest.boot.wait import wait_for_stage
+    from bareflow_gdb.qemu.default import default_image
     from bareflow_gdb.qemu.image import RootSettings
     from bareflow_gdb.qemu.launch import launch
 
@@ -77,16 +79,11 @@ def main(options: argparse.Namespace) -> int:
         print(json.dumps(machine.record(), indent=2))
     else:
         print(f"machine {machine.name} runs (process {machine.pid})")
+        print(f"  image    {machine.image}")
         print(f"  serial   {machine.serial_path}")
-        print(f"  gdb      target remote {machine.gdb_socket}")
+        print(f"  gdb      bareflow gdb {machine.name}, or `target remote {machine.gdb_socket}` in yours")
         print(f"  stop     bareflow stop {machine.name}")
     return 0
-
-
-def default_image() -> Path:
-    """The image that `make firmware` built, here or in the repository that this suite is run from."""
-    beside = Path(__file__).parents[3] / BUILT
-    return beside if beside.is_file() and not BUILT.is_file() else BUILT
 
 
 def parse_thresholds(text: str) -> tuple[int, int, int]:
