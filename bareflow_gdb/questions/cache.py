@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import GUEST, ROOT, Context, Options, Question
+from bareflow_gdb.questions.question import ROOT, Context, Options, Question
 from bareflow_gdb.render.view import View, address, facts, table
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ QUESTION = Question(
     name="cache",
     help="the kernel's cache of module images: slots, hits, misses, evictions",
     example="cache",
-    needs=(GUEST, ROOT),
+    needs=(ROOT,),
     ask=_ask,
     view=_view,
     verdict=lambda record: not record.problems,

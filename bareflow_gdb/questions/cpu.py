@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import Context, Options, Question
+from bareflow_gdb.questions.question import MEMORY, Context, Options, Question
 from bareflow_gdb.render.view import Cell, Table, View, address, facts, table, yes
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ QUESTION = Question(
     help="the CPU: mode, registers, control bits by name, GDT, IDT with its handlers",
     details="The descriptor tables' registers come from QEMU's monitor, or from the core's notes.",
     example="cpu",
+    needs=(MEMORY,),
     ask=_ask,
     view=_view,
     verdict=lambda record: not record.problems,

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import UsageError
-from bareflow_gdb.questions.question import FUNCTIONS, NAME_OR_ADDRESS, Context, Options, Question, argument
+from bareflow_gdb.questions.question import (
+    FUNCTIONS,
+    MEMORY,
+    NAME_OR_ADDRESS,
+    Context,
+    Options,
+    Question,
+    argument,
+)
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.disas import Difference, Listing
@@ -63,6 +71,7 @@ QUESTION = Question(
         argument("--bits", type=int, choices=(16, 32), help="how to decode (default: by CR0.PE)"),
         argument("--bytes", type=int, metavar="N", help="of an address: how much (default 64)"),
     ),
+    needs=(MEMORY,),
     ask=_ask,
     draw=_draw,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import GUEST, ROOT, Context, Options, Question
+from bareflow_gdb.questions.question import ROOT, Context, Options, Question
 from bareflow_gdb.render.view import Cell, View, facts
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ QUESTION = Question(
     details="It is read from the record that the guest's handler left in memory, so it is there after the guest "
     "halted too.",
     example="exception",
-    needs=(GUEST, ROOT),
+    needs=(ROOT,),
     ask=_ask,
     view=_view,
     verdict=lambda record: record.count == 0,

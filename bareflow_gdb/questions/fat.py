@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import UsageError
-from bareflow_gdb.questions.question import FILES, GUEST, MACHINE, Context, Options, Question, argument
+from bareflow_gdb.questions.question import FILES, MACHINE, MEMORY, Context, Options, Question, argument
 from bareflow_gdb.render.hexdump import hexdump
 from bareflow_gdb.render.view import Cell, Table, View, known, table
 
@@ -105,7 +105,7 @@ QUESTION = Question(
             help="with cat: its 8.3 name",
         ),
     ),
-    needs=(GUEST, MACHINE),
+    needs=(MEMORY, MACHINE),
     ask=_ask,
     view=_view,
     verdict=lambda record: not getattr(record, "problems", ()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import ADDRESS, Context, Options, Question, argument
+from bareflow_gdb.questions.question import ADDRESS, MEMORY, Context, Options, Question, argument
 from bareflow_gdb.render.view import Cell, View, address, known
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ QUESTION = Question(
     help="what an address belongs to: module, version, pool block, table, stack or device",
     example="identify 0x00200010",
     arguments=(argument("address", kind=ADDRESS, metavar="ADDRESS", help="the address"),),
+    needs=(MEMORY,),
     ask=_ask,
     view=_view,
     verdict=lambda record: record.region != "outside RAM",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import Context, Options, Question
+from bareflow_gdb.questions.question import MEMORY, Context, Options, Question
 from bareflow_gdb.render.view import Cell, View, address, facts, table, yes
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ QUESTION = Question(
     help="the interrupt lines: device, vector, handler, mask, request, timer ticks",
     details="Masks are registers of the PICs, which no memory holds: they are known for a live guest only.",
     example="irq",
+    needs=(MEMORY,),
     ask=_ask,
     view=_view,
     verdict=lambda record: not record.problems,

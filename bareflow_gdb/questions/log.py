@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import GUEST, ROOT, Context, Options, Question, argument
+from bareflow_gdb.questions.question import ROOT, Context, Options, Question, argument
 from bareflow_gdb.render.view import View
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ QUESTION = Question(
     details="The buffer keeps the last 16 KiB, in a core and after a halt too.",
     example="log --last 500",
     arguments=(argument("--last", type=int, metavar="BYTES", help="only the end of it"),),
-    needs=(GUEST, ROOT),
+    needs=(ROOT,),
     ask=_ask,
     view=_view,
 )

@@ -30,8 +30,9 @@ Options = argparse.Namespace
 ADDRESS, NAME_OR_ADDRESS = "address", "name or address"
 FUNCTIONS, MODULES, FILES = "functions", "modules", "files"
 
-GUEST, ROOT, MACHINE, TRACE = "guest", "root", "machine", "trace"
-"""What a question may need: guest memory; the debug interface; a machine; it asks a trace's events too."""
+MEMORY, KERNEL, ROOT, MACHINE, TRACE = "memory", "kernel", "root", "machine", "trace"
+"""What a question asks: guest memory, a kernel in it, the kernel's root descriptor; QEMU or its files, a trace's
+events. Where it asks several, it takes what is there."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Question(Generic[R]):
     draw: Callable[[R, int, bool], str] | None = None
     """Instead of a view: the text for a width, with or without colour."""
     arguments: tuple[Argument, ...] = ()
-    needs: tuple[str, ...] = (GUEST,)
+    needs: tuple[str, ...] = (KERNEL,)
     details: str = ""
     """More of the help text, as sentences."""
     verdict: Callable[[R], bool] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import GUEST, MACHINE, Context, Options, Question, argument
+from bareflow_gdb.questions.question import MACHINE, MEMORY, Context, Options, Question, argument
 from bareflow_gdb.render.view import View
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ QUESTION = Question(
     details="`bareflow serial --follow` shows it as it comes.",
     example="serial --last 500",
     arguments=(argument("--last", type=int, metavar="BYTES", help="only the end of it"),),
-    needs=(GUEST, MACHINE),
+    needs=(MEMORY, MACHINE),
     ask=_ask,
     view=_view,
 )

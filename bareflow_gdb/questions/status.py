@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import Context, Options, Question
+from bareflow_gdb.questions.question import MEMORY, Context, Options, Question
 from bareflow_gdb.render.view import Cell, View, facts, result, table, version
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ QUESTION = Question(
     help="where the guest is, what is wrong with it, what to do next",
     details="Works at every moment, also before a kernel is in memory.",
     example="status",
+    needs=(MEMORY,),
     ask=_ask,
     view=_view,
     verdict=lambda record: record.ok,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import GUEST, TRACE, Context, Options, Question, argument
+from bareflow_gdb.questions.question import KERNEL, TRACE, Context, Options, Question, argument
 from bareflow_gdb.render.versions import unread
 from bareflow_gdb.render.view import Cell, View, address, facts, number, table, version
 
@@ -62,7 +62,7 @@ QUESTION = Question(
             "--all", action="store_true", help="every version, where that costs more than ten packets too"
         ),
     ),
-    needs=(GUEST, TRACE),
+    needs=(KERNEL, TRACE),
     ask=_ask,
     view=_view,
     verdict=lambda record: bool(record.swaps),

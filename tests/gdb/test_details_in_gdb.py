@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gdb_harness import KERNEL, SCRIPT, Gdb, Result, bareflow
+from gdb_harness import EXAMPLES, KERNEL, SCRIPT, Gdb, Result, bareflow
 from machines import SECONDS
 from mi_gdb import MiError, MiGdb
 from rsp_proxy import RspProxy
@@ -20,19 +20,7 @@ from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
-QUESTIONS = (
-    "header primes",
-    "bitcode primes",
-    "block 0x200010",
-    "cache",
-    "cpu",
-    "irq",
-    "stack",
-    "screen",
-    "serial",
-    "fat list",
-    "fat cat TEST.TXT",
-)
+QUESTIONS = tuple(example.replace(" --json", "") for example in EXAMPLES)
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +34,7 @@ def machine(image: Path, firmware: Path) -> Iterator[Machine]:
 
 def outside(question: str, target: str) -> str:
     """A gdb command that asks the host program while gdb holds the guest."""
-    words = question.split()
-    # `fat cat` has the target before the file.
-    words.insert(len(words) - 1 if question.startswith("fat cat") else len(words), target)
-    return f"shell {sys.executable} -m bareflow_gdb.cli.main {' '.join(words)} --json"
+    return f"shell {sys.executable} -m bareflow_gdb.cli.main {question} {target} --json"
 
 
 def both(questions: Sequence[str], target: str) -> list[str]:

@@ -12,7 +12,7 @@ from rsp_proxy import RspProxy, TcpProxy
 
 from bareflow_gdb.qemu.machine import Machine
 
-QUESTIONS = ("status", "boot", "modules", "pools", "profile", "jit", "swaps")
+TABLES = ("boot", "modules", "pools", "profile", "jit", "swaps")
 
 
 @pytest.fixture
@@ -23,17 +23,8 @@ def stopped(idle_machine: Machine) -> Iterator[Machine]:
     idle_machine.resume()
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
-def test_bf_and_bareflow_give_the_same_json(gdb: Gdb, stopped: Machine, question: str) -> None:
-    inside = gdb.run(f"target remote {stopped.gdb_socket}", f"bf {question} --json")
-    stopped.pause()
-    outside = bareflow(question, "--json", stopped.name)
-    assert inside.err == "" or "No executable" in inside.err
-    assert inside.json() == outside.json()
-
-
-@pytest.mark.parametrize("question", QUESTIONS)
-def test_reading_through_gdb_gives_the_same_json_as_qemu_ram(
+@pytest.mark.parametrize("question", TABLES)
+def test_reading_through_gdb_gives_the_same_answer_as_qemu_ram(
     gdb: Gdb, stopped: Machine, tmp_path: Path, question: str
 ) -> None:
     direct = gdb.run(f"target remote {stopped.gdb_socket}", f"bf {question} --json", f"bf {question}")

@@ -38,7 +38,7 @@ def test_a_stopped_guest_installs_the_new_code_and_is_stopped_again(gdb: Gdb, id
         168,
         True,
     )
-    published = Guest.attach(idle.memory()).function("primes")
+    published = next(f for f in Guest.attach(idle.memory()).kernel().functions() if f.name == "primes")
     assert (published.version, published.level) == (outcome["version"], 3)
     assert re.search(r"eip +0x", result.out)
 
@@ -117,7 +117,7 @@ def test_symbols_of_a_running_guest_come_with_the_next_command_at_a_stop(gdb: Gd
 
 def test_refused_bitcode_is_an_answer_no_and_the_guest_keeps_its_code(gdb: Gdb, idle: Machine) -> None:
     memory = idle.memory()
-    before = Guest.attach(memory).function("sum")
+    before = next(f for f in Guest.attach(memory).kernel().functions() if f.name == "sum")
     payload = before.bitcode + layouts.size("bitcode_header")
     memory.write(payload + 64, bytes(256), "bitcode")
     result = gdb.run(
@@ -128,7 +128,7 @@ def test_refused_bitcode_is_an_answer_no_and_the_guest_keeps_its_code(gdb: Gdb, 
     )
     assert result.json()["state"] == "rejected"
     assert result.code == 1 and "not reached" not in result.out
-    after = Guest.attach(memory).function("sum")
+    after = next(f for f in Guest.attach(memory).kernel().functions() if f.name == "sum")
     assert (after.version, after.level) == (before.version, before.level)
 
 

@@ -16,7 +16,7 @@ import pytest
 from machines import SECONDS, Assemble, Boot, wait_for
 
 from bareflow_gdb.errors import BareflowError, ReadError, Unreachable, UsageError
-from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
+from bareflow_gdb.guest.boot.wait import last_stage, wait_for_serial, wait_for_stage
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub
@@ -114,7 +114,7 @@ def test_pause_stops_the_guest_and_resume_lets_it_run(launched: Boot, boot_secto
 def test_a_paused_launch_has_not_run(launched: Boot, boot_sector: Assemble) -> None:
     machine = launched(boot_sector(IDLES), paused=True)
     assert machine.status() == "prelaunch"
-    assert machine.stage() == 0
+    assert last_stage(machine) == 0
     machine.resume()
     wait_for_stage(machine, "idle")
 
