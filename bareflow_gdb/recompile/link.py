@@ -1,5 +1,7 @@
 """What bytes go to the guest? Links a compiled object for the addresses at which it will run."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -37,6 +39,8 @@ class NeedMore:
 
 @dataclass(frozen=True)
 class LinkedSymbol:
+    """A symbol at its address in the guest."""
+
     name: str
     address: int
     size: int
@@ -44,15 +48,19 @@ class LinkedSymbol:
 
 @dataclass(frozen=True)
 class Linked:
+    """The bytes of one version, and what a debugger has to know of them."""
+
     code: bytes
     rodata: bytes
-    entry_offset: int  # into the code
+    entry_offset: int
+    """Into the code."""
     symbols: tuple[LinkedSymbol, ...]
-    sections: Mapping[str, int]  # section name -> address, as `add-symbol-file -s` takes them
-    data: bytes  # the object
-    fixed: Mapping[
-        str, int
-    ]  # symbols outside its sections -> address: shared variables, the kernel's exports
+    sections: Mapping[str, int]
+    """Name and address of each section, as `add-symbol-file -s` takes them."""
+    data: bytes
+    """The object."""
+    fixed: Mapping[str, int]
+    """The addresses of symbols outside its sections: shared variables, the kernel's exports."""
 
 
 def link(
@@ -62,7 +70,7 @@ def link(
     shared: Mapping[str, GuestSymbol],
     exports: Mapping[str, int],
 ) -> Linked | NeedMore:
-    """Link an ELF32 i386 object; raises LinkError.
+    """Links an ELF32 i386 object; raises LinkError.
 
     `shared` is the function's writable data in the guest, `exports` the kernel's symbols by name.
     """
