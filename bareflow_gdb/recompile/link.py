@@ -38,15 +38,6 @@ class NeedMore:
 
 
 @dataclass(frozen=True)
-class LinkedSymbol:
-    """A symbol at its address in the guest."""
-
-    name: str
-    address: int
-    size: int
-
-
-@dataclass(frozen=True)
 class Linked:
     """The bytes of one version, and what a debugger has to know of them."""
 
@@ -54,7 +45,6 @@ class Linked:
     rodata: bytes
     entry_offset: int
     """Into the code."""
-    symbols: tuple[LinkedSymbol, ...]
     sections: Mapping[str, int]
     """Name and address of each section, as `add-symbol-file -s` takes them."""
     data: bytes
@@ -90,20 +80,14 @@ def link(
     entry_offset = placed.offsets[start.section] + start.value
     if images[Area.CODE][entry_offset : entry_offset + 3] != FRAME_SET_UP:
         raise LinkError(f"{entry} does not set up an EBP frame; compile with -fno-omit-frame-pointer")
-    areas = {piece.index: bases[piece.area] for piece in compiled.pieces if piece.index in placed.offsets}
-    symbols = tuple(
-        LinkedSymbol(s.name, areas[s.section] + placed.offsets[s.section] + s.value, s.size)
-        for s in compiled.symbols
-        if s.section in areas and not s.is_section and s.name
-    )
     sections = {
-        piece.name: areas[piece.index] + placed.offsets[piece.index]
+        piece.name: bases[piece.area] + placed.offsets[piece.index]
         for piece in compiled.pieces
-        if piece.index in areas
+        if piece.index in placed.offsets
     }
     fixed = addresses | {name: exports[name] for name in undefined(compiled)}
     code, rodata = bytes(images[Area.CODE]), bytes(images[Area.RODATA])
-    return Linked(code, rodata, entry_offset, symbols, sections, data, fixed)
+    return Linked(code, rodata, entry_offset, sections, data, fixed)
 
 
 def _check_shared(symbol: Symbol, shared: Mapping[str, GuestSymbol]) -> None:

@@ -15,11 +15,8 @@ from bareflow_gdb.recompile.refusal import BadBitcode
 class Wrapped:
     """A wrapped bitcode file, its header believed only where it can be checked."""
 
-    name: str
     entry: str
     payload: bytes
-    header_size: int
-    """Where the payload really begins."""
 
 
 def read_wrapped(memory: Memory, address: int, size: int) -> Wrapped:
@@ -45,7 +42,7 @@ def unwrap(data: bytes, where: str = "at the beginning of the file") -> Wrapped:
         raise BadBitcode(
             f"the bitcode header names no entry function ({header.entry!r}); wrap the bitcode again"
         )
-    return Wrapped(header.module, header.entry, data[start : start + size], start)
+    return Wrapped(header.entry, data[start : start + size])
 
 
 def _check_size(size: int) -> None:

@@ -65,11 +65,6 @@ class Manifest:
         partial.replace(directory / FILE)
 
 
-def is_trace(directory: Path) -> bool:
-    """Whether this is a trace directory, of whatever version."""
-    return (directory / FILE).is_file()
-
-
 def load(directory: Path) -> Manifest:
     """The manifest of a trace; raises UsageError when it is not a trace, BadData when it cannot be right."""
     path = directory / FILE
