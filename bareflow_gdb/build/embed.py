@@ -8,6 +8,8 @@ NAME.O3.mod, and of those in --bitcode NAME.bc.wrapped (bitcode with its header,
 The registry: `struct embedded_module[]` (firmware/kernel/jit.h), in the order given; what is not embedded is 0.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 from collections.abc import Collection, Sequence

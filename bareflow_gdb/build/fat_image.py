@@ -7,6 +7,8 @@ that its kind has (primes.O0.mod: PRIMES.MOD, primes.O2.mod: PRIMES.O2, primes.b
 files give the same bytes. Format: Microsoft FAT specification 1.03.
 """
 
+from __future__ import annotations
+
 import argparse
 import re
 import struct
@@ -47,7 +49,8 @@ KINDS = ((".O0.mod", "MOD"), (".O1.mod", "O1"), (".O2.mod", "O2"), (".O3.mod", "
 class DiskFile:
     """A file of the root directory."""
 
-    name: str  # 8.3, upper case
+    name: str
+    """8.3, upper case."""
     content: bytes
 
 

@@ -1,4 +1,4 @@
-"""Complete a kernel image after linking, and put it on a disk with the boot stages.
+"""What does a linked kernel still lack? Completes its image, and puts it on a disk with the boot stages.
 
     python -m bareflow_gdb.build.finish_image --elf kernel.elf --kernel kernel.bin --stage1 stage1.bin \\
         --stage2 stage2.bin --disk fluid.img
@@ -6,6 +6,8 @@
 Filled in is what only the finished image knows: its length, the build id, the root's checksum, the CRC.
 An image larger than the loader reads is refused here, where it can be seen.
 """
+
+from __future__ import annotations
 
 import argparse
 import sys

@@ -3,6 +3,8 @@
 python -m bareflow_gdb.build.limits --firmware build/firmware
 """
 
+from __future__ import annotations
+
 import argparse
 import subprocess
 import sys
@@ -35,9 +37,11 @@ class Limit:
 
     @property
     def met(self) -> bool:
+        """Whether it is kept."""
         return self.value <= self.limit
 
     def line(self) -> str:
+        """The figure as a line of the table."""
         digits = 0 if self.unit == "bytes" else 2
         verdict = "ok" if self.met else "TOO MUCH"
         return f"{self.name:<44}{self.value:>9.{digits}f} of {self.limit:>7.0f} {self.unit:<12} {verdict}"

@@ -4,6 +4,8 @@ Writes a nasm include file: every `#define` and enum constant of bareflow.h by i
 offset as `struct.field`, every struct size as `sizeof.struct`. So assembly and C code share one text.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path

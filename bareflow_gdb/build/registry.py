@@ -7,6 +7,8 @@ a C array, `cache_module_NAME` or `cache_module_NAME_O2`, 16-byte aligned, besid
 `cache_registry_foreach` (firmware/kernel/disk.h) visits them by name and level.
 """
 
+from __future__ import annotations
+
 import argparse
 import re
 import sys

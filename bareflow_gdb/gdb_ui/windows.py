@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
     from bareflow_gdb.guest.guest import Guest
 
-LAYOUT = "bareflow"
 _LAYOUT = "tui new-layout bareflow {-horizontal src 3 {swaps 1 profile 1} 2} 3 pools 1 status 0 cmd 2"
 WIDEST = 400
 

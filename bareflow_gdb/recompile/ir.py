@@ -4,6 +4,8 @@ Used when bitcode is wrapped for the guest and again when it comes back out of g
 damaged bitcode, so inside the suite this runs only in the worker process.
 """
 
+from __future__ import annotations
+
 import re
 
 import llvmlite.binding as llvm
@@ -37,7 +39,7 @@ def parse(payload: bytes) -> llvm.ModuleRef:
 
 
 def check(module: llvm.ModuleRef, entry: str) -> None:
-    """Raise BadBitcode unless the module can become a version of a JIT function that starts at `entry`.
+    """Raises BadBitcode unless the module can become a version of a JIT function that starts at `entry`.
 
     Writable data must have external linkage: LLVM splits, shrinks or drops a `static` differently at each
     level, and all versions of a function share one copy of it.

@@ -5,6 +5,8 @@ the section bytes). Two linkers use it: `build.module` with areas at base 0, `re
 addresses.
 """
 
+from __future__ import annotations
+
 import io
 import struct
 from collections.abc import Mapping
@@ -28,6 +30,8 @@ SHN_ABS = 0xFFF1
 
 
 class Area(Enum):
+    """What is placed together in the guest."""
+
     CODE = "code"
     RODATA = "read-only data"
     DATA = "writable data"
@@ -47,8 +51,11 @@ class Piece:
 
 @dataclass(frozen=True)
 class Symbol:
+    """An entry of the symbol table."""
+
     name: str
-    section: int | None  # None: undefined
+    section: int | None
+    """None = undefined."""
     value: int
     size: int
     is_section: bool
@@ -56,7 +63,10 @@ class Symbol:
 
 @dataclass(frozen=True)
 class Relocation:
-    section: int  # the section that is patched
+    """A word that depends on where things lie."""
+
+    section: int
+    """The section that is patched."""
     offset: int
     kind: int
     symbol: Symbol
@@ -71,6 +81,7 @@ class Compiled:
     relocations: tuple[Relocation, ...]
 
     def piece(self, index: int) -> Piece | None:
+        """The section of that number, None when it occupies no memory."""
         return next((piece for piece in self.pieces if piece.index == index), None)
 
     def writable(self) -> list[Symbol]:
@@ -80,6 +91,7 @@ class Compiled:
         return sorted(found, key=lambda symbol: symbol.name)
 
     def function(self, name: str) -> Symbol:
+        """A function that the object defines; raises LinkError."""
         for symbol in self.symbols:
             piece = None if symbol.section is None else self.piece(symbol.section)
             if symbol.name == name and piece is not None and piece.area is Area.CODE:
@@ -91,7 +103,8 @@ class Compiled:
 class Placement:
     """Where the code and read-only sections lie, as offsets into their areas."""
 
-    offsets: Mapping[int, int]  # section index -> offset
+    offsets: Mapping[int, int]
+    """By the number of the section."""
     code: bytes
     rodata: bytes
 
@@ -106,7 +119,7 @@ class Fixup:
 
 
 def read_object(data: bytes) -> Compiled:
-    """Decode an object; raises LinkError for anything that is not a linkable ELF32 i386 object."""
+    """Decodes an object; raises LinkError for anything that is not a linkable ELF32 i386 object."""
     try:
         elf = ELFFile(io.BytesIO(data))
         if elf.elfclass != 32 or elf["e_machine"] != "EM_386" or elf["e_type"] != "ET_REL":
@@ -162,7 +175,7 @@ def _symbol(entry: object) -> Symbol:
 
 
 def place(compiled: Compiled, code_base: int = 0, rodata_base: int = 0) -> Placement:
-    """Lay the code and the read-only sections out, aligned for areas that begin at the given addresses."""
+    """Lays the code and the read-only sections out, aligned for areas that begin at the given addresses."""
     offsets: dict[int, int] = {}
     images: dict[Area, bytearray] = {}
     for area, base, fill in ((Area.CODE, code_base, b"\x90"), (Area.RODATA, rodata_base, b"\0")):
@@ -211,7 +224,7 @@ def relocate(
     data: Mapping[str, int],
     external: Mapping[str, int],
 ) -> list[Fixup]:
-    """Apply each relocation that lies in a section of `offsets` to `images`; the absolute words are returned.
+    """Applies each relocation that lies in a section of `offsets` to `images`; the absolute words are returned.
 
     `bases` are the addresses of the areas, `data` those of the writable symbols by name, `external` those of
     symbols that the object does not define. A relative word across areas is right only for final addresses.
@@ -275,6 +288,6 @@ def _target(
 
 
 def check_name(name: str) -> None:
-    """Raise LinkError when a symbol's name does not fit the guest's tables."""
+    """Raises LinkError when a symbol's name does not fit the guest's tables."""
     if len(name.encode()) > _NAME_LIMIT:
         raise LinkError(f"the name {name} is longer than {_NAME_LIMIT} bytes; shorten it")

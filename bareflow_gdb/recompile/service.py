@@ -1,5 +1,7 @@
 """Who answers the mailbox? Takes requests, compiles, links, stages, and sees what the guest makes of it."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,7 +61,7 @@ class Service:
         self._jobs: list[Job] = []
         self._become_host()
 
-    def __enter__(self) -> "Service":
+    def __enter__(self) -> Service:
         return self
 
     def __exit__(
@@ -68,7 +70,7 @@ class Service:
         self.close()
 
     def close(self) -> None:
-        """End the worker and give up the right to serve."""
+        """Ends the worker and gives up the right to serve."""
         if self._own_compiler:
             self.compiler.close()
         if self._lock is not None:
@@ -96,7 +98,7 @@ class Service:
     def request(
         self, name: str, level: int, timeout: float = ANSWER_SECONDS, *, called: bool = True
     ) -> Outcome:
-        """Ask for `name` at `level`, serve until it is installed and has run once, or is rejected.
+        """Asks for `name` at `level`, serves until it is installed and has run once, or is rejected.
 
         Without `called` until it is installed: the guest may be kept from calling it.
         Raises UsageError for an unknown function, BareflowError when the guest does not answer in time.
@@ -124,14 +126,14 @@ class Service:
                 self._jobs.remove(job)
 
     def serve(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Outcome]:
-        """Answer every request until `stop`; yields what became of each."""
+        """Answers every request until `stop`; yields what became of each."""
         while not stop():
             for _, outcome in self._turn():
                 yield outcome
             time.sleep(BUSY_SECONDS if self._jobs else QUIET_SECONDS)
 
     def _become_host(self) -> None:
-        """Serve from now on, unless another process does."""
+        """Serves from now on, unless another process does."""
         if self.serving:
             return
         if self._store is not None:
@@ -222,7 +224,7 @@ class Service:
         return made
 
     def _no_answer(self, job: Job, timeout: float) -> str:
-        """Take the question back, and the sentence that says how far it got."""
+        """Takes the question back; returns the sentence that says how far it got."""
         slot = self._slots()[1][job.function.index]
         if slot.ask:
             mailbox.withdraw(self.memory, slot)

@@ -1,5 +1,7 @@
 """Which bytes of the bitcode in guest memory are LLVM's, and which function does it start with?"""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
@@ -13,21 +15,18 @@ from bareflow_gdb.recompile.refusal import BadBitcode
 class Wrapped:
     """A wrapped bitcode file, its header believed only where it can be checked."""
 
-    name: str
     entry: str
     payload: bytes
-    header_size: int
-    """Where the payload really begins."""
 
 
 def read_wrapped(memory: Memory, address: int, size: int) -> Wrapped:
-    """Decode `size` bytes of header and payload at `address`; raises BadBitcode or ReadError."""
+    """Decodes `size` bytes of header and payload at `address`; raises BadBitcode or ReadError."""
     _check_size(size)
     return unwrap(memory.read(address, size, "bitcode"), f"at 0x{address:08x}")
 
 
 def unwrap(data: bytes, where: str = "at the beginning of the file") -> Wrapped:
-    """Decode header and payload; raises BadBitcode."""
+    """Decodes header and payload; raises BadBitcode."""
     _check_size(len(data))
     header = decode_wrapper(data, "", Address(0))
     if header.magic != layouts.const("BITCODE_MAGIC"):
@@ -43,7 +42,7 @@ def unwrap(data: bytes, where: str = "at the beginning of the file") -> Wrapped:
         raise BadBitcode(
             f"the bitcode header names no entry function ({header.entry!r}); wrap the bitcode again"
         )
-    return Wrapped(header.module, header.entry, data[start : start + size], start)
+    return Wrapped(header.entry, data[start : start + size])
 
 
 def _check_size(size: int) -> None:

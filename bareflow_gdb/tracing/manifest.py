@@ -64,11 +64,6 @@ class Manifest:
         write_atomically(directory / FILE, json.dumps(record, indent=1) + "\n")
 
 
-def is_trace(directory: Path) -> bool:
-    """Whether this is a trace directory, of whatever version."""
-    return (directory / FILE).is_file()
-
-
 def load(directory: Path) -> Manifest:
     """The manifest of a trace; raises UsageError when it is not a trace, BadData when it cannot be right."""
     path = directory / FILE

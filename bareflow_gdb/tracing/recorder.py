@@ -34,8 +34,8 @@ from bareflow_gdb.tracing.codes import CodeStore
 from bareflow_gdb.tracing.events import Batch
 from bareflow_gdb.tracing.journal import JournalWriter, journal_path
 from bareflow_gdb.tracing.manifest import Manifest, Source
-from bareflow_gdb.tracing.moment import Moment, read_moment, wait_for_kernel
 from bareflow_gdb.tracing.ring import Rings
+from bareflow_gdb.tracing.snapshot_plan import Moment, read_moment, wait_for_kernel
 
 SEGMENT_RECORDS = 2_000_000
 LOOK_SECONDS = 0.05

@@ -17,7 +17,7 @@ from machines import SECONDS, wait_for
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.analysis.agree import compare
-from bareflow_gdb.analysis.story import tell, verdicts
+from bareflow_gdb.analysis.digest import tell, verdicts
 from bareflow_gdb.analysis.swaps import trace_swaps
 from bareflow_gdb.cli import main as cli
 from bareflow_gdb.errors import BareflowError, UsageError

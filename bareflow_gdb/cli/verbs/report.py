@@ -1,4 +1,4 @@
-"""`bareflow report TRACE`: the story of a trace as a self-contained HTML page, and as text."""
+"""`bareflow report TRACE`: the digest of a trace as a self-contained HTML page, and as text."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    from bareflow_gdb.analysis.story import tell, verdicts
+    from bareflow_gdb.analysis.digest import tell, verdicts
     from bareflow_gdb.files import write_atomically
     from bareflow_gdb.render.report.page import page
     from bareflow_gdb.render.report.summary import summary
     from bareflow_gdb.tracing.store import Trace
 
-    story = tell(Trace.open(options.directory))
+    digest = tell(Trace.open(options.directory))
     out: Path = options.out or options.directory / "report.html"
-    write_atomically(out, page(story))
-    text = summary(story)
+    write_atomically(out, page(digest))
+    text = summary(digest)
     if options.text is not None:
         write_atomically(options.text, text)
-    found = verdicts(story)
+    found = verdicts(digest)
     if options.json:
         findings = [{"kind": verdict.kind, "finding": verdict.text} for verdict in found]
         print(json.dumps({"report": str(out), "findings": findings}, indent=2))

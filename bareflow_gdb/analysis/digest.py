@@ -42,8 +42,8 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Story:
-    """A trace told: None where the trace does not hold the answer, then `missing` says why."""
+class Digest:
+    """The answers that a trace gives: None where it does not hold one, then `missing` says why."""
 
     overview: Overview
     sources: tuple[Source, ...]
@@ -62,7 +62,7 @@ class Story:
     missing: tuple[str, ...]
 
 
-def tell(trace: Trace) -> Story:
+def tell(trace: Trace) -> Digest:
     """Asks everything; raises BadData when the events themselves cannot be read."""
     missing: list[str] = []
 
@@ -75,7 +75,7 @@ def tell(trace: Trace) -> Story:
 
     kernel = ask("memory", lambda: Guest.attach(trace.memory(), trace.symbols).kernel())
     swaps, serial = trace_swaps(trace), trace.serial()
-    return Story(
+    return Digest(
         overview=overview(trace, swaps),
         sources=trace.manifest.sources,
         losses=tuple(trace.losses()),
@@ -114,23 +114,23 @@ class Verdict:
     text: str
 
 
-def verdicts(story: Story) -> list[Verdict]:
+def verdicts(digest: Digest) -> list[Verdict]:
     """Loss, completeness, agreement; then what is wrong, and what is worth a look."""
-    view = story.overview
+    view = digest.overview
     complete = "recording complete" if view.complete else "the recorder was killed: read from its journal"
     found = [
         _judge(view.lost == 0, f"{view.lost:,} of {view.events + view.lost:,} events lost"),
         _judge(view.complete, complete),
-        _judge(story.agreement.agree, _agreement(story.agreement)),
+        _judge(digest.agreement.agree, _agreement(digest.agreement)),
     ]
-    if story.boot is not None and not story.boot.ok:
-        found.append(Verdict("bad", f"boot: {'; '.join(story.boot.problems) or story.boot.stage}"))
-    if story.exception is not None and story.exception.count:
-        found.append(Verdict("bad", f"{story.exception.count} CPU exceptions were taken"))
-    for name, record in (("modules", story.modules), ("pools", story.pools)):
+    if digest.boot is not None and not digest.boot.ok:
+        found.append(Verdict("bad", f"boot: {'; '.join(digest.boot.problems) or digest.boot.stage}"))
+    if digest.exception is not None and digest.exception.count:
+        found.append(Verdict("bad", f"{digest.exception.count} CPU exceptions were taken"))
+    for name, record in (("modules", digest.modules), ("pools", digest.pools)):
         problems = record.all_problems() if record is not None else []
         found += [Verdict("bad", f"{name}: {problem}") for problem in problems]
-    same = sum(1 for swap in story.swaps.swaps if swap.same_code)
+    same = sum(1 for swap in digest.swaps.swaps if swap.same_code)
     if same:
         found.append(Verdict("note", f"{same} swaps to equal code: the compiler found nothing to improve"))
     return found

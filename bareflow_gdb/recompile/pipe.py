@@ -1,5 +1,7 @@
 """How do the suite and its LLVM worker talk? Frames over pipes: two lengths, a JSON head, a binary body."""
 
+from __future__ import annotations
+
 import json
 import struct
 from typing import Any, BinaryIO
@@ -8,6 +10,7 @@ _LENGTHS = struct.Struct("<II")
 
 
 def encode(head: dict[str, Any], body: bytes = b"") -> bytes:
+    """A frame."""
     text = json.dumps(head).encode()
     return _LENGTHS.pack(len(text), len(body)) + text + body
 
