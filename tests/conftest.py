@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machines import Assemble, Boot
+from hypothesis import HealthCheck, settings
+from machines import SECONDS, Assemble, Boot
 
 from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.machine import Machine
 
 FIRMWARE = Path(__file__).parent.parent / "build" / "firmware"
 QUICK = (10, 20, 30)
-BOOT_SECONDS = 120.0
+
+# How long an example takes says more about what else the machine does.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:
@@ -111,5 +115,5 @@ def _boot(launch: Boot, image: Path, stage: str | int | None, options: dict[str,
     words.setdefault("thresholds", QUICK)
     machine = launch(image, settings=RootSettings(**words), **options)
     if stage is not None:
-        machine.wait_for_stage(stage, BOOT_SECONDS)
+        machine.wait_for_stage(stage, SECONDS)
     return machine
