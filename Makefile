@@ -50,10 +50,10 @@ unit: setup
 	$(VENV)/bin/pytest -q tests/unit
 
 guest: firmware
-	$(VENV)/bin/pytest -q -n $(JOBS) --dist loadfile tests/firmware tests/guest tests/gdb
+	$(VENV)/bin/pytest -q -n $(JOBS) $(SHARED) tests/firmware tests/guest tests/gdb
 
 test: lint types firmware
-	$(VENV)/bin/pytest -q -n $(JOBS) --dist loadfile tests
+	$(VENV)/bin/pytest -q -n $(JOBS) $(SHARED) tests
 
 bench: firmware
 	@$(PY) -m compileall -q bareflow_gdb gdb_scripts
