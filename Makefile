@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 JOBS := $(shell nproc)
+# The tests of a file share machines and stay together; in the order of their names the last files are the short ones.
+SHARED := --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup firmware demo test lint types unit guest bench docs-sessions clean
 help:
