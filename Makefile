@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 JOBS := $(shell nproc)
+# The tests of a file share machines and stay together; in the order of their names the last files are the short ones.
+SHARED := --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup firmware demo wheel test lint types unit guest bench docs-sessions clean
 help:
@@ -65,10 +67,10 @@ unit: setup
 	$(VENV)/bin/pytest -q tests/unit
 
 guest: firmware
-	$(VENV)/bin/pytest -q -n $(JOBS) --dist loadfile tests/firmware tests/guest tests/gdb
+	$(VENV)/bin/pytest -q -n $(JOBS) $(SHARED) tests/firmware tests/guest tests/gdb
 
 test: lint types firmware
-	$(VENV)/bin/pytest -q -n $(JOBS) --dist loadfile tests
+	$(VENV)/bin/pytest -q -n $(JOBS) $(SHARED) tests
 
 bench: firmware
 	@$(PY) -m compileall -q bareflow_gdb gdb_scripts

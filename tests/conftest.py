@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machines import Assemble, Boot
+from hypothesis import HealthCheck, settings
+from machines import SECONDS, Assemble, Boot
 
 from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
@@ -20,7 +21,10 @@ from bareflow_gdb.qemu.machine import Machine
 
 FIRMWARE = Path(__file__).parent.parent / "build" / "firmware"
 QUICK = (10, 20, 30)
-BOOT_SECONDS = 120.0
+
+# How long an example takes says more about what else the machine does.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:
@@ -113,5 +117,5 @@ def _boot(launch: Boot, image: Path, stage: str | int | None, options: dict[str,
     words.setdefault("thresholds", QUICK)
     machine = launch(image, settings=RootSettings(**words), **options)
     if stage is not None:
-        wait_for_stage(machine, stage, BOOT_SECONDS)
+        wait_for_stage(machine, stage, SECONDS)
     return machine

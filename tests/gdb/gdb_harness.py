@@ -38,6 +38,14 @@ class Result:
         start = self.out.index("{")
         return json.JSONDecoder().raw_decode(self.out[start:])[0]
 
+    def values(self) -> list[Any]:
+        """All JSON values in the output, each of which begins a line."""
+        found, at = [], 0
+        while (start := f"\n{self.out}".find("\n{\n", at)) >= 0:
+            value, at = json.JSONDecoder().raw_decode(self.out, start)
+            found.append(value)
+        return found
+
 
 @dataclass(frozen=True)
 class Gdb:

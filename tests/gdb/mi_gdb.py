@@ -15,8 +15,6 @@ from pygdbmi.gdbcontroller import GdbController
 
 from bareflow_gdb.qemu.machine import Machine
 
-MARK = 1000
-
 
 class MiError(Exception):
     """gdb answered ^error; the message is gdb's."""
@@ -31,6 +29,7 @@ class MiGdb:
         words += [str(elf)] if elf else []
         self._mi = GdbController(words, time_to_check_for_additional_output_sec=0.001)
         self._queue: list[dict[str, Any]] = []
+        self._mark = 1000
         self.run("set confirm off")
         self.run("set width 0")
 
@@ -65,7 +64,8 @@ class MiGdb:
         quoted = command.replace("\\", "\\\\").replace('"', '\\"')
         # The second command is answered when the first has ended: a command that lets the guest run and stops it
         # again is answered with ^running, in its midst.
-        lines = [f'-interpreter-exec console "{quoted}"', f"{MARK}-list-features"]
+        self._mark += 1
+        lines = [f'-interpreter-exec console "{quoted}"', f"{self._mark}-list-features"]
         self._queue.clear()
         self._mi.io_manager.write(lines, read_response=False)
 
@@ -83,7 +83,10 @@ class MiGdb:
                 console += answer["payload"] or ""
             elif answer["type"] == "result" and answer["message"] == "error":
                 error = MiError(answer["payload"]["msg"])
-            elif answer["type"] == "result" and answer["token"] == MARK:
+            elif answer["type"] == "result" and (answer["token"] or self._mark) < self._mark:
+                # Until here an earlier command answered, whose result nobody waited for.
+                console, error = "", None
+            elif answer["type"] == "result" and answer["token"] == self._mark:
                 self._queue[:0] = kept
                 if error is not None:
                     raise error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -44,20 +43,10 @@ def both(questions: Sequence[str], target: str) -> list[str]:
 
 
 def compare(result: Result, questions: Sequence[str]) -> None:
-    told = values(result.out)
+    told = result.values()
     assert len(told) == 2 * len(questions), result.err
     for question, inside, beside in zip(questions, told[::2], told[1::2], strict=True):
         assert inside == beside, question
-
-
-def values(text: str) -> list[Any]:
-    """All JSON values in the output."""
-    found, at = [], 0
-    decoder = json.JSONDecoder()
-    while (start := text.find("\n{\n", at)) >= 0:
-        value, at = decoder.raw_decode(text, start + 1)
-        found.append(value)
-    return found
 
 
 @pytest.mark.parametrize("way", ("RAM file", "gdbstub"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from gdb_harness import ROOT, SCRIPT, Gdb
 
 COMMANDS = (
@@ -60,12 +59,13 @@ def test_sourcing_again_leaves_one_set_of_commands_and_handlers(gdb: Gdb) -> Non
     assert result.err.count("bf status: ") == 1
 
 
-@pytest.mark.parametrize("name", NEEDS_GUEST)
-def test_without_a_guest_each_command_is_one_sentence_with_the_next_step(gdb: Gdb, name: str) -> None:
-    result = gdb.run(f"bf {name} {ARGUMENTS.get(name, '')}", "echo still here\\n")
-    assert result.err.strip() == (
+def test_without_a_guest_each_command_is_one_sentence_with_the_next_step(gdb: Gdb) -> None:
+    asked = [f"bf {name} {ARGUMENTS.get(name, '')}" for name in NEEDS_GUEST]
+    result = gdb.run(*asked, "echo still here\\n")
+    assert result.err.strip().splitlines() == [
         f"bf {name}: gdb is not connected to a guest; `bf attach` or `target remote` first"
-    )
+        for name in NEEDS_GUEST
+    ]
     assert result.out == "still here\n"
 
 

@@ -23,15 +23,13 @@ def stopped(idle_machine: Machine) -> Iterator[Machine]:
     idle_machine.resume()
 
 
-@pytest.mark.parametrize("question", TABLES)
-def test_reading_through_gdb_gives_the_same_answer_as_qemu_ram(
-    gdb: Gdb, stopped: Machine, tmp_path: Path, question: str
-) -> None:
-    direct = gdb.run(f"target remote {stopped.gdb_socket}", f"bf {question} --json", f"bf {question}")
+def test_reading_through_gdb_says_the_same_as_qemu_ram(gdb: Gdb, stopped: Machine, tmp_path: Path) -> None:
+    asked = [f"bf {question}{kind}" for question in TABLES for kind in (" --json", "")]
+    direct = gdb.run(f"target remote {stopped.gdb_socket}", *asked)
     stopped.pause()
     with RspProxy(tmp_path / "gdb.sock", stopped.gdb_socket) as proxy:
-        through = gdb.run(f"target remote {proxy.path}", f"bf {question} --json", f"bf {question}")
-    assert through.json() == direct.json()
+        through = gdb.run(f"target remote {proxy.path}", *asked)
+    assert len(through.values()) == len(TABLES)
     # Where the guest stands is gdb's line, and it ran between the two.
     assert through.out.split("\n", 1)[1] == direct.out.split("\n", 1)[1]
 

@@ -175,7 +175,7 @@ def test_a_guest_that_died_in_jit_code_is_explained(booted: Boot, capsys: pytest
 
 
 def test_questions_asked_while_the_guest_runs_are_answered_steadily(booted: Boot) -> None:
-    machine = booted("registered", hold=1, thresholds=(100, 1000, 10000))
+    machine = booted("registered", hold=1, thresholds=(100, 400, 1600))
     guest = Guest.attach(machine.memory())
     release(machine)
     stages = set()

@@ -19,7 +19,7 @@ from bitcode_in_guest import announce, replaced
 from guest_code import MODULES, bitcode
 from machines import SECONDS, Boot, unread, wait_for
 from unicorn import UC_ARCH_X86, UC_MODE_32, Uc
-from unicorn.x86_const import UC_X86_REG_EAX, UC_X86_REG_ESP
+from unicorn.x86_const import UC_X86_REG_EBX, UC_X86_REG_ESP
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.cli.main import main as bareflow
@@ -37,7 +37,7 @@ from bareflow_gdb.recompile.service import Service
 
 FUNCTIONS = ("fibonacci", "sum", "compute", "primes")
 USED_RAM = 8 << 20  # all that the kernel uses, and room after it
-RETURN = USED_RAM - 16
+DRIVER, ARGUMENTS, RESULTS, STACK = 0x7E0000, 0x7E1000, 0x7F0000, 0x7FF000
 
 
 @pytest.fixture(scope="module")
@@ -75,18 +75,26 @@ def guest_runs_on(service: Service) -> bool:
 
 
 def run_on_host(ram: bytes, entry: int, inputs: list[tuple[int, int]]) -> list[int]:
-    """What code in a copy of guest memory returns."""
+    """What code in a copy of guest memory returns, called by a loop of our own."""
     machine = Uc(UC_ARCH_X86, UC_MODE_32)
     machine.mem_map(0, USED_RAM)
     machine.mem_write(0, ram)
-    results = []
-    for a, b in inputs:
-        machine.mem_write(0x88000, struct.pack("<III", RETURN, a & 0xFFFFFFFF, b & 0xFFFFFFFF))
-        machine.reg_write(UC_X86_REG_ESP, 0x88000)
-        machine.emu_start(entry, RETURN, count=10_000_000)
-        assert machine.reg_read(UC_X86_REG_ESP) == 0x88004, "the function did not return"
-        results.append(machine.reg_read(UC_X86_REG_EAX))
-    return results
+    machine.mem_write(ARGUMENTS, b"".join(struct.pack("<ii", a, b) for a, b in inputs))
+    # push [esi + 4]; push [esi]; mov eax, entry; call eax; add esp, 8; stosd; add esi, 8; dec ebx; jnz
+    turn = b"\xff\x76\x04\xff\x36\xb8%b\xff\xd0\x83\xc4\x08\xab\x83\xc6\x08\x4b\x75\xea" % word(entry)
+    # mov esi, arguments; mov edi, results; mov ebx, count
+    code = b"\xbe%b\xbf%b\xbb%b" % (word(ARGUMENTS), word(RESULTS), word(len(inputs))) + turn
+    machine.mem_write(DRIVER, code)
+    machine.reg_write(UC_X86_REG_ESP, STACK)
+    machine.emu_start(DRIVER, DRIVER + len(code), timeout=int(SECONDS * 1e6))
+    assert machine.reg_read(UC_X86_REG_ESP) == STACK and not machine.reg_read(UC_X86_REG_EBX), (
+        "it did not return"
+    )
+    return list(struct.unpack(f"<{len(inputs)}I", machine.mem_read(RESULTS, 4 * len(inputs))))
+
+
+def word(value: int) -> bytes:
+    return struct.pack("<I", value)
 
 
 def whole_ram(memory: Memory) -> bytes:

@@ -115,7 +115,11 @@ def test_an_image_that_was_cut_off_is_told(image: bytes) -> None:
         read_file(cut, WHERE, "LONG.MOD")
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     changes=st.lists(
         st.tuples(
