@@ -32,15 +32,7 @@ GDBS = (Path("/usr/bin/gdb"), Path(sys.executable).parent / "gdb")
 STARTS = 15
 STEPS = 50
 # These need the machine, or read nothing.
-TIMED = (
-    *QUESTIONS,
-    "doctor",
-    "jitsym",
-    "fat cat TEST.TXT",
-    "recompile primes",
-    "recompile primes --stop",
-    "reload",
-)
+TIMED = (*QUESTIONS, "doctor", "jitsym", "fat cat TEST.TXT", "recompile primes", "recompile primes --stop", "reload")
 BOOT_SECONDS = 120.0
 RATE_SECONDS = 3.0
 
@@ -145,23 +137,10 @@ for command in {TIMED!r}:
     print("spent", statistics.median(spend(command) for _ in range(5)), command)
 end
 """
-    with (
-        _machine(image, stage="idle", thresholds=(10, 20, 30)) as machine,
-        tempfile.TemporaryDirectory() as name,
-    ):
+    with _machine(image, stage="idle", thresholds=(10, 20, 30)) as machine, tempfile.TemporaryDirectory() as name:
         script = Path(name) / "timed.gdb"
         script.write_text(timed)
-        words = [
-            str(gdb),
-            "-nx",
-            "-batch",
-            "-x",
-            str(SCRIPT),
-            "-ex",
-            f"bf attach {machine.name}",
-            "-x",
-            str(script),
-        ]
+        words = [str(gdb), "-nx", "-batch", "-x", str(SCRIPT), "-ex", f"bf attach {machine.name}", "-x", str(script)]
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
     spent = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("spent ")]
     if len(spent) != len(TIMED):
@@ -173,10 +152,7 @@ def _packets_added_per_step(gdb: Path, image: Path, folder: Path) -> float:
     """What the suite adds to a plain stepi, after a bf command was used; both runs begin at the reset vector."""
     cost = {}
     for suite in (False, True):
-        with (
-            _machine(image, paused=True) as machine,
-            _attached(gdb, machine, folder, suite=suite) as (session, proxy),
-        ):
+        with _machine(image, paused=True) as machine, _attached(gdb, machine, folder, suite=suite) as (session, proxy):
             _step(session)
             if suite:
                 session.run("bf status")

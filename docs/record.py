@@ -69,8 +69,7 @@ SESSIONS = {
     "step-swap": Session("held", (ATTACH, "bf release", "bf step-swap sum --stay --lines 14")),
     "disas": Session("idle", (ATTACH, "bf disas sum", "bf disas sum --diff O0 O1")),
     "break-swap": Session(
-        "held",
-        (ATTACH, "bf break-swap sum", "bf release", "continue", "delete", "bf watch primes", "continue"),
+        "held", (ATTACH, "bf break-swap sum", "bf release", "continue", "delete", "bf watch primes", "continue")
     ),
     "break": Session("held", (ATTACH, "bf break jit:primes@O1", "bf release", "continue", "bf stack")),
     "recompile": Session(
@@ -78,8 +77,7 @@ SESSIONS = {
     ),
     "jitsym": Session("idle", (ATTACH, "bf jitsym", "info address primes@O3")),
     "trace": Session(
-        "held",
-        (ATTACH, f"bf trace start {FOLDER}/run1", "bf release", "tbreak idle", "continue", "bf trace stop"),
+        "held", (ATTACH, f"bf trace start {FOLDER}/run1", "bf release", "tbreak idle", "continue", "bf trace stop")
     ),
     "identify": Session("idle", (ATTACH, "bf identify 0x00200010", "bf identify $esp")),
     "functions": Session(
@@ -190,17 +188,11 @@ def recorded(page: str) -> dict[str, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gdb", default="gdb")
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="only these sessions (default: all of both pages)"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these sessions (default: all of both pages)")
     options = parser.parse_args()
-    names = options.names or list(
-        dict.fromkeys(name for page in PAGES for name in recorded(page.read_text()))
-    )
+    names = options.names or list(dict.fromkeys(name for page in PAGES for name in recorded(page.read_text())))
     with tempfile.TemporaryDirectory(prefix="bfd-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
         for kind in ("none", "idle", "held", "paused", "stock"):

@@ -17,10 +17,7 @@ def main(session: Session) -> int:
     if session.connection is None or session.connection.type != "core":
         raise UsageError("gdb has no core; `core-file FILE` first (`bareflow core --out FILE` writes one)")
     status = session.guest.kernel().status()
-    for question, *words in (
-        *((name,) for name in QUESTIONS),
-        ("log", "--last", headless.argument("last", "2000")),
-    ):
+    for question, *words in (*((name,) for name in QUESTIONS), ("log", "--last", headless.argument("last", "2000"))):
         try:
             text, _ = headless.ask(session, question, *words)
         except BareflowError as error:

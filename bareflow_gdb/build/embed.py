@@ -58,9 +58,7 @@ def included(label: str, section: str, flags: str, path: Path) -> list[str]:
     ]
 
 
-def assembly(
-    modules: Sequence[Module], directory: Path, tiers: Collection[str], bitcode: Collection[str]
-) -> str:
+def assembly(modules: Sequence[Module], directory: Path, tiers: Collection[str], bitcode: Collection[str]) -> str:
     """The assembly file (GNU syntax) for modules whose files are in `directory`.
 
     tiers, bitcode: the names of the modules that are embedded at every level, and with their bitcode.
@@ -107,9 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
         modules = [parse_module(text) for text in options.modules]
         unknown = {*options.tiers, *options.bitcode} - {module.name for module in modules}
         if unknown:
-            raise UsageError(
-                f"{', '.join(sorted(unknown))}: not among the modules; name them as NAME:A:B:EXPECTED"
-            )
+            raise UsageError(f"{', '.join(sorted(unknown))}: not among the modules; name them as NAME:A:B:EXPECTED")
         text = assembly(modules, options.directory, options.tiers, options.bitcode)
         write_atomically(options.output, text)
     except (BareflowError, OSError) as error:

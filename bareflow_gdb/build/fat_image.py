@@ -79,9 +79,7 @@ def checked_name(name: str) -> str:
 def parse_file(text: str) -> DiskFile:
     """FILE or FILE=NAME.EXT, read; raises UsageError or OSError."""
     path, equals, name = text.partition("=")
-    return DiskFile(
-        checked_name(name.upper()) if equals else disk_name(Path(path).name), Path(path).read_bytes()
-    )
+    return DiskFile(checked_name(name.upper()) if equals else disk_name(Path(path).name), Path(path).read_bytes())
 
 
 def fat16_image(files: Sequence[DiskFile]) -> bytes:
@@ -92,9 +90,7 @@ def fat16_image(files: Sequence[DiskFile]) -> bytes:
             raise UsageError(f"two files are called {file.name} on the disk; name one of them FILE=NAME.EXT")
         names.add(file.name)
     if len(files) + 1 > ROOT_ENTRIES:
-        raise UsageError(
-            f"{len(files)} files do not fit into {ROOT_ENTRIES - 1} directory entries; leave some out"
-        )
+        raise UsageError(f"{len(files)} files do not fit into {ROOT_ENTRIES - 1} directory entries; leave some out")
     fat = [0xFF00 | MEDIA, CHAIN_END]
     root = _entry(VOLUME_LABEL, ATTRIBUTE_VOLUME, 0, 0)
     data = bytearray()
@@ -155,9 +151,7 @@ def _entry(name: bytes, attributes: int, first_cluster: int, size: int) -> bytes
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bareflow_gdb.build.fat_image", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m bareflow_gdb.build.fat_image", description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("files", nargs="+", metavar="FILE[=NAME.EXT]")
     options = parser.parse_args(arguments)

@@ -42,9 +42,7 @@ def finished_kernel(raw: bytes, build_id: bytes, root: int, end: int) -> bytes:
     check_size(len(raw))
     header = decode_image_header(raw, "the linked kernel")
     if header.root != root:
-        raise BadData(
-            f"the image header leads to 0x{header.root:08x}, bareflow_root is at 0x{root:08x}; relink"
-        )
+        raise BadData(f"the image header leads to 0x{header.root:08x}, bareflow_root is at 0x{root:08x}; relink")
     image = bytearray(raw)
     base = layouts.const("BF_IMAGE_BASE")
 
@@ -59,9 +57,7 @@ def finished_kernel(raw: bytes, build_id: bytes, root: int, end: int) -> bytes:
         at = root - base
         descriptor = layouts.unpack("bf_root", bytes(image[at:]))
         if tuple(descriptor.magic) != tuple(layouts.const(f"BF_ROOT_MAGIC{n}") for n in range(4)):
-            raise BadData(
-                "bareflow_root does not begin with the root magic; initialise it in the kernel's source"
-            )
+            raise BadData("bareflow_root does not begin with the root magic; initialise it in the kernel's source")
         if descriptor.checked_size != layouts.offset("bf_root", "thresholds"):
             raise BadData("bareflow_root.checked_size must end before the settable words")
         put("bf_root", at, "image_base", word(base))
@@ -82,9 +78,7 @@ def elf_facts(elf: Path) -> tuple[bytes, int, int]:
         notes = parsed.get_section_by_name(".note.gnu.build-id")
         table = parsed.get_section_by_name(".symtab")
         if not isinstance(notes, NoteSection) or not isinstance(table, SymbolTableSection):
-            raise BadData(
-                f"{elf} has no build id or no symbols; link it with --build-id=sha1 and do not strip it"
-            )
+            raise BadData(f"{elf} has no build id or no symbols; link it with --build-id=sha1 and do not strip it")
         build_id = bytes.fromhex(next(note["n_desc"] for note in notes.iter_notes()))
         found = {}
         for name in ("bareflow_root", "_end"):

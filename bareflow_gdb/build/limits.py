@@ -54,9 +54,7 @@ def archive_bytes(archive: Path) -> int:
             ["llvm-size-19", "-t", str(archive)], check=True, capture_output=True, text=True
         ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        raise BareflowError(
-            f"llvm-size-19 could not read {archive} ({error}); `make firmware` builds it"
-        ) from error
+        raise BareflowError(f"llvm-size-19 could not read {archive} ({error}); `make firmware` builds it") from error
     code, data = printed.splitlines()[-1].split()[:2]
     return int(code) + int(data)
 
@@ -109,9 +107,7 @@ def times(firmware: Path) -> list[Limit]:
 @contextmanager
 def _booted(image: Path, scenario: int, icount: int | None = None) -> Iterator[Machine]:
     with TemporaryDirectory(prefix="bfl-") as folder:
-        machine = launch(
-            image, directory=Path(folder) / "vm", settings=RootSettings(scenario=scenario), icount=icount
-        )
+        machine = launch(image, directory=Path(folder) / "vm", settings=RootSettings(scenario=scenario), icount=icount)
         try:
             wait_for_stage(machine, "idle", BOOT_SECONDS)
             yield machine
@@ -129,9 +125,7 @@ def _status(machine: Machine) -> Any:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bareflow_gdb.build.limits", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m bareflow_gdb.build.limits", description=__doc__.splitlines()[0])
     parser.add_argument("--firmware", type=Path, required=True, help="the directory that was built")
     options = parser.parse_args(arguments)
     try:

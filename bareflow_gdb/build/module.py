@@ -27,16 +27,7 @@ from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.files import write_atomically
 from bareflow_gdb.guest.base.values import clean
 from bareflow_gdb.guest.modules.judge import digest_is_right
-from bareflow_gdb.recompile.objects import (
-    R_386_32,
-    Area,
-    Compiled,
-    check_name,
-    place,
-    read_object,
-    relocate,
-    undefined,
-)
+from bareflow_gdb.recompile.objects import R_386_32, Area, Compiled, check_name, place, read_object, relocate, undefined
 from bareflow_gdb.recompile.refusal import LinkError
 
 AREA_ALIGNMENT = 16
@@ -128,12 +119,7 @@ def link_module(object_bytes: bytes, name: str, entry: str) -> bytes:
     words = [starts[fixup.area] + fixup.offset | _base(fixup.target) for fixup in fixups]
     words += [data_offset + pointer | _base(Area.DATA) for pointer in pointers]
     body = bytearray()
-    for start, part in (
-        (0, code),
-        (rodata_offset, rodata),
-        (data_offset, initialised),
-        (symbols_offset, b""),
-    ):
+    for start, part in ((0, code), (rodata_offset, rodata), (data_offset, initialised), (symbols_offset, b"")):
         body += bytes(start - len(body)) + part
     for symbol in data.symbols:
         body += layouts.pack("bf_symbol", name=symbol.name.encode(), address=symbol.offset, size=symbol.size)
@@ -153,9 +139,7 @@ def link_module(object_bytes: bytes, name: str, entry: str) -> bytes:
         "module_header_t",
         magic=layouts.const("MODULE_MAGIC"),
         name=name.encode(),
-        entry_point=layouts.size("module_header_t")
-        + placed.offsets[entry_symbol.section]
-        + entry_symbol.value,
+        entry_point=layouts.size("module_header_t") + placed.offsets[entry_symbol.section] + entry_symbol.value,
         code_size=len(body),
         version=IMAGE_VERSION,
     )
@@ -235,12 +219,7 @@ def _refuse_cross_area_calls(compiled: Compiled) -> None:
     for relocation in compiled.relocations:
         here = compiled.piece(relocation.section)
         there = compiled.piece(relocation.symbol.section) if relocation.symbol.section is not None else None
-        if (
-            relocation.kind != R_386_32
-            and here is not None
-            and there is not None
-            and here.area is not there.area
-        ):
+        if relocation.kind != R_386_32 and here is not None and there is not None and here.area is not there.area:
             raise LinkError(
                 f"{here.name} refers to {there.name} by distance (relocation type {relocation.kind}), "
                 "but they are placed apart; compile with -fno-pic"
@@ -259,16 +238,12 @@ def _align(size: int) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bareflow_gdb.build.module", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m bareflow_gdb.build.module", description=__doc__.splitlines()[0])
     parser.add_argument("--object", type=Path, required=True, help="the tier's relocatable object")
     parser.add_argument("--name", required=True, help="the module's name")
     parser.add_argument("--entry", required=True, help="its entry function")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument(
-        "--data-from", type=Path, help="another tier's image, whose writable data must be the same"
-    )
+    parser.add_argument("--data-from", type=Path, help="another tier's image, whose writable data must be the same")
     options = parser.parse_args(arguments)
     try:
         image = link_module(options.object.read_bytes(), options.name, options.entry)

@@ -58,9 +58,7 @@ def _read(path: Path) -> CachedModule:
     except BareflowError as error:
         raise UsageError(f"{path}: {error}") from error
     if inside != match["name"]:
-        raise UsageError(
-            f"{path} holds module {inside}; call it {path.name.replace(match['name'], inside, 1)}"
-        )
+        raise UsageError(f"{path} holds module {inside}; call it {path.name.replace(match['name'], inside, 1)}")
     suffix = f"_O{match['level']}" if match["level"] else ""
     return CachedModule(inside, int(match["level"] or 0), f"cache_module_{inside}{suffix}", image)
 
@@ -89,16 +87,13 @@ def source(modules: Sequence[CachedModule]) -> str:
         ]
     lines += ["", "void cache_registry_foreach(cache_visitor each) {"]
     lines += [
-        f'    each("{module.name}", {module.level}, {module.symbol}, {module.symbol}_size);'
-        for module in modules
+        f'    each("{module.name}", {module.level}, {module.symbol}, {module.symbol}_size);' for module in modules
     ] or ["    (void)each;"]
     return "\n".join([*lines, "}"]) + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bareflow_gdb.build.registry", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m bareflow_gdb.build.registry", description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, required=True, help="directory with NAME.mod files")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args(arguments)

@@ -56,9 +56,7 @@ def run_image(program: Path, image: bytes, module: Module, calls: int) -> list[i
         )
     if ended.returncode != 0 or len(ended.stdout) != 4 * calls:
         said = ended.stdout[:200].decode("ascii", "replace").strip()
-        raise BareflowError(
-            f"{program} ended with code {ended.returncode} on {module.name} ({said}); build it again"
-        )
+        raise BareflowError(f"{program} ended with code {ended.returncode} on {module.name} ({said}); build it again")
     return list(struct.unpack(f"<{calls}i", ended.stdout))
 
 

@@ -152,9 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(first, f"{where}{error.strerror or error}", debug)
     except Exception as error:  # noqa: BLE001 - the one place where a defect of ours becomes a sentence
-        return _complain(
-            first, f"a defect in bareflow: {type(error).__name__}: {error}; --debug shows where", debug
-        )
+        return _complain(first, f"a defect in bareflow: {type(error).__name__}: {error}; --debug shows where", debug)
     return code
 
 

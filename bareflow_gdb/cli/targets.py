@@ -12,12 +12,7 @@ from bareflow_gdb.errors import UsageError
 
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Adds the optional TARGET word, as `options.target`."""
-    parser.add_argument(
-        "target",
-        nargs="?",
-        metavar="TARGET",
-        help=TARGET_HELP,
-    )
+    parser.add_argument("target", nargs="?", metavar="TARGET", help=TARGET_HELP)
 
 
 def open_target(text: str | None) -> Target:

@@ -69,9 +69,5 @@ def _main(session: Session) -> StageCode:
                 continue
             elf = load_elf(path)
             if MAIN_SYMBOL in elf.symbols.by_name and elf.text[COMPARED] in image.read_bytes():
-                return StageCode(
-                    MAIN, Address(elf.symbols.by_name[MAIN_SYMBOL]), f"{path.name}, beside the image"
-                )
-    raise BadData(
-        f"no symbol {MAIN_SYMBOL}: load the kernel's ELF with `file kernel.elf`, or break at `kernel`"
-    )
+                return StageCode(MAIN, Address(elf.symbols.by_name[MAIN_SYMBOL]), f"{path.name}, beside the image")
+    raise BadData(f"no symbol {MAIN_SYMBOL}: load the kernel's ELF with `file kernel.elf`, or break at `kernel`")

@@ -193,9 +193,7 @@ class FollowFunction(gdb.Function):
         return not running.interceptor.active and self._follow(self._hit)
 
     def _asked(self, stop: running.Stop) -> bool:
-        return any(isinstance(item, _Follower) for item in stop.breakpoints) and self._follow(
-            stop.breakpoints
-        )
+        return any(isinstance(item, _Follower) for item in stop.breakpoints) and self._follow(stop.breakpoints)
 
     def _follow(self, hit: tuple[gdb.Breakpoint, ...]) -> bool:
         try:

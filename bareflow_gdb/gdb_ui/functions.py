@@ -40,12 +40,7 @@ class _Function(gdb.Function):
 
 def register(current: Callable[[], Session]) -> None:
     """Makes the functions known to gdb; asking nothing of the guest."""
-    for name, answer in (
-        ("bf_module", bf_module),
-        ("bf_func", bf_func),
-        ("bf_pool", bf_pool),
-        ("bf_calls", bf_calls),
-    ):
+    for name, answer in (("bf_module", bf_module), ("bf_func", bf_func), ("bf_pool", bf_pool), ("bf_calls", bf_calls)):
         _Function(name, answer, current)
 
 

@@ -89,9 +89,7 @@ def end_of_run(session: Session) -> Iterator[list[gdb.Breakpoint]]:
     address = layouts.const("BF_BOOT_RECORD_ADDRESS")
     stage = address + layouts.offset("bf_boot_record", "stage")
     idle = layouts.const("BF_STAGE_IDLE")
-    if int.from_bytes(session.memory.read(address, 4, "boot record"), "little") != layouts.const(
-        "BF_BOOT_MAGIC"
-    ):
+    if int.from_bytes(session.memory.read(address, 4, "boot record"), "little") != layouts.const("BF_BOOT_MAGIC"):
         yield []
         return
     if int.from_bytes(session.memory.read(stage, 4, "boot stage"), "little") >= idle:
@@ -146,9 +144,7 @@ def swaps(session: Session, function: str = "") -> Iterator[Swapped]:
                 yield swapped
 
 
-def _swap_stops(
-    session: Session, stack: ExitStack, slots: dict[str, int], function: str
-) -> dict[gdb.Breakpoint, int]:
+def _swap_stops(session: Session, stack: ExitStack, slots: dict[str, int], function: str) -> dict[gdb.Breakpoint, int]:
     """Internal breakpoints with the slot that each tells of, 0 = EDX has it."""
     try:
         store = publish_store(session)

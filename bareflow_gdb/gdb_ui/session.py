@@ -81,15 +81,11 @@ class Session:
         if self.connection is None:
             raise Unreachable("gdb is not connected to a guest; `bf attach` or `target remote` first")
         if self.connection.type not in ("remote", "extended-remote", "core"):
-            raise Unreachable(
-                f"gdb debugs a {self.connection.type} program, not a guest; connect with `bf attach`"
-            )
+            raise Unreachable(f"gdb debugs a {self.connection.type} program, not a guest; connect with `bf attach`")
         if not gdb.selected_inferior().pid:
             raise Unreachable("the guest is gone; connect anew with `bf attach` or `target remote`")
         if self._machine is not None and not self._machine.alive():
-            raise Unreachable(
-                f"QEMU of machine {self._machine.name} has ended; `disconnect`, then attach anew"
-            )
+            raise Unreachable(f"QEMU of machine {self._machine.name} has ended; `disconnect`, then attach anew")
 
     @property
     def machine(self) -> Machine | None:
@@ -128,9 +124,7 @@ class Session:
         """The guest, attached to at the first question. Raises BareflowError."""
         memory = self.memory
         if self.running and not self._reads_while_running():
-            raise Unreachable(
-                "the guest runs, and its RAM can be read only while it is stopped: `interrupt` first"
-            )
+            raise Unreachable("the guest runs, and its RAM can be read only while it is stopped: `interrupt` first")
         if self._guest is None:
             from bareflow_gdb.guest.base.find import ROOT_SYMBOL
             from bareflow_gdb.guest.guest import Guest
@@ -332,7 +326,5 @@ def require_machine(session: Session, purpose: str) -> Machine:
     session.require()
     machine = session.machine
     if machine is None:
-        raise UsageError(
-            f"{purpose} needs a machine started by `bareflow run`; this guest was started otherwise"
-        )
+        raise UsageError(f"{purpose} needs a machine started by `bareflow run`; this guest was started otherwise")
     return machine

@@ -75,8 +75,6 @@ def _filled(session: Session) -> list[Gate]:
             session.refresh()
             if low not in stop.breakpoints and high not in stop.breakpoints:
                 raise BareflowError(f"{stop} stopped the guest before its interrupt table was filled")
-            gates = read_gates(
-                session.memory, table, EXCEPTIONS * ENTRY_BYTES, session.guest.kernel().names()
-            )
+            gates = read_gates(session.memory, table, EXCEPTIONS * ENTRY_BYTES, session.guest.kernel().names())
             if len(gates) == EXCEPTIONS and all(START <= gate.handler < END for gate in gates):
                 return gates

@@ -67,11 +67,7 @@ class Difference:
 
 
 def disassemble(
-    kernel: Kernel,
-    place: CodeName | int,
-    bits: int = 32,
-    size: int | None = None,
-    name: Name | None = None,
+    kernel: Kernel, place: CodeName | int, bits: int = 32, size: int | None = None, name: Name | None = None
 ) -> Listing:
     """JIT code by its name, or the code at an address; raises BareflowError.
 
@@ -98,12 +94,9 @@ def compare(kernel: Kernel, function: str, old: int, new: int, name: Name | None
     names = _Names(kernel, name, function)
     sides = [named(kernel.jit_code, CodeName(function, level)) for level in (old, new)]
     codes = [_code_of(kernel, side) for side in sides]
-    rows = code_diff.align(
-        *(code_diff.disassemble(code, side.code) for side, code in zip(sides, codes, strict=True))
-    )
+    rows = code_diff.align(*(code_diff.disassemble(code, side.code) for side, code in zip(sides, codes, strict=True)))
     old_side, new_side = (
-        _decode(side.title, side, side.code, code, names, 32, None)
-        for side, code in zip(sides, codes, strict=True)
+        _decode(side.title, side, side.code, code, names, 32, None) for side, code in zip(sides, codes, strict=True)
     )
     return Difference(
         function=sides[0].function,
@@ -198,9 +191,7 @@ class _Names:
         for function in kernel.functions():
             if function.symbols and function.name == name:
                 what = f"symbols of {name}"
-                self._add(
-                    read_symbols(kernel.memory, function.symbols, function.symbol_count, what, self.problems)
-                )
+                self._add(read_symbols(kernel.memory, function.symbols, function.symbol_count, what, self.problems))
 
     def _add(self, symbols: list[GuestSymbol]) -> None:
         self._spans += [(symbol.address, symbol.size, symbol.name) for symbol in symbols]

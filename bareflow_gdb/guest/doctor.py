@@ -92,9 +92,7 @@ def _boot(kernel: Kernel) -> Check:
     try:
         record = kernel.boot()
     except BareflowError as error:
-        return Check(
-            "boot record", LIMITED, str(error), "boot stages are not known; `bf step-boot` shows the code"
-        )
+        return Check("boot record", LIMITED, str(error), "boot stages are not known; `bf step-boot` shows the code")
     if record.problems:
         return Check("boot record", FAILS, record.problems[0], "`boot` shows all of it")
     return Check("boot record", WORKS, f"stage {record.stage}")
@@ -108,9 +106,7 @@ def _without_root(guest: Guest) -> list[Check]:
         text, _, advice = str(reason).partition(": ")
         return [
             Check("root descriptor", LIMITED, text, advice),
-            Check(
-                "tables", LIMITED, "nothing to read tables from yet", "ask again when the kernel has started"
-            ),
+            Check("tables", LIMITED, "nothing to read tables from yet", "ask again when the kernel has started"),
         ]
     size = guest.places.generation().profile_bytes
     checks = [

@@ -28,12 +28,7 @@ class OwnKernel(Kernel):
 
     root: Root
 
-    def __init__(
-        self,
-        memory: Memory,
-        elf: Callable[[], KernelSymbols],
-        root: Root,
-    ) -> None:
+    def __init__(self, memory: Memory, elf: Callable[[], KernelSymbols], root: Root) -> None:
         super().__init__(memory, elf)
         self.root = root
 

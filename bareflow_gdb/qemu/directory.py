@@ -94,19 +94,14 @@ def ram_directory(folder: Path, size: int) -> Path:
         if candidate.is_dir() and os.access(candidate, os.W_OK) and _room(candidate) >= size + ROOM_TO_SPARE:
             return candidate
     looked = ", ".join(str(candidate) for candidate in candidates)
-    raise BareflowError(
-        f"no room for {size >> 20} MiB of guest RAM in {looked}; free some or use less memory"
-    )
+    raise BareflowError(f"no room for {size >> 20} MiB of guest RAM in {looked}; free some or use less memory")
 
 
 def make_ram_file(folder: Path, name: str, size: int) -> Path:
     """An empty RAM file of `size` bytes, mode 0600, sparse, where there is room for it."""
     place = ram_directory(folder, size)
     if place == folder:
-        handle, path = (
-            os.open(folder / "ram", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600),
-            str(folder / "ram"),
-        )
+        handle, path = (os.open(folder / "ram", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), str(folder / "ram"))
     else:
         handle, path = tempfile.mkstemp(prefix=f"bareflow-{name}-", suffix=".ram", dir=place)
     try:

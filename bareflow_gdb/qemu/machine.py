@@ -60,9 +60,7 @@ class Machine:
             if machine.name == name:
                 return machine
         others = ", ".join(machine.name for machine in running) or "none"
-        raise Unreachable(
-            f"no machine named {name} is running (running: {others}); `bareflow run` starts one"
-        )
+        raise Unreachable(f"no machine named {name} is running (running: {others}); `bareflow run` starts one")
 
     @staticmethod
     def all() -> list[Machine]:
@@ -184,9 +182,7 @@ class Machine:
         if not self.process.wait(STOP_SECONDS):
             self.process.kill(signal.SIGKILL)
             if not self.process.wait(STOP_SECONDS):
-                raise BareflowError(
-                    f"machine {self.name} (process {self.pid}) does not end; it may hang in the kernel"
-                )
+                raise BareflowError(f"machine {self.name} (process {self.pid}) does not end; it may hang in the kernel")
         if self.child is not None:
             self.child.wait()
         self.clean()

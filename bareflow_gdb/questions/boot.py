@@ -33,10 +33,7 @@ def _view(record: Boot) -> View:
         ("reached", Cell(record.stage, "good" if record.ok else "bad")),
         ("fatal", Cell(f"0x{record.fatal_code:02X} {record.fatal}", "bad") if record.fatal_code else "none"),
         ("disk", f"drive 0x{record.drive:02x} by {record.disk_method.upper()}"),
-        (
-            "sectors",
-            f"{record.sectors_needed} needed, {record.sectors_asked} asked, {record.sectors_read} read",
-        ),
+        ("sectors", f"{record.sectors_needed} needed, {record.sectors_asked} asked, {record.sectors_read} read"),
         ("loaded at", address(record.load_address)),
         ("signature", f"0x{record.signature:08x}"),
         ("CRC", Cell(_crc(record), "good" if right else "bad")),

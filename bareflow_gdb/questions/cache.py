@@ -25,15 +25,7 @@ def _view(record: Cache) -> View:
         ("evictions", record.evictions),
     )
     rows = [
-        (
-            str(s.index),
-            s.name,
-            f"O{s.level}",
-            s.state,
-            address(s.image),
-            s.image_size,
-            s.tsc_last_used or None,
-        )
+        (str(s.index), s.name, f"O{s.level}", s.state, address(s.image), s.image_size, s.tsc_last_used or None)
         for s in record.slots
     ]
     columns = ">slot|module|tier|state|image|>bytes|>~last used, TSC"

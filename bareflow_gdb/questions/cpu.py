@@ -19,9 +19,7 @@ def _view(record: Cpu) -> View:
     """Mode and registers, segments, GDT, IDT."""
     parts: list[Table | str] = []
     if record.segments:
-        segments = [
-            (s.name.upper(), f"0x{s.selector:04x}", _hex(s.base), _hex(s.limit)) for s in record.segments
-        ]
+        segments = [(s.name.upper(), f"0x{s.selector:04x}", _hex(s.base), _hex(s.limit)) for s in record.segments]
         parts.append(table("register|selector|base|limit", segments, "Segments"))
     if record.gdt:
         rows = [
@@ -42,17 +40,13 @@ def _view(record: Cpu) -> View:
             )
             for g in record.gates
         ]
-        title = (
-            f"IDT at 0x{record.idt_base:08x} (by {record.idt_found_by}), {record.gates_absent} gates absent"
-        )
+        title = f"IDT at 0x{record.idt_base:08x} (by {record.idt_found_by}), {record.gates_absent} gates absent"
         parts.append(table("vector|meaning|~kind|~selector|handler|name", gates, title))
     return View("CPU", _facts(record), tuple(parts), record.problems, record.notes)
 
 
 def _facts(record: Cpu) -> tuple[tuple[str, Cell], ...]:
-    exception = (
-        Cell(record.exception, "bad") if record.exception else "none" if record.exception == "" else None
-    )
+    exception = Cell(record.exception, "bad") if record.exception else "none" if record.exception == "" else None
     r = record.registers
     if r is None:
         return facts(("mode", record.mode), ("exception", exception))

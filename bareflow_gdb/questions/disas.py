@@ -5,15 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import UsageError
-from bareflow_gdb.questions.question import (
-    FUNCTIONS,
-    MEMORY,
-    NAME_OR_ADDRESS,
-    Context,
-    Options,
-    Question,
-    argument,
-)
+from bareflow_gdb.questions.question import FUNCTIONS, MEMORY, NAME_OR_ADDRESS, Context, Options, Question, argument
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.disas import Difference, Listing
@@ -45,9 +37,7 @@ def _draw(record: Listing | Difference, width: int, color: bool) -> str:
     from bareflow_gdb.guest.disas import Difference
     from bareflow_gdb.render.disas import difference, listing
 
-    return (
-        difference(record, width, color) if isinstance(record, Difference) else listing(record, width, color)
-    )
+    return difference(record, width, color) if isinstance(record, Difference) else listing(record, width, color)
 
 
 QUESTION = Question(
@@ -65,9 +55,7 @@ QUESTION = Question(
             help="a JIT function, by default the code that runs now; or an address",
         ),
         argument("--tier", choices=TIERS, help="the code of this tier, as in primes@O2"),
-        argument(
-            "--diff", nargs=2, choices=TIERS, metavar=("OLD", "NEW"), help="two tiers side by side, aligned"
-        ),
+        argument("--diff", nargs=2, choices=TIERS, metavar=("OLD", "NEW"), help="two tiers side by side, aligned"),
         argument("--bits", type=int, choices=(16, 32), help="how to decode (default: by CR0.PE)"),
         argument("--bytes", type=int, metavar="N", help="of an address: how much (default 64)"),
     ),

@@ -46,9 +46,7 @@ def _listing(record: Disk) -> View:
         ("volume", f"{volume.label} {volume.volume_id}" if volume else None),
         (
             "clusters",
-            f"{volume.clusters:,} of {volume.cluster_bytes:,} bytes, {volume.clusters_free:,} free"
-            if volume
-            else None,
+            f"{volume.clusters:,} of {volume.cluster_bytes:,} bytes, {volume.clusters_free:,} free" if volume else None,
         ),
         (
             "guest",
@@ -96,14 +94,7 @@ QUESTION = Question(
             metavar="list|cat",
             help="list the files (default), or show one",
         ),
-        argument(
-            "file",
-            nargs="?",
-            names=FILES,
-            of=("action", "cat"),
-            metavar="FILE",
-            help="with cat: its 8.3 name",
-        ),
+        argument("file", nargs="?", names=FILES, of=("action", "cat"), metavar="FILE", help="with cat: its 8.3 name"),
     ),
     needs=(MEMORY, MACHINE),
     ask=_ask,

@@ -47,11 +47,7 @@ QUESTION = Question(
     example="header primes",
     arguments=(
         argument(
-            "module",
-            kind=NAME_OR_ADDRESS,
-            names=MODULES,
-            metavar="NAME|ADDRESS",
-            help="a loaded module, or an address",
+            "module", kind=NAME_OR_ADDRESS, names=MODULES, metavar="NAME|ADDRESS", help="a loaded module, or an address"
         ),
         argument("--check", action="store_true", help="check the SHA-256 of images over 12 KB too"),
     ),

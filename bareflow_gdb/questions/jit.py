@@ -42,9 +42,7 @@ def _view(record: Jit) -> View:
         for f in record.functions
         for v in f.versions
     ]
-    columns = (
-        ">~#|function|tier|version|>calls|>~next at|~slot|current code|table|~control|~mailbox|>last result"
-    )
+    columns = ">~#|function|tier|version|>calls|>~next at|~slot|current code|table|~control|~mailbox|>last result"
     if record.functions and not versions:
         second = table("function|O0|O1|O2|O3", [_tier_row(f) for f in record.functions], "Compiled code")
     else:
@@ -80,9 +78,7 @@ QUESTION = Question(
     help="functions of the adaptive JIT: tier, calls, thresholds, versions, control words",
     example="jit --json",
     arguments=(
-        argument(
-            "--all", action="store_true", help="every version, where that costs more than ten packets too"
-        ),
+        argument("--all", action="store_true", help="every version, where that costs more than ten packets too"),
     ),
     ask=_ask,
     view=_view,

@@ -35,10 +35,7 @@ def _view(record: Modules) -> View:
         )
         for m in record.modules
     ]
-    head = facts(
-        ("modules", f"{record.count} of at most {record.capacity}"),
-        ("calls", record.total_calls),
-    )
+    head = facts(("modules", f"{record.count} of at most {record.capacity}"), ("calls", record.total_calls))
     columns = ">~#|module|tier|~source|code|>bytes|header|~SHA-256|>calls|>~cycles|>~min|>mean|>~max"
     return View("Modules", head, (table(columns, rows),), tuple(record.all_problems()))
 

@@ -40,9 +40,7 @@ def _view(record: Pools) -> View:
     parts: list[Table | str] = [table(columns, rows)]
     for pool in record.pools:
         parts += _pool_parts(pool)
-    holds = (
-        f"the block table holds {record.block_capacity:,}" if record.block_capacity is not None else "walked"
-    )
+    holds = f"the block table holds {record.block_capacity:,}" if record.block_capacity is not None else "walked"
     notes = [f"{record.block_count:,} blocks, {holds}"]
     return View("JIT pools", (), tuple(parts), tuple(record.all_problems()), tuple(notes))
 
@@ -68,9 +66,7 @@ QUESTION = Question(
     help="the JIT pools: used, free, fragmentation, a picture, the owner of each block",
     example="pools code",
     arguments=(
-        argument(
-            "kind", nargs="?", choices=KINDS, metavar="KIND", help="code, data or metadata (default: all)"
-        ),
+        argument("kind", nargs="?", choices=KINDS, metavar="KIND", help="code, data or metadata (default: all)"),
         argument("--check", action="store_true", help="walk the block headers too, about a packet per 2 KB"),
     ),
     ask=_ask,

@@ -37,10 +37,7 @@ QUESTION = Question(
     example="stack --ebp 0x8ffa0",
     arguments=tuple(
         argument(
-            f"--{name}",
-            kind=ADDRESS,
-            metavar="ADDRESS",
-            help=f"begin with this {name.upper()} (default: the CPU's)",
+            f"--{name}", kind=ADDRESS, metavar="ADDRESS", help=f"begin with this {name.upper()} (default: the CPU's)"
         )
         for name in ("esp", "ebp", "eip")
     ),

@@ -36,13 +36,7 @@ def _view(record: Status) -> View:
         ),
     )
     rows = [
-        (
-            f.name,
-            f"O{f.level}",
-            version(f.version),
-            result(f.last_result, f.expected),
-            f.expected,
-        )
+        (f.name, f"O{f.level}", version(f.version), result(f.last_result, f.expected), f.expected)
         for f in record.functions
     ]
     parts = (table("function|tier|version|>last result|>expected", rows),) if rows else ()

@@ -58,9 +58,7 @@ QUESTION = Question(
     help="every code swap: call, reason, tiers, addresses, times",
     example="swaps",
     arguments=(
-        argument(
-            "--all", action="store_true", help="every version, where that costs more than ten packets too"
-        ),
+        argument("--all", action="store_true", help="every version, where that costs more than ten packets too"),
     ),
     needs=(KERNEL, TRACE),
     ask=_ask,

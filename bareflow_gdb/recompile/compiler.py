@@ -42,9 +42,7 @@ class Compiler:
     def __enter__(self) -> Compiler:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None) -> None:
         self.close()
 
     @property
@@ -114,10 +112,7 @@ class Compiler:
         frame = read_frame(cast(BinaryIO, process.stdout))
         if frame is None:
             code = process.wait()
-            last = (
-                next((line for line in self._said() if "LLVM ERROR" in line), None)
-                or (self._said() or [""])[-1]
-            )
+            last = next((line for line in self._said() if "LLVM ERROR" in line), None) or (self._said() or [""])[-1]
             self._discard()
             ended = f"by signal {-code}" if code < 0 else f"with code {code}"
             raise CompilerDied(

@@ -26,9 +26,7 @@ def parse(payload: bytes) -> llvm.ModuleRef:
             "give the output of `clang -emit-llvm -c`"
         )
     if len(payload) > LARGEST:
-        raise BadBitcode(
-            f"the bitcode has {len(payload)} bytes, more than the limit of {LARGEST}; split the module"
-        )
+        raise BadBitcode(f"the bitcode has {len(payload)} bytes, more than the limit of {LARGEST}; split the module")
     try:
         module = llvm.parse_bitcode(payload)
         module.verify()
@@ -56,8 +54,7 @@ def check(module: llvm.ModuleRef, entry: str) -> None:
         attributes = b" ".join(function.attributes)
         if re.search(rb"\boptnone\b", attributes):
             raise BadBitcode(
-                f"{name} is marked optnone, so every level would be O0; "
-                "compile with -O1 -Xclang -disable-llvm-passes"
+                f"{name} is marked optnone, so every level would be O0; compile with -O1 -Xclang -disable-llvm-passes"
             )
         if b'"frame-pointer"="all"' not in attributes:
             raise BadBitcode(f"{name} does not keep a frame pointer; compile with -fno-omit-frame-pointer")

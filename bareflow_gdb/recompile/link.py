@@ -7,15 +7,7 @@ from dataclasses import dataclass
 
 from bareflow_gdb.guest.base.exports import GuestSymbol
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
-from bareflow_gdb.recompile.objects import (
-    Area,
-    Symbol,
-    place,
-    read_object,
-    relocate,
-    size_anywhere,
-    undefined,
-)
+from bareflow_gdb.recompile.objects import Area, Symbol, place, read_object, relocate, size_anywhere, undefined
 from bareflow_gdb.recompile.refusal import LinkError
 
 
@@ -54,11 +46,7 @@ class Linked:
 
 
 def link(
-    data: bytes,
-    entry: str,
-    room: Room,
-    shared: Mapping[str, GuestSymbol],
-    exports: Mapping[str, int],
+    data: bytes, entry: str, room: Room, shared: Mapping[str, GuestSymbol], exports: Mapping[str, int]
 ) -> Linked | NeedMore:
     """Links an ELF32 i386 object; raises LinkError.
 

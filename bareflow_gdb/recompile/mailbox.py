@@ -73,9 +73,7 @@ def _segment(offset: int, address: int, data: bytes) -> bytes:
 
 
 def _set(memory: Memory, slot: MailSlot, field: str, value: int) -> None:
-    memory.write(
-        slot.address + layouts.offset("bf_mail_slot", field), struct.pack("<I", value), f"mailbox {field}"
-    )
+    memory.write(slot.address + layouts.offset("bf_mail_slot", field), struct.pack("<I", value), f"mailbox {field}")
 
 
 def _move(memory: Memory, slot: MailSlot, state: str) -> None:

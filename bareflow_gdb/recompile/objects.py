@@ -123,12 +123,8 @@ def read_object(data: bytes) -> Compiled:
     try:
         elf = ELFFile(io.BytesIO(data))
         if elf.elfclass != 32 or elf["e_machine"] != "EM_386" or elf["e_type"] != "ET_REL":
-            raise LinkError(
-                "not an ELF32 i386 relocatable object; compile with --target=i686-unknown-none-elf -c"
-            )
-        pieces = tuple(
-            piece for i, s in enumerate(elf.iter_sections()) if (piece := _piece(i, s)) is not None
-        )
+            raise LinkError("not an ELF32 i386 relocatable object; compile with --target=i686-unknown-none-elf -c")
+        pieces = tuple(piece for i, s in enumerate(elf.iter_sections()) if (piece := _piece(i, s)) is not None)
         table = elf.get_section_by_name(".symtab")
         if not isinstance(table, SymbolTableSection):
             raise LinkError("the object has no symbol table; do not strip it")
@@ -151,9 +147,7 @@ def _piece(index: int, section: Section) -> Piece | None:
     if not flags & SH_FLAGS.SHF_ALLOC or section["sh_size"] == 0 or name.startswith(".eh_frame"):
         return None
     if flags & SH_FLAGS.SHF_TLS or name.startswith((".init_array", ".fini_array", ".ctors", ".dtors")):
-        raise LinkError(
-            f"section {name} needs a run-time start-up that a JIT function has not; avoid what creates it"
-        )
+        raise LinkError(f"section {name} needs a run-time start-up that a JIT function has not; avoid what creates it")
     zero = section["sh_type"] == "SHT_NOBITS"
     if flags & SH_FLAGS.SHF_EXECINSTR:
         area = Area.CODE
@@ -249,8 +243,7 @@ def relocate(
         else:
             kind = _KINDS.get(relocation.kind, f"type {relocation.kind}")
             raise LinkError(
-                f"unsupported relocation {kind} to {relocation.symbol.name or 'a section'}; "
-                "compile with -fno-pic"
+                f"unsupported relocation {kind} to {relocation.symbol.name or 'a section'}; compile with -fno-pic"
             )
         struct.pack_into("<I", image, place_offset, value & 0xFFFFFFFF)
     return fixups
@@ -266,23 +259,17 @@ def _target(
 ) -> tuple[Area | None, int]:
     if symbol.section is None:
         if symbol.name not in external:
-            raise LinkError(
-                f"undefined symbol {symbol.name}; define it in the module or export it from the kernel"
-            )
+            raise LinkError(f"undefined symbol {symbol.name}; define it in the module or export it from the kernel")
         return None, external[symbol.name]
     piece = compiled.piece(symbol.section)
     if piece is None:
-        raise LinkError(
-            f"{symbol.name or 'a relocation'} points into a section that is not loaded; do not refer to it"
-        )
+        raise LinkError(f"{symbol.name or 'a relocation'} points into a section that is not loaded; do not refer to it")
     if piece.area is Area.DATA:
         # A section symbol does not say which variable is meant, so its shared copy cannot be found.
         if symbol.is_section:
             raise LinkError(f"writable data in {piece.name} is reached without a name; drop `static` from it")
         if symbol.name not in data:
-            raise LinkError(
-                f"writable data {symbol.name} is not among the function's shared data; rebuild its module"
-            )
+            raise LinkError(f"writable data {symbol.name} is not among the function's shared data; rebuild its module")
         return Area.DATA, data[symbol.name]
     return piece.area, bases[piece.area] + offsets[symbol.section] + symbol.value
 

@@ -64,9 +64,7 @@ class Service:
     def __enter__(self) -> Service:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
@@ -89,15 +87,10 @@ class Service:
         for function in self.functions():
             if function.name == name:
                 return function
-        known = (
-            ", ".join(function.name for function in self._functions)
-            or "none yet: wait until they are registered"
-        )
+        known = ", ".join(function.name for function in self._functions) or "none yet: wait until they are registered"
         raise UsageError(f"the guest has no function {name!r}; its functions are {known}")
 
-    def request(
-        self, name: str, level: int, timeout: float = ANSWER_SECONDS, *, called: bool = True
-    ) -> Outcome:
+    def request(self, name: str, level: int, timeout: float = ANSWER_SECONDS, *, called: bool = True) -> Outcome:
         """Asks for `name` at `level`, serves until it is installed and has run once, or is rejected.
 
         Without `called` until it is installed: the guest may be kept from calling it.

@@ -39,15 +39,11 @@ def unwrap(data: bytes, where: str = "at the beginning of the file") -> Wrapped:
             f"the bitcode header promises {size} bytes and {len(data) - start} are there; load its module again"
         )
     if not header.entry.isidentifier():
-        raise BadBitcode(
-            f"the bitcode header names no entry function ({header.entry!r}); wrap the bitcode again"
-        )
+        raise BadBitcode(f"the bitcode header names no entry function ({header.entry!r}); wrap the bitcode again")
     return Wrapped(header.entry, data[start : start + size])
 
 
 def _check_size(size: int) -> None:
     full_header = layouts.size("bitcode_header_t")
     if not full_header < size <= full_header + LARGEST:
-        raise BadBitcode(
-            f"the function's bitcode has {size} bytes, which is not possible; load its module again"
-        )
+        raise BadBitcode(f"the function's bitcode has {size} bytes, which is not possible; load its module again")

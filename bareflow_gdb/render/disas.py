@@ -36,19 +36,13 @@ def _line(line: Line, here: bool, color: bool) -> str:
 
 def difference(record: Difference, width: int = WIDTH, color: bool = False) -> str:
     """Both tiers in two columns, `|` where they differ."""
-    old, new = (
-        f"{side.title}, {side.size} bytes at 0x{side.address:08x}" for side in (record.old, record.new)
-    )
+    old, new = (f"{side.title}, {side.size} bytes at 0x{side.address:08x}" for side in (record.old, record.new))
     lines = two_columns(record.rows, (old, new), longest=max(20, (width - 3) // 2), color=color)
     return "\n".join([*lines, f"{record.equal_instructions} of {len(record.rows)} lines are equal"])
 
 
 def two_columns(
-    rows: Sequence[Pair],
-    titles: tuple[str, str],
-    most: int | None = None,
-    longest: int = WIDTH,
-    color: bool = False,
+    rows: Sequence[Pair], titles: tuple[str, str], most: int | None = None, longest: int = WIDTH, color: bool = False
 ) -> list[str]:
     """A line for each row, `|` where the sides differ; at most `most` rows, and how many are left out."""
     shown = rows if most is None else rows[:most]

@@ -46,8 +46,7 @@ def _convert(value: Any, hint: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         hints = _hints(type(value))
         return {
-            field.name: _convert(getattr(value, field.name), hints[field.name])
-            for field in dataclasses.fields(value)
+            field.name: _convert(getattr(value, field.name), hints[field.name]) for field in dataclasses.fields(value)
         }
     if isinstance(value, tuple | list):
         inner = _element(hint)

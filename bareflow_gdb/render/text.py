@@ -95,8 +95,7 @@ def fit(part: Table, width: int) -> Table:
 
 def _widths(part: Table) -> list[int]:
     return [
-        max(len(column.name), *(len(row[index].text) for row in part.rows))
-        for index, column in enumerate(part.columns)
+        max(len(column.name), *(len(row[index].text) for row in part.rows)) for index, column in enumerate(part.columns)
     ]
 
 

@@ -100,9 +100,7 @@ def facts(*pairs: tuple[str, Value | None]) -> tuple[tuple[str, Cell], ...]:
     return tuple((label, cell(value)) for label, value in pairs)
 
 
-def table(
-    columns: str, rows: Sequence[Sequence[Value | None]], title: str = "", empty: str = "none"
-) -> Table:
+def table(columns: str, rows: Sequence[Sequence[Value | None]], title: str = "", empty: str = "none") -> Table:
     """`columns` are headings separated by `|`, each after its marks: `>` right aligned, `~` spare."""
     heads = tuple(Column(name.lstrip(">~"), ">" in name, "~" in name) for name in columns.split("|"))
     return Table(heads, tuple(tuple(cell(value) for value in row) for row in rows), title, empty)

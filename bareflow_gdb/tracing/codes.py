@@ -136,9 +136,7 @@ def _entry(item: dict[str, Any]) -> SavedCode:
 def code_bytes(directory: Path, code: SavedCode) -> bytes:
     """The saved machine code. Raises BareflowError when it was not saved, BadData when it is damaged."""
     if not code.sha256:
-        raise BareflowError(
-            f"the code of version {code.version} was not saved: it was gone before the recorder saw it"
-        )
+        raise BareflowError(f"the code of version {code.version} was not saved: it was gone before the recorder saw it")
     path = directory / FOLDER / f"{code.sha256}.bin"
     try:
         data = path.read_bytes()[: MAX_CODE_BYTES + 1]

@@ -72,9 +72,7 @@ def load(directory: Path) -> Manifest:
             raise BadData(f"{path} is larger than any manifest; this is not a trace of bareflow")
         record = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise UsageError(
-            f"{directory} is not a trace: it has no {FILE}; `bareflow trace record` makes one"
-        ) from error
+        raise UsageError(f"{directory} is not a trace: it has no {FILE}; `bareflow trace record` makes one") from error
     except NotADirectoryError as error:
         raise UsageError(f"{directory} is not a trace directory") from error
     except OSError as error:

@@ -45,10 +45,7 @@ BOOT_SECONDS = 60.0
 
 _EMIT = BY_NAME["emit"].number
 _PUBLISH = BY_NAME["publish"].number
-_ENDED_STAGES = {
-    layouts.const("BF_STAGE_IDLE"): "idle",
-    layouts.const("BF_STAGE_HALTED"): "halted",
-}
+_ENDED_STAGES = {layouts.const("BF_STAGE_IDLE"): "idle", layouts.const("BF_STAGE_HALTED"): "halted"}
 
 
 @dataclass(frozen=True)

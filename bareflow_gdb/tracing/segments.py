@@ -83,9 +83,7 @@ def read_segment(path: Path) -> Any:
     try:
         table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise BadData(
-            f"{path} is damaged: {str(error).splitlines()[0]}; remove it to read the rest"
-        ) from error
+        raise BadData(f"{path} is damaged: {str(error).splitlines()[0]}; remove it to read the rest") from error
     if table.schema.names != SCHEMA.names or table.schema.types != SCHEMA.types:
         raise BadData(f"{path} has other columns than an event segment; it was written by another version")
     return table

@@ -146,6 +146,4 @@ def _pool_ranges(memory: Memory, root: Root) -> list[Range]:
     except ReadError:
         return []
     pools = layouts.unpack_array("memory_pool", data, 3)
-    return [
-        (pool.base, pool.base + pool.total_size) for pool in pools if 0 < pool.total_size <= _MAX_POOL_BYTES
-    ]
+    return [(pool.base, pool.base + pool.total_size) for pool in pools if 0 < pool.total_size <= _MAX_POOL_BYTES]

@@ -153,9 +153,7 @@ def test_the_timer_ticks_250_times_a_second(launch: Launch, disk: bytearray) -> 
     wait_for_stage(machine, "idle")
     memory, header = machine.memory(), layouts.const("BF_RING1_HEADER")
     mask = 1 << layouts.const("BF_EVENT_IRQ")
-    memory.write(
-        header + layouts.offset("bf_ring_header", "type_mask"), mask.to_bytes(4, "little"), "type mask"
-    )
+    memory.write(header + layouts.offset("bf_ring_header", "type_mask"), mask.to_bytes(4, "little"), "type mask")
     size = layouts.size("bf_ring_header")
 
     def events() -> int:
@@ -211,9 +209,7 @@ def test_every_length_of_image_up_to_the_capacity_is_read_whole(
     launch: Launch, disk: bytearray, floppy: bool, sectors: int
 ) -> None:
     size = sectors * SECTOR - 3
-    pattern = b"".join(
-        zlib.crc32(bytes([n & 255, n >> 8])).to_bytes(4, "little") for n in range(sectors * 128)
-    )
+    pattern = b"".join(zlib.crc32(bytes([n & 255, n >> 8])).to_bytes(4, "little") for n in range(sectors * 128))
     disk[KERNEL:] = bytes(len(disk) - KERNEL)
     disk[KERNEL : KERNEL + size] = pattern[:size]
     put_header(disk, "magic", layouts.const("BF_FLUD_MAGIC"))

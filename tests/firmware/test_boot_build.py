@@ -37,9 +37,7 @@ def interactive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ballast(out: Path, name: str, definition: str) -> Path:
     source, target = out / f"{name}.c", out / f"{name}.o"
     source.write_text(definition)
-    subprocess.run(
-        ["clang-19", "--target=i686-unknown-none-elf", "-c", str(source), "-o", str(target)], check=True
-    )
+    subprocess.run(["clang-19", "--target=i686-unknown-none-elf", "-c", str(source), "-o", str(target)], check=True)
     return target
 
 
@@ -50,13 +48,8 @@ def symbols(elf: Path) -> dict[str, int]:
 
 
 def test_an_image_larger_than_the_loader_reads_fails_the_build_and_leaves_no_disk(interactive: Path) -> None:
-    room = (
-        layouts.const("BF_IMAGE_MAX_SECTORS") * SECTOR
-        - read_image_header(interactive / "fluid.img").image_bytes
-    )
-    too_much = ballast(
-        interactive, "large", f"__attribute__((used)) const char large[{room + PAGE}] = {{1}};\n"
-    )
+    room = layouts.const("BF_IMAGE_MAX_SECTORS") * SECTOR - read_image_header(interactive / "fluid.img").image_bytes
+    too_much = ballast(interactive, "large", f"__attribute__((used)) const char large[{room + PAGE}] = {{1}};\n")
     built = make(interactive, "INTERACTIVE=1", f"EXTRA_OBJECTS={too_much}", f"{interactive}/fluid.img")
     assert built.returncode != 0
     assert "the loader reads 512" in built.stderr
@@ -104,9 +97,7 @@ def test_an_automated_kernel_waits_for_nothing(tmp_path: Path) -> None:
 def test_hooks_data_and_code_share_no_page() -> None:
     with (FIRMWARE / "kernel.elf").open("rb") as file:
         sections = {
-            section.name: range(
-                section["sh_addr"] // PAGE, -(-(section["sh_addr"] + section["sh_size"]) // PAGE)
-            )
+            section.name: range(section["sh_addr"] // PAGE, -(-(section["sh_addr"] + section["sh_size"]) // PAGE))
             for section in ELFFile(file).iter_sections()
             if section["sh_flags"] & 2 and section["sh_size"]
         }
@@ -128,9 +119,7 @@ def test_the_kernels_own_code_uses_no_floating_point() -> None:
         text=True,
         check=True,
     ).stdout
-    mnemonics = {
-        line.split()[0] for line in listing.splitlines() if line.startswith((" ", "\t")) and line.strip()
-    }
+    mnemonics = {line.split()[0] for line in listing.splitlines() if line.startswith((" ", "\t")) and line.strip()}
     assert {"movl", "calll", "rdtsc"} <= mnemonics
     assert {word for word in mnemonics if word.startswith("f") or "mm" in word} == {"fninit"}
     assert "xmm" not in listing

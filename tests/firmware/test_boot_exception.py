@@ -77,9 +77,7 @@ def assembled(body: str, directory: Path, place: str = "bareflow_run") -> Fault:
     """nasm's code for `body` at the function `place`; its label `fault` says what EIP must be."""
     source = directory / "fault.asm"
     start, idt = symbols()[place], symbols()["idt"]
-    source.write_text(
-        f"bits 32\norg {start}\n%define idt {idt}\n{PREPARE}\n{body}\n jmp $\n{PAGING}\n dd fault\n"
-    )
+    source.write_text(f"bits 32\norg {start}\n%define idt {idt}\n{PREPARE}\n{body}\n jmp $\n{PAGING}\n dd fault\n")
     subprocess.run(["nasm", "-f", "bin", "-o", directory / "fault.bin", source], check=True)
     code = (directory / "fault.bin").read_bytes()
     return Fault(code[:-4], int.from_bytes(code[-4:], "little"))

@@ -66,9 +66,7 @@ def loaded(kernel: Kernel, name: str) -> tuple[object, object]:
     return manager.modules[index], kernel.record("bf_module_image", address)
 
 
-@pytest.mark.parametrize(
-    ("name", "file", "level"), [("primes", "primes.O1", 1), ("fibonacci", "fibonacci", 0)]
-)
+@pytest.mark.parametrize(("name", "file", "level"), [("primes", "primes.O1", 1), ("fibonacci", "fibonacci", 0)])
 def test_an_embedded_module_is_replaced_by_the_lowest_level_cached(
     kernel: Kernel, cache: Path, name: str, file: str, level: int
 ) -> None:

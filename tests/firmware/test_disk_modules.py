@@ -58,9 +58,7 @@ def files(firmware: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 @pytest.fixture(scope="module")
-def kernel(
-    image: Path, files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Kernel]:
+def kernel(image: Path, files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     disk = Disk.of(files).save(tmp_path_factory.mktemp("disk") / "disk.img")
     machine = launch(image, disk=disk, settings=HELD)
     wait_for_stage(machine, "registered")
@@ -86,9 +84,7 @@ def file_blocks(kernel: Kernel) -> dict[int, Any]:
     return {block.address + 16: block for block in found if (block.owner_kind, block.state) == kinds}
 
 
-def test_a_module_on_disk_replaces_the_code_of_the_embedded_one(
-    kernel: Kernel, files: dict[str, bytes]
-) -> None:
+def test_a_module_on_disk_replaces_the_code_of_the_embedded_one(kernel: Kernel, files: dict[str, bytes]) -> None:
     assert "[DISK] Module 'sum' has its code from disk (entry: 0x" in kernel.log
     image = image_of(kernel, "sum")
     assert image.source == layouts.const("BF_REASON_DISK")
@@ -139,9 +135,7 @@ def test_a_damaged_file_is_refused_and_the_embedded_module_stays(
 
 
 def test_more_modules_than_the_table_holds_are_refused(kernel: Kernel) -> None:
-    assert (
-        "[ERROR] Module fifth: no room in the module table\n[DISK] FIFTH.MOD was not loaded\n" in kernel.log
-    )
+    assert "[ERROR] Module fifth: no room in the module table\n[DISK] FIFTH.MOD was not loaded\n" in kernel.log
     assert len(names(kernel)) == layouts.const("BF_MAX_MODULES")
 
 
@@ -154,9 +148,7 @@ def test_it_is_told_how_many_were_loaded(kernel: Kernel) -> None:
 def test_the_images_in_use_keep_their_blocks_and_no_others_do(kernel: Kernel) -> None:
     blocks = file_blocks(kernel)
     images = {name: image_of(kernel, name).image for name in names(kernel)}
-    from_disk = {
-        name: address for name, address in images.items() if address >= layouts.const("BF_POOL_DATA_BASE")
-    }
+    from_disk = {name: address for name, address in images.items() if address >= layouts.const("BF_POOL_DATA_BASE")}
     assert set(from_disk) == {"sum", "with_table_of_squares", "stock", "doubler", "fourth"}
     assert set(blocks) == set(from_disk.values())
     for name, address in from_disk.items():

@@ -54,9 +54,7 @@ def log_of(booted: Boot, tmp_path: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def healthy(
-    image: Path, files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Kernel]:
+def healthy(image: Path, files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     disk = Disk.of(files).save(tmp_path_factory.mktemp("disk") / "disk.img")
     machine = launch(image, disk=disk, settings=HELD)
     wait_for_stage(machine, "registered")
@@ -96,9 +94,7 @@ def test_reads_are_events_with_their_sectors(healthy: Kernel, files: dict[str, b
     assert all(status == 0 for _, _, status in reads)
 
 
-def test_a_volume_made_by_mtools_with_deleted_fragmented_and_hidden_files(
-    log_of: Any, tmp_path: Path
-) -> None:
+def test_a_volume_made_by_mtools_with_deleted_fragmented_and_hidden_files(log_of: Any, tmp_path: Path) -> None:
     """mformat chooses other cluster sizes and tables; mtools write long names, directories, holes."""
     image = tmp_path / "mtools.img"
     image.write_bytes(bytes(8 << 20))
@@ -213,10 +209,7 @@ def test_without_a_disk_the_embedded_modules_are_used(image: Path, launched: Boo
     machine = launched(alone)
     wait_for_stage(machine, "modules")
     log = Kernel(machine).log
-    assert (
-        "[DISK] Attempting to load modules from FAT16...\n[DISK] No disk: the embedded modules are used\n"
-        in log
-    )
+    assert "[DISK] Attempting to load modules from FAT16...\n[DISK] No disk: the embedded modules are used\n" in log
     assert "[FAT16" not in log and "[ATA]" not in log
 
 
@@ -246,9 +239,7 @@ def test_a_cd_drive_in_the_disks_place_is_no_disk(image: Path, tmp_path: Path) -
     assert "[DISK] No disk: the embedded modules are used\n" in log
 
 
-def test_a_sector_that_the_disk_cannot_read_is_told_and_the_others_are_read(
-    image: Path, tmp_path: Path
-) -> None:
+def test_a_sector_that_the_disk_cannot_read_is_told_and_the_others_are_read(image: Path, tmp_path: Path) -> None:
     disk = Disk.of(TEXTS | {"HURT.BIN": content("HURT.BIN", 9_900), "GOOD.BIN": content("GOOD.BIN", 9_000)})
     first = disk.sector_of(disk.chain("HURT.BIN")[0])
     bad = first + BLOCK_SECTORS + 1

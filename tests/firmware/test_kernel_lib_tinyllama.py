@@ -107,9 +107,7 @@ def test_the_demo_says_on_com1_what_stock_unikernels_say(machine: Machine) -> No
     assert lines[-1] == END
 
 
-def test_functions_run_at_the_levels_that_were_asked_for_and_still_give_the_right_results(
-    machine: Machine,
-) -> None:
+def test_functions_run_at_the_levels_that_were_asked_for_and_still_give_the_right_results(machine: Machine) -> None:
     lines = serial(machine)
     assert "[JIT] sum_to_n: O0 -> O1" in lines
     assert "[JIT] count_primes: O0 -> O2" in lines
@@ -136,9 +134,7 @@ def test_the_profile_in_memory_the_json_and_the_statistics_are_equal(machine: Ma
 
 
 def test_the_json_gives_the_address_of_the_code_that_runs(machine: Machine, symbols: dict[str, int]) -> None:
-    addresses = {
-        module["name"]: int(module["code_address"], 16) for module in exported(serial(machine))["modules"]
-    }
+    addresses = {module["name"]: int(module["code_address"], 16) for module in exported(serial(machine))["modules"]}
     assert addresses == {
         "fibonacci": symbols["fibonacci_O0"],
         "sum_to_n": symbols["sum_to_n_O1"],
@@ -154,9 +150,7 @@ def test_the_screen_shows_the_header_in_green_and_the_statistics_in_yellow(machi
     ]
     colours = {text: colour for text, colour in rows if text}
     assert GREEN in colours["TinyLlama Unikernel v0.1"]
-    statistics = [
-        text for text in colours if text.startswith(("=== JIT", "fibonacci:", "sum_to_n:", "count_primes:"))
-    ]
+    statistics = [text for text in colours if text.startswith(("=== JIT", "fibonacci:", "sum_to_n:", "count_primes:"))]
     assert len(statistics) == 4
     assert all(YELLOW in colours[text] for text in statistics)
     assert END in colours
@@ -256,8 +250,6 @@ def test_the_disk_has_10_mib(firmware: Path) -> None:
 
 def test_the_library_has_at_most_15_kib_of_code_and_data(firmware: Path) -> None:
     library = firmware / "kernel_lib/kernel_lib.a"
-    printed = subprocess.run(
-        ["llvm-size-19", "-t", library], check=True, capture_output=True, text=True
-    ).stdout
+    printed = subprocess.run(["llvm-size-19", "-t", library], check=True, capture_output=True, text=True).stdout
     code, data, *_ = printed.splitlines()[-1].split()
     assert int(code) + int(data) <= 15 * 1024

@@ -69,11 +69,7 @@ def test_good_code_is_installed_published_called_and_checked(kernel: Kernel, hos
     assert (slot.done_state, slot.done_reason, slot.done_version) == (INSTALLED, 0, version.number)
     assert version.state == layouts.const("BF_VERSION_PUBLISHED")
     assert version.provider == layouts.const("BF_PROVIDER_HOST")
-    assert (version.code, version.entry, version.code_size) == (
-        slot.code_address,
-        slot.code_address,
-        len(code),
-    )
+    assert (version.code, version.entry, version.code_size) == (slot.code_address, slot.code_address, len(code))
     assert kernel.read(version.code, version.code_size) == code
     assert version.rodata == version.rodata_size == 0
     assert kernel.status.swap_count == swaps + 1
@@ -204,9 +200,7 @@ def test_a_level_is_forced_by_the_functions_own_provider(kernel: Kernel, host: M
     assert kernel.functions["primes"].version == version.number
 
 
-def test_a_rollback_publishes_the_old_version_again_and_vetoes_the_next(
-    kernel: Kernel, host: MailHost
-) -> None:
+def test_a_rollback_publishes_the_old_version_again_and_vetoes_the_next(kernel: Kernel, host: MailHost) -> None:
     o0, *_, o3 = kernel.versions("primes")
     host.control("ROLLBACK", o0.number, until="VETO")
     function = kernel.functions["primes"]

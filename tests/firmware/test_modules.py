@@ -96,11 +96,7 @@ def test_words_that_are_not_relocated_are_the_file_and_the_others_are_addresses(
     ],
 )
 def test_a_damaged_module_is_refused_with_the_reason_and_the_others_run(
-    damaged_disk: Callable[[str, int, bytes], Path],
-    launched: Callable[..., Machine],
-    at: int,
-    new: bytes,
-    why: str,
+    damaged_disk: Callable[[str, int, bytes], Path], launched: Callable[..., Machine], at: int, new: bytes, why: str
 ) -> None:
     disk = damaged_disk("compute.O0.mod", at, new)
     machine = launched(disk, with_disk=False, settings=RootSettings(thresholds=(10, 20, 30)))
@@ -196,13 +192,7 @@ def test_bitcode_of_every_function_was_read_from_disk(kernel: Kernel, firmware: 
     ],
 )
 def test_damaged_bitcode_is_refused_and_the_function_has_none(
-    image: Path,
-    firmware: Path,
-    launched: Callable[..., Machine],
-    tmp_path: Path,
-    at: int,
-    new: bytes,
-    why: str,
+    image: Path, firmware: Path, launched: Callable[..., Machine], tmp_path: Path, at: int, new: bytes, why: str
 ) -> None:
     disk = bytearray((firmware / "fat16.img").read_bytes())
     start = disk.index((firmware / "modules" / "sum.bc.wrapped").read_bytes()) + at

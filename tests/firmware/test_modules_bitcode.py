@@ -70,9 +70,7 @@ def published(kernel: Kernel) -> list[object]:
     return [version for version in kernel.versions() if version.state == state]
 
 
-def test_the_same_runs_on_the_host_without_a_guest(
-    firmware: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_same_runs_on_the_host_without_a_guest(firmware: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--directory", str(firmware / "modules"), "--program", str(firmware / "user" / "module_test")]
     assert test_interface.main([*words, "primes:1000:0:168", "gemm_tile:7:1:-635"]) == 0
     said = capsys.readouterr().out

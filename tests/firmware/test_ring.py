@@ -187,9 +187,7 @@ def test_a_slow_but_living_reader_loses_nothing(booted: Callable[..., Machine]) 
     assert header.waits > 0, "the reader was slower than the guest, so the guest waited"
 
 
-def test_the_cost_scenario_measures_the_three_loops_and_leaves_the_mask_alone(
-    booted: Callable[..., Machine],
-) -> None:
+def test_the_cost_scenario_measures_the_three_loops_and_leaves_the_mask_alone(booted: Callable[..., Machine]) -> None:
     kernel = Kernel(booted(scenario=layouts.const("BF_SCENARIO_RING_COST")))
     status = kernel.status
     assert status.bench_iterations >= 10_000

@@ -62,9 +62,7 @@ def kernel(idle_machine: Machine) -> Kernel:
     return Kernel(idle_machine)
 
 
-def test_with_the_real_thresholds_the_log_is_the_specified_one_to_the_line(
-    booted: Callable[..., Machine],
-) -> None:
+def test_with_the_real_thresholds_the_log_is_the_specified_one_to_the_line(booted: Callable[..., Machine]) -> None:
     kernel = Kernel(booted(thresholds=(100, 1000, 10000)))
     assert FIRST_150_CALLS + TO_THE_END in kernel.log
     assert kernel.profile("fibonacci").call_count == 10001
@@ -135,16 +133,7 @@ def test_the_module_export_has_the_specified_keys_in_order(kernel: Kernel) -> No
     calls = {row["name"]: row["calls"] for row in exported["modules"]}
     assert calls == BOOT_CALLS
     assert exported["total_calls"] == 25
-    keys = [
-        "name",
-        "calls",
-        "total_cycles",
-        "min_cycles",
-        "max_cycles",
-        "code_address",
-        "code_size",
-        "loaded",
-    ]
+    keys = ["name", "calls", "total_cycles", "min_cycles", "max_cycles", "code_address", "code_size", "loaded"]
     assert all(list(row) == keys for row in exported["modules"])
     assert all(re.fullmatch("0x[0-9a-f]{8}", row["code_address"]) for row in exported["modules"])
 
@@ -159,9 +148,7 @@ def test_after_the_run_the_guest_idles_and_nothing_moves(kernel: Kernel) -> None
     assert state() == before
 
 
-def test_a_held_guest_waits_after_registration_and_goes_on_when_released(
-    booted: Callable[..., Machine],
-) -> None:
+def test_a_held_guest_waits_after_registration_and_goes_on_when_released(booted: Callable[..., Machine]) -> None:
     machine = booted("registered", hold=1)
     kernel = Kernel(machine)
     ticks = kernel.status.irq_count

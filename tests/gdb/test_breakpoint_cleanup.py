@@ -81,14 +81,7 @@ def test_an_error_of_gdb_in_the_midst(gdb: Gdb, booted: Boot) -> None:
 
 def test_in_qemu_too_nothing_is_left_behind(gdb: Gdb, booted: Boot) -> None:
     machine = booted(stage="registered", hold=1)
-    gdb.run(
-        f"bf attach {machine.name}",
-        "bf release",
-        "bf watch primes",
-        "bf break-swap",
-        "continue",
-        "detach",
-    )
+    gdb.run(f"bf attach {machine.name}", "bf release", "bf watch primes", "bf break-swap", "continue", "detach")
     # Nobody holds the guest any more: it comes to the end of its run.
     wait_for_stage(machine, "idle")
 

@@ -50,9 +50,7 @@ def compare(result: Result, questions: Sequence[str]) -> None:
 
 
 @pytest.mark.parametrize("way", ("RAM file", "gdbstub"))
-def test_bf_and_bareflow_say_the_same_at_one_stop(
-    gdb: Gdb, machine: Machine, tmp_path: Path, way: str
-) -> None:
+def test_bf_and_bareflow_say_the_same_at_one_stop(gdb: Gdb, machine: Machine, tmp_path: Path, way: str) -> None:
     # Without the machine's serial log gdb has the guest's own log buffer.
     questions = [question for question in QUESTIONS if question != "serial" or way == "RAM file"]
     with RspProxy(tmp_path / "gdb.sock", machine.gdb_socket) as proxy:
@@ -109,9 +107,7 @@ def test_a_core_in_gdb_has_registers_and_screen(gdb: Gdb, machine: Machine, tmp_
     compare(gdb.run(f"core-file {core}", *both(questions, str(core))), questions)
 
 
-def test_real_mode_is_told_and_stage_2_is_in_protected_mode_at_its_end(
-    gdb: Gdb, image: Path, launched: Any
-) -> None:
+def test_real_mode_is_told_and_stage_2_is_in_protected_mode_at_its_end(gdb: Gdb, image: Path, launched: Any) -> None:
     machine = launched(image, paused=True)
     with MiGdb(gdb.path, script=SCRIPT) as session:
         session.run(f"target remote {machine.gdb_socket}")

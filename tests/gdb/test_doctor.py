@@ -43,10 +43,7 @@ def test_with_everything_there_everything_works(gdb: Gdb, idle_machine: Machine)
 def test_the_hosts_tools_are_started_only_when_asked_for(gdb: Gdb) -> None:
     program = parts(gdb.run("bf doctor --json"))["host program"]
     assert program["state"] == "works"
-    assert (
-        program["found"]
-        == f"{SCRIPT.parents[1] / '.venv/bin/bareflow'}, not started: `bf doctor --host` does that"
-    )
+    assert program["found"] == f"{SCRIPT.parents[1] / '.venv/bin/bareflow'}, not started: `bf doctor --host` does that"
     assert {"LLVM worker", "nasm"} <= parts(gdb.run("bf doctor --host --json")).keys()
 
 
@@ -56,9 +53,7 @@ def test_without_a_guest_it_says_how_to_get_one(gdb: Gdb) -> None:
     assert "guest: `bf attach` or `target remote`" in result.out
 
 
-def test_through_a_gdbstub_alone_it_says_what_that_costs(
-    gdb: Gdb, idle_machine: Machine, tmp_path: Path
-) -> None:
+def test_through_a_gdbstub_alone_it_says_what_that_costs(gdb: Gdb, idle_machine: Machine, tmp_path: Path) -> None:
     with RspProxy(tmp_path / "gdb.sock", idle_machine.gdb_socket) as proxy:
         checks = parts(gdb.run(f"target remote {proxy.path}", "bf doctor --json"))
     assert checks["reader"]["state"] == "limited"
@@ -66,18 +61,13 @@ def test_through_a_gdbstub_alone_it_says_what_that_costs(
     assert checks["root descriptor"]["state"] == "works"
 
 
-def test_another_kernels_elf_and_a_damaged_root_fail_with_exit_status_1(
-    gdb: Gdb, booted: Boot, firmware: Path
-) -> None:
+def test_another_kernels_elf_and_a_damaged_root_fail_with_exit_status_1(gdb: Gdb, booted: Boot, firmware: Path) -> None:
     machine = booted(stage="idle")
     machine.pause()
     root = Guest.attach(machine.memory()).root()
     machine.memory().write(root.module_manager + 1344, (99).to_bytes(4, "little"), "count of modules")
     result = gdb.run(
-        f"bf attach {machine.name}",
-        "set bareflow exit-on-error on",
-        "bf doctor",
-        elf=firmware / "stock" / "stock.elf",
+        f"bf attach {machine.name}", "set bareflow exit-on-error on", "bf doctor", elf=firmware / "stock" / "stock.elf"
     )
     assert result.code == 1
     failing = [line.split()[0] for line in result.out.splitlines() if "  fails  " in line]
@@ -96,9 +86,7 @@ def test_a_ram_file_that_is_not_this_guests_is_named(gdb: Gdb, booted: Boot, tmp
     assert checks["events"]["state"] == "works", "gdb itself still reads"
 
 
-def test_in_real_mode_what_is_not_there_yet_is_limited_and_not_wrong(
-    gdb: Gdb, image: Path, launched: Boot
-) -> None:
+def test_in_real_mode_what_is_not_there_yet_is_limited_and_not_wrong(gdb: Gdb, image: Path, launched: Boot) -> None:
     result = gdb.run(f"bf attach {launched(image, paused=True).name}", "bf doctor --json")
     checks = parts(result)
     assert result.json()["healthy"] is True
@@ -141,9 +129,7 @@ def test_a_missing_host_program_is_named_and_the_rest_goes_on(gdb: Gdb, tmp_path
 
 
 def test_a_running_guest_and_names_that_gdb_has_are_told(gdb: Gdb, idle_machine: Machine) -> None:
-    result = gdb.run(
-        f"bf attach {idle_machine.name}", "bf jitsym", "continue &", "bf doctor --json", "disconnect"
-    )
+    result = gdb.run(f"bf attach {idle_machine.name}", "bf jitsym", "continue &", "bf doctor --json", "disconnect")
     checks = parts(result)
     assert checks["guest"]["found"] == f"remote machine {idle_machine.name}, runs"
     assert "not compared while the guest runs" in checks["reader"]["found"]

@@ -24,9 +24,7 @@ def held(booted: Boot) -> Machine:
 
 
 def test_a_backtrace_names_function_tier_and_version(gdb: Gdb, held: Machine) -> None:
-    result = gdb.run(
-        f"bf attach {held.name}", "bf break jit:primes@O2", "bf release", "continue", "bt", elf=KERNEL
-    )
+    result = gdb.run(f"bf attach {held.name}", "bf break jit:primes@O2", "bf release", "continue", "bt", elf=KERNEL)
     found = re.search(r"^#0 +0x\w+ in primes@O2 #(\d+) \(\)", result.out, re.MULTILINE)
     assert found is not None, result.out
     version = next(v for v in Guest.attach(held.memory()).kernel().versions() if v.number == int(found[1]))
@@ -72,12 +70,7 @@ def test_the_caller_is_right_at_every_instruction(gdb: Gdb, held: Machine, funct
 def test_without_a_ram_file_ebp_frames_are_found_too(gdb: Gdb, held: Machine, tmp_path: Path) -> None:
     with RspProxy(tmp_path / "gdb.sock", held.gdb_socket) as proxy:
         result = gdb.run(
-            f"target remote {proxy.path}",
-            "bf break jit:primes@O1",
-            "bf release",
-            "continue",
-            "bt",
-            elf=KERNEL,
+            f"target remote {proxy.path}", "bf break jit:primes@O1", "bf release", "continue", "bt", elf=KERNEL
         )
     assert re.search(r"^#0 +0x\w+ in primes@O1 #\d+ \(\)", result.out, re.MULTILINE)
     assert re.search(r"^#1 .* in adaptive_jit_call \(", result.out, re.MULTILINE)

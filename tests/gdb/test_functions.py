@@ -59,9 +59,7 @@ def test_of_two_codes_of_a_tier_the_newer_one_is_meant(gdb: Gdb, booted: Boot) -
         *["bf recompile primes --level 2"] * 2,
         'output/x (unsigned)$bf_func("primes", "O2")',
     )
-    second = [v for v in Guest.attach(machine.memory()).kernel().versions() if v.function_name == "primes"][
-        -1
-    ]
+    second = [v for v in Guest.attach(machine.memory()).kernel().versions() if v.function_name == "primes"][-1]
     assert second.level == 2
     assert f"\n{second.entry:#x}" in result.out
 

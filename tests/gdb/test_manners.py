@@ -24,9 +24,7 @@ def on_a_terminal(gdb: Gdb, *commands: str, **environment: str) -> bytes:
     for command in (*commands, "set confirm off", "quit"):
         words += ["-ex", command]
     known = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
-    process = subprocess.Popen(
-        words, stdin=its, stdout=its, stderr=its, env={**known, "TERM": "xterm", **environment}
-    )
+    process = subprocess.Popen(words, stdin=its, stdout=its, stderr=its, env={**known, "TERM": "xterm", **environment})
     os.close(its)
     out = b""
     code = None
@@ -84,9 +82,7 @@ def test_in_a_pipe_there_is_no_escape_sequence(gdb: Gdb, idle_machine: Machine) 
 
 def test_in_the_c_locale_it_loads_and_answers(gdb: Gdb, idle_machine: Machine) -> None:
     done = subprocess.run(
-        gdb.command(
-            f"bf attach {idle_machine.name}", "bf pools code", "bf step-swap moon", "help bf recompile"
-        ),
+        gdb.command(f"bf attach {idle_machine.name}", "bf pools code", "bf step-swap moon", "help bf recompile"),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=SECONDS,

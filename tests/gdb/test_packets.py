@@ -46,10 +46,7 @@ RUNS_OR_ASKS_OTHERS = (
 def attached(gdb: Gdb, machine: Machine, folder: Path, *, suite: bool) -> Iterator[tuple[MiGdb, RspProxy]]:
     """gdb at the stopped guest, seen through a proxy, so that the machine's RAM file is not found."""
     script = SCRIPT if suite else None
-    with (
-        RspProxy(folder / "gdb.sock", machine.gdb_socket) as proxy,
-        MiGdb(gdb.path, script=script) as session,
-    ):
+    with RspProxy(folder / "gdb.sock", machine.gdb_socket) as proxy, MiGdb(gdb.path, script=script) as session:
         session.run(f"target remote {proxy.path}")
         yield session, proxy
 
@@ -192,9 +189,7 @@ def test_every_command_is_in_the_tables(gdb: Gdb) -> None:
 
 
 @pytest.mark.parametrize("used", (False, True), ids=("loaded", "used"))
-def test_a_step_inside_jit_code_costs_nothing_more_either(
-    gdb: Gdb, booted: Boot, tmp_path: Path, used: bool
-) -> None:
+def test_a_step_inside_jit_code_costs_nothing_more_either(gdb: Gdb, booted: Boot, tmp_path: Path, used: bool) -> None:
     # gdb unwinds at every step; the unwinder for JIT frames must not read for that.
     cost = {}
     for suite in (False, True):
@@ -207,18 +202,14 @@ def test_a_step_inside_jit_code_costs_nothing_more_either(
                 session.run("bf jitsym")
                 session.run("bf jitsym --detach")
             session.run(f"tbreak *{int(entry)}")
-            session.run(
-                f"set var *(unsigned *) {guest.root().address + layouts.offset('bf_root', 'hold')} = 0"
-            )
+            session.run(f"set var *(unsigned *) {guest.root().address + layouts.offset('bf_root', 'hold')} = 0")
             session.run("continue")
             session.wait_for_stop()
             cost[suite] = packets_of_steps(session, proxy)
     assert cost[True] == cost[False]
 
 
-def test_a_backtrace_of_kernel_code_costs_nothing_more(
-    gdb: Gdb, idle_machine: Machine, tmp_path: Path
-) -> None:
+def test_a_backtrace_of_kernel_code_costs_nothing_more(gdb: Gdb, idle_machine: Machine, tmp_path: Path) -> None:
     # Frames are looked up in the guest only where the kernel's ELF knows no function.
     cost = {}
     for suite in (False, True):

@@ -63,8 +63,7 @@ def test_without_a_guest_each_command_is_one_sentence_with_the_next_step(gdb: Gd
     asked = [f"bf {name} {ARGUMENTS.get(name, '')}" for name in NEEDS_GUEST]
     result = gdb.run(*asked, "echo still here\\n")
     assert result.err.strip().splitlines() == [
-        f"bf {name}: gdb is not connected to a guest; `bf attach` or `target remote` first"
-        for name in NEEDS_GUEST
+        f"bf {name}: gdb is not connected to a guest; `bf attach` or `target remote` first" for name in NEEDS_GUEST
     ]
     assert result.out == "still here\n"
 

@@ -45,9 +45,7 @@ def test_records_are_one_line_with_words_for_numbers(gdb: Gdb, idle_machine: Mac
         f"p/r *(struct bf_version *) {root.version_table}",
         elf=KERNEL,
     )
-    assert re.search(
-        rf"\$1 = bf_version = \{{number = {version.number}, .*state = {version.state}, ", result.out
-    )
+    assert re.search(rf"\$1 = bf_version = \{{number = {version.number}, .*state = {version.state}, ", result.out)
     assert f"code = 0x{version.code:08x}" in result.out and "reason = initial" in result.out
     assert re.search(r'\$2 = bf_function = \{name = "fibonacci", .*provider = \w+, slot = 0x', result.out)
     assert "$3 = bf_root = {magic = {0x65726142, 0x776f6c46, 0x6f6f7220, 0x1a0a0d74}" in result.out
@@ -57,9 +55,7 @@ def test_records_are_one_line_with_words_for_numbers(gdb: Gdb, idle_machine: Mac
 
 
 def test_every_record_of_the_contract_has_a_printer(gdb: Gdb) -> None:
-    tags = sorted(
-        {tag for header in ABI.glob("*.h") for tag in re.findall(r"struct (\w+) \{", header.read_text())}
-    )
+    tags = sorted({tag for header in ABI.glob("*.h") for tag in re.findall(r"struct (\w+) \{", header.read_text())})
     result = gdb.run(
         "python from bareflow_gdb.gdb_ui.printers import record_name",
         f"python tags = {tags!r}",

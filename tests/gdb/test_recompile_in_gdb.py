@@ -32,12 +32,7 @@ def idle(booted: Boot) -> Machine:
 def test_a_stopped_guest_installs_the_new_code_and_is_stopped_again(gdb: Gdb, idle: Machine) -> None:
     result = gdb.run(f"bf attach {idle.name}", "bf recompile primes --level 3 --json", "info registers eip")
     outcome = result.json()
-    assert (outcome["state"], outcome["level"], outcome["result"], outcome["correct"]) == (
-        "installed",
-        3,
-        168,
-        True,
-    )
+    assert (outcome["state"], outcome["level"], outcome["result"], outcome["correct"]) == ("installed", 3, 168, True)
     published = next(f for f in Guest.attach(idle.memory()).kernel().functions() if f.name == "primes")
     assert (published.version, published.level) == (outcome["version"], 3)
     assert re.search(r"eip +0x", result.out)
@@ -97,9 +92,7 @@ def test_symbols_are_forgotten_with_the_connection(gdb: Gdb, idle: Machine) -> N
 
 
 def test_a_guest_that_runs_in_the_background_goes_on_running(gdb: Gdb, idle: Machine) -> None:
-    result = gdb.run(
-        f"bf attach {idle.name}", "continue &", "bf recompile compute --level 2 --json", "disconnect"
-    )
+    result = gdb.run(f"bf attach {idle.name}", "continue &", "bf recompile compute --level 2 --json", "disconnect")
     assert result.json()["correct"] is True
     assert idle.status() == "running"
 
@@ -121,10 +114,7 @@ def test_refused_bitcode_is_an_answer_no_and_the_guest_keeps_its_code(gdb: Gdb, 
     payload = before.bitcode + layouts.size("bitcode_header")
     memory.write(payload + 64, bytes(256), "bitcode")
     result = gdb.run(
-        "set bareflow exit-on-error on",
-        f"bf attach {idle.name}",
-        "bf recompile sum --json",
-        "echo not reached\\n",
+        "set bareflow exit-on-error on", f"bf attach {idle.name}", "bf recompile sum --json", "echo not reached\\n"
     )
     assert result.json()["state"] == "rejected"
     assert result.code == 1 and "not reached" not in result.out
@@ -183,9 +173,7 @@ def test_one_compiler_is_kept_warm_and_goes_with_the_connection(gdb: Gdb, idle: 
         assert os.getsid(first[0]) != os.getsid(session.pid), "a Ctrl-C in gdb's terminal does not reach it"
         # One that has ended is replaced.
         os.kill(first[0], signal.SIGKILL)
-        told = (
-            f"python import os; print(os.waitid(os.P_PID, {first[0]}, os.WEXITED | os.WNOHANG | os.WNOWAIT))"
-        )
+        told = f"python import os; print(os.waitid(os.P_PID, {first[0]}, os.WEXITED | os.WNOHANG | os.WNOWAIT))"
         wait_for(lambda: session.run(told).strip() != "None", "the compiler's end")
         assert "installed" in session.run("bf recompile sum")
         session.run("detach")
@@ -197,16 +185,10 @@ def test_one_compiler_is_kept_warm_and_goes_with_the_connection(gdb: Gdb, idle: 
 def test_stop_waits_for_the_hosts_code_while_the_guest_swaps_its_own(gdb: Gdb, booted: Boot) -> None:
     machine = booted(stage="registered", hold=1, run_calls=1000)
     result = gdb.run(
-        f"bf attach {machine.name}",
-        "bf release",
-        "bf recompile fibonacci --level 1 --stop",
-        "bt 1",
-        elf=KERNEL,
+        f"bf attach {machine.name}", "bf release", "bf recompile fibonacci --level 1 --stop", "bt 1", elf=KERNEL
     )
     (frame,) = re.findall(r"^#0 +(?:0x\w+ in )?fibonacci@O1 #(\d+) ", result.out, re.MULTILINE)
-    versions = [
-        v for v in Guest.attach(machine.memory()).kernel().versions() if v.function_name == "fibonacci"
-    ]
+    versions = [v for v in Guest.attach(machine.memory()).kernel().versions() if v.function_name == "fibonacci"]
     assert next(v.provider for v in versions if v.number == int(frame)) == "host"
     assert len([v for v in versions if v.provider != "host"]) > 2, "others were published before"
 

@@ -128,9 +128,7 @@ def test_a_killed_qemu_ends_the_waiting_with_one_sentence(gdb: Gdb, booted: Boot
             session.run("bf status")
 
 
-def test_a_function_that_is_not_registered_is_one_sentence_with_those_that_are(
-    gdb: Gdb, idle_machine: Machine
-) -> None:
+def test_a_function_that_is_not_registered_is_one_sentence_with_those_that_are(gdb: Gdb, idle_machine: Machine) -> None:
     result = gdb.run(f"bf attach {idle_machine.name}", "bf step-swap nothing")
     assert "fibonacci, sum, compute, primes" in result.err
     assert result.err.count("\n") == 1
@@ -164,9 +162,7 @@ class FirstStep(RspProxy):
         return super()._count(data, from_gdb=from_gdb)
 
 
-def test_a_stop_that_is_told_twice_is_no_step_across_the_store(
-    gdb: Gdb, held: Machine, tmp_path: Path
-) -> None:
+def test_a_stop_that_is_told_twice_is_no_step_across_the_store(gdb: Gdb, held: Machine, tmp_path: Path) -> None:
     # Seen now and then, when the machine is busy.
     with FirstStep(tmp_path / "gdb.sock", held.gdb_socket) as proxy:
         record = gdb.run(f"target remote {proxy.path}", "bf release", "bf step-swap --stay --json").json()
@@ -193,9 +189,7 @@ def test_under_mi_the_record_comes_without_the_breakpoints_own_lines(gdb: Gdb, h
     assert where.startswith("0x") and json.loads(record)["function"] == "sum"
 
 
-def test_before_anything_is_registered_it_says_what_to_wait_for(
-    gdb: Gdb, image: Path, launched: Boot
-) -> None:
+def test_before_anything_is_registered_it_says_what_to_wait_for(gdb: Gdb, image: Path, launched: Boot) -> None:
     machine = launched(image, paused=True)
     result = gdb.run(f"bf attach {machine.name}", "bf break-boot kernel --run", "bf step-swap primes")
     assert "no function is registered yet, 'primes' neither: `continue` until they are" in result.err

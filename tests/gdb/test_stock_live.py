@@ -44,9 +44,7 @@ def to_first_call(stock: Path, paused: Machine) -> tuple[str, ...]:
 
 def codes_of(machine: Machine, function: str) -> list[int]:
     """O0 to O3 of a function, by the kernel's records."""
-    found = next(
-        item for item in Guest.attach(machine.memory()).kernel().jit().functions if item.name == function
-    )
+    found = next(item for item in Guest.attach(machine.memory()).kernel().jit().functions if item.name == function)
     return [int(code) for code in found.level_codes]
 
 
@@ -153,13 +151,7 @@ def test_swaps_are_stopped_at_by_watchpoints_after_the_store(
     gdb: Gdb, paused: Machine, to_first_call: tuple[str, ...]
 ) -> None:
     result = gdb.run(
-        *to_first_call,
-        "bf break-swap fibonacci",
-        "continue",
-        "delete",
-        "bf watch sum",
-        "continue",
-        "bf step-swap",
+        *to_first_call, "bf break-swap fibonacci", "continue", "delete", "bf watch sum", "continue", "bf step-swap"
     )
     changes = re.findall(r"Old value = (\d+)\s+New value = (\d+)", result.out)
     expected = [tuple(map(str, codes_of(paused, name)[:2])) for name in ("fibonacci", "sum")]
@@ -193,15 +185,7 @@ ANSWERED = (
     "identify $eip",
     "jitsym",
 )
-OF_THE_KERNEL = (
-    "modules",
-    "jit",
-    "swaps",
-    "header sum",
-    "bitcode primes",
-    "disas sum --diff O0 O2",
-    "watch sum",
-)
+OF_THE_KERNEL = ("modules", "jit", "swaps", "header sum", "bitcode primes", "disas sum --diff O0 O2", "watch sum")
 
 
 @pytest.mark.parametrize("kernel", ("stock", "stock76", "stock72", "stock_unikernel"))
@@ -214,9 +198,7 @@ def test_every_question_is_answered_or_refused_in_one_sentence(
     wait_for_halt(machine)
     answered = ANSWERED if kernel == "stock_unikernel" else ANSWERED + OF_THE_KERNEL
     refused = [*REFUSED, *(UNIKERNEL if kernel == "stock_unikernel" else ())]
-    marks = [
-        word for question in (*answered, *refused) for word in (f"echo >>> {question}\\n", f"bf {question}")
-    ]
+    marks = [word for question in (*answered, *refused) for word in (f"echo >>> {question}\\n", f"bf {question}")]
     result = gdb.run(f"bf attach {machine.name}", *marks)
     texts = {part.partition("\n")[0]: part.partition("\n")[2] for part in result.out.split(">>> ")[1:]}
     assert "Traceback" not in result.out + result.err
@@ -229,9 +211,7 @@ def test_every_question_is_answered_or_refused_in_one_sentence(
     assert ("SUM.MOD" in texts["fat list"] or "MATRIX" in texts["fat list"]) == (kernel == "stock76")
 
 
-def test_an_address_is_told_as_the_records_and_the_symbols_have_it(
-    gdb: Gdb, stock: Path, launched: Boot
-) -> None:
+def test_an_address_is_told_as_the_records_and_the_symbols_have_it(gdb: Gdb, stock: Path, launched: Boot) -> None:
     machine = launched(stock / "stock.img", with_disk=False)
     wait_for_serial(machine, KERNEL_END)
     wait_for_halt(machine)

@@ -84,9 +84,7 @@ def test_the_boot_record_agrees_with_the_image_on_disk(guest: Guest, firmware: P
     assert 0 < reached[-1].ms < 120_000
 
 
-def test_the_image_crc_is_computed_over_the_patched_copy(
-    guest: Guest, idle_machine: Machine, firmware: Path
-) -> None:
+def test_the_image_crc_is_computed_over_the_patched_copy(guest: Guest, idle_machine: Machine, firmware: Path) -> None:
     size = len((firmware / "kernel.bin").read_bytes())
     disk = (idle_machine.directory / "disk.img").read_bytes()
     image = bytearray(disk[9 * 512 : 9 * 512 + size])
@@ -100,11 +98,7 @@ def test_the_modules_are_those_that_the_guest_exported(guest: Guest, idle_machin
     assert modules.count == told["num_modules"] >= 4
     assert modules.total_calls == told["total_calls"]
     for module, row in zip(modules.modules, told["modules"], strict=True):
-        assert (module.name, module.calls, module.total_cycles) == (
-            row["name"],
-            row["calls"],
-            row["total_cycles"],
-        )
+        assert (module.name, module.calls, module.total_cycles) == (row["name"], row["calls"], row["total_cycles"])
         # The guest prints 0 for a minimum that was never measured.
         assert (module.min_cycles or 0, module.max_cycles) == (row["min_cycles"], row["max_cycles"])
         assert (module.min_cycles is None) == (row["calls"] == 0)
@@ -113,19 +107,13 @@ def test_the_modules_are_those_that_the_guest_exported(guest: Guest, idle_machin
     assert {module.digest for module in modules.modules} == {"right"}
 
 
-def test_each_module_header_in_memory_is_that_of_the_file_that_was_built(
-    guest: Guest, firmware: Path
-) -> None:
+def test_each_module_header_in_memory_is_that_of_the_file_that_was_built(guest: Guest, firmware: Path) -> None:
     for module in guest.kernel().modules().modules:
         file = (firmware / "modules" / f"{module.name}.O0.mod").read_bytes()
         magic, name, entry, size, version = struct.unpack_from("<4s32sIII", file)
         assert module.header is not None
         assert (magic, name.rstrip(b"\0").decode()) == (b"BDOM", module.header.name)
-        assert (entry, size, version) == (
-            module.header.entry_point,
-            module.header.code_size,
-            module.header.version,
-        )
+        assert (entry, size, version) == (module.header.entry_point, module.header.code_size, module.header.version)
         assert module.image_size == len(file)
         assert guest.memory.read(module.image, len(file), "image") == file
 
@@ -167,9 +155,7 @@ def test_the_pools_are_what_their_block_headers_say(guest: Guest, idle_machine: 
         assert pool.allocations - pool.frees == sum(state == "used" for _, _, state in walked)
 
 
-def test_every_version_has_the_block_it_says_and_its_code_the_crc_it_says(
-    guest: Guest, idle_machine: Machine
-) -> None:
+def test_every_version_has_the_block_it_says_and_its_code_the_crc_it_says(guest: Guest, idle_machine: Machine) -> None:
     owners = {block.address: block for block in guest.kernel().pools("code").pools[0].blocks}
     versions = guest.kernel().versions()
     assert [version.number for version in versions] == list(range(1, len(versions) + 1))
@@ -194,9 +180,7 @@ def _same(version: Any, versions: tuple[Any, ...], machine: Machine) -> int:
     return 0
 
 
-def test_the_jit_runs_what_is_in_the_slots(
-    guest: Guest, idle_machine: Machine, symbols: dict[str, int]
-) -> None:
+def test_the_jit_runs_what_is_in_the_slots(guest: Guest, idle_machine: Machine, symbols: dict[str, int]) -> None:
     jit = guest.kernel().jit()
     assert jit.problems == ()
     assert (jit.enabled, jit.thresholds, jit.count) == (True, (10, 20, 30), len(jit.functions))
@@ -252,10 +236,7 @@ def test_the_events_of_the_ring_are_numbered_without_a_gap_and_in_time(guest: Gu
     events = [event for event in guest.kernel().events(100_000) if event.ring == 0]
     assert [event.seq for event in events] == list(range(ring.head))
     assert [event.tsc for event in events] == sorted(event.tsc for event in events)
-    assert (
-        sum(event.type == "publish" for event in events)
-        == read_counters(guest.memory, guest.root()).swap_count
-    )
+    assert sum(event.type == "publish" for event in events) == read_counters(guest.memory, guest.root()).swap_count
 
 
 def test_bitcode_is_found_whole(guest: Guest, firmware: Path) -> None:
@@ -275,11 +256,7 @@ def test_every_kind_of_address_is_identified(guest: Guest, symbols: dict[str, in
         assert (found.name, found.function) == (f"JIT entry {function.index}, current_code", function.name)
         for version in function.versions:
             found = guest.kernel().identify(version.code + version.code_size - 1)
-            assert (found.function, found.version, found.level) == (
-                function.name,
-                version.number,
-                version.level,
-            )
+            assert (found.function, found.version, found.level) == (function.name, version.number, version.level)
     for module in guest.kernel().modules().modules:
         assert guest.kernel().identify(module.code).name == f"module {module.name}"
         assert guest.kernel().identify(module.image + 8).name == f"image of module {module.name}"

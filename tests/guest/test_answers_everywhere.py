@@ -78,9 +78,7 @@ def test_a_raw_dump_answers_like_the_guest(
     assert to_json(record_of(Guest.attach(RawDump(dump)), question)) == answers[question]
 
 
-def test_the_gdbstub_answers_like_the_guest_within_ten_packets(
-    paused: Machine, answers: dict[str, Any]
-) -> None:
+def test_the_gdbstub_answers_like_the_guest_within_ten_packets(paused: Machine, answers: dict[str, Any]) -> None:
     with GdbStub.connect(f"unix:{paused.gdb_socket}") as stub:
         guest = Guest.attach(stub)
         for question in QUESTIONS:
@@ -146,9 +144,7 @@ def test_a_held_guest_is_told_as_held_and_shows_its_own_thresholds(
     assert [function["level"] for function in status["functions"]] == [0] * len(status["functions"])
     guest = Guest.attach(machine.memory())
     assert guest.kernel().swaps().swaps == ()
-    assert [function.next_threshold for function in guest.kernel().jit().functions] == [7] * len(
-        status["functions"]
-    )
+    assert [function.next_threshold for function in guest.kernel().jit().functions] == [7] * len(status["functions"])
 
 
 def test_a_guest_that_died_in_jit_code_is_explained(booted: Boot, capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,9 +187,7 @@ def test_questions_asked_while_the_guest_runs_are_answered_steadily(booted: Boot
     assert guest.kernel().jit().problems == ()
 
 
-def test_identify_names_what_the_elf_knows(
-    paused: Machine, firmware: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_identify_names_what_the_elf_knows(paused: Machine, firmware: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (firmware / "kernel.elf").open("rb") as file:
         table = ELFFile(file).get_section_by_name(".symtab")
         called = next(symbol for symbol in table.iter_symbols() if symbol.name == "adaptive_jit_call")

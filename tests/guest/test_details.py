@@ -30,17 +30,7 @@ from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.render.jsonable import to_json
 
 SAVED = 7 << 20
-VERBS = (
-    "header primes",
-    "bitcode primes",
-    "block 0x200010",
-    "cache",
-    "cpu",
-    "irq",
-    "stack",
-    "screen",
-    "serial",
-)
+VERBS = ("header primes", "bitcode primes", "block 0x200010", "cache", "cpu", "irq", "stack", "screen", "serial")
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +52,7 @@ def guest(machine: Machine, firmware: Path) -> Guest:
 
 @pytest.fixture(scope="module")
 def symbols(firmware: Path) -> dict[str, int]:
-    told = subprocess.run(
-        ["llvm-nm-19", str(firmware / "kernel.elf")], capture_output=True, text=True, check=True
-    )
+    told = subprocess.run(["llvm-nm-19", str(firmware / "kernel.elf")], capture_output=True, text=True, check=True)
     lines = (line.split() for line in told.stdout.splitlines())
     return {words[2]: int(words[0], 16) for words in lines if len(words) == 3}
 
@@ -194,9 +182,7 @@ def test_the_disk_is_the_one_that_the_guest_mounted(guest: Guest, firmware: Path
     told = subprocess.run(
         ["mdir", "-b", "-i", str(firmware / "fat16.img"), "::"], capture_output=True, text=True, check=True
     )
-    assert [file.name for file in disk.volume.files] == [
-        line.removeprefix("::/") for line in told.stdout.split()
-    ]
+    assert [file.name for file in disk.volume.files] == [line.removeprefix("::/") for line in told.stdout.split()]
 
 
 def test_a_file_of_the_machines_disk_is_shown(
@@ -221,9 +207,7 @@ def test_the_screen_shows_the_end_of_the_serial_log_and_every_source_agrees(
     screen = record_of(guest, "screen")
     shown = [row.text.rstrip() for row in screen.rows]
     printed = [line.rstrip() for line in machine.serial().replace("\r", "").splitlines()]
-    assert [line for line in shown if line] == [line for line in printed if line][
-        -len([x for x in shown if x]) :
-    ]
+    assert [line for line in shown if line] == [line for line in printed if line][-len([x for x in shown if x]) :]
     assert {row.attributes[:2] for row in screen.rows} == {"07"}
     assert record_of(Guest.attach(ElfCore(core)), "screen") == screen
     machine.resume()
@@ -293,9 +277,7 @@ def test_each_answer_over_the_gdbstub_takes_ten_packets_at_most(machine: Machine
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_prints_text_and_json(
-    machine: Machine, capsys: pytest.CaptureFixture[str], verb: str
-) -> None:
+def test_every_verb_prints_text_and_json(machine: Machine, capsys: pytest.CaptureFixture[str], verb: str) -> None:
     assert cli.main([*verb.split(), machine.name]) == 0
     text = capsys.readouterr().out
     assert text.strip()
@@ -311,9 +293,7 @@ def test_no_guest_is_one_sentence(capsys: pytest.CaptureFixture[str], verb: str)
     assert (told.out, told.err.count("\n")) == ("", 1)
 
 
-def test_in_real_mode_what_can_be_told_is_told(
-    image: Path, launched: Boot, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_in_real_mode_what_can_be_told_is_told(image: Path, launched: Boot, capsys: pytest.CaptureFixture[str]) -> None:
     machine = launched(image, paused=True)
     guest = Guest.attach(machine.memory())
     cpu = guest.kernel().cpu()

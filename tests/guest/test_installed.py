@@ -110,9 +110,7 @@ def test_the_demo_replaces_its_results_and_nothing_else(installed: Installed) ->
 
 
 @pytest.mark.parametrize("gdb", GDBS)
-def test_bareflow_gdb_starts_a_gdb_with_suite_target_and_names(
-    installed: Installed, machine: str, gdb: str
-) -> None:
+def test_bareflow_gdb_starts_a_gdb_with_suite_target_and_names(installed: Installed, machine: str, gdb: str) -> None:
     version, choice = GDBS[gdb]
     done = installed.run(
         *("bareflow", "gdb", *choice, machine, "--", "-nx", "-batch", *SUITE_OF_GDB),
@@ -128,15 +126,11 @@ def test_bareflow_gdb_starts_a_gdb_with_suite_target_and_names(
 
 
 @pytest.mark.parametrize("program", ["gdb", "/usr/bin/gdb"])
-def test_the_script_that_is_named_works_from_gdbinit(
-    installed: Installed, machine: str, program: str
-) -> None:
+def test_the_script_that_is_named_works_from_gdbinit(installed: Installed, machine: str, program: str) -> None:
     script = installed.run("bareflow", "gdb", "--print-script").stdout.strip()
     assert Path(script).is_relative_to(installed.package)
     (installed.home / ".gdbinit").write_text(f"source {script}\n")
-    done = installed.run(
-        program, "-batch", "-ex", f"bf attach {machine}", "-ex", "bf status", "-ex", "detach"
-    )
+    done = installed.run(program, "-batch", "-ex", f"bf attach {machine}", "-ex", "bf status", "-ex", "detach")
     (installed.home / ".gdbinit").unlink()
     assert "  stage       idle\n" in done.stdout and "Traceback" not in done.stderr
 
@@ -160,9 +154,7 @@ def test_without_a_machine_gdb_starts_all_the_same(installed: Installed, tmp_pat
 
 def test_a_core_is_opened_with_the_elf_of_its_kernel(installed: Installed, machine: str) -> None:
     installed.run("bareflow", "core", machine, "--out", "guest.core")
-    done = installed.run(
-        "bareflow", "gdb", "guest.core", "--", "-nx", "-batch", "-ex", "backtrace", "-ex", "bf swaps"
-    )
+    done = installed.run("bareflow", "gdb", "guest.core", "--", "-nx", "-batch", "-ex", "backtrace", "-ex", "bf swaps")
     assert "in kernel_main () at firmware/kernel/main.c" in done.stdout
     assert "swaps  36 by the guest's own count" in done.stdout
 

@@ -32,9 +32,7 @@ def bareflow(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_held_guest_waits_at_registered_until_it_is_released(booted: Boot) -> None:
     machine = booted("registered", hold=1)
-    with pytest.raises(
-        BareflowError, match=r"did not reach stage running within .* the last stage is registered"
-    ):
+    with pytest.raises(BareflowError, match=r"did not reach stage running within .* the last stage is registered"):
         wait_for_stage(machine, "running", 0.3)
     assert release(machine)
     wait_for_stage(machine, "idle")
@@ -78,9 +76,7 @@ def test_the_command_line_runs_lists_cores_and_stops(image: Path, tmp_path: Path
 
 
 def test_run_that_does_not_reach_its_stage_leaves_no_machine(image: Path) -> None:
-    done = bareflow(
-        "run", "--image", str(image), "--name", "late", "--hold", "--wait", "idle", "--timeout", "1"
-    )
+    done = bareflow("run", "--image", str(image), "--name", "late", "--hold", "--wait", "idle", "--timeout", "1")
     assert done.returncode == 2
     assert "did not reach stage idle within 1 s" in done.stderr
     assert "late" not in [machine.name for machine in Machine.all()]

@@ -70,16 +70,7 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 def gdb_run(gdb: Path, machine: Machine, *words: str) -> str:
     """What gdb prints with the suite loaded, connected to the machine."""
-    command = [
-        str(gdb),
-        "-nx",
-        "-batch",
-        "-x",
-        str(SCRIPT),
-        "-ex",
-        f"target remote {machine.gdb_socket}",
-        *words,
-    ]
+    command = [str(gdb), "-nx", "-batch", "-x", str(SCRIPT), "-ex", f"target remote {machine.gdb_socket}", *words]
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -129,25 +120,18 @@ def test_the_kernel_answers_like_the_debug_information_of_its_twin(
     answer = ask(guest, "modules")
     modules = answer.record
     assert [
-        [m.name, m.code, m.code_size, m.calls, m.total_cycles, m.max_cycles, int(m.loaded)]
-        for m in modules.modules
+        [m.name, m.code, m.code_size, m.calls, m.total_cycles, m.max_cycles, int(m.loaded)] for m in modules.modules
     ] == told["modules"]
     assert [finding.address for finding in answer.found] == [told["manager"]]
     answer = ask(guest, "jit")
     jit = answer.record
-    assert [[f.name, f.level, *f.level_codes, f.current_code, f.slot] for f in jit.functions] == told[
-        "functions"
-    ]
+    assert [[f.name, f.level, *f.level_codes, f.current_code, f.slot] for f in jit.functions] == told["functions"]
     (finding,) = answer.found
-    assert (finding.address, finding.how, finding.confidence) == (
-        told["jit"],
-        "search of the stack",
-        "certain",
-    )
+    assert (finding.address, finding.how, finding.confidence) == (told["jit"], "search of the stack", "certain")
     profile = sorted(guest.kernel().profile().functions, key=lambda function: function.id)
-    assert [
-        [f.name, f.address, f.calls, f.total_cycles, f.max_cycles, f.level, int(f.hot)] for f in profile
-    ] == told["profile"]
+    assert [[f.name, f.address, f.calls, f.total_cycles, f.max_cycles, f.level, int(f.hot)] for f in profile] == told[
+        "profile"
+    ]
     assert pool_stats(guest) == told["stats"]
     assert ask(guest, "pools").found[0].address == told["pools"]
     assert not guest.kernel().pools().all_problems() and not jit.problems
@@ -314,9 +298,7 @@ def test_two_kernels_side_by_side_keep_their_answers_apart(booted: Booted) -> No
     for _ in range(2):
         assert one.kernel().status().variant == "stock kernel"
         assert other.kernel().status().variant == "stock unikernel"
-        assert [f.name for f in one.kernel().jit().functions] != [
-            f.name for f in other.kernel().profile().functions
-        ]
+        assert [f.name for f in one.kernel().jit().functions] != [f.name for f in other.kernel().profile().functions]
 
 
 def test_elf_files_are_told_apart_by_their_code(booted: Booted, firmware: Path) -> None:

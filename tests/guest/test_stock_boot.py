@@ -50,17 +50,7 @@ Final optimization level: O3
 Recompilations triggered: 3 (O0->O1->O2->O3)
 """
 # What the kernel with the adaptive JIT prints on VGA only, and on COM1 only.
-VGA_ONLY = (
-    "[OK]",
-    "[WARN]",
-    "[CACHE]",
-    "[DISK]",
-    "[FAT16]",
-    "[TEST",
-    "[BITCODE]",
-    "[EXCEPTION]",
-    "MODULE SYSTEM",
-)
+VGA_ONLY = ("[OK]", "[WARN]", "[CACHE]", "[DISK]", "[FAT16]", "[TEST", "[BITCODE]", "[EXCEPTION]", "MODULE SYSTEM")
 COM1_ONLY = ("[ADAPTIVE-JIT]", "[Call", "[RECOMPILE]", "[ATOMIC-SWAP]", "JSON", "[serial]")
 
 
@@ -95,12 +85,7 @@ def lines(machine: Machine) -> list[str]:
 
 
 def wait_for_screen(machine: Machine, text: str) -> list[str]:
-    wait(
-        machine,
-        lambda: any(text in line for line in lines(machine)),
-        BOOT_SECONDS,
-        f"the screen text {text!r}",
-    )
+    wait(machine, lambda: any(text in line for line in lines(machine)), BOOT_SECONDS, f"the screen text {text!r}")
     return lines(machine)
 
 
@@ -205,11 +190,7 @@ def test_an_interactive_kernel_shows_every_vga_line_page_by_page(stock: Path, la
 def test_a_disk_with_something_else_on_it_is_told_on_vga(stock: Path, launched: Boot, tmp_path: Path) -> None:
     good = (stock / "modules" / "gemm_tile.O0.mod").read_bytes()
     newer = good[:44] + (2).to_bytes(4, "little") + good[48:]
-    files = [
-        DiskFile("BROKEN.MOD", b"no module" * 20),
-        DiskFile("NEWER.MOD", newer),
-        DiskFile("GEMM_TIL.MOD", good),
-    ]
+    files = [DiskFile("BROKEN.MOD", b"no module" * 20), DiskFile("NEWER.MOD", newer), DiskFile("GEMM_TIL.MOD", good)]
     disk = tmp_path / "disk.img"
     disk.write_bytes(fat16_image(files))
     machine = launched(stock / "stock_interactive.img", disk=disk)
@@ -218,9 +199,7 @@ def test_a_disk_with_something_else_on_it_is_told_on_vga(stock: Path, launched: 
     assert "[ERROR] Module gemm_tile: header version 2 is not 1" in screen
     assert "[DISK] Loaded 1 modules" in screen
     press_a_key(machine)
-    assert "[TEST 6] Tiled GEMM Module from Disk" in wait_for_screen(
-        machine, "Press any key: the module statistics"
-    )
+    assert "[TEST 6] Tiled GEMM Module from Disk" in wait_for_screen(machine, "Press any key: the module statistics")
 
 
 def test_without_a_disk_and_as_a_floppy_it_boots_and_an_exception_is_told_on_vga_only(
@@ -249,9 +228,7 @@ def test_a_disk_without_a_stock_kernel_ends_in_a_fatal_code(
     wait_for_serial(launched(image), f"FATAL ERROR: {code}", BOOT_SECONDS)
 
 
-def test_three_functions_reach_o3_each_with_code_of_its_own_for_every_level(
-    kernel: Machine, stock: Path
-) -> None:
+def test_three_functions_reach_o3_each_with_code_of_its_own_for_every_level(kernel: Machine, stock: Path) -> None:
     memory = kernel.memory()
     _, jit = local(memory, stock / "stock_twin.elf", "jit")
     names = [string(memory, jit.profiler.functions[i].name) for i in range(jit.profiler.function_count)]
@@ -362,9 +339,7 @@ def test_it_has_no_debug_interface_in_memory_either(kernel: Machine) -> None:
 
 
 @pytest.mark.parametrize("name", ["kernel", "unikernel"])
-def test_the_cpu_ends_halted_without_paging_on_the_gdt_of_stage_2(
-    name: str, request: pytest.FixtureRequest
-) -> None:
+def test_the_cpu_ends_halted_without_paging_on_the_gdt_of_stage_2(name: str, request: pytest.FixtureRequest) -> None:
     machine: Machine = request.getfixturevalue(name)
     wait(machine, lambda: registers(machine)["HLT"] == 1, BOOT_SECONDS, "the last halt")
     found = registers(machine)
@@ -402,13 +377,9 @@ def test_a_kernel_without_a_cache_says_so(stock: Path, launched: Boot) -> None:
     assert "[CACHE] No optimized modules detected" in screen.read_bytes()[::2].decode("latin-1")
 
 
-def test_a_watchpoint_on_the_slot_sees_each_swap_though_the_swap_is_inlined(
-    stock: Path, launched: Boot
-) -> None:
+def test_a_watchpoint_on_the_slot_sees_each_swap_though_the_swap_is_inlined(stock: Path, launched: Boot) -> None:
     machine = launched(stock / "stock.img", paused=True)
-    slot = layouts.offset("adaptive_jit_t", "functions") + layouts.offset(
-        "jit_function_entry_t", "current_code"
-    )
+    slot = layouts.offset("adaptive_jit_t", "functions") + layouts.offset("jit_function_entry_t", "current_code")
     out = gdb(
         machine,
         f"hbreak *{symbols(stock / 'stock.elf')['adaptive_jit_execute']}",

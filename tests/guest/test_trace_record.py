@@ -91,9 +91,7 @@ def test_the_trace_and_a_core_give_the_same_answers_as_the_guest(
             assert answers(capsys, question, "--json", str(saved)) == live, (question, saved)
 
 
-def test_log_and_ring_tell_the_same_story_and_a_changed_log_is_noticed(
-    recorded: Recorded,
-) -> None:
+def test_log_and_ring_tell_the_same_story_and_a_changed_log_is_noticed(recorded: Recorded) -> None:
     _, directory = recorded
     trace = Trace.open(directory)
     swaps = trace_swaps(trace).swaps
@@ -134,12 +132,7 @@ def test_sql_answers_from_the_trace_and_reaches_nothing_else(recorded: Recorded)
         join functions f on f.number = id where t.name = 'publish' group by 1 order by 1"""
     rows = {row["name"]: row["swaps"] for row in trace.sql(query).to_pylist()}
     assert rows["fibonacci"] == 3
-    for forbidden in (
-        "select * from read_text('/etc/passwd')",
-        "select * from query",
-        "nonsense",
-        "attach 'x'",
-    ):
+    for forbidden in ("select * from read_text('/etc/passwd')", "select * from query", "nonsense", "attach 'x'"):
         with pytest.raises(UsageError):
             trace.sql(forbidden)
 
@@ -184,9 +177,7 @@ def record_in_process(machine: Machine, out: Path) -> subprocess.Popen[bytes]:
 
 
 def wait_for_journal(out: Path, size: int) -> None:
-    wait_for(
-        lambda: sum(path.stat().st_size for path in out.glob("journal-*")) >= size, "the journal to grow"
-    )
+    wait_for(lambda: sum(path.stat().st_size for path in out.glob("journal-*")) >= size, "the journal to grow")
 
 
 def test_a_recorder_that_is_killed_loses_nothing_that_it_had_drained(booted: Boot, tmp_path: Path) -> None:

@@ -54,20 +54,12 @@ def test_debug_shows_where_an_error_came_from(capfd: pytest.CaptureFixture[str],
     [
         (BareflowError("a sentence"), 2, "bareflow list: a sentence\n"),
         (KeyboardInterrupt(), 130, "bareflow: interrupted\n"),
-        (
-            FileNotFoundError(2, "No such file or directory", "x"),
-            2,
-            "bareflow list: x: No such file or directory\n",
-        ),
+        (FileNotFoundError(2, "No such file or directory", "x"), 2, "bareflow list: x: No such file or directory\n"),
         (ZeroDivisionError("by zero"), 2, "bareflow list: a defect in bareflow: ZeroDivisionError: by zero"),
     ],
 )
 def test_whatever_a_verb_raises_becomes_a_sentence_and_a_code(
-    raised: BaseException,
-    code: int,
-    words: str,
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    raised: BaseException, code: int, words: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> int:
         raise raised
@@ -84,10 +76,7 @@ def test_a_closed_pipe_ends_quietly() -> None:
     )
     shell = f'{sys.executable} -c "$PROGRAM" | head -c 1 >/dev/null; exit ${{PIPESTATUS[0]}}'
     done = subprocess.run(
-        ["bash", "-c", shell],
-        env={"PROGRAM": program, "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        check=False,
+        ["bash", "-c", shell], env={"PROGRAM": program, "PATH": "/usr/bin:/bin"}, capture_output=True, check=False
     )
     assert done.returncode == 141
     assert done.stderr == b""
@@ -113,10 +102,7 @@ def test_optional_words_go_to_the_argument_that_takes_them() -> None:
         options = cli.build_parser(words[0]).parse_args(words)
         question = registry.load(words[0])
         place_words(question, options)
-        return (
-            *(getattr(options, item.dest) for item in question.arguments if not item.is_option),
-            options.target,
-        )
+        return (*(getattr(options, item.dest) for item in question.arguments if not item.is_option), options.target)
 
     assert placed("pools") == (None, None)
     assert placed("pools", "code") == ("code", None)

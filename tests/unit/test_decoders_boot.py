@@ -24,11 +24,7 @@ def test_a_good_boot_has_no_problems_and_counts_milliseconds_from_stage_1() -> N
     assert record.ok
     assert record.problems == ()
     assert [(s.name, s.ms) for s in record.stages[:3]] == [("stage1", 0.0), ("stage2", 1.0), ("a20", 2.0)]
-    assert (record.stages[-1].name, record.stages[-1].reached, record.stages[-1].ms) == (
-        "halted",
-        False,
-        None,
-    )
+    assert (record.stages[-1].name, record.stages[-1].reached, record.stages[-1].ms) == ("halted", False, None)
 
 
 def test_the_record_is_read_before_any_kernel_is_in_memory() -> None:
@@ -49,10 +45,7 @@ def test_no_boot_record_is_told_with_the_next_step() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        (
-            {"stage": 4, "fatal": 0x51, "signature": 0},
-            "FATAL ERROR: 0x51: the image in memory does not begin",
-        ),
+        ({"stage": 4, "fatal": 0x51, "signature": 0}, "FATAL ERROR: 0x51: the image in memory does not begin"),
         ({"stage": 2, "fatal": 0xA2}, "FATAL ERROR: 0xA2: no method turned the A20 line on"),
         ({"stage": 3, "fatal": 0xD1, "bios_status": 0x20}, "failed with BIOS status 0x20"),
         ({"stage": 5, "fatal": 0xD2, "crc_computed": 1}, "CRC is 0x00000001, its header says 0x00001234"),

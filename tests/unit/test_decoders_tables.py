@@ -50,21 +50,11 @@ def memory_of(guest: Guest) -> Bytes:
 class TestModules:
     def test_a_module_is_shown_with_its_header_and_statistics(self, fake: FakeGuest) -> None:
         module = attach(fake).kernel().modules().modules[0]
-        assert (module.name, module.code, module.calls, module.mean_cycles) == (
-            "alpha",
-            CODE + 0x310,
-            2,
-            15.0,
-        )
+        assert (module.name, module.code, module.calls, module.mean_cycles) == ("alpha", CODE + 0x310, 2, 15.0)
         assert module.deviation_cycles == 5.0
         assert module.header is not None
         assert (module.header.address, module.header.version) == (MODULE_FILES, 2)
-        assert (module.source, module.level, module.digest, module.problems) == (
-            "embedded",
-            0,
-            "not checked",
-            (),
-        )
+        assert (module.source, module.level, module.digest, module.problems) == ("embedded", 0, "not checked", ())
 
     def test_check_computes_the_digest_of_every_image(self, fake: FakeGuest) -> None:
         fake.module_files[1] = fake.module_files[1][:-1] + b"?"
@@ -82,9 +72,7 @@ class TestModules:
             ({"code_size": 1 << 20}, "claims 1048576 bytes of code in an image of"),
         ],
     )
-    def test_each_wrong_header_field_is_named(
-        self, fake: FakeGuest, changes: dict[str, Any], sentence: str
-    ) -> None:
+    def test_each_wrong_header_field_is_named(self, fake: FakeGuest, changes: dict[str, Any], sentence: str) -> None:
         fake.module_files[0] = module_file("alpha", **changes)
         assert any(sentence in problem for problem in attach(fake).kernel().modules().all_problems())
 
@@ -155,8 +143,7 @@ class TestPools:
         memory_of(guest).put(CODE + 0x200, b"\x90" * 4)
         assert guest.kernel().pools("code").all_problems() == []
         assert any(
-            "0x00200200 has magic 0x90909090" in text
-            for text in guest.kernel().pools("code", True).all_problems()
+            "0x00200200 has magic 0x90909090" in text for text in guest.kernel().pools("code", True).all_problems()
         )
 
     def test_a_cycle_in_the_free_list_ends_the_walk(self, fake: FakeGuest) -> None:
@@ -165,9 +152,7 @@ class TestPools:
         memory = memory_of(guest)
         memory.set(CODE + 0x100, "block_header", "next", CODE + 0x500)
         memory.set(CODE + 0x500, "block_header", "next", CODE + 0x100)
-        assert any(
-            "free list has a cycle" in text for text in guest.kernel().pools("code", True).all_problems()
-        )
+        assert any("free list has a cycle" in text for text in guest.kernel().pools("code", True).all_problems())
 
     def test_a_block_table_that_was_overwritten_is_one_sentence(self, fake: FakeGuest) -> None:
         guest = attach(fake)
@@ -227,9 +212,7 @@ class TestJit:
 
     def test_a_published_version_that_is_not_in_the_table_is_named(self, fake: FakeGuest) -> None:
         fake.functions[1]["version"] = 77
-        assert (
-            "beta runs version 77, which is not in the version table" in attach(fake).kernel().jit().problems
-        )
+        assert "beta runs version 77, which is not in the version table" in attach(fake).kernel().jit().problems
 
     def test_a_slot_outside_the_entries_is_read_where_it_is(self, fake: FakeGuest) -> None:
         fake.functions[0]["slot"] = 0x2F800
@@ -325,9 +308,7 @@ class TestBitcode:
         assert (alpha.payload_size, alpha.header_size, alpha.problems) == (64, 128, ())
 
     @pytest.mark.parametrize("size", [124, 120])
-    def test_the_shorter_headers_in_the_field_are_recognised_and_said(
-        self, fake: FakeGuest, size: int
-    ) -> None:
+    def test_the_shorter_headers_in_the_field_are_recognised_and_said(self, fake: FakeGuest, size: int) -> None:
         guest = attach(fake)
         memory_of(guest).put(BITCODE, bitcode("alpha", size) + bytes(8))
         found = guest.kernel().bitcode()[0]

@@ -101,9 +101,7 @@ def test_two_files_on_one_cluster_are_told(image: bytes) -> None:
         (lambda image: patched(image, 22, b"\x01\0"), "FAT is too small"),
     ],
 )
-def test_what_is_no_fat16_volume_is_one_sentence(
-    image: bytes, damage: Callable[[bytes], bytes], words: str
-) -> None:
+def test_what_is_no_fat16_volume_is_one_sentence(image: bytes, damage: Callable[[bytes], bytes], words: str) -> None:
     with pytest.raises(BadData, match=words):
         read_volume(damage(image), WHERE)
 
@@ -116,9 +114,7 @@ def test_an_image_that_was_cut_off_is_told(image: bytes) -> None:
 
 
 @settings(
-    max_examples=200,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(
     changes=st.lists(
@@ -130,9 +126,7 @@ def test_an_image_that_was_cut_off_is_told(image: bytes) -> None:
         max_size=5,
     )
 )
-def test_random_bytes_anywhere_end_in_an_answer_or_a_sentence(
-    image: bytes, changes: list[tuple[int, bytes]]
-) -> None:
+def test_random_bytes_anywhere_end_in_an_answer_or_a_sentence(image: bytes, changes: list[tuple[int, bytes]]) -> None:
     disk = bytearray(image[: 200 * 512])
     for at, data in changes:
         disk[at : at + len(data)] = data

@@ -54,9 +54,7 @@ def test_without_any_gdb_it_says_where_to_get_one(tmp_path: Path, monkeypatch: p
         gdb_program.find_gdb("/none/gdb")
 
 
-def test_the_environments_gdb_comes_before_the_systems(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environments_gdb_comes_before_the_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("own/bin", "system"):
         (tmp_path / name).mkdir(parents=True)
     system = program(tmp_path / "system", "echo 16.3")

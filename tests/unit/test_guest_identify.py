@@ -3,19 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fake_guest import (
-    BITCODE,
-    BLOCKS,
-    CAUSES,
-    CODE,
-    FUNCTIONS,
-    JIT,
-    METADATA,
-    MODULE_FILES,
-    ROOT,
-    Bytes,
-    FakeGuest,
-)
+from fake_guest import BITCODE, BLOCKS, CAUSES, CODE, FUNCTIONS, JIT, METADATA, MODULE_FILES, ROOT, Bytes, FakeGuest
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.guest import Guest

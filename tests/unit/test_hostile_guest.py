@@ -79,19 +79,7 @@ POINTERS = (
     "image_base",
     "image_end",
 )
-NASTY = (
-    0,
-    1,
-    0x7FFFFFFF,
-    0x80000000,
-    0xFFFFFFFF,
-    0xB8000,
-    0x9FFFF,
-    0x100000,
-    0x3FFFFFC,
-    0xFFFFFFF0,
-    0x200010,
-)
+NASTY = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xB8000, 0x9FFFF, 0x100000, 0x3FFFFFC, 0xFFFFFFF0, 0x200010)
 
 relaxed = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -99,9 +87,7 @@ relaxed = settings(
 
 
 @relaxed
-@given(
-    name=st.sampled_from(sorted(TABLES)), at=st.integers(0, 1 << 16), data=st.binary(min_size=1, max_size=200)
-)
+@given(name=st.sampled_from(sorted(TABLES)), at=st.integers(0, 1 << 16), data=st.binary(min_size=1, max_size=200))
 def test_random_bytes_in_any_table(name: str, at: int, data: bytes) -> None:
     memory = FakeGuest().build()
     base, size = TABLES[name]

@@ -73,9 +73,7 @@ def test_imports_point_down_only(path: Path) -> None:
 def test_gdb_is_imported_in_its_two_places_only(path: Path) -> None:
     if any(name == "gdb" or name.startswith("gdb.") for name in imports(path)):
         place = path.relative_to(ROOT).as_posix()
-        assert place.startswith(GDB_ALLOWED), (
-            f"{place} imports gdb; take the bytes through the Memory protocol"
-        )
+        assert place.startswith(GDB_ALLOWED), f"{place} imports gdb; take the bytes through the Memory protocol"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "gdb_ui").rglob("*.py")), ids=lambda path: path.name)

@@ -46,9 +46,7 @@ def test_all_levels_compute_the_same_from_the_same_shared_data(tmp_path: Path) -
             calls = Calls()
             calls.write(0x500100, b"".join(n.to_bytes(4, "little") for n in (10, 20, 30, 40)))
             calls.write(0x500200, bytes(4))
-            entry = install(
-                calls, linked(compiler.compile(payload, "mixed_main", level).data, "mixed_main"), ROOM
-            )
+            entry = install(calls, linked(compiler.compile(payload, "mixed_main", level).data, "mixed_main"), ROOM)
             results = [calls.call(entry, a, b) for a, b in inputs]
             answers.append((results, calls.read(0x500100, 16), calls.read(0x500200, 4)))
     assert len(set(map(str, answers))) == 1
@@ -73,8 +71,7 @@ def test_too_little_room_is_answered_with_sizes_that_are_enough_anywhere(tmp_pat
     assert isinstance(small, NeedMore)
     for address in range(0x20000, 0x20020):
         assert isinstance(
-            link(data, "mixed_main", Room(address, small.code, address + 0x1000, small.rodata), SHARED, {}),
-            Linked,
+            link(data, "mixed_main", Room(address, small.code, address + 0x1000, small.rodata), SHARED, {}), Linked
         )
 
 
@@ -86,9 +83,7 @@ def test_a_function_without_data_needs_no_room_for_it(tmp_path: Path) -> None:
 
 def test_exported_symbols_of_the_kernel_are_called(tmp_path: Path) -> None:
     calls = Calls()
-    helper = linked(
-        compile_c(tmp_path, "int g(int a) { return a * 7; }", "-O2"), "g", Room(0x40000, 64, 0, 0), {}
-    )
+    helper = linked(compile_c(tmp_path, "int g(int a) { return a * 7; }", "-O2"), "g", Room(0x40000, 64, 0, 0), {})
     calls.write(0x40000, helper.code)
     data = compile_c(tmp_path, "int g(int a); int f(int a, int b) { return g(a) + b; }", "-O2")
     made = linked(data, "f", ROOM, {}, {"g": 0x40000 + helper.entry_offset})

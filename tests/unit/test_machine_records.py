@@ -51,16 +51,10 @@ def test_the_monitors_registers_are_read() -> None:
     cpu = parse_registers(REGISTERS)
     assert (cpu.general["eip"], cpu.general["eflags"], cpu.general["edi"]) == (0x1849F, 0x246, 6)
     assert cpu.control == {"cr0": 0x80000011, "cr2": 7, "cr3": 8, "cr4": 0x10}
-    assert (cpu.segments["cs"].selector, cpu.segments["idt"].base, cpu.segments["gdt"].limit) == (
-        8,
-        0x22000,
-        39,
-    )
+    assert (cpu.segments["cs"].selector, cpu.segments["idt"].base, cpu.segments["gdt"].limit) == (8, 0x22000, 39)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "nonsense", REGISTERS.replace("EIP", "RIP"), REGISTERS.replace("IDT=", "IDX=")]
-)
+@pytest.mark.parametrize("text", ["", "nonsense", REGISTERS.replace("EIP", "RIP"), REGISTERS.replace("IDT=", "IDX=")])
 def test_what_is_no_i386_cpu_is_one_sentence(text: str) -> None:
     with pytest.raises(BadData, match="this is no i386 guest's CPU"):
         parse_registers(text)
@@ -129,22 +123,8 @@ def test_the_cache_lists_its_slots_the_oldest_first() -> None:
     fake.root["cache"] = CACHE
     memory = fake.build()
     used = [
-        {
-            "name": name("alpha"),
-            "level": 2,
-            "image": 0x240010,
-            "image_size": 64,
-            "state": 2,
-            "tsc_last_used": 9,
-        },
-        {
-            "name": name("beta"),
-            "level": 1,
-            "image": 0x240110,
-            "image_size": 64,
-            "state": 1,
-            "tsc_last_used": 5,
-        },
+        {"name": name("alpha"), "level": 2, "image": 0x240010, "image_size": 64, "state": 2, "tsc_last_used": 9},
+        {"name": name("beta"), "level": 1, "image": 0x240110, "image_size": 64, "state": 1, "tsc_last_used": 5},
         {"name": name("bad"), "level": 9, "image": 0xB8000, "image_size": 64, "state": 7, "tsc_last_used": 6},
     ]
     raw = {"slot_count": 99, "hits": 3, "misses": 2, "evictions": 1, "slots": used + [{}] * 13}

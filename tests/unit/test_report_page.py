@@ -73,12 +73,8 @@ def test_the_policy_allows_this_style_sheet_and_nothing_else(digest: Digest) -> 
     style = re.search(r"<style>(.*)</style>", text, re.S)
     assert style is not None
     digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
-    policies = [
-        value for name, value in Reader(text).attributes if name == "content" and "default-src" in value
-    ]
-    assert policies == [
-        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    ]
+    policies = [value for name, value in Reader(text).attributes if name == "content" and "default-src" in value]
+    assert policies == [f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"]
 
 
 def test_no_string_of_the_guest_becomes_markup(tmp_path: Path) -> None:
@@ -124,11 +120,7 @@ def test_the_numbers_are_those_of_the_trace(digest: Digest) -> None:
 
 def test_what_is_wrong_comes_first(tmp_path: Path) -> None:
     directory = make(
-        tmp_path / "trace",
-        [batch(SWAP), batch(SWAP, 20, lost=13)],
-        serial="nothing",
-        complete=False,
-        open_journal=True,
+        tmp_path / "trace", [batch(SWAP), batch(SWAP, 20, lost=13)], serial="nothing", complete=False, open_journal=True
     )
     digest = tell(Trace.open(directory))
     bad = [verdict.text for verdict in verdicts(digest) if verdict.kind == "bad"]

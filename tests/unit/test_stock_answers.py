@@ -102,9 +102,7 @@ def test_the_fragmentation_statistic_that_underflows_is_named() -> None:
     memory = StockGuest().build()
     stats = POOLS + layouts.offset("memory_pool", "stats")
     memory.set(stats, "pool_stats", "fragmentation", 4294967264)
-    assert any(
-        "underflowed" in text for text in Guest.attach(memory).kernel().pools("code").pools[0].problems
-    )
+    assert any("underflowed" in text for text in Guest.attach(memory).kernel().pools("code").pools[0].problems)
 
 
 def test_a_walk_over_a_gdbstub_costs_at_most_ten_packets_and_one_per_block() -> None:
@@ -123,11 +121,7 @@ def test_modules_have_their_headers() -> None:
     assert record.all_problems() == []
     module = record.modules[1]
     assert module.header is not None
-    assert (module.header.address, module.header.name, module.digest) == (
-        code_of(1) - 48,
-        "fibonacci",
-        "none",
-    )
+    assert (module.header.address, module.header.name, module.digest) == (code_of(1) - 48, "fibonacci", "none")
     assert (module.level, module.source, module.mean_cycles) == (None, "", 100.0)
 
 
@@ -155,22 +149,10 @@ def test_the_jit_is_told_without_what_the_kernel_does_not_keep() -> None:
     record = asked.kernel().jit()
     assert record.problems == ()
     one = record.functions[0]
-    assert (one.name, one.level, one.calls, one.next_threshold, one.agrees) == (
-        "fibonacci",
-        2,
-        1500,
-        10000,
-        True,
-    )
+    assert (one.name, one.level, one.calls, one.next_threshold, one.agrees) == ("fibonacci", 2, 1500, 10000, True)
     assert one.slot == ENTRIES + 20
     assert one.level_codes == (code_of(1), HEAP + 16, HEAP + 144, 0)
-    assert (one.version, one.last_result, one.expected, one.arguments, one.versions) == (
-        None,
-        None,
-        None,
-        None,
-        (),
-    )
+    assert (one.version, one.last_result, one.expected, one.arguments, one.versions) == (None, None, None, None, ())
     assert (record.swap_count, record.version_count) == (2, 4)
     assert asked.kernel().slots() == {"fibonacci": ENTRIES + 20, "sum": ENTRIES + 68}
 
@@ -198,10 +180,7 @@ def test_swaps_are_told_from_the_levels_that_were_compiled() -> None:
         ("fibonacci", 1, 2, 1000, "threshold", 120),
     ]
     assert [(s.tsc, s.to_version, s.publish_to_first_us) for s in record.swaps] == [(0, 0, None)] * 2
-    assert [(s.old_code, s.new_code) for s in record.swaps] == [
-        (code_of(1), HEAP + 16),
-        (HEAP + 16, HEAP + 144),
-    ]
+    assert [(s.old_code, s.new_code) for s in record.swaps] == [(code_of(1), HEAP + 16), (HEAP + 16, HEAP + 144)]
     assert any("default" in text for text in answer.unknown)
 
 
@@ -224,12 +203,7 @@ def test_a_threshold_that_was_not_reached_is_no_reason() -> None:
     memory.put(
         JIT,
         layouts.pack(
-            "function_profile",
-            name=HEAP + 0x10010,
-            call_count=150,
-            total_cycles=9000,
-            min_cycles=9,
-            max_cycles=90,
+            "function_profile", name=HEAP + 0x10010, call_count=150, total_cycles=9000, min_cycles=9, max_cycles=90
         ),
     )
     assert [(swap.call, swap.reason) for swap in Guest.attach(memory).kernel().swaps().swaps] == [
@@ -261,21 +235,14 @@ def test_status_is_one_screen_without_a_boot_record() -> None:
     record = guest().kernel().status()
     assert (record.stage, record.ok, record.abi, record.variant) == ("running", True, "", "stock kernel")
     assert [(line.name, line.level) for line in record.functions] == [("fibonacci", 2), ("sum", 0)]
-    assert [(pool.kind, pool.used) for pool in record.pools] == [
-        ("code", 16416),
-        ("data", 0),
-        ("metadata", 128),
-    ]
+    assert [(pool.kind, pool.used) for pool in record.pools] == [("code", 16416), ("data", 0), ("metadata", 128)]
     assert "no debug interface" in text_of("status", record)
 
 
 def test_a_unikernel_has_a_profile_and_says_so_when_asked_for_more() -> None:
     asked = Guest.attach(StockGuest().unikernel()).kernel()
     record = asked.profile()
-    assert [(f.name, f.calls, f.min_cycles) for f in record.functions] == [
-        ("sum_to_n", 100, 40),
-        ("fibonacci", 10, 40),
-    ]
+    assert [(f.name, f.calls, f.min_cycles) for f in record.functions] == [("sum_to_n", 100, 40), ("fibonacci", 10, 40)]
     assert (record.total_calls, record.thresholds) == (110, None)
     assert asked.status().variant == "stock unikernel"
     for question in (asked.modules, asked.jit, asked.swaps):
@@ -317,8 +284,7 @@ def test_a_damaged_stock_guest_answers_or_says_why_not(seed: int, strokes: int) 
     for _ in range(strokes):
         base, size = source.choice([(JIT, 8216), (MANAGER, 1356), (POOLS, 132), (HEAP, 0x18000)])
         memory.put(
-            base + 4 * source.randrange(size // 4),
-            struct.pack("<I", source.choice((0, 1, 0xFFFFFFFF, 0xB8000, HEAP))),
+            base + 4 * source.randrange(size // 4), struct.pack("<I", source.choice((0, 1, 0xFFFFFFFF, 0xB8000, HEAP)))
         )
     for question in TABLES:
         try:

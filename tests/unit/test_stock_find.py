@@ -207,9 +207,7 @@ def test_what_an_earlier_boot_left_on_the_stack_is_not_there_yet() -> None:
     nothing_is_found(memory, ("pools", "jit", "swaps", "profile"))
 
 
-def test_functions_whose_code_buffers_are_gone_are_of_an_earlier_boot_even_if_their_names_and_code_remain() -> (
-    None
-):
+def test_functions_whose_code_buffers_are_gone_are_of_an_earlier_boot_even_if_their_names_and_code_remain() -> None:
     """Names and O0 code in the image, which the loader has put there again."""
     kernel = StockGuest()
     memory = kernel.build()
@@ -219,10 +217,7 @@ def test_functions_whose_code_buffers_are_gone_are_of_an_earlier_boot_even_if_th
         memory.set(entry, "jit_function_entry", "current_code", code_of(index))
         memory.set(entry, "jit_function_entry", "code_v0", code_of(index))
         memory.set(entry, "jit_function_entry", "compiled_level", 0)
-    assert [function.name for function in Guest.attach(memory).kernel().jit().functions] == [
-        "sum",
-        "fibonacci",
-    ]
+    assert [function.name for function in Guest.attach(memory).kernel().jit().functions] == ["sum", "fibonacci"]
     memory.put(HEAP, bytes(0x40000))
     memory.put(POOLS, bytes(132))
     nothing_is_found(memory, ("jit", "swaps", "profile"))
@@ -282,9 +277,7 @@ def test_a_record_that_is_gone_is_looked_for_again() -> None:
         (MANAGER, "module_profile", "max_cycles", 1 << 40),
     ],
 )
-def test_a_module_manager_that_contradicts_itself_is_none(
-    record: int, layout: str, field: str, value: int
-) -> None:
+def test_a_module_manager_that_contradicts_itself_is_none(record: int, layout: str, field: str, value: int) -> None:
     memory = StockGuest().build()
     memory.set(record, layout, field, value)
     nothing_is_found(memory, ("modules",))
@@ -312,9 +305,7 @@ def test_modules_most_of_which_have_no_code_are_none() -> None:
         (JIT, "function_profile", "name", 0xB8000),
     ],
 )
-def test_an_adaptive_jit_that_contradicts_itself_is_none(
-    at: int, layout: str, field: str, value: int
-) -> None:
+def test_an_adaptive_jit_that_contradicts_itself_is_none(at: int, layout: str, field: str, value: int) -> None:
     memory = StockGuest().build()
     memory.set(at, layout, field, value)
     nothing_is_found(memory, ("jit", "swaps"))

@@ -180,9 +180,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trace with everything in it."""
     import zlib
 
-    directory = make(
-        tmp_path_factory.mktemp("whole") / "trace", [batch(SWAP)], [batch(SWAP, 7)], open_journal=True
-    )
+    directory = make(tmp_path_factory.mktemp("whole") / "trace", [batch(SWAP)], [batch(SWAP, 7)], open_journal=True)
     snapshot.save(Bytes(bytes(4096)), [(0x1000, 0x2000)], directory)
     store = codes.CodeStore(directory)
     crc = zlib.crc32(bytes(16))

@@ -33,13 +33,7 @@ def test_each_version_has_a_file_and_an_entry(tmp_path: Path, linked: Linked) ->
     assert path.name == "f.O3.v7.elf"
     assert path.read_bytes()[:4] == b"\x7fELF"
     first, second = read_index(tmp_path)
-    assert (first.function, first.version, first.level, first.text, first.path) == (
-        "f",
-        7,
-        3,
-        0x200010,
-        path,
-    )
+    assert (first.function, first.version, first.level, first.text, first.path) == ("f", 7, 3, 0x200010, path)
     assert first.sections == {".text": 0x200010}
     assert second.version == 8
 
@@ -50,9 +44,7 @@ def test_old_files_go(tmp_path: Path, linked: Linked, monkeypatch: pytest.Monkey
     for version in range(1, 6):
         symbols.add("f", version, 3, 0x200010, 0, linked)
     assert [entry.version for entry in read_index(tmp_path)] == [3, 4, 5]
-    assert sorted(path.name for path in (tmp_path / "jit").glob("*.elf")) == [
-        f"f.O3.v{n}.elf" for n in (3, 4, 5)
-    ]
+    assert sorted(path.name for path in (tmp_path / "jit").glob("*.elf")) == [f"f.O3.v{n}.elf" for n in (3, 4, 5)]
 
 
 @pytest.mark.parametrize("text", ["{", "7", '[{"function": "f"}]', "[7]", '[{"sections": 7}]'])

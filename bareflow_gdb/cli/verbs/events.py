@@ -26,9 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     add_target(parser)
     parser.add_argument("--type", action="append", metavar="T", help="only this type; may be repeated")
-    parser.add_argument(
-        "--last", type=int, default=LAST, metavar="N", help=f"only the last N (default {LAST})"
-    )
+    parser.add_argument("--last", type=int, default=LAST, metavar="N", help=f"only the last N (default {LAST})")
     parser.add_argument("--sql", metavar="QUERY", help="tables: events, types, functions, modules (DuckDB)")
     parser.epilog = "Exit code 1 when there is no such event, or the query has no rows."
 
@@ -128,6 +126,5 @@ def _grid(heads: list[str], rows: Iterable[list[str]]) -> str:
     listed = [heads, *rows]
     widths = [max(map(len, column)) for column in itertools.zip_longest(*listed, fillvalue="")]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in listed
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in listed
     )

@@ -29,12 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="TARGET",
         help="machine name, tcp:HOST:PORT, unix:PATH or core (default: the newest machine)",
     )
-    parser.add_argument(
-        "--gdb", metavar="PATH", help="this gdb (default: the environment's gdb 18, else the system's)"
-    )
-    parser.add_argument(
-        "--print-script", action="store_true", help="only name the file to `source` in ~/.gdbinit"
-    )
+    parser.add_argument("--gdb", metavar="PATH", help="this gdb (default: the environment's gdb 18, else the system's)")
+    parser.add_argument("--print-script", action="store_true", help="only name the file to `source` in ~/.gdbinit")
     parser.epilog = "What follows -- goes to gdb: bareflow gdb demo -- -batch -ex 'bf status'"
     parser.set_defaults(passed_on=[])
 
@@ -74,9 +70,7 @@ def connection(target: str | None) -> list[str]:
         return _attach(found.machine)
     if found.kind == "core" and found.path is not None:
         return [*_elf(_of_core(found.path, found.memory)), "-c", str(found.path)]
-    raise UsageError(
-        f"{found.description} is nothing that gdb connects to; give a machine, a gdbstub or a core"
-    )
+    raise UsageError(f"{found.description} is nothing that gdb connects to; give a machine, a gdbstub or a core")
 
 
 def _attach(machine: Machine) -> list[str]:

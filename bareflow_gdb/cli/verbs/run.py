@@ -25,9 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-disk", action="store_true", help="no second disk")
     parser.add_argument("--floppy", action="store_true", help="boot the image as a 1.44 MB floppy (CHS path)")
-    parser.add_argument(
-        "--hold", action="store_true", help="let the guest wait before its run, for `bareflow release`"
-    )
+    parser.add_argument("--hold", action="store_true", help="let the guest wait before its run, for `bareflow release`")
     parser.add_argument("--thresholds", metavar="A,B,C", help="calls for O1, O2, O3 (default 100,1000,10000)")
     parser.add_argument("--paused", action="store_true", help="do not start the CPU; gdb or `cont` does")
     parser.add_argument(
@@ -37,12 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="time = instructions, 2^N ns each: the same in every run; keeps a host CPU busy",
     )
     parser.add_argument("--memory", type=int, default=64, metavar="MIB", help="RAM in MiB (default 64)")
-    parser.add_argument(
-        "--wait", metavar="STAGE", help="return when this boot stage is reached, for instance idle"
-    )
-    parser.add_argument(
-        "--timeout", type=float, default=60.0, metavar="S", help="seconds that --wait waits (60)"
-    )
+    parser.add_argument("--wait", metavar="STAGE", help="return when this boot stage is reached, for instance idle")
+    parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds that --wait waits (60)")
 
 
 def main(options: argparse.Namespace) -> int:

@@ -33,9 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     record.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty directory")
     record.add_argument("--until-idle", action="store_true", help="end when the guest's run has ended")
     record.add_argument("--seconds", type=float, metavar="N", help="end after N seconds")
-    record.add_argument(
-        "--release", action="store_true", help="let a guest started with --hold begin its run"
-    )
+    record.add_argument("--release", action="store_true", help="let a guest started with --hold begin its run")
     record.add_argument("--flight", action="store_true", help="never make the guest wait; may lose events")
     show = actions.add_parser("show", help="what a trace holds")
     show.add_argument("directory", type=Path, metavar="TRACE")
@@ -99,9 +97,7 @@ def _run(options: argparse.Namespace, recorder: Recorder, stop: threading.Event)
             counts = f"{now.events:,} events  {now.lost:,} lost  {now.swaps} swaps"
             show(f"{now.seconds:6.1f} s  {counts}  {now.stage}")
 
-    recorder.run(
-        until_idle=options.until_idle, seconds=options.seconds, stopped=stop.is_set, progress=progress
-    )
+    recorder.run(until_idle=options.until_idle, seconds=options.seconds, stopped=stop.is_set, progress=progress)
     recorder.finish(lambda segments: show(f"completing the trace: {segments} segments to write"))
     if rewrite:
         print(file=sys.stderr)
@@ -147,9 +143,7 @@ def _tell(options: argparse.Namespace, directory: Path) -> int:
         print(json.dumps(to_json(found), indent=2))
         return 1 if found.lost else 0
     print(f"trace {directory}: {_ending(trace.manifest)}")
-    print(
-        f"  guest      {found.variant} {found.build_id[:12] or 'without build id'}, machine {found.machine}"
-    )
+    print(f"  guest      {found.variant} {found.build_id[:12] or 'without build id'}, machine {found.machine}")
     print(f"  clock      {found.clock}")
     print(f"  events     {found.events:,} ({found.lost:,} lost) in {found.span}")
     print(f"  functions  {', '.join(found.functions) or 'none'}")

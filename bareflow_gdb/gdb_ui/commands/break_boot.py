@@ -34,12 +34,8 @@ class BootBreakpoint:
     "break-boot",
     example="bf break-boot stage2 --run",
     arguments=(
-        argument(
-            "stage", choices=boot_stages.NAMES, metavar="STAGE", help="stage1, stage2, pm, kernel or main"
-        ),
-        argument(
-            "--run", action="store_true", help="run there now, with a breakpoint that is gone afterwards"
-        ),
+        argument("stage", choices=boot_stages.NAMES, metavar="STAGE", help="stage1, stage2, pm, kernel or main"),
+        argument("--run", action="store_true", help="run there now, with a breakpoint that is gone afterwards"),
     ),
     show=lambda record: _text(record),
 )

@@ -40,9 +40,7 @@ KERNEL_TYPE = "module_profile_t"
     "doctor",
     example="bf doctor --host",
     arguments=(
-        argument(
-            "--host", action="store_true", help="start the host program and each tool too, a second or so"
-        ),
+        argument("--host", action="store_true", help="start the host program and each tool too, a second or so"),
     ),
     show=lambda record: _text(record),
     verdict=lambda record: record.healthy,
@@ -116,9 +114,7 @@ def _host_program(start: bool) -> list[Check]:
         return [_check(part, "fails", str(error), "recompile and trace need it")]
     except subprocess.TimeoutExpired:
         process.kill()
-        return [
-            _check(part, "fails", f"{child.program()} does not answer", "run `bareflow doctor` beside gdb")
-        ]
+        return [_check(part, "fails", f"{child.program()} does not answer", "run `bareflow doctor` beside gdb")]
     except (ValueError, KeyError, TypeError):
         return [_check(part, "fails", f"{child.program()}: {child.last_words(err)}", "`make setup`")]
     return [_check(part, "works", child.program()), *checks]
@@ -190,9 +186,7 @@ def _elf(session: Session) -> Check:
     try:
         gdb.lookup_type(KERNEL_TYPE)
     except gdb.error:
-        return _check(
-            part, "limited", f"{name}, {how}; without debug information", "build it with -g for lines"
-        )
+        return _check(part, "limited", f"{name}, {how}; without debug information", "build it with -g for lines")
     return _check(part, "works", f"{name}, {how}, with debug information")
 
 

@@ -71,9 +71,7 @@ class Places:
     "find",
     example="bf find --at-entry",
     arguments=(
-        argument(
-            "--at-entry", action="store_true", help="let the guest run and catch the records as arguments"
-        ),
+        argument("--at-entry", action="store_true", help="let the guest run and catch the records as arguments"),
         argument("--go-on", action="store_true", help="with --at-entry: let the guest run on afterwards"),
     ),
     show=lambda record: _text(record),
@@ -182,22 +180,13 @@ def _take(session: Session, entered: list[str], waiting: dict[str, gdb.Breakpoin
 
 
 def _text(record: Places) -> str:
-    lines = [
-        f"{item.function} was entered with 0x{item.argument:08x} ({item.what})" for item in record.caught
-    ]
+    lines = [f"{item.function} was entered with 0x{item.argument:08x} ({item.what})" for item in record.caught]
     if record.not_entered:
-        lines.append(
-            f"not entered: {', '.join(record.not_entered)}; {record.stopped_by} stopped the guest first"
-        )
-    rows = [
-        (item.what, f"0x{item.address:08x}", item.how, item.confidence, item.evidence)
-        for item in record.records
-    ]
+        lines.append(f"not entered: {', '.join(record.not_entered)}; {record.stopped_by} stopped the guest first")
+    rows = [(item.what, f"0x{item.address:08x}", item.how, item.confidence, item.evidence) for item in record.records]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
     lines += ["  ".join((*(f"{row[i]:<{widths[i]}}" for i in range(4)), row[4])) for row in rows]
     lines += [f"{item.what}: {item.why}" for item in record.missing]
     if record.caught:
-        lines.append(
-            "the guest goes on; `interrupt` stops it" if record.goes_on else "the guest remains stopped"
-        )
+        lines.append("the guest goes on; `interrupt` stops it" if record.goes_on else "the guest remains stopped")
     return "\n".join(lines)

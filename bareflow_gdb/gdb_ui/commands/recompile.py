@@ -52,9 +52,7 @@ def recompile(options: argparse.Namespace, session: Session) -> Outcome:
         raise UsageError("the guest runs, and --stop begins at a stop: `interrupt` first, or leave it out")
     compiler = session.compiler(machine)
     with compiler.request(options.function, options.level, called=not options.stop) as request:
-        session.say(
-            f"compiling {options.function} at O{options.level} on the host, the guest runs meanwhile …"
-        )
+        session.say(f"compiling {options.function} at O{options.level} on the host, the guest runs meanwhile …")
         if session.running:
             request.wait(None)
         elif options.stop:

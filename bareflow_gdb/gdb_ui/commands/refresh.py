@@ -18,11 +18,7 @@ class Refreshed:
     windows: int
 
 
-@command(
-    "refresh",
-    example="bf refresh",
-    show=lambda record: f"{record.windows} windows read",
-)
+@command("refresh", example="bf refresh", show=lambda record: f"{record.windows} windows read")
 @only_with_guest
 def refresh(options: argparse.Namespace, session: Session) -> Refreshed:  # noqa: ARG001 - every command has both
     """Read the windows swaps, profile and pools anew.

@@ -58,9 +58,7 @@ class SwapStep:
             help="wait for a swap of this function, others pass (default: the next swap of any)",
         ),
         argument("--stay", action="store_true", help="remain stopped after the store"),
-        argument(
-            "--lines", type=int, default=LINES, help=f"lines of code at most, 0 = all (default {LINES})"
-        ),
+        argument("--lines", type=int, default=LINES, help=f"lines of code at most, 0 = all (default {LINES})"),
     ),
     show=lambda step: _text(step),
 )
@@ -83,9 +81,7 @@ def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
     with running.internal_breakpoint(store, condition) as breakpoint:
         stop = running.resume()
     if breakpoint not in stop.breakpoints:
-        raise BareflowError(
-            f"no swap came: {stop} stopped the guest first; nothing of this command is left set"
-        )
+        raise BareflowError(f"no swap came: {stop} stopped the guest first; nothing of this command is left set")
     session.refresh()
     step = _across(session, store, stay=options.stay, lines=options.lines)
     if step.goes_on:

@@ -58,8 +58,6 @@ def _text(record: Progress | dict[str, Any]) -> str:
     if not isinstance(record, dict):
         return f"{record.state}: machine {record.machine} into {record.directory}\n  {record.progress}"
     lines = [f"trace {record['directory']}"]
-    lines += [
-        f"  {name:<10} {record[name]}" for name in ("events", "lost", "swaps", "span") if name in record
-    ]
+    lines += [f"  {name:<10} {record[name]}" for name in ("events", "lost", "swaps", "span") if name in record]
     lines.append(f"  ask it     bareflow swaps {record['directory']}")
     return "\n".join(lines)

@@ -14,9 +14,7 @@ from bareflow_gdb.questions.question import FUNCTIONS, argument
 @command(
     "watch",
     example="bf watch primes",
-    arguments=(
-        argument("function", metavar="FUNCTION", names=FUNCTIONS, help="whose code pointer to watch"),
-    ),
+    arguments=(argument("function", metavar="FUNCTION", names=FUNCTIONS, help="whose code pointer to watch"),),
     show=lambda record: (
         f"watchpoint {record.number} on the code pointer of {record.function} at 0x{record.address:08x}: "
         "stops after each store that changes it"

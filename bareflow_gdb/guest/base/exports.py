@@ -27,9 +27,7 @@ def read_exports(memory: Memory, root: Root) -> list[GuestSymbol]:
     return read_symbols(memory, root.exports, root.export_count, "export table", []) if root.exports else []
 
 
-def read_symbols(
-    memory: Memory, address: int, count: int, what: str, problems: list[str]
-) -> list[GuestSymbol]:
+def read_symbols(memory: Memory, address: int, count: int, what: str, problems: list[str]) -> list[GuestSymbol]:
     """A table of symbols, cut at MOST_SYMBOLS with a sentence in `problems`. Raises ReadError."""
     raws = many(memory, "bf_symbol", address, capped(count, MOST_SYMBOLS, "symbols", problems), what)
     return [GuestSymbol(clean(raw.name), Address(raw.address), raw.size) for raw in raws]

@@ -61,9 +61,7 @@ def read_root(memory: Memory, address: int) -> Root:
     return decode_root(address, memory.read(address, layouts.size("bf_root"), "root descriptor"))
 
 
-def _candidates(
-    memory: Memory, symbols: Callable[[], Mapping[str, int]], scan: bool
-) -> Iterator[tuple[str, int]]:
+def _candidates(memory: Memory, symbols: Callable[[], Mapping[str, int]], scan: bool) -> Iterator[tuple[str, int]]:
     from_header = _image_header(memory)
     if from_header is not None:
         yield "image header", from_header

@@ -61,9 +61,7 @@ def clean(raw: bytes) -> str:
 def lines_of(raw: bytes) -> str:
     """Guest output as text: printable ASCII, tabs and line ends only."""
     keep = {0x09, 0x0A}
-    return "".join(
-        chr(byte) if 0x20 <= byte < 0x7F or byte in keep else "?" for byte in raw.replace(b"\r\n", b"\n")
-    )
+    return "".join(chr(byte) if 0x20 <= byte < 0x7F or byte in keep else "?" for byte in raw.replace(b"\r\n", b"\n"))
 
 
 def code_name(function: str, tier: int, version: int | None = None) -> str:

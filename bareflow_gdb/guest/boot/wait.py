@@ -42,9 +42,7 @@ def wait_for_stage(machine: Machine, stage: int | str, timeout: float = 60.0) ->
         def reached() -> bool:
             now = stage_of(memory)
             if now == halted and wanted != halted:
-                raise BareflowError(
-                    f"machine {machine.name} halted before stage {name}; {last_words(machine)}"
-                )
+                raise BareflowError(f"machine {machine.name} halted before stage {name}; {last_words(machine)}")
             return now >= wanted
 
         wait(machine, reached, timeout, f"stage {name}")

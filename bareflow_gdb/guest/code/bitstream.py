@@ -44,9 +44,7 @@ def read_producer(data: bytes) -> Producer:
     Raises BadData when it is no bitcode, or damaged.
     """
     if not data.startswith(PAYLOAD_MAGIC):
-        raise BadData(
-            f"the payload begins with {data[:4].hex(' ') or 'nothing'}, not 42 43 c0 de: no bitcode"
-        )
+        raise BadData(f"the payload begins with {data[:4].hex(' ') or 'nothing'}, not 42 43 c0 de: no bitcode")
     reader = _Reader(data, 32)
     found: dict[tuple[int, int], list[int]] = {}
     try:

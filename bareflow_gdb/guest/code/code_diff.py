@@ -88,9 +88,7 @@ def disassemble(code: bytes, address: int, bits: int = 32) -> list[Instruction]:
     return found
 
 
-def _instruction(
-    offset: int, raw: bytes, mnemonic: str, operands: str, address: int, size: int
-) -> Instruction:
+def _instruction(offset: int, raw: bytes, mnemonic: str, operands: str, address: int, size: int) -> Instruction:
     if mnemonic.startswith(_BRANCHES) and operands.startswith("0x"):
         target = int(operands, 16)
         if address <= target < address + size:
@@ -110,17 +108,10 @@ def align(old: Sequence[Instruction], new: Sequence[Instruction]) -> list[Row]:
     for _, i, i_end, j, j_end in matcher.get_opcodes():
         left, right = old[i:i_end], new[j:j_end]
         for index in range(max(len(left), len(right))):
-            rows.append(
-                Row(
-                    left[index] if index < len(left) else None,
-                    right[index] if index < len(right) else None,
-                )
-            )
+            rows.append(Row(left[index] if index < len(left) else None, right[index] if index < len(right) else None))
     return rows
 
 
 def pairs(rows: Sequence[Row]) -> tuple[Pair, ...]:
     """The rows as text."""
-    return tuple(
-        Pair(row.old.cell if row.old else "", row.new.cell if row.new else "", row.equal) for row in rows
-    )
+    return tuple(Pair(row.old.cell if row.old else "", row.new.cell if row.new else "", row.equal) for row in rows)

@@ -67,9 +67,7 @@ class CodeName:
     def means(self, code: JitCode) -> bool:
         """Is this code one of those that the name means? Without tier and version: of the function."""
         return (
-            code.function == self.function
-            and self.level in (None, code.level)
-            and self.version in (None, code.version)
+            code.function == self.function and self.level in (None, code.level) and self.version in (None, code.version)
         )
 
     def __str__(self) -> str:
@@ -112,8 +110,7 @@ def code_at(codes: Iterable[JitCode], address: int) -> JitCode | None:
 def after_store(codes: Iterable[JitCode], slot: int, entry: int) -> tuple[JitCode, ...]:
     """The same codes as they are once `entry` has been stored to the code pointer at `slot`."""
     return tuple(
-        dataclasses.replace(code, published=code.entry == entry) if code.slot == slot else code
-        for code in codes
+        dataclasses.replace(code, published=code.entry == entry) if code.slot == slot else code for code in codes
     )
 
 

@@ -58,8 +58,7 @@ def read_index(machine_directory: Path) -> list[SymbolFile]:
 
 def _entry(folder: Path, entry: dict[str, Any]) -> SymbolFile:
     numbers = {
-        name: int(entry[name])
-        for name in ("version", "level", "text", "text_size", "rodata", "rodata_size", "entry")
+        name: int(entry[name]) for name in ("version", "level", "text", "text_size", "rodata", "rodata_size", "entry")
     }
     return SymbolFile(
         function=str(entry["function"]),

@@ -127,9 +127,7 @@ def _frames(memory: Memory, names: Names, eip: int, esp: int, ebp: int) -> tuple
     frames: list[Frame] = []
 
     def add(frame: int, code: int) -> None:
-        frames.append(
-            Frame(len(frames), Address(frame), Address(code), names.place(code, returned_to=bool(frames)))
-        )
+        frames.append(Frame(len(frames), Address(frame), Address(code), names.place(code, returned_to=bool(frames))))
 
     caller = _frameless_caller(memory, eip, esp) if eip else 0
     if eip:
@@ -150,10 +148,7 @@ def _frames(memory: Memory, names: Names, eip: int, esp: int, ebp: int) -> tuple
             return frames, "the first frame: its return address is 0"
         add(above, back)
         if not is_code(back):
-            return (
-                frames,
-                f"the return address 0x{back:08x} at 0x{at + 4:08x} is no code: the frame is damaged",
-            )
+            return (frames, f"the return address 0x{back:08x} at 0x{at + 4:08x} is no code: the frame is damaged")
         if above and above <= at:
             return frames, f"the frame at 0x{at:08x} leads back to 0x{above:08x}: a cycle, or damaged"
         at = above

@@ -59,9 +59,7 @@ class HeaderReport:
     problems: tuple[str, ...]
 
 
-def read_header(
-    memory: Memory, modules: Modules | None, wanted: str | int, check: bool = False
-) -> HeaderReport:
+def read_header(memory: Memory, modules: Modules | None, wanted: str | int, check: bool = False) -> HeaderReport:
     """The image of a module, by name, or by an address in its image or its code.
 
     Raises UsageError when there is no such module, BadData when nothing is kept of it, ReadError.
@@ -98,14 +96,10 @@ def _find(modules: Modules | None, wanted: str | int) -> Module | None:
     return None
 
 
-def _report(
-    memory: Memory, address: int, module: str, level: int | None, image_size: int, check: bool
-) -> HeaderReport:
+def _report(memory: Memory, address: int, module: str, level: int | None, image_size: int, check: bool) -> HeaderReport:
     size = layouts.size("module_header")
     if not is_ram(address, size):
-        raise UsageError(
-            f"0x{address:08x} is not RAM: no header can be there; `modules` shows where they are"
-        )
+        raise UsageError(f"0x{address:08x} is not RAM: no header can be there; `modules` shows where they are")
     data = memory.read(address, size, "module header")
     header = make_header(address, layouts.unpack("module_header", data))
     tailed = header.is_one and header.version == 2
@@ -142,9 +136,7 @@ def _report(
     )
 
 
-def _whole(
-    memory: Memory, address: int, image_size: int, before: int, check: bool, problems: list[str]
-) -> bytes:
+def _whole(memory: Memory, address: int, image_size: int, before: int, check: bool, problems: list[str]) -> bytes:
     """The image up to its SHA-256, b"" when it is too long to be read unasked, or cannot be."""
     if not image_size:
         counts = memory.read(address + before, 8, "relocation count")
@@ -183,15 +175,11 @@ class _Trailer:
         size = at - layouts.size("module_header")
         wrong = [word for word in words if (word & mask) + 4 > size or word >> shift > 2]
         if wrong:
-            problems.append(
-                f"{len(wrong)} of {count} relocations lead out of the code, 0x{wrong[0]:08x} first"
-            )
+            problems.append(f"{len(wrong)} of {count} relocations lead out of the code, 0x{wrong[0]:08x} first")
         return cls(bss, count, end)
 
 
-def _tail(
-    whole: bytes, header: int, code_size: int, problems: list[str]
-) -> tuple[tuple[Part, ...], tuple[str, ...]]:
+def _tail(whole: bytes, header: int, code_size: int, problems: list[str]) -> tuple[tuple[Part, ...], tuple[str, ...]]:
     size = layouts.size("bf_module_tail")
     if code_size < size:
         problems.append(f"{code_size} bytes have no room for the tail, which says what is code and data")

@@ -118,9 +118,7 @@ def _headers(memory: Memory, images: list[Any]) -> dict[int, ModuleHeader]:
     return found
 
 
-def _module(
-    memory: Memory, index: int, raw: Any, image: Any, header: ModuleHeader | None, check: bool
-) -> Module:
+def _module(memory: Memory, index: int, raw: Any, image: Any, header: ModuleHeader | None, check: bool) -> Module:
     name = clean(raw.name)
     problems = _problems(name, raw, image, header)
     digest = "not checked"

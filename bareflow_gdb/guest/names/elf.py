@@ -107,9 +107,7 @@ def load_elf(path: Path) -> KernelElf:
     except OSError as error:
         raise BadData(f"{path} cannot be read ({error.strerror}); give the kernel's ELF file") from error
     except (ELFError, struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise BadData(
-            f"{path} is not an i386 ELF file, or damaged ({error}); give the kernel's ELF file"
-        ) from error
+        raise BadData(f"{path} is not an i386 ELF file, or damaged ({error}); give the kernel's ELF file") from error
 
 
 def _read(path: Path, elf: Any) -> KernelElf:
@@ -124,9 +122,7 @@ def _read(path: Path, elf: Any) -> KernelElf:
     tables = [section for section in elf.iter_sections() if section["sh_type"] == "SHT_SYMTAB"]
     names = [symbol for table in tables for symbol in _symbols(table.data(), table.stringtable.data())]
     note = elf.get_section_by_name(".note.gnu.build-id")
-    ids = (
-        [item["n_desc"] for item in note.iter_notes() if item["n_type"] == "NT_GNU_BUILD_ID"] if note else []
-    )
+    ids = [item["n_desc"] for item in note.iter_notes() if item["n_type"] == "NT_GNU_BUILD_ID"] if note else []
     return KernelElf(
         path=path,
         build_id=ids[0] if ids else "",
@@ -140,9 +136,7 @@ def _read(path: Path, elf: Any) -> KernelElf:
 def _symbols(table: bytes, names: bytes) -> Iterable[Symbol]:
     """pyelftools takes 20 ms to make an object of each symbol of a kernel; the bytes take one."""
     usable = len(table) - len(table) % _ENTRY.size
-    for at, address, size, info, _, home in _ENTRY.iter_unpack(
-        table[: min(usable, _MOST_SYMBOLS * _ENTRY.size)]
-    ):
+    for at, address, size, info, _, home in _ENTRY.iter_unpack(table[: min(usable, _MOST_SYMBOLS * _ENTRY.size)]):
         if at and 0 < home < 0xFF00 and info & 15 not in _UNNAMED:
             name = names[at : names.index(b"\0", at)].decode("latin-1")
             yield Symbol("".join(c if c.isprintable() else "?" for c in name), address, size)
@@ -154,9 +148,7 @@ def check_elf(memory: Memory, elf: KernelElf, build_id: str = "") -> ElfCheck:
         return _by_build_id(elf, build_id)
     compared, different, empty = _compare(memory, elf, 0)
     if compared and different <= compared * _TOLERATED:
-        return _check(
-            elf, True, compared, different, f"{elf.path.name} is this kernel's: its code is in memory"
-        )
+        return _check(elf, True, compared, different, f"{elf.path.name} is this kernel's: its code is in memory")
     shift = layouts.const("BF_IMAGE_BASE") - elf.lowest
     if shift:
         moved, wrong, _ = _compare(memory, elf, shift)

@@ -74,9 +74,7 @@ def by_elf(plain: Identity, symbols: Callable[[], KernelSymbols]) -> Identity:
     symbol = symbols().at(plain.address) if plain.region == "kernel" and not plain.name else None
     if symbol is None:
         return plain
-    return identity(
-        plain.address, plain.region, symbol.name, symbol.address, symbol.size, "symbol of the kernel's ELF"
-    )
+    return identity(plain.address, plain.region, symbol.name, symbol.address, symbol.size, "symbol of the kernel's ELF")
 
 
 def identity(
@@ -161,12 +159,7 @@ def _tables(root: Root) -> Iterator[tuple[str, int, str, int]]:
     yield "image header", const("BF_IMAGE_BASE"), "bf_image_header", 1
     yield "boot record", root.boot_record, "bf_boot_record", 1
     yield "status record", root.status, "bf_status", 1
-    yield (
-        "JIT entry",
-        root.adaptive_jit + layouts.offset("adaptive_jit", "functions"),
-        "jit_function_entry",
-        32,
-    )
+    yield ("JIT entry", root.adaptive_jit + layouts.offset("adaptive_jit", "functions"), "jit_function_entry", 32)
     yield "function profile", root.function_profiler, "function_profile", const("MAX_PROFILED_FUNCTIONS")
     yield "adaptive JIT", root.adaptive_jit, "adaptive_jit", 1
     yield "module", root.module_manager, "module_profile", const("MAX_MODULES")

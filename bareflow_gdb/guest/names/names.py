@@ -108,9 +108,7 @@ class Names:
             text = _plus(version.title, address - version.code)
             return Place(Address(address), text, region, version.function_name, version.level, version.number)
         # The pools of stock kernels lie in the kernel's own .bss.
-        code = (
-            next((code for code in self._codes if code.holds(sought)), None) if region == "kernel" else None
-        )
+        code = next((code for code in self._codes if code.holds(sought)), None) if region == "kernel" else None
         if code is not None:
             text = _plus(code.title, address - code.code)
             return Place(Address(address), text, region, code.function, code.level, None)

@@ -50,9 +50,7 @@ def looks_stock(memory: Memory) -> bool:
     if header.magic != layouts.const("BF_FLUD_MAGIC"):
         return False
     limit = layouts.const("BF_IMAGE_LIMIT")
-    ours = (
-        header.jump[0] == _SHORT_JUMP and START <= header.root < limit and header.image_bytes <= limit - START
-    )
+    ours = header.jump[0] == _SHORT_JUMP and START <= header.root < limit and header.image_bytes <= limit - START
     return not ours
 
 
@@ -60,11 +58,7 @@ class StockKernel(Kernel):
     """A kernel without a root descriptor, whose records have to be found."""
 
     def __init__(
-        self,
-        memory: Memory,
-        elf: Callable[[], KernelSymbols],
-        places: Places,
-        serial_log: Callable[[], str] | None,
+        self, memory: Memory, elf: Callable[[], KernelSymbols], places: Places, serial_log: Callable[[], str] | None
     ) -> None:
         """`serial_log` gives what was printed on COM1, where that is kept."""
         super().__init__(memory, elf)
@@ -229,18 +223,14 @@ class StockKernel(Kernel):
         if address is None:
             return ()
         raws = many(self.memory, "memory_pool", address, len(KINDS), "pools")
-        return tuple(
-            PoolLine(kind, raw.stats.used, raw.total_size) for kind, raw in zip(KINDS, raws, strict=True)
-        )
+        return tuple(PoolLine(kind, raw.stats.used, raw.total_size) for kind, raw in zip(KINDS, raws, strict=True))
 
     def _owners(self) -> dict[int, Owner]:
         """Who points into a pool: what is not there (yet) gives no name."""
         owners: dict[int, Owner] = {}
         manager, jit = self._if_there(MANAGER), self._if_there(JIT)
         if manager is not None:
-            for index, (name, code, _) in enumerate(
-                module_names(self.memory, manager, self.places.generation())
-            ):
+            for index, (name, code, _) in enumerate(module_names(self.memory, manager, self.places.generation())):
                 owners[code] = Owner("module", index, f"module {name}")
         if jit is not None:
             for entry in read_entries(self.memory, jit).entries:
@@ -272,13 +262,9 @@ def known_code(memory: Memory, places: Places) -> dict[Address, int]:
     return _code_sizes(memory, read_entries(memory, found[JIT]), found.get(MANAGER), places)
 
 
-def _code_sizes(
-    memory: Memory, entries: Entries, manager: Address | None, places: Places
-) -> dict[Address, int]:
+def _code_sizes(memory: Memory, entries: Entries, manager: Address | None, places: Places) -> dict[Address, int]:
     modules = [] if manager is None else module_names(memory, manager, places.generation())
     sizes = {code: size for _, code, size in modules}
     for entry in entries.entries:
-        sizes |= {
-            code: entry.code_size(level) or sizes.get(code, 0) for level, code in enumerate(entry.codes)
-        }
+        sizes |= {code: entry.code_size(level) or sizes.get(code, 0) for level, code in enumerate(entry.codes)}
     return {code: size for code, size in sizes.items() if code and size}

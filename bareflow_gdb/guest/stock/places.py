@@ -153,9 +153,7 @@ class Places:
         except ReadError:
             return None
 
-    def _check(
-        self, kind: str, address: int, deep: bool, generation: Generation | None = None
-    ) -> Match | None:
+    def _check(self, kind: str, address: int, deep: bool, generation: Generation | None = None) -> Match | None:
         if kind != MANAGER:
             return _CHECKS[kind](self._read, address, deep)
         for one in GENERATIONS if generation is None else (generation,):
@@ -178,9 +176,7 @@ class Places:
                 if match is not None:
                     return _finding(kind, match, "symbol", match.certain)
                 if any(self._read(address, 132) or b""):
-                    self._doubt(
-                        f"the symbol {name} (0x{address:08x}) leads to no {kind}: is it this kernel's ELF?"
-                    )
+                    self._doubt(f"the symbol {name} (0x{address:08x}) leads to no {kind}: is it this kernel's ELF?")
         return None
 
     def _by_argument(self, kind: str, cpu: Cpu | None) -> tuple[Finding, Generation | None] | None:
@@ -194,9 +190,7 @@ class Places:
         """The last argument, when it can be the address of such a record: the kernel is about to fill it."""
         for address in reversed(self._told.get(kind, [])):
             if address % 4 == 0 and START <= address < END:
-                finding = Finding(
-                    kind, Address(address), "argument", "told", "the kernel has not filled it yet"
-                )
+                finding = Finding(kind, Address(address), "argument", "told", "the kernel has not filled it yet")
                 return finding, None
         return None
 
@@ -216,9 +210,7 @@ class Places:
             if matches:
                 best, alone = _best(window, matches)
                 where = "the stack" if best.address >= STACK else "the kernel's data"
-                self._found[kind] = _finding(
-                    kind, best, f"search of {where}", best.certain and alone, matches
-                )
+                self._found[kind] = _finding(kind, best, f"search of {where}", best.certain and alone, matches)
         self._absent_at = fingerprint
 
     def _fingerprint(self) -> int | None:
@@ -270,8 +262,6 @@ def _best(window: Window, matches: list[Match]) -> tuple[Match, bool]:
     """
     words = window.words[(STACK - START) // 4 :]
     ranked = sorted(
-        matches,
-        key=lambda match: (match.certain, words.count(match.address) > 0, match.address),
-        reverse=True,
+        matches, key=lambda match: (match.certain, words.count(match.address) > 0, match.address), reverse=True
     )
     return ranked[0], len(matches) == 1

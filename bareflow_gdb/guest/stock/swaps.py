@@ -24,9 +24,7 @@ UNKNOWN = (
     "when each swap was, how long it took, and roll-backs: this kernel keeps no events; a watchpoint on the slot sees "
     "the next one",
 )
-BY_DEFAULTS = (
-    "the calls at which swaps were decided are the default thresholds: they are not in this kernel's data"
-)
+BY_DEFAULTS = "the calls at which swaps were decided are the default thresholds: they are not in this kernel's data"
 
 
 @dataclass(frozen=True)
@@ -52,9 +50,7 @@ def parse_log(text: str) -> list[Logged]:
 
 def list_swaps(memory: Memory, read: Entries, modules: dict[int, int], log: str | None = None) -> Swaps:
     """`modules`: bytes of the code of each module by its address, for what O0 code has."""
-    logged = {
-        (item.function, item.to_level): (place, item) for place, item in enumerate(parse_log(log or ""))
-    }
+    logged = {(item.function, item.to_level): (place, item) for place, item in enumerate(parse_log(log or ""))}
     found: list[tuple[int, Swap]] = []
     codes = _codes(memory, read.entries[:COMPARED], modules)
     for entry in read.entries:
@@ -77,11 +73,7 @@ def _codes(memory: Memory, entries: tuple[Entry, ...], modules: dict[int, int]) 
             if code and 0 < size <= ONE_PACKET:
                 sizes[code] = size
     read = strays(memory, [(address, size, "code of a level") for address, size in sizes.items()])
-    return {
-        address: data.rstrip(b"\0\x90\xcc")
-        for address, data in zip(sizes, read, strict=True)
-        if data is not None
-    }
+    return {address: data.rstrip(b"\0\x90\xcc") for address, data in zip(sizes, read, strict=True) if data is not None}
 
 
 def _swap(codes: dict[int, bytes], entry: Entry, before: int, level: int, logged: Logged | None) -> Swap:
@@ -96,11 +88,7 @@ def _swap(codes: dict[int, bytes], entry: Entry, before: int, level: int, logged
         from_version=None,
         to_version=0,
         reason="threshold" if reached or logged is not None else "none",
-        call=logged.call
-        if logged is not None and logged.call is not None
-        else threshold
-        if reached
-        else None,
+        call=logged.call if logged is not None and logged.call is not None else threshold if reached else None,
         old_code=old,
         new_code=new,
         code_size=entry.code_size(level),

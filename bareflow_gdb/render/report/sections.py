@@ -40,12 +40,9 @@ def figures(digest: Digest) -> Markup:
         ("first to last event", view.span),
     ]
     boxes = [tag("div", tag("b", value), tag("span", name), class_="card") for name, value in cards]
-    levels = [
-        tag("span", tag("i", class_=f"key l{level}"), f"O{level}", class_="legend") for level in range(4)
-    ]
+    levels = [tag("span", tag("i", class_=f"key l{level}"), f"O{level}", class_="legend") for level in range(4)]
     return join(
-        tag("div", boxes, class_="cards"),
-        tag("p", "Clock: ", view.clock, ". Levels: ", levels, class_="quiet"),
+        tag("div", boxes, class_="cards"), tag("p", "Clock: ", view.clock, ". Levels: ", levels, class_="quiet")
     )
 
 
@@ -104,9 +101,7 @@ def agreement(digest: Digest) -> Markup:
     if found.agree:
         return tag("p", f"The serial log and the event ring both tell the same {found.ring_swaps} swaps.")
     lines = [tag("li", line) for line in found.disagreements[:MAX_ROWS]]
-    return join(
-        tag("p", f"The log tells {found.log_swaps} swaps, the ring {found.ring_swaps}:"), tag("ul", lines)
-    )
+    return join(tag("p", f"The log tells {found.log_swaps} swaps, the ring {found.ring_swaps}:"), tag("ul", lines))
 
 
 def boot(digest: Digest) -> Markup:
@@ -238,9 +233,7 @@ def ending(digest: Digest) -> Markup:
     record = digest.exception
     if record is not None and record.count:
         parts.append(
-            tag(
-                "p", f"{record.count} exceptions; the last: {record.name} at {_address(record.registers.eip)}"
-            )
+            tag("p", f"{record.count} exceptions; the last: {record.name} at {_address(record.registers.eip)}")
         )
     text = digest.serial[-MAX_SERIAL:]
     cut = "" if len(text) == len(digest.serial) else f" (the last {MAX_SERIAL:,} characters)"
