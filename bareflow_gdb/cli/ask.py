@@ -14,7 +14,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bareflow_gdb.cli.arguments import ELF_HELP, TARGET_HELP, address, name_or_address
+from bareflow_gdb.cli.arguments import ELF_HELP, add_target, address, name_or_address
+from bareflow_gdb.cli.completers import COMPLETERS, completed
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.questions.question import ADDRESS, NAME_OR_ADDRESS, Argument, Context, Question
 from bareflow_gdb.render.text import WIDTH, wants_colour
@@ -84,8 +85,12 @@ def configure(question: Question[Any], parser: argparse.ArgumentParser) -> None:
         if not item.is_option and keywords.get("nargs") == "?":
             # Which of the optional words were given is seen when all of them are there: `pools demo`.
             keywords.pop("choices", None)
-        parser.add_argument(*item.flags, **keywords)
-    parser.add_argument("target", nargs="?", metavar="TARGET", help=TARGET_HELP)
+        action = parser.add_argument(*item.flags, **keywords)
+        if item.names:
+            completed(action, COMPLETERS[item.names])
+        elif "choices" in item.keywords and not action.choices:
+            completed(action, lambda item=item, **_: list(item.keywords["choices"]))
+    add_target(parser)
     parser.add_argument("--elf", type=Path, metavar="FILE", help=ELF_HELP)
     parser.description = f"{question.help[0].upper()}{question.help[1:]}. {question.details}".rstrip()
     no = f"Exit code 1 when {question.no}. " if question.no else ""

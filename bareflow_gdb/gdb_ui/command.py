@@ -59,9 +59,10 @@ class Command:
         lines = [f"{self.summary}."]
         if self.details:
             lines += ["", self.details]
-        usage = " ".join(item.usage for item in (*self.arguments, *COMMON))
+        shown = [item for item in (*self.arguments, *COMMON) if item.keywords["help"] is not argparse.SUPPRESS]
+        usage = " ".join(item.usage for item in shown)
         lines += ["", f"Usage: bf {self.name} {usage}"]
-        for item in (*self.arguments, *COMMON):
+        for item in shown:
             lines.append(f"  {', '.join(item.flags):<12} {item.keywords['help']}")
         lines += ["", f"Example: {self.example}"]
         return "\n".join(lines)

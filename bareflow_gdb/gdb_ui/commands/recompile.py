@@ -13,6 +13,7 @@ from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.guards import only_with_machine
 from bareflow_gdb.gdb_ui.session import Session, require_machine
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
+from bareflow_gdb.guest.base.values import TIERS
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
 from bareflow_gdb.questions.question import FUNCTIONS, argument
 
@@ -26,10 +27,12 @@ GRACE_SECONDS = 5.0
 
 @command(
     "recompile",
-    example="bf recompile primes --level 3 --stop",
+    example="bf recompile primes --tier O3 --stop",
     arguments=(
         argument("function", metavar="FUNCTION", names=FUNCTIONS, help="the function to compile"),
-        argument("--level", type=int, choices=(0, 1, 2, 3), default=3, help="optimisation level (default 3)"),
+        argument("--tier", choices=TIERS, default="O3", help="how far it is optimised (default O3)"),
+        # As it was called before.
+        argument("--level", dest="tier", type=lambda text: f"O{text}", help=argparse.SUPPRESS),
         argument("--stop", action="store_true", help="stop in the new code, at its first execution"),
     ),
     show=lambda outcome: _text(outcome),
@@ -51,8 +54,8 @@ def recompile(options: argparse.Namespace, session: Session) -> Outcome:
     if options.stop and session.running:
         raise UsageError("the guest runs, and --stop begins at a stop: `interrupt` first, or leave it out")
     compiler = session.compiler(machine)
-    with compiler.request(options.function, options.level, called=not options.stop) as request:
-        session.say(f"compiling {options.function} at O{options.level} on the host, the guest runs meanwhile …")
+    with compiler.request(options.function, TIERS.index(options.tier), called=not options.stop) as request:
+        session.say(f"compiling {options.function} at {options.tier} on the host, the guest runs meanwhile …")
         if session.running:
             request.wait(None)
         elif options.stop:
@@ -114,7 +117,7 @@ def _is_asked_for(session: Session, options: argparse.Namespace) -> bool:
     session.refresh()
     slots = session.guest.kernel().mailbox().slots
     room = next(item for item in slots if item.function == options.function)
-    if room.ask or room.level_wanted != options.level:
+    if room.ask or room.level_wanted != TIERS.index(options.tier):
         return False
     return room.code_address <= running.read_register("eax") < room.code_address + room.code_capacity
 

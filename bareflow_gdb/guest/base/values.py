@@ -16,6 +16,9 @@ Address = NewType("Address", int)
 Word = NewType("Word", int)
 """A 32-bit pattern that is read in hexadecimal: a CRC, a magic number, a register."""
 
+TIERS = ("O0", "O1", "O2", "O3")
+"""The tiers by their level."""
+
 NO_MINIMUM = (1 << 64) - 1
 """What a profiler's minimum holds before the first call."""
 
