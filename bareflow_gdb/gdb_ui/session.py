@@ -87,6 +87,21 @@ class Session:
         if self._machine is not None and not self._machine.alive():
             raise Unreachable(f"QEMU of machine {self._machine.name} has ended; `disconnect`, then attach anew")
 
+    def require_stopped(self) -> None:
+        """Raises Unreachable or UsageError unless there is a guest that is stopped and can run."""
+        self.require()
+        if self.connection is not None and self.connection.type == "core":
+            raise UsageError("a core does not run; this needs a live guest")
+        if self.running:
+            raise UsageError("the guest is running; stop it first with `interrupt`, then ask again")
+
+    def require_machine(self, purpose: str = "this") -> Machine:
+        """The machine behind this connection; raises UsageError that says what it is needed for."""
+        self.require()
+        if self.machine is None:
+            raise UsageError(f"{purpose} needs a machine started by `bareflow run`; this guest was started otherwise")
+        return self.machine
+
     @property
     def machine(self) -> Machine | None:
         """The machine of `bareflow run` behind this connection; None when QEMU was started otherwise."""
@@ -319,12 +334,3 @@ def _same_socket(machine: Machine, details: str) -> bool:
         return Path(details).samefile(machine.gdb_socket)
     except OSError:
         return False
-
-
-def require_machine(session: Session, purpose: str) -> Machine:
-    """The machine behind the session; raises UsageError that says what it is needed for."""
-    session.require()
-    machine = session.machine
-    if machine is None:
-        raise UsageError(f"{purpose} needs a machine started by `bareflow run`; this guest was started otherwise")
-    return machine

@@ -19,7 +19,7 @@ from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
-QUESTIONS = tuple(example.replace(" --json", "") for example in EXAMPLES)
+QUESTIONS = EXAMPLES
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,7 @@ import gdb
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
-from bareflow_gdb.gdb_ui.guards import only_with_machine
-from bareflow_gdb.gdb_ui.session import Session, require_machine
+from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
 from bareflow_gdb.guest.base.values import TIERS
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
@@ -27,6 +26,7 @@ GRACE_SECONDS = 5.0
 
 @command(
     "recompile",
+    needs=Session.require_machine,
     example="bf recompile primes --tier O3 --stop",
     arguments=(
         argument("function", metavar="FUNCTION", names=FUNCTIONS, help="the function to compile"),
@@ -38,7 +38,6 @@ GRACE_SECONDS = 5.0
     show=lambda outcome: _text(outcome),
     verdict=lambda outcome: outcome.right,
 )
-@only_with_machine
 def recompile(options: argparse.Namespace, session: Session) -> Outcome:
     """Compile a function anew with the host's LLVM and let the guest swap it in.
 
@@ -46,7 +45,7 @@ def recompile(options: argparse.Namespace, session: Session) -> Outcome:
     guest runs until that is done, and is stopped again. Debug information of the new code is attached to its
     address, that of replaced versions removed.
     """
-    machine = require_machine(session, "bf recompile")
+    machine = session.require_machine("bf recompile")
     session.guest.kernel().need_interface(
         "it takes no code from outside; `bf disas` shows what its own JIT has made, by tier"
     )
