@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -147,22 +147,18 @@ class Session:
 
             known = {name: symbol(name) for name in (ROOT_SYMBOL, *SYMBOLS)}
             symbols = {name: address for name, address in known.items() if address is not None}
-            self._guest = Guest.attach(memory, symbols, self._elves, self.say)
+            self._guest = Guest.attach(memory, symbols, _gdbs_elf, self._guesses, self.say)
             self._guest.places.cpu = self._cpu
             if self.machine is not None:
                 self._guest.serial_log = self._serial_log
             self._compare_elf(self._guest)
         return self._guest
 
-    def _elves(self) -> Iterator[Path]:
-        """The kernel's ELF may be the file that gdb has, or the one beside the machine's image."""
+    def _guesses(self) -> Iterable[Path]:
+        """The kernel's ELF may lie beside the machine's image."""
         from bareflow_gdb.guest.names.elf import beside
 
-        loaded = gdb.current_progspace().filename
-        if loaded:
-            yield Path(loaded)
-        if self.machine is not None:
-            yield from beside(self.machine.image)
+        return beside(self.machine.image) if self.machine is not None else ()
 
     def _cpu(self) -> Cpu | None:
         """What the registers say at this stop; None while the guest runs. One packet.
@@ -318,6 +314,12 @@ class Session:
         if self.recording is not None:
             self.recording.process.terminate()
             self.recording = None
+
+
+def _gdbs_elf() -> Iterable[Path]:
+    """The file that the user gave gdb."""
+    loaded = gdb.current_progspace().filename
+    return (Path(loaded),) if loaded else ()
 
 
 def _machine_behind(connection: gdb.TargetConnection | None) -> Machine | None:

@@ -93,7 +93,7 @@ class ElfCheck:
 
 def beside(image: Path) -> list[Path]:
     """The ELF files that the build leaves beside a boot image: fluid.img and kernel.elf, NAME.img and NAME.elf."""
-    return [path for path in (image.with_name("kernel.elf"), image.with_suffix(".elf")) if path.is_file()]
+    return [path for path in (image.with_suffix(".elf"), image.with_name("kernel.elf")) if path.is_file()]
 
 
 def load_elf(path: Path) -> KernelElf:
@@ -224,27 +224,30 @@ class ElfOfKernel:
     def __init__(
         self,
         memory: Memory,
-        candidates: Callable[[], Iterable[Path]] = tuple,
+        given: Callable[[], Iterable[Path]] = tuple,
+        guessed: Callable[[], Iterable[Path]] = tuple,
         complain: Callable[[str], None] | None = None,
     ) -> None:
-        """`complain` is told, once and in a sentence, of a candidate that is another kernel's or damaged."""
+        """`complain` gets, once and in a sentence, why a file that was given is not used; a guess may be wrong."""
         self._memory = memory
-        self._candidates = candidates
+        self._given = given
+        self._guessed = guessed
         self._complain = complain
-        self._files: dict[Path, KernelElf | None] = {}
+        self._files: dict[Path, KernelElf | str] = {}
         self._refused: set[Path] = set()
 
     def symbols(self, build_id: str = "") -> KernelSymbols:
         """Of the first candidate that is the kernel of `build_id`, or whose code is in memory; empty without one."""
-        for path in self._candidates():
+        given = list(self._given())
+        for path in (*given, *self._guessed()):
             elf = self._loaded(path)
-            if elf is None:
-                continue
-            check = check_elf(self._memory, elf, build_id)
-            if not check.same:
-                self.refuse(path, check.verdict)
-            elif elf.symbols:
-                return elf.symbols
+            if isinstance(elf, KernelElf):
+                check = check_elf(self._memory, elf, build_id)
+                if check.same and elf.symbols:
+                    return elf.symbols
+                elf = "" if check.same else check.verdict
+            if elf and path in given:
+                self.refuse(path, elf)
         return KernelSymbols()
 
     def refuse(self, path: Path, why: str) -> None:
@@ -253,11 +256,11 @@ class ElfOfKernel:
             self._refused.add(path)
             self._complain(why)
 
-    def _loaded(self, path: Path) -> KernelElf | None:
+    def _loaded(self, path: Path) -> KernelElf | str:
+        """The file, or why it is not one."""
         if path not in self._files:
             try:
                 self._files[path] = load_elf(path)
             except BareflowError as error:
-                self._files[path] = None
-                self.refuse(path, str(error))
+                self._files[path] = str(error)
         return self._files[path]
