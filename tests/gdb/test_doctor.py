@@ -105,10 +105,8 @@ def test_in_real_mode_what_is_not_there_yet_is_limited_and_not_wrong(
     assert "real mode" in checks["registers"]["found"]
 
 
-def test_a_stock_kernel_says_how_its_tables_were_found(gdb: Gdb, firmware: Path, launched: Boot) -> None:
-    machine = launched(firmware / "stock" / "stock76.img", with_disk=False)
-    machine.wait_for_serial("--- END JSON ---", SECONDS)
-    checks = parts(gdb.run(f"bf attach {machine.name}", "bf doctor --json"))
+def test_a_stock_kernel_says_how_its_tables_were_found(gdb: Gdb, ended: Boot) -> None:
+    checks = parts(gdb.run(f"bf attach {ended('stock76').name}", "bf doctor --json"))
     assert checks["layout"]["found"] == "module records of 76 bytes, recognised from the data"
     assert "a stock kernel" in checks["root descriptor"]["found"]
     for part in ("modules", "pools", "jit"):

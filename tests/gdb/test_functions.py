@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from gdb_harness import KERNEL, Gdb
-from machines import SECONDS, Boot
+from machines import Boot
 
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
@@ -83,9 +81,8 @@ def test_without_a_guest_they_say_so(gdb: Gdb) -> None:
     assert "$bf_calls: gdb is not connected to a guest" in result.err
 
 
-def test_on_a_stock_kernel_they_find_the_records_too(gdb: Gdb, firmware: Path, launched: Boot) -> None:
-    machine = launched(firmware / "stock" / "stock.img", with_disk=False)
-    machine.wait_for_serial("--- END JSON ---", SECONDS)
+def test_on_a_stock_kernel_they_find_the_records_too(gdb: Gdb, ended: Boot) -> None:
+    machine = ended("stock")
     guest = Guest.attach(machine.memory())
     result = gdb.run(
         f"bf attach {machine.name}",
@@ -121,11 +118,8 @@ def test_on_a_stock_kernel_they_find_the_records_too(gdb: Gdb, firmware: Path, l
     assert "No breakpoints" in result.out.split("Status")[1]
 
 
-def test_module_records_of_an_older_generation_are_found_by_their_size(
-    gdb: Gdb, firmware: Path, launched: Boot
-) -> None:
-    machine = launched(firmware / "stock" / "stock76.img", with_disk=False)
-    machine.wait_for_serial("--- END JSON ---", SECONDS)
+def test_module_records_of_an_older_generation_are_found_by_their_size(gdb: Gdb, ended: Boot) -> None:
+    machine = ended("stock76")
     names = [module.name for module in Guest.attach(machine.memory()).modules().modules]
     result = gdb.run(f"bf attach {machine.name}", *[f'x/s $bf_module("{name}")' for name in names])
     assert [line.split('"')[1] for line in result.out.splitlines() if ':\t"' in line] == names

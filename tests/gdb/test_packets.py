@@ -125,11 +125,9 @@ def test_with_qemus_ram_readable_a_command_costs_at_most_2(gdb: Gdb, booted: Boo
 
 
 def test_a_kernel_without_a_block_table_costs_one_more_per_block(
-    gdb: Gdb, firmware: Path, launched: Boot, tmp_path: Path
+    gdb: Gdb, ended: Boot, tmp_path: Path
 ) -> None:
-    machine = launched(firmware / "stock" / "stock.img", with_disk=False)
-    machine.wait_for_serial("--- END JSON ---")
-    with attached(gdb, machine, tmp_path, suite=True) as (session, proxy):
+    with attached(gdb, ended("stock"), tmp_path, suite=True) as (session, proxy):
         # Searches happen once per attach.
         session.run("bf status")
         session.run("bf pools")

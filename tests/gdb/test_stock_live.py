@@ -17,7 +17,6 @@ from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 
 KERNEL_END = "--- END JSON ---"
-ENDS = {"stock_unikernel": "System halted."}
 SYMBOLS = ("stock.elf", "stock_twin.elf")
 CALLERS = ["adaptive_jit_execute", "run_adaptive", "kernel_main"]
 
@@ -203,12 +202,14 @@ OF_THE_KERNEL = (
 
 @pytest.mark.parametrize("kernel", ("stock", "stock76", "stock72", "stock_unikernel"))
 def test_every_question_is_answered_or_refused_in_one_sentence(
-    gdb: Gdb, stock: Path, launched: Boot, kernel: str
+    gdb: Gdb, stock: Path, launched: Boot, ended: Boot, kernel: str
 ) -> None:
-    disk = {"disk": stock / "stock_disk.img"} if kernel == "stock76" else {"with_disk": False}
-    machine = launched(stock / f"{kernel}.img", **disk)
-    machine.wait_for_serial(ENDS.get(kernel, KERNEL_END))
-    wait_for_halt(machine)
+    if kernel == "stock76":
+        machine = launched(stock / "stock76.img", disk=stock / "stock_disk.img")
+        machine.wait_for_serial(KERNEL_END)
+        wait_for_halt(machine)
+    else:
+        machine = ended(kernel)
     answered = ANSWERED if kernel == "stock_unikernel" else ANSWERED + OF_THE_KERNEL
     refused = [*REFUSED, *(UNIKERNEL if kernel == "stock_unikernel" else ())]
     marks = [
@@ -227,11 +228,9 @@ def test_every_question_is_answered_or_refused_in_one_sentence(
 
 
 def test_an_address_is_told_as_the_records_and_the_symbols_have_it(
-    gdb: Gdb, stock: Path, launched: Boot
+    gdb: Gdb, stock: Path, ended: Boot
 ) -> None:
-    machine = launched(stock / "stock.img", with_disk=False)
-    machine.wait_for_serial(KERNEL_END)
-    wait_for_halt(machine)
+    machine = ended("stock")
     guest = Guest.attach(machine.memory())
     function = guest.jit().functions[1]
     module = guest.modules().modules[0]
@@ -255,10 +254,8 @@ def test_an_address_is_told_as_the_records_and_the_symbols_have_it(
         assert start is None or int(record["start"], 16) == start
 
 
-def test_code_is_as_long_as_its_buffer_says(gdb: Gdb, stock: Path, launched: Boot) -> None:
-    machine = launched(stock / "stock.img", with_disk=False)
-    machine.wait_for_serial(KERNEL_END)
-    wait_for_halt(machine)
+def test_code_is_as_long_as_its_buffer_says(gdb: Gdb, ended: Boot) -> None:
+    machine = ended("stock")
     result = gdb.run(f"bf attach {machine.name}", "bf jitsym --json", "bf disas sum --diff O0 O2")
     swaps = Guest.attach(machine.memory()).swaps().swaps
     sizes = {f"{swap.function}@O3": swap.code_size for swap in swaps if swap.to_level == 3}
