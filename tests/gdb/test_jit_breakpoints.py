@@ -123,7 +123,7 @@ def test_a_killed_guest_leaves_nothing_internal(gdb: Gdb, booted: Boot) -> None:
         session.run("bf break-swap")
         session.start("continue")
         session.wait_for_running()
-        machine.stop()
+        session.end(machine)
         with contextlib.suppress(MiError):
             session.result("continue")
         with pytest.raises(MiError, match="not connected"):

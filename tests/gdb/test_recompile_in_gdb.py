@@ -157,7 +157,7 @@ def test_a_killed_qemu_ends_it_with_one_sentence(gdb: Gdb, booted: Boot) -> None
         session.start("bf recompile primes")
         session.wait_for_running()
         with never_done(session):
-            machine.stop()
+            session.end(machine)
             with pytest.raises(MiError, match="the guest went away"):
                 session.result("bf recompile primes")
         with pytest.raises(MiError, match="gdb is not connected to a guest"):

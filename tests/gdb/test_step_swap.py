@@ -119,7 +119,7 @@ def test_a_killed_qemu_ends_the_waiting_with_one_sentence(gdb: Gdb, booted: Boot
         session.run(f"bf attach {machine.name}")
         session.start("bf step-swap primes")
         session.wait_for_running()
-        machine.stop()
+        session.end(machine)
         with pytest.raises(MiError, match="the guest went away"):
             session.result("bf step-swap primes")
         assert NO_BREAKPOINTS in session.run("maint info breakpoints")

@@ -279,7 +279,7 @@ def test_what_is_set_on_a_stock_guest_goes_when_it_is_killed(gdb: Gdb, stock: Pa
         assert session.run("maint info breakpoints").count("hw watchpoint") == 2
         session.start("continue")
         session.wait_for_running()
-        machine.stop()
+        session.end(machine)
         with contextlib.suppress(MiError):
             session.result("continue")
         with pytest.raises(MiError, match="not connected"):
