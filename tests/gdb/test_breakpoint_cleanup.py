@@ -38,7 +38,7 @@ def test_ctrl_c_and_then_a_killed_guest(gdb: Gdb, booted: Boot) -> None:
             assert NO_BREAKPOINTS in listed(session), command
         session.start(f"bf {WAITING[-1]}")
         session.wait_for_running()
-        machine.stop()
+        session.end(machine)
         with pytest.raises(MiError, match="the guest went away"):
             session.result("the killed guest")
         assert NO_BREAKPOINTS in listed(session)

@@ -89,6 +89,8 @@ class ElfCheck:
     different: int
     verdict: str
     """One sentence that names the file."""
+    absent: bool = False
+    """There is nothing in memory yet to compare it with."""
 
 
 def beside(image: Path) -> list[Path]:
@@ -163,7 +165,7 @@ def check_elf(memory: Memory, elf: KernelElf, build_id: str = "") -> ElfCheck:
             )
     if empty:
         why = f"{elf.path.name} cannot be compared yet: there is no code at 0x{elf.text_address:x}"
-        return _check(elf, False, compared, different, why)
+        return ElfCheck(str(elf.path), False, compared, different, why, absent=True)
     return _check(
         elf,
         False,
@@ -245,7 +247,7 @@ class ElfOfKernel:
                 check = check_elf(self._memory, elf, build_id)
                 if check.same and elf.symbols:
                     return elf.symbols
-                elf = "" if check.same else check.verdict
+                elf = "" if check.same or check.absent else check.verdict
             if elf and path in given:
                 self.refuse(path, elf)
         return KernelSymbols()
