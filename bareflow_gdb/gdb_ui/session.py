@@ -83,9 +83,9 @@ class Session:
         if self.connection.type not in ("remote", "extended-remote", "core"):
             raise Unreachable(f"gdb debugs a {self.connection.type} program, not a guest; connect with `bf attach`")
         if not gdb.selected_inferior().pid:
-            raise Unreachable("the guest is gone; connect anew with `bf attach` or `target remote`")
+            raise Unreachable("the guest is gone; connect again with `bf attach` or `target remote`")
         if self._machine is not None and not self._machine.alive():
-            raise Unreachable(f"QEMU of machine {self._machine.name} has ended; `disconnect`, then attach anew")
+            raise Unreachable(f"QEMU of machine {self._machine.name} has ended; `disconnect`, then attach again")
 
     def require_stopped(self) -> None:
         """Raises Unreachable or UsageError unless there is a guest that is stopped and can run."""
@@ -266,7 +266,7 @@ class Session:
         return self.attached_symbols()
 
     def catch_up(self) -> None:
-        """What had to wait for a stop is done now, if the guest stands."""
+        """What had to wait for a stop is done now, if the guest is stopped."""
         if self.running or self.connection is None or not gdb.selected_inferior().pid:
             return
         if self._symbols_due or (self.attached_symbols() and self.reads_freely):

@@ -1,4 +1,4 @@
-"""Attach, detach, reset, reconnect, another kernel, loading anew: nothing of before is shown or left."""
+"""Attach, detach, reset, reconnect, another kernel, loading again: nothing of before is shown or left."""
 
 from __future__ import annotations
 

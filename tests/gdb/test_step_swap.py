@@ -176,7 +176,7 @@ def test_a_guest_that_ends_during_the_step_is_one_sentence(gdb: Gdb, held: Machi
         proxy.instead = b"$W00#b7"
         result = gdb.run(f"target remote {proxy.path}", "bf release", "bf step-swap --stay")
     said = result.err.strip().splitlines()[-1]
-    assert said == "bf step-swap: the guest went away during a step; connect anew with `bf attach`"
+    assert said == "bf step-swap: the guest went away during a step; connect again with `bf attach`"
 
 
 def test_under_mi_the_record_comes_without_the_breakpoints_own_lines(gdb: Gdb, held: Machine) -> None:

@@ -117,7 +117,7 @@ def _catch(session: Session) -> Wait:
     caught: list[Caught] = []
     session.say(f"waiting for {', '.join(functions)} …")
     with _breakpoints(functions) as waiting:
-        # Where the guest stands now: `continue` would pass a breakpoint there.
+        # Where the guest is stopped now: `continue` would pass a breakpoint there.
         eip = running.read_register("eip")
         caught += _take(session, [name for name, address in functions.items() if address == eip], waiting)
         while waiting:

@@ -1,4 +1,4 @@
-"""`bf recompile`: the host's LLVM compiles a function's bitcode anew, and the guest swaps it in."""
+"""`bf recompile`: the host's LLVM compiles a function's bitcode again, and the guest swaps it in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.compiler import Request
     from bareflow_gdb.guest.code.outcome import Outcome
 
-# When the guest stands still after the new code was installed, the host program waits this long for a result.
+# When the guest is stopped still after the new code was installed, the host program waits this long for a result.
 GRACE_SECONDS = 5.0
 
 
@@ -39,7 +39,7 @@ GRACE_SECONDS = 5.0
     verdict=lambda outcome: outcome.right,
 )
 def recompile(options: argparse.Namespace, session: Session) -> Outcome:
-    """Compile a function anew with the host's LLVM and let the guest swap it in.
+    """Compile a function again with the host's LLVM and let the guest swap it in.
 
     The bitcode is read out of guest memory, and the guest installs the code at a safe point; so a stopped
     guest runs until that is done, and is stopped again. Debug information of the new code is attached to its

@@ -1,4 +1,4 @@
-"""`bf refresh`: read the TUI windows anew."""
+"""`bf refresh`: read the TUI windows again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Refreshed:
 
 @command("refresh", needs=Session.require, example="bf refresh", show=lambda record: f"{record.windows} windows read")
 def refresh(options: argparse.Namespace, session: Session) -> Refreshed:  # noqa: ARG001 - every command has both
-    """Read the windows swaps, profile and pools anew.
+    """Read the windows swaps, profile and pools again.
 
     `layout bareflow` shows them. On machines of `bareflow run` they follow every stop by themselves; over a bare
     gdbstub they would cost packets, so there they are read when opened and by this command.

@@ -40,7 +40,7 @@ def trace(options: argparse.Namespace, session: Session) -> Any:
         name = session.require_machine("bf trace").name
         # The recorder would wait for such a kernel to appear.
         session.guest.kernel().need_interface(
-            "it has no events to record; `bf swaps` tells its swaps, `bf break-swap` stops at them"
+            "it has no events to record; `bf swaps` shows its swaps, `bf break-swap` stops at them"
         )
         session.recording = Recording.start(name, new_directory(options.directory, name))
         return session.recording.progress()
