@@ -58,10 +58,10 @@ class TargetContext(Context):
         return guest
 
     def _guesses(self) -> Iterable[Path]:
-        """The kernel's ELF may lie beside the machine's image."""
+        """When none was given, the kernel's ELF may lie beside the machine's image."""
         from bareflow_gdb.guest.names.elf import beside
 
-        return beside(self.machine.image) if self.machine is not None else ()
+        return beside(self.machine.image) if self.machine is not None and self.elf is None else ()
 
     def source(self, answer: Answer[Any]) -> str:
         """Where an answer came from, how what it is about was found, and what it cannot tell."""

@@ -158,7 +158,7 @@ def test_a_block_is_what_memory_holds_and_an_overrun_is_found(guest: Guest, mach
     version = guest.kernel().versions()[-1]
     report = guest.kernel().block(version.code + 5)
     assert report.offset == version.code + 5 - report.block.address
-    assert report.block.owner_name == f"{version.function_name} v{version.number} O{version.level}"
+    assert report.block.owner_name == version.title
     magic, size, _, free = struct.unpack("<4I", machine.read_physical(report.block.start, 16))
     assert (report.header.magic, report.header.size, report.header.free) == (magic, size, bool(free))
     assert bytes.fromhex(report.data) == machine.read_physical(report.block.address, 128)[: report.block.size]
@@ -188,7 +188,7 @@ def test_the_disk_is_the_one_that_the_guest_mounted(guest: Guest, firmware: Path
 def test_a_file_of_the_machines_disk_is_shown(
     machine: Machine, firmware: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    assert cli.main(["fat", "cat", machine.name, "PRIMES.O2"]) == 0
+    assert cli.main(["fat", "cat", "PRIMES.O2", machine.name]) == 0
     assert capfdbinary.readouterr().out == (firmware / "modules" / "primes.O2.mod").read_bytes()
 
 

@@ -92,7 +92,7 @@ def test_the_demo_leaves_the_trace_and_the_report(installed: Installed) -> None:
     told = installed.run("bareflow", "demo", "--out", "shown").stdout
     assert f"image    {installed.package}/demo/fluid.img\n" in told
     assert "primes: stopped before the publishing store" in told
-    assert re.search(r"primes: version \d+ at O3 installed", told)
+    assert re.search(r"primes@O3 #\d+ installed", told)
     shown = installed.home / "shown"
     assert {each.name for each in shown.iterdir()} == {"report.html", "serial.log", "summary.txt", "trace"}
     assert json.loads((shown / "trace" / "manifest.json").read_text())["complete"] is True

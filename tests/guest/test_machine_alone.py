@@ -277,7 +277,7 @@ def test_qemu_refusing_an_option_is_told_and_leaves_nothing(launched: Boot, boot
     assert not [machine for machine in Machine.all() + Machine.stale() if machine.name == "refused"]
 
 
-@pytest.mark.parametrize("where", ["bareflow_gdb.qemu.start.qmp.execute", "bareflow_gdb.qemu.directory.write_record"])
+@pytest.mark.parametrize("where", ["bareflow_gdb.qemu.launch.qmp.execute", "bareflow_gdb.qemu.directory.write_record"])
 def test_a_launch_that_is_interrupted_leaves_neither_qemu_nor_files(
     where: str, launched: Boot, boot_sector: Assemble, own_machines: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

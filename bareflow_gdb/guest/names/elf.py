@@ -236,6 +236,7 @@ class ElfOfKernel:
         self._guessed = guessed
         self._complain = complain
         self._files: dict[Path, KernelElf | str] = {}
+        self._checked: dict[tuple[Path, str], ElfCheck] = {}
         self._refused: set[Path] = set()
 
     def symbols(self, build_id: str = "") -> KernelSymbols:
@@ -244,7 +245,10 @@ class ElfOfKernel:
         for path in (*given, *self._guessed()):
             elf = self._loaded(path)
             if isinstance(elf, KernelElf):
-                check = check_elf(self._memory, elf, build_id)
+                check = self._checked.get((path, build_id)) or check_elf(self._memory, elf, build_id)
+                if not check.absent:
+                    # Comparing code costs packets, and a connection's kernel is seldom another one later.
+                    self._checked[path, build_id] = check
                 if check.same and elf.symbols:
                     return elf.symbols
                 elf = "" if check.same or check.absent else check.verdict
