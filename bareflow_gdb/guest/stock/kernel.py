@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NoReturn
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.guest.base.answer import Finding
-from bareflow_gdb.guest.base.reading import many
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.bitcode import Bitcode
 from bareflow_gdb.guest.code.jit import Jit
@@ -17,11 +16,11 @@ from bareflow_gdb.guest.code.profiler import Profile, read_jit_profile, read_pro
 from bareflow_gdb.guest.code.swaps import Swaps
 from bareflow_gdb.guest.kernel import Kernel
 from bareflow_gdb.guest.modules.modules import Modules
-from bareflow_gdb.guest.pools.pools import KINDS, Block, Pools
-from bareflow_gdb.guest.status import FunctionLine, PoolLine, Status
+from bareflow_gdb.guest.pools.pools import Block, Pools
+from bareflow_gdb.guest.status import FunctionLine, PoolLine, Status, read_pool_lines
 from bareflow_gdb.guest.stock import search
 from bareflow_gdb.guest.stock.bitcode import find_bitcode
-from bareflow_gdb.guest.stock.jit import THRESHOLDS, Entries, read_entries, swapped_levels, to_jit
+from bareflow_gdb.guest.stock.jit import THRESHOLDS, Entries, read_entries, to_jit
 from bareflow_gdb.guest.stock.modules import module_names, read_modules
 from bareflow_gdb.guest.stock.places import Places
 from bareflow_gdb.guest.stock.pools import Owner, read_pools
@@ -175,15 +174,11 @@ class StockKernel(Kernel):
         pools = self._pool_lines()
         entries = read_entries(self.memory, jit) if jit is not None else Entries(False, 0, (), ())
         problems += entries.problems
-        functions = [FunctionLine(entry.name, entry.level, None, None, None) for entry in entries.entries]
+        functions = tuple(FunctionLine(entry.name, entry.level) for entry in entries.entries)
         running = any(entry.calls for entry in entries.entries)
         stage = "loaded"
-        for there, name in (
-            (pools, "pools"),
-            (manager, "modules"),
-            (jit, "registered"),
-            (profile or running, "running"),
-        ):
+        reached = {"pools": pools, "modules": manager, "registered": jit, "running": profile or running}
+        for name, there in reached.items():
             stage = name if there else stage
         self.unknown = (
             "the stage is read off from what is in memory: this kernel keeps no boot record",
@@ -193,19 +188,12 @@ class StockKernel(Kernel):
         return Status(
             stage=stage,
             ok=not problems,
-            abi="",
             variant="stock unikernel" if profile is not None else "stock kernel",
-            build_id="",
-            held=False,
             thresholds=THRESHOLDS if jit is not None else None,
-            swap_count=sum(len(swapped_levels(entry)) for entry in entries.entries),
-            version_count=sum(code != 0 for entry in entries.entries for code in entry.codes),
-            functions=tuple(functions),
+            swap_count=entries.swap_count,
+            version_count=entries.version_count,
+            functions=functions,
             pools=pools,
-            rings=(),
-            mail=(),
-            exception="",
-            exception_eip=Address(0),
             problems=tuple(problems),
             next_step=_next_step(jit, profile, manager),
         )
@@ -220,10 +208,7 @@ class StockKernel(Kernel):
 
     def _pool_lines(self) -> tuple[PoolLine, ...]:
         address = self._if_there(POOLS)
-        if address is None:
-            return ()
-        raws = many(self.memory, "memory_pool", address, len(KINDS), "pools")
-        return tuple(PoolLine(kind, raw.stats.used, raw.total_size) for kind, raw in zip(KINDS, raws, strict=True))
+        return read_pool_lines(self.memory, address) if address is not None else ()
 
     def _owners(self) -> dict[int, Owner]:
         """Who points into a pool: what is not there (yet) gives no name."""
@@ -234,11 +219,8 @@ class StockKernel(Kernel):
                 owners[code] = Owner("module", index, f"module {name}")
         if jit is not None:
             for entry in read_entries(self.memory, jit).entries:
-                for at, text in (
-                    (entry.name_at, "name"),
-                    (entry.module_name_at, "module name"),
-                    (entry.buffer, "code"),
-                ):
+                used = {"name": entry.name_at, "module name": entry.module_name_at, "code": entry.buffer}
+                for text, at in used.items():
                     if at:
                         owners[at] = Owner("function", entry.index, f"{entry.name}, {text}")
         return owners
@@ -266,5 +248,5 @@ def _code_sizes(memory: Memory, entries: Entries, manager: Address | None, place
     modules = [] if manager is None else module_names(memory, manager, places.generation())
     sizes = {code: size for _, code, size in modules}
     for entry in entries.entries:
-        sizes |= {code: entry.code_size(level) or sizes.get(code, 0) for level, code in enumerate(entry.codes)}
+        sizes |= {code: entry.code_size(level) or sizes.get(code, 0) for level, code in enumerate(entry.level_codes)}
     return {code: size for code, size in sizes.items() if code and size}
