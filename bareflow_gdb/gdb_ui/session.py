@@ -236,7 +236,7 @@ class Session:
     def stock_code(self) -> dict[Address, int]:
         """Bytes of JIT code by address, of a stock kernel whose records are known and cost no packet to read."""
         if self._stock_code is None:
-            from bareflow_gdb.guest.stock.kernel import known_code
+            from bareflow_gdb.guest.stock.records import known_code
 
             self._stock_code = {}
             if self._guest is not None and not self._guest.found_by and self.reads_freely:
