@@ -7,7 +7,6 @@ a pool its blocks as in pools.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
@@ -82,16 +81,8 @@ def _jit_code(stock: StockKernel, plain: Identity) -> Identity | None:
             if code and code <= plain.address < code + size:
                 detail = "published code" if code == function.current_code else "code that calls do not go to now"
                 kind = _pool_at(stock, plain.address)
-                found = identity(
-                    plain.address,
-                    f"{kind} pool" if kind else plain.region,
-                    f"{function.name} O{level}",
-                    code,
-                    size,
-                    detail,
-                    function.name,
-                )
-                return replace(found, level=level)
+                region, name = f"{kind} pool" if kind else plain.region, f"{function.name} O{level}"
+                return identity(plain.address, region, name, code, size, detail, function.name, level=level)
     return None
 
 
