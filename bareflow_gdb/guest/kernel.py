@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from bareflow_gdb.errors import BareflowError, UsageError
@@ -210,10 +211,8 @@ class Kernel(ABC):
 
         tsc_hz = 0
         if self.root is not None and self.root.status:
-            try:
+            with suppress(BareflowError):
                 tsc_hz = read_counters(self.memory, self.root).tsc_hz
-            except BareflowError:
-                tsc_hz = 0
         return read_boot(self.memory, self.root, tsc_hz)
 
     def header(self, wanted: str | int, check: bool = False) -> HeaderReport:

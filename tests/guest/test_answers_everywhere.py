@@ -117,7 +117,7 @@ def test_identify_and_pools_take_their_options(paused: Machine, capsys: pytest.C
     assert "object     module " in capsys.readouterr().out
     assert cli.main(["identify", "0xfee00000", paused.name]) == 1
     capsys.readouterr()
-    assert cli.main(["pools", "--kind", "data", "--check", "--json", paused.name]) == 0
+    assert cli.main(["pools", "data", "--check", "--json", paused.name]) == 0
     assert [pool["kind"] for pool in json.loads(capsys.readouterr().out)["pools"]] == ["data"]
 
 

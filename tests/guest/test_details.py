@@ -36,7 +36,8 @@ VERBS = ("header primes", "bitcode primes", "block 0x200010", "cache", "cpu", "i
 @pytest.fixture(scope="module")
 def machine(image: Path, firmware: Path) -> Iterator[Machine]:
     """At the end of its run, with a disk, paused."""
-    from bareflow_gdb.qemu.image import RootSettings
+    from bareflow_gdb.questions import registry
+from bareflow_gdb.qemu.image import RootSettings
 
     found = launch(image, settings=RootSettings(thresholds=(10, 20, 30)), disk=firmware / "fat16.img")
     wait_for_stage(found, "idle", SECONDS)
@@ -259,19 +260,19 @@ def test_a_core_and_the_gdbstub_answer_like_the_guest(
 
 
 def test_each_answer_over_the_gdbstub_takes_ten_packets_at_most(machine: Machine) -> None:
-    questions: tuple[tuple[str, tuple[Any, ...]], ...] = (
-        ("header", ("sha256",)),
-        ("bitcode_of", ("sha256",)),
-        ("block", (0x200010,)),
-        ("block", (0x240010,)),
-        *((name, ()) for name in ("cache", "cpu", "irq", "stack", "screen", "serial", "disk")),
-    )
+    questions: list[tuple[str, dict[str, object]]] = [
+        ("header", {"module": "sha256"}),
+        ("bitcode", {"function": "sha256"}),
+        ("block", {"address": 0x200010}),
+        ("block", {"address": 0x240010}),
+        *((name, {}) for name in registry.plain()),
+    ]
     with GdbStub.connect(f"unix:{machine.gdb_socket}") as stub:
         guest = Guest.attach(stub)
         for name, arguments in questions:
             stub.invalidate()
             before = stub.packets
-            getattr(guest.kernel(), name)(*arguments)
+            record_of(guest, name, **arguments)
             assert stub.packets - before <= 10, name
     pause_at_rest(machine)
 

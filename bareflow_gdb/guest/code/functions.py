@@ -90,6 +90,13 @@ class Version:
         return self.code_size > 0 and self.code <= address < self.code + self.code_size
 
 
+def version_at(versions: Iterable[Version], address: int) -> Version | None:
+    """The version whose code is, or last was, at this address."""
+    holding = [version for version in versions if version.holds(address)]
+    alive = [version for version in holding if version.state != "freed"] or holding
+    return max(alive, key=lambda version: version.number, default=None)
+
+
 def function_table(memory: Memory, root: Root) -> list[Function]:
     """The functions, for who asks for nothing else; raises BareflowError."""
     return read_functions(memory, root, read_counters(memory, root), [])

@@ -13,7 +13,8 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, UsageError
-from bareflow_gdb.guest.base.values import lines_of
+from bareflow_gdb.guest.base.reading import filled
+from bareflow_gdb.guest.base.values import lines_of, printable
 
 Image = Any
 """bytes, or an mmap of the file: anything that slices to bytes and has a length."""
@@ -111,7 +112,9 @@ def read_volume(image: Image, where: str) -> FatVolume:
         files.append(_file(entry, fat, geometry, owners))
     problems += [f"{file.name}: {file.problem}" for file in files if file.problem]
     used = sum(fat[number] != 0 for number in range(_FIRST, min(len(fat), geometry.clusters + _FIRST)))
-    return FatVolume(
+    return filled(
+        FatVolume,
+        geometry,
         image=where,
         label=label,
         volume_id=f"{raw.volume_id >> 16:04X}-{raw.volume_id & 0xFFFF:04X}",
@@ -119,9 +122,6 @@ def read_volume(image: Image, where: str) -> FatVolume:
         cluster_bytes=geometry.cluster_sectors * SECTOR,
         clusters=geometry.clusters,
         clusters_free=max(0, geometry.clusters - used),
-        fat_start=geometry.fat_start,
-        root_start=geometry.root_start,
-        data_start=geometry.data_start,
         files=tuple(files),
         problems=tuple(problems),
     )
@@ -144,8 +144,8 @@ def read_file(image: Image, where: str, name: str) -> bytes:
             raise UsageError(f"{found.name} is a directory; only files of the root directory can be shown")
         if found.problem:
             raise BadData(f"{found.name} on {where} cannot be read: {found.problem}")
-        parts, chain = [], _chain(fat, geometry, entry.first_cluster, entry.size)
-        for number in chain.clusters:
+        parts, (clusters, _) = [], _chain(fat, geometry, entry.first_cluster, entry.size)
+        for number in clusters:
             at = (geometry.data_start + (number - _FIRST) * geometry.cluster_sectors) * SECTOR
             parts.append(bytes(image[at : at + geometry.cluster_sectors * SECTOR]))
         data = b"".join(parts)[: entry.size]
@@ -218,58 +218,44 @@ def _entries(image: Image, geometry: _Geometry) -> Iterator[Any]:
                 yield entry
 
 
-@dataclass(frozen=True)
-class _Chain:
-    clusters: tuple[int, ...]
-    problem: str
-
-
-def _chain(fat: memoryview, geometry: _Geometry, first: int, size: int) -> _Chain:
-    """The clusters of a file, until the end mark, a fault, or one more than the size needs."""
+def _chain(fat: memoryview, geometry: _Geometry, first: int, size: int) -> tuple[list[int], str]:
+    """The clusters of a file, until the end mark or a fault, and what is wrong with them."""
     needed = -(-size // (geometry.cluster_sectors * SECTOR))
     if size == 0 and first == 0:
-        return _Chain((), "")
+        return [], ""
     found: dict[int, None] = {}
     at = first
     while at < _CHAIN_END:
         if at == _BAD:
-            return _Chain(tuple(found), f"its chain runs into a bad cluster after {len(found)} clusters")
+            return [*found], f"its chain runs into a bad cluster after {len(found)} clusters"
         if not _FIRST <= at < geometry.clusters + _FIRST:
-            return _Chain(tuple(found), f"its chain leads to cluster {at}, which does not exist")
+            return [*found], f"its chain leads to cluster {at}, which does not exist"
         if at in found:
-            return _Chain(tuple(found), f"its chain of clusters runs in a circle at cluster {at}")
+            return [*found], f"its chain of clusters runs in a circle at cluster {at}"
         found[at] = None
         at = int(fat[at])
     if len(found) < needed:
-        return _Chain(tuple(found), f"it claims {size} bytes, its chain has {len(found)} of {needed} clusters")
-    return _Chain(tuple(found), "")
+        return [*found], f"it claims {size} bytes, its chain has {len(found)} of {needed} clusters"
+    return [*found], ""
 
 
 def _file(entry: Any, fat: memoryview, geometry: _Geometry, owners: dict[int, str]) -> FatFile:
     name = _text(entry.name) + ("." + _text(entry.extension) if entry.extension.strip() else "")
     directory = bool(entry.attributes & _DIRECTORY)
-    chain = _chain(fat, geometry, entry.first_cluster, entry.size)
-    shared = next((number for number in chain.clusters if number in owners), None)
-    problem = chain.problem
+    clusters, problem = _chain(fat, geometry, entry.first_cluster, entry.size)
+    shared = next((number for number in clusters if number in owners), None)
     if shared is not None and not problem:
         problem = f"cluster {shared} belongs to {owners[shared]} too"
-    owners.update(dict.fromkeys(chain.clusters, name))
-    return FatFile(
-        name=name,
-        size=entry.size,
-        first_cluster=entry.first_cluster,
-        clusters=len(chain.clusters),
-        date=_date(entry.date, entry.time),
-        directory=directory,
-        problem=problem,
-    )
+    owners.update(dict.fromkeys(clusters, name))
+    date = _date(entry.date, entry.time)
+    return FatFile(name, entry.size, entry.first_cluster, len(clusters), date, directory, problem)
 
 
 def _text(raw: bytes, gap: bool = True) -> str:
     """Space-padded text; in the first byte 05 stands for E5."""
     if raw[:1] == bytes([_IS_E5]):
         raw = b"\xe5" + raw[1:]
-    text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "?" for byte in raw).rstrip()
+    text = printable(raw).rstrip()
     return text if gap else " ".join(text.split())
 
 

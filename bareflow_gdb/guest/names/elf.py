@@ -146,12 +146,14 @@ def _symbols(table: bytes, names: bytes) -> Iterable[Symbol]:
 
 def check_elf(memory: Memory, elf: KernelElf, build_id: str = "") -> ElfCheck:
     """By the build id when the kernel in memory has one; else by its code, where it was linked or is loaded."""
+    path = str(elf.path)
     if build_id:
-        return _by_build_id(elf, build_id)
+        return ElfCheck(path, elf.build_id == build_id, 0, 0, f"{elf.path.name} {_by_build_id(elf, build_id)}")
     compared, different, empty = _compare(memory, elf, 0)
     if compared and different <= compared * _TOLERATED:
-        return _check(elf, True, compared, different, f"{elf.path.name} is this kernel's: its code is in memory")
+        return ElfCheck(path, True, compared, different, f"{elf.path.name} is this kernel's: its code is in memory")
     shift = layouts.const("BF_IMAGE_BASE") - elf.lowest
+<<<<<<< HEAD
     if shift:
         moved, wrong, _ = _compare(memory, elf, shift)
         if moved and wrong <= moved * _TOLERATED:
@@ -174,24 +176,32 @@ def check_elf(memory: Memory, elf: KernelElf, build_id: str = "") -> ElfCheck:
         f"{elf.path.name} is another kernel's: {different} of {compared} compared bytes of its code differ from "
         "memory; its symbols are not used, give the right file",
     )
+=======
+    moved, wrong, _ = _compare(memory, elf, shift) if shift else (0, 0, True)
+    if moved and wrong <= moved * _TOLERATED:
+        compared, different = moved, wrong
+        why = (
+            f"is linked at 0x{elf.lowest:x}, but loaded at 0x{elf.lowest + shift:x}: every string "
+            f"and data address of this kernel is off by 0x{abs(shift):x}; link it where it is loaded"
+        )
+    elif empty:
+        why = f"cannot be compared yet: there is no code at 0x{elf.text_address:x}"
+    else:
+        why = (
+            f"is another kernel's: {different} of {compared} compared bytes of its code differ from "
+            "memory; its symbols are not used, give the right file"
+        )
+    return ElfCheck(path, False, compared, different, f"{elf.path.name} {why}")
+>>>>>>> s1
 
 
-def _by_build_id(elf: KernelElf, build_id: str) -> ElfCheck:
+def _by_build_id(elf: KernelElf, build_id: str) -> str:
     if elf.build_id == build_id:
-        return _check(elf, True, 0, 0, f"{elf.path.name} is this kernel's: the same build id")
+        return "is this kernel's: the same build id"
     theirs = f"build {elf.build_id[:12]}" if elf.build_id else "a build without an id"
-    return _check(
-        elf,
-        False,
-        0,
-        0,
-        f"{elf.path.name} is another kernel's ({theirs}, the guest is {build_id[:12]}); its symbols are not used, "
-        "give the right file",
+    return (
+        f"is another kernel's ({theirs}, the guest is {build_id[:12]}); its symbols are not used, give the right file"
     )
-
-
-def _check(elf: KernelElf, same: bool, compared: int, different: int, verdict: str) -> ElfCheck:
-    return ElfCheck(str(elf.path), same, compared, different, verdict)
 
 
 def _compare(memory: Memory, elf: KernelElf, shift: int) -> tuple[int, int, bool]:

@@ -119,9 +119,7 @@ class Places:
         found = self._by_symbol(kind) or self._by_argument(kind, cpu)
         if found is None:
             self._search(cpu)
-            found = self._found.get(kind)
-        if found is None:
-            found = self._merely_told(kind)
+            found = self._found.get(kind) or self._merely_told(kind)
         if found is None:
             raise BadData(self._sentence(kind))
         self._found[kind] = found
