@@ -25,8 +25,10 @@ from bareflow_gdb.guest.boot.wait import release, wait_for_serial, wait_for_stag
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.gdbstub import GdbStub
+from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.questions import registry
 from bareflow_gdb.render.jsonable import to_json
 
 SAVED = 7 << 20
@@ -36,9 +38,6 @@ VERBS = ("header primes", "bitcode primes", "block 0x200010", "cache", "cpu", "i
 @pytest.fixture(scope="module")
 def machine(image: Path, firmware: Path) -> Iterator[Machine]:
     """At the end of its run, with a disk, paused."""
-    from bareflow_gdb.questions import registry
-from bareflow_gdb.qemu.image import RootSettings
-
     found = launch(image, settings=RootSettings(thresholds=(10, 20, 30)), disk=firmware / "fat16.img")
     wait_for_stage(found, "idle", SECONDS)
     pause_at_rest(found)

@@ -153,30 +153,7 @@ def check_elf(memory: Memory, elf: KernelElf, build_id: str = "") -> ElfCheck:
     if compared and different <= compared * _TOLERATED:
         return ElfCheck(path, True, compared, different, f"{elf.path.name} is this kernel's: its code is in memory")
     shift = layouts.const("BF_IMAGE_BASE") - elf.lowest
-<<<<<<< HEAD
-    if shift:
-        moved, wrong, _ = _compare(memory, elf, shift)
-        if moved and wrong <= moved * _TOLERATED:
-            return _check(
-                elf,
-                False,
-                moved,
-                wrong,
-                f"{elf.path.name} is linked at 0x{elf.lowest:x}, but loaded at 0x{elf.lowest + shift:x}: every string "
-                f"and data address of this kernel is off by 0x{abs(shift):x}; link it where it is loaded",
-            )
-    if empty:
-        why = f"{elf.path.name} cannot be compared yet: there is no code at 0x{elf.text_address:x}"
-        return ElfCheck(str(elf.path), False, compared, different, why, absent=True)
-    return _check(
-        elf,
-        False,
-        compared,
-        different,
-        f"{elf.path.name} is another kernel's: {different} of {compared} compared bytes of its code differ from "
-        "memory; its symbols are not used, give the right file",
-    )
-=======
+    absent = False
     moved, wrong, _ = _compare(memory, elf, shift) if shift else (0, 0, True)
     if moved and wrong <= moved * _TOLERATED:
         compared, different = moved, wrong
@@ -185,14 +162,13 @@ def check_elf(memory: Memory, elf: KernelElf, build_id: str = "") -> ElfCheck:
             f"and data address of this kernel is off by 0x{abs(shift):x}; link it where it is loaded"
         )
     elif empty:
-        why = f"cannot be compared yet: there is no code at 0x{elf.text_address:x}"
+        absent, why = True, f"cannot be compared yet: there is no code at 0x{elf.text_address:x}"
     else:
         why = (
             f"is another kernel's: {different} of {compared} compared bytes of its code differ from "
             "memory; its symbols are not used, give the right file"
         )
-    return ElfCheck(path, False, compared, different, f"{elf.path.name} {why}")
->>>>>>> s1
+    return ElfCheck(path, False, compared, different, f"{elf.path.name} {why}", absent)
 
 
 def _by_build_id(elf: KernelElf, build_id: str) -> str:

@@ -82,23 +82,9 @@ def _jit_code(records: Records, plain: Identity) -> Identity | None:
             size = sizes.get(code, 0)
             if code and code <= plain.address < code + size:
                 detail = "published code" if code == function.current_code else "code that calls do not go to now"
-<<<<<<< HEAD
                 kind = _pool_at(records, plain.address)
-                found = identity(
-                    plain.address,
-                    f"{kind} pool" if kind else plain.region,
-                    f"{function.name} O{level}",
-                    code,
-                    size,
-                    detail,
-                    function.name,
-                )
-                return replace(found, level=level)
-=======
-                kind = _pool_at(stock, plain.address)
                 region, name = f"{kind} pool" if kind else plain.region, f"{function.name} O{level}"
                 return identity(plain.address, region, name, code, size, detail, function.name, level=level)
->>>>>>> s1
     return None
 
 
