@@ -9,6 +9,7 @@ from pathlib import Path
 import own_kernel
 import pytest
 from elftools.elf.elffile import ELFFile
+from machines import wait_for
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.qemu.image import SECTOR, RootSettings, read_image_header
@@ -85,8 +86,9 @@ def test_an_interactive_kernel_waits_for_a_key(interactive: Path, tmp_path: Path
         def typed() -> bytes:
             return machine.memory().read(found["keys"], 4, "keyboard queue")
 
-        machine.wait_for_stage("idle")
+        wait_for(lambda: b"\n" in typed(), "the last key")
         assert typed() == b"aB@\n"
+        machine.wait_for_stage("idle")
     finally:
         machine.stop()
 
