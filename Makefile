@@ -8,10 +8,11 @@ JOBS := $(shell nproc)
 # The tests of a file share machines and stay together; in the order of their names the last files are the short ones.
 SHARED := --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup firmware demo test lint types unit guest bench docs-sessions clean
+.PHONY: help setup firmware demo wheel test lint types unit guest bench docs-sessions clean
 help:
 	@sed -n 's/^#: //p' Makefile
 #: make demo      set up, build the firmware, run the main job; leaves build/demo/
+#: make wheel     set up, build the firmware, pack it and the suite into build/dist/bareflow_gdb-*.whl
 #: make test      set up, then lint, types, unit tests, firmware tests, tests on the real guest
 #: make bench     measure; prints a table, writes build/bench.json, exits 1 when a goal is missed
 #: make docs-sessions  record the terminal sessions of README.md and docs/gdb.md anew
@@ -39,7 +40,21 @@ firmware: setup
 	@$(MAKE) -s --no-print-directory -C firmware -j$(JOBS) PYTHON=$(abspath $(PY))
 
 demo: firmware
-	@$(PY) scripts/demo.py --out build/demo
+	@rm -rf build/demo
+	@$(VENV)/bin/bareflow demo --out build/demo
+
+# A copy of the suite with what is built beside it, so that nothing generated comes into the source tree.
+STAGED := build/wheel/bareflow_gdb
+wheel: firmware
+	@rm -rf build/wheel build/dist
+	@mkdir -p $(STAGED)/demo
+	@cp -r bareflow_gdb pyproject.toml README.md LICENSE build/wheel
+	@cp -r gdb_scripts $(STAGED)
+	@rm $(STAGED)/gdb_scripts/bareflow.py
+	@cp build/firmware/{fluid.img,fat16.img,kernel.elf} $(STAGED)/demo
+	@cp --parents -r firmware/{boot,kernel,libs,microjit,modules} $(STAGED)/demo
+	@$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w build/dist build/wheel
+	@ls build/dist/*.whl
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -3,4 +3,4 @@
 import runpy
 from pathlib import Path
 
-runpy.run_path(str(Path(__file__).resolve().parent / "gdb_scripts" / "bareflow.py"))
+runpy.run_path(str(Path(__file__).resolve().parent / "bareflow_gdb/gdb_ui/load.py"), run_name="__main__")

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.boot.wait import release, wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 from tests.gdb.gdb_harness import QUESTIONS
 from tests.gdb.mi_gdb import MiGdb
@@ -30,15 +32,7 @@ GDBS = (Path("/usr/bin/gdb"), Path(sys.executable).parent / "gdb")
 STARTS = 15
 STEPS = 50
 # These need the machine, or read nothing.
-TIMED = (
-    *QUESTIONS,
-    "doctor",
-    "jitsym",
-    "fat cat TEST.TXT",
-    "recompile primes",
-    "recompile primes --stop",
-    "reload",
-)
+TIMED = (*QUESTIONS, "doctor", "jitsym", "fat cat TEST.TXT", "recompile primes", "recompile primes --stop", "reload")
 BOOT_SECONDS = 120.0
 RATE_SECONDS = 3.0
 
@@ -90,10 +84,10 @@ def _start_added_ms(gdb: Path) -> float:
 
 @contextmanager
 def _machine(image: Path, *, paused: bool = False, stage: str = "", **words: Any) -> Iterator[Machine]:
-    machine = Machine.launch(image, settings=RootSettings(**words), paused=paused)
+    machine = launch(image, settings=RootSettings(**words), paused=paused)
     try:
         if stage:
-            machine.wait_for_stage(stage, BOOT_SECONDS)
+            wait_for_stage(machine, stage, BOOT_SECONDS)
         yield machine
     finally:
         machine.stop()
@@ -143,23 +137,10 @@ for command in {TIMED!r}:
     print("spent", statistics.median(spend(command) for _ in range(5)), command)
 end
 """
-    with (
-        _machine(image, stage="idle", thresholds=(10, 20, 30)) as machine,
-        tempfile.TemporaryDirectory() as name,
-    ):
+    with _machine(image, stage="idle", thresholds=(10, 20, 30)) as machine, tempfile.TemporaryDirectory() as name:
         script = Path(name) / "timed.gdb"
         script.write_text(timed)
-        words = [
-            str(gdb),
-            "-nx",
-            "-batch",
-            "-x",
-            str(SCRIPT),
-            "-ex",
-            f"bf attach {machine.name}",
-            "-x",
-            str(script),
-        ]
+        words = [str(gdb), "-nx", "-batch", "-x", str(SCRIPT), "-ex", f"bf attach {machine.name}", "-x", str(script)]
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
     spent = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("spent ")]
     if len(spent) != len(TIMED):
@@ -171,10 +152,7 @@ def _packets_added_per_step(gdb: Path, image: Path, folder: Path) -> float:
     """What the suite adds to a plain stepi, after a bf command was used; both runs begin at the reset vector."""
     cost = {}
     for suite in (False, True):
-        with (
-            _machine(image, paused=True) as machine,
-            _attached(gdb, machine, folder, suite=suite) as (session, proxy),
-        ):
+        with _machine(image, paused=True) as machine, _attached(gdb, machine, folder, suite=suite) as (session, proxy):
             _step(session)
             if suite:
                 session.run("bf status")
@@ -193,7 +171,7 @@ def _breakpoint_rate(gdb: Path, image: Path) -> float:
     with _machine(image, stage="registered", hold=1, thresholds=(10, 20, 30), run_calls=1_000_000) as machine:
         words = [str(gdb), "-nx", "-batch", "-ex", f"python SOCKET = {str(machine.gdb_socket)!r}"]
         words += ["-ex", f"python SECONDS = {RATE_SECONDS}", "-x", str(RATE_SCRIPT)]
-        machine.release()
+        release(machine)
         kernel = image.with_name("kernel.elf")
         done = subprocess.run(
             [*words, str(kernel)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
-from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.recompile.service import Service
 from bareflow_gdb.recompile.wrapped import read_wrapped
 
@@ -29,9 +30,9 @@ LINK = ["ld.lld-19", "-m", "elf_i386", "-Ttext=0x200000", "-e", "0"]
 
 def measure(image: Path) -> list[dict[str, Any]]:
     """The row recompile_ms: the median over ROUNDS requests of each of the guest's functions."""
-    machine = Machine.launch(image, settings=RootSettings(thresholds=(10, 20, 30)))
+    machine = launch(image, settings=RootSettings(thresholds=(10, 20, 30)))
     try:
-        machine.wait_for_stage("idle", BOOT_SECONDS)
+        wait_for_stage(machine, "idle", BOOT_SECONDS)
         memory = machine.memory()
         with Service(memory, machine.directory) as service:
             names = [function.name for function in service.functions()]

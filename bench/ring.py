@@ -16,9 +16,10 @@ import numpy as np
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.find import find_root
+from bareflow_gdb.guest.boot.wait import last_stage, wait_for_stage
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu.image import RootSettings
-from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.tracing.events import Batch
 from bareflow_gdb.tracing.ring import Rings
 
@@ -56,9 +57,9 @@ def _row(name: str, value: float, unit: str, goal: float, better: str) -> dict[s
 def event_cost(image: Path) -> tuple[float, float]:
     """Nanoseconds that an event costs the guest when it is written, and when its type is masked off."""
     settings = RootSettings(scenario=layouts.const("BF_SCENARIO_RING_COST"))
-    machine = Machine.launch(image, settings=settings)
+    machine = launch(image, settings=settings)
     try:
-        machine.wait_for_stage("idle", BOOT_SECONDS)
+        wait_for_stage(machine, "idle", BOOT_SECONDS)
         status = _status(machine.memory())
     finally:
         machine.stop()
@@ -73,9 +74,9 @@ def event_cost(image: Path) -> tuple[float, float]:
 def lossless_rate(image: Path, seconds: float = FLOOD_SECONDS) -> float:
     """Events per second over `seconds`, none lost and every one checked; raises BareflowError otherwise."""
     settings = RootSettings(scenario=layouts.const("BF_SCENARIO_RING_FLOOD"), hold=1)
-    machine = Machine.launch(image, settings=settings)
+    machine = launch(image, settings=settings)
     try:
-        machine.wait_for_stage("registered", BOOT_SECONDS)
+        wait_for_stage(machine, "registered", BOOT_SECONDS)
         ram = machine.memory()
         root = find_root(ram).root
         check = FloodCheck()
@@ -90,7 +91,7 @@ def lossless_rate(image: Path, seconds: float = FLOOD_SECONDS) -> float:
                     check.take(batch)
             rate = (check.events - before) / elapsed
             _set(ram, root.address, "scenario_stop", 1)
-            while machine.stage() < layouts.const("BF_STAGE_IDLE"):
+            while last_stage(machine) < layouts.const("BF_STAGE_IDLE"):
                 for batch in rings.drain():
                     check.take(batch)
             rings.drain_all(check.take)

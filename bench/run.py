@@ -49,9 +49,7 @@ def show(rows: list[Row]) -> None:
         goal = "" if row["goal"] is None else f"{'≥' if row['better'] == 'higher' else '≤'} {row['goal']:,}"
         peer_value = "" if row["peer_value"] is None else f"{row['peer_value']:,.1f}"
         met = "" if row["goal"] is None else ("yes" if row["met"] else "NO")
-        table.add_row(
-            row["name"], f"{row['value']:,.1f}", row["unit"], goal, met, row["peer"] or "", peer_value
-        )
+        table.add_row(row["name"], f"{row['value']:,.1f}", row["unit"], goal, met, row["peer"] or "", peer_value)
     Console(width=140 if not sys.stdout.isatty() else None).print(table)
 
 

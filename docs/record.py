@@ -18,8 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
-from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.qemu.launch import launch
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", ROOT / "docs" / "gdb.md")
@@ -68,8 +69,7 @@ SESSIONS = {
     "step-swap": Session("held", (ATTACH, "bf release", "bf step-swap sum --stay --lines 14")),
     "disas": Session("idle", (ATTACH, "bf disas sum", "bf disas sum --diff O0 O1")),
     "break-swap": Session(
-        "held",
-        (ATTACH, "bf break-swap sum", "bf release", "continue", "delete", "bf watch primes", "continue"),
+        "held", (ATTACH, "bf break-swap sum", "bf release", "continue", "delete", "bf watch primes", "continue")
     ),
     "break": Session("held", (ATTACH, "bf break jit:primes@O1", "bf release", "continue", "bf stack")),
     "recompile": Session(
@@ -77,8 +77,7 @@ SESSIONS = {
     ),
     "jitsym": Session("idle", (ATTACH, "bf jitsym", "info address primes@O3")),
     "trace": Session(
-        "held",
-        (ATTACH, f"bf trace start {FOLDER}/run1", "bf release", "tbreak idle", "continue", "bf trace stop"),
+        "held", (ATTACH, f"bf trace start {FOLDER}/run1", "bf release", "tbreak idle", "continue", "bf trace stop")
     ),
     "identify": Session("idle", (ATTACH, "bf identify 0x00200010", "bf identify $esp")),
     "functions": Session(
@@ -120,15 +119,15 @@ def guest(kind: str) -> Iterator[None]:
         yield
         return
     if kind == "stock":
-        machine = Machine.launch(STOCK, name=NAME, with_disk=False)
+        machine = launch(STOCK, name=NAME, with_disk=False)
     else:
         settings = RootSettings(thresholds=THRESHOLDS, hold=int(kind == "held"))
-        machine = Machine.launch(IMAGE, name=NAME, settings=settings, paused=kind == "paused")
+        machine = launch(IMAGE, name=NAME, settings=settings, paused=kind == "paused")
     try:
         if kind == "stock":
-            machine.wait_for_serial(STOCK_ENDS, SECONDS)
+            wait_for_serial(machine, STOCK_ENDS, SECONDS)
         elif kind != "paused":
-            machine.wait_for_stage("registered" if kind == "held" else "idle", SECONDS)
+            wait_for_stage(machine, "registered" if kind == "held" else "idle", SECONDS)
         yield
     finally:
         machine.stop()
@@ -189,17 +188,11 @@ def recorded(page: str) -> dict[str, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gdb", default="gdb")
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="only these sessions (default: all of both pages)"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these sessions (default: all of both pages)")
     options = parser.parse_args()
-    names = options.names or list(
-        dict.fromkeys(name for page in PAGES for name in recorded(page.read_text()))
-    )
+    names = options.names or list(dict.fromkeys(name for page in PAGES for name in recorded(page.read_text())))
     with tempfile.TemporaryDirectory(prefix="bfd-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
         for kind in ("none", "idle", "held", "paused", "stock"):

@@ -17,29 +17,16 @@ import gdb
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import headless, running, stock_exceptions
-from bareflow_gdb.gdb_ui.guest_names import exported
-from bareflow_gdb.gdb_ui.session import Session, symbol
+from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.slots import exported
+from bareflow_gdb.gdb_ui.values import symbol
 from bareflow_gdb.guest.base.find import ROOT_SYMBOL
 from bareflow_gdb.guest.machine.exception import ExceptionRecord
+from bareflow_gdb.guest.machine.screen import read_screen
 from bareflow_gdb.guest.stock.kernel import looks_stock
-from bareflow_gdb.render import tables
+from bareflow_gdb.questions import registry
 from bareflow_gdb.render.jsonable import dumps
 
-QUESTIONS = (
-    "status",
-    "boot",
-    "exception",
-    "cpu",
-    "stack",
-    "modules",
-    "pools",
-    "jit",
-    "profile",
-    "swaps",
-    "screen",
-    "serial",
-    "log",
-)
 SUMMARY = ("status", "exception", "identify", "stack", "log")
 STOCK_SUMMARY = ("status", "exception", "identify", "stack", "screen", "serial")
 PRINTED = "[EXCEPTION]"
@@ -50,16 +37,16 @@ def main(session: Session) -> int:
     folder = Path(headless.argument("out", "exception-dump")).absolute()
     if not session.guest.found_by and (looks_stock(session.memory) or symbol(ROOT_SYMBOL) is None):
         return of_stock(session, folder)
-    if not session.guest.exception().count:
+    if not session.guest.kernel().exception().count:
         with ExitStack() as stack:
             stack.enter_context(hook(session))
             stack.enter_context(running.internal_breakpoint(exported(session, HOOK)))
             stack.enter_context(headless.end_of_run(session))
             running.resume()
         session.refresh()
-    record = session.guest.exception()
+    record = session.guest.kernel().exception()
     if not record.count:
-        print(f"no exception; the guest is at stage {session.guest.boot().stage}")
+        print(f"no exception; the guest is at stage {session.guest.kernel().boot().stage}")
         return headless.FINE
     dump(session, folder, record, SUMMARY)
     print(f"{record.name} at 0x{record.registers.eip:08x}; everything is in {folder}")
@@ -73,7 +60,7 @@ def of_stock(session: Session, folder: Path) -> int:
         dump(session, folder, record, STOCK_SUMMARY)
         print(f"{record.name} at 0x{record.registers.eip:08x}; everything is in {folder}")
         return headless.NO
-    if not any(PRINTED in row.text for row in session.guest.screen().rows):
+    if not any(PRINTED in row.text for row in read_screen(session.memory).rows):
         print("no exception; the guest has halted")
         return headless.FINE
     dump(session, folder, None, STOCK_SUMMARY)
@@ -103,10 +90,11 @@ def dump(session: Session, folder: Path, record: ExceptionRecord | None, summary
         # From where it was taken: the handler has no frame of its own yet.
         words["stack"] = [f"--eip=0x{at.eip:x}", f"--esp=0x{at.esp:x}", f"--ebp=0x{at.ebp:x}"]
         words["identify"] = [f"0x{at.eip:08x}"]
-    for question in (*QUESTIONS, *(["identify"] if record is not None else [])):
+    for question in (*registry.plain(), *(["identify"] if record is not None else [])):
         try:
             if question == "exception" and record is not None:
-                texts[question], json = tables.exception(record), dumps(record)
+                texts[question] = registry.load("exception").text(record)
+                json = dumps(record)
             else:
                 texts[question], json = headless.ask(session, question, *words.get(question, ()))
             (folder / f"{question}.json").write_text(json + "\n")

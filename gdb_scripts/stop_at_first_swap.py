@@ -20,9 +20,7 @@ def main(session: Session) -> int:
         print(f"the run ended without a swap{f' of {function}' if function else ''}")
         return headless.NO
     level = "?" if swap.level is None else swap.level
-    print(
-        f"{swap.function}: 0x{swap.old:08x} -> 0x{swap.new:08x} at O{level}, {swap.reason or 'reason unknown'}"
-    )
+    print(f"{swap.function}: 0x{swap.old:08x} -> 0x{swap.new:08x} at O{level}, {swap.reason or 'reason unknown'}")
     return headless.FINE
 
 

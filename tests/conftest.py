@@ -14,7 +14,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from machines import SECONDS, Assemble, Boot
 
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 FIRMWARE = Path(__file__).parent.parent / "build" / "firmware"
@@ -62,15 +64,15 @@ def image(firmware: Path) -> Path:
 
 @pytest.fixture
 def launched() -> Iterator[Boot]:
-    """Machine.launch, with the machine stopped when the test ends."""
+    """`launch`, with the machine stopped when the test ends."""
     machines: list[Machine] = []
 
-    def launch(*arguments: Any, **options: Any) -> Machine:
-        machine = Machine.launch(*arguments, **options)
+    def start(*arguments: Any, **options: Any) -> Machine:
+        machine = launch(*arguments, **options)
         machines.append(machine)
         return machine
 
-    yield launch
+    yield start
     for machine in machines:
         machine.stop()
 
@@ -88,7 +90,7 @@ def booted(image: Path, launched: Boot) -> Boot:
 @pytest.fixture(scope="module")
 def idle_machine(image: Path) -> Iterator[Machine]:
     """One machine that has ended its run, thresholds 10/20/30, for tests of a file that only read."""
-    machine = _boot(Machine.launch, image, "idle", {})
+    machine = _boot(launch, image, "idle", {})
     yield machine
     machine.stop()
 
@@ -115,5 +117,5 @@ def _boot(launch: Boot, image: Path, stage: str | int | None, options: dict[str,
     words.setdefault("thresholds", QUICK)
     machine = launch(image, settings=RootSettings(**words), **options)
     if stage is not None:
-        machine.wait_for_stage(stage, SECONDS)
+        wait_for_stage(machine, stage, SECONDS)
     return machine

@@ -46,9 +46,7 @@ class EventType:
         return found
 
 
-ADDRESSES = frozenset(
-    {"code", "old_code", "new_code", "address", "slot", "old", "new", "entry", "eip", "cr2"}
-)
+ADDRESSES = frozenset({"code", "old_code", "new_code", "address", "slot", "old", "new", "entry", "eip", "cr2"})
 SIGNED = frozenset({"result", "a", "b"})
 ENUMS = {
     "stage": "bf_boot_stage",

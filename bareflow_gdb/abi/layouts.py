@@ -79,9 +79,7 @@ class _Codec:
     def flatten(self, given: dict[str, Any]) -> Iterator[Any]:
         unknown = given.keys() - {part.name for part in self.parts}
         if unknown:
-            raise UsageError(
-                f"struct {self.name} has no field {', '.join(sorted(unknown))}; see {', '.join(HEADERS)}"
-            )
+            raise UsageError(f"struct {self.name} has no field {', '.join(sorted(unknown))}; see {', '.join(HEADERS)}")
         for part in self.parts:
             value = given.get(part.name)
             if part.codec is not None:
@@ -216,9 +214,7 @@ def unpack(name: str, data: bytes) -> Any:
     """The record at the start of `data`; raises BadData when there are too few bytes."""
     codec = _codec(name)
     if len(data) < codec.packer.size:
-        raise BadData(
-            f"struct {name} needs {codec.packer.size} bytes, there are {len(data)}; the source is truncated"
-        )
+        raise BadData(f"struct {name} needs {codec.packer.size} bytes, there are {len(data)}; the source is truncated")
     return codec.build(codec.packer.unpack_from(data))
 
 
@@ -265,11 +261,7 @@ def numpy_dtype(name: str) -> Any:
         elif part.element == "s":
             formats.append(f"S{part.count}")
         else:
-            formats.append(
-                (f"<{part.element}", (part.count,)) if part.array or part.count > 1 else f"<{part.element}"
-            )
+            formats.append((f"<{part.element}", (part.count,)) if part.array or part.count > 1 else f"<{part.element}")
     names = [part.name for part in codec.parts]
     offsets = [part.offset for part in codec.parts]
-    return numpy.dtype(
-        {"names": names, "formats": formats, "offsets": offsets, "itemsize": codec.packer.size}
-    )
+    return numpy.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": codec.packer.size})

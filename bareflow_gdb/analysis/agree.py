@@ -1,23 +1,17 @@
 """Do the guest's log and the event ring tell the same story of its swaps?
 
-The log: `[RECOMPILE] NAME: O0 -> O1` and then `[ATOMIC-SWAP] Code pointer updated to O1`. The ring: PUBLISH
-events. They are written by different code at different moments, so a difference is a defect of the guest, or
-a loss.
+The log: as guest/code/log_lines.py reads it. The ring: PUBLISH events. They are written by different code at
+different moments, so a difference is a defect of the guest, or a loss.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bareflow_gdb.analysis.swaps import trace_swaps
+from bareflow_gdb.guest.code.log_lines import Recompiled, Stored, swap_lines
 from bareflow_gdb.guest.code.swaps import Swap
-from bareflow_gdb.tracing.store import Trace
-
-_RECOMPILE = re.compile(r"\[RECOMPILE\] (?P<name>\S+): O(?P<old>\d) -> O(?P<new>\d)")
-_SWAP = re.compile(r"\[ATOMIC-SWAP\] Code pointer updated to O(?P<level>\d)")
 
 
 @dataclass(frozen=True)
@@ -52,15 +46,15 @@ def log_steps(serial: str) -> tuple[list[Step], list[str]]:
     steps: list[Step] = []
     odd: list[str] = []
     announced: Step | None = None
-    for number, line in enumerate(serial.splitlines(), 1):
-        if match := _RECOMPILE.search(line):
-            announced = Step(match["name"], int(match["old"]), int(match["new"]))
-        elif match := _SWAP.search(line):
-            level = int(match["level"])
+    for said in swap_lines(serial):
+        if isinstance(said, Recompiled):
+            announced = Step(said.function, said.from_level, said.to_level)
+        elif isinstance(said, Stored):
+            where = f"line {said.line} of the log swaps to O{said.level}"
             if announced is None:
-                odd.append(f"line {number} of the log swaps to O{level} without a [RECOMPILE] before it")
-            elif announced.to_level != level:
-                odd.append(f"line {number} of the log swaps to O{level} after announcing {announced}")
+                odd.append(f"{where} without a [RECOMPILE] before it")
+            elif announced.to_level != said.level:
+                odd.append(f"{where} after announcing {announced}")
             else:
                 steps.append(announced)
             announced = None
@@ -94,8 +88,3 @@ def compare(serial: str, swaps: Sequence[Swap]) -> Agreement:
         disagreements += [f"the log tells {step}, the ring does not, at this place" for step in told[i:i_end]]
         disagreements += [f"the ring tells {step}, the log does not, at this place" for step in seen[j:j_end]]
     return Agreement(len(told), len(seen), tuple(disagreements))
-
-
-def trace_agreement(trace: Trace) -> Agreement:
-    """Serial log against ring of one trace; raises BadData when the trace is damaged."""
-    return compare(trace.serial(), trace_swaps(trace).swaps)

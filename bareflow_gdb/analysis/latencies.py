@@ -91,7 +91,5 @@ def summarise(times: Iterable[SwapTimes]) -> list[PhaseSummary]:
     for start, end in STEPS:
         ticks = [value for swap in times if (value := swap.between(start, end)) is not None]
         if ticks:
-            found.append(
-                PhaseSummary(start, end, len(ticks), min(ticks), statistics.median(ticks), max(ticks))
-            )
+            found.append(PhaseSummary(start, end, len(ticks), min(ticks), statistics.median(ticks), max(ticks)))
     return found

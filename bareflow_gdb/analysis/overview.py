@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bareflow_gdb.abi.events import event_type
-from bareflow_gdb.analysis.swaps import trace_swaps
+from bareflow_gdb.guest.code.swaps import Swaps
 from bareflow_gdb.tracing.store import Trace
 
 
@@ -57,8 +57,8 @@ class Overview:
         return self.duration(self.last_tsc - self.first_tsc)
 
 
-def overview(trace: Trace) -> Overview:
-    """Raises BadData when the trace is damaged."""
+def overview(trace: Trace, swaps: Swaps) -> Overview:
+    """`swaps`: those of the trace. Raises BadData when the trace is damaged."""
     manifest = trace.manifest
     tsc = trace.table.column("tsc").to_numpy()
     first, last = (int(tsc[0]), int(tsc[-1])) if len(tsc) else (0, 0)
@@ -80,7 +80,7 @@ def overview(trace: Trace) -> Overview:
         functions=manifest.functions,
         modules=manifest.modules,
         thresholds=manifest.thresholds,
-        swaps=len(trace_swaps(trace).swaps),
+        swaps=len(swaps.swaps),
         versions=len(trace.codes),
         code_saved=sum(1 for code in trace.codes.values() if code.sha256),
         types=type_counts(trace),

@@ -8,6 +8,8 @@ NAME.O3.mod, and of those in --bitcode NAME.bc.wrapped (bitcode with its header,
 The registry: `struct embedded_module[]` (firmware/kernel/jit.h), in the order given; what is not embedded is 0.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 from collections.abc import Collection, Sequence
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.qemu.directory import write_atomically
+from bareflow_gdb.files import write_atomically
 
 ALIGNMENT = 16
 
@@ -56,9 +58,7 @@ def included(label: str, section: str, flags: str, path: Path) -> list[str]:
     ]
 
 
-def assembly(
-    modules: Sequence[Module], directory: Path, tiers: Collection[str], bitcode: Collection[str]
-) -> str:
+def assembly(modules: Sequence[Module], directory: Path, tiers: Collection[str], bitcode: Collection[str]) -> str:
     """The assembly file (GNU syntax) for modules whose files are in `directory`.
 
     tiers, bitcode: the names of the modules that are embedded at every level, and with their bitcode.
@@ -105,11 +105,9 @@ def main(arguments: list[str] | None = None) -> int:
         modules = [parse_module(text) for text in options.modules]
         unknown = {*options.tiers, *options.bitcode} - {module.name for module in modules}
         if unknown:
-            raise UsageError(
-                f"{', '.join(sorted(unknown))}: not among the modules; name them as NAME:A:B:EXPECTED"
-            )
+            raise UsageError(f"{', '.join(sorted(unknown))}: not among the modules; name them as NAME:A:B:EXPECTED")
         text = assembly(modules, options.directory, options.tiers, options.bitcode)
-        write_atomically(options.output, text.encode())
+        write_atomically(options.output, text)
     except (BareflowError, OSError) as error:
         print(f"embed: {error}", file=sys.stderr)
         return 1

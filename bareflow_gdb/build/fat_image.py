@@ -7,6 +7,8 @@ that its kind has (primes.O0.mod: PRIMES.MOD, primes.O2.mod: PRIMES.O2, primes.b
 files give the same bytes. Format: Microsoft FAT specification 1.03.
 """
 
+from __future__ import annotations
+
 import argparse
 import re
 import struct
@@ -17,7 +19,7 @@ from pathlib import Path
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.qemu.directory import write_atomically
+from bareflow_gdb.files import write_atomically
 
 SECTOR = 512
 SECTORS = 32768
@@ -47,7 +49,8 @@ KINDS = ((".O0.mod", "MOD"), (".O1.mod", "O1"), (".O2.mod", "O2"), (".O3.mod", "
 class DiskFile:
     """A file of the root directory."""
 
-    name: str  # 8.3, upper case
+    name: str
+    """8.3, upper case."""
     content: bytes
 
 
@@ -76,9 +79,7 @@ def checked_name(name: str) -> str:
 def parse_file(text: str) -> DiskFile:
     """FILE or FILE=NAME.EXT, read; raises UsageError or OSError."""
     path, equals, name = text.partition("=")
-    return DiskFile(
-        checked_name(name.upper()) if equals else disk_name(Path(path).name), Path(path).read_bytes()
-    )
+    return DiskFile(checked_name(name.upper()) if equals else disk_name(Path(path).name), Path(path).read_bytes())
 
 
 def fat16_image(files: Sequence[DiskFile]) -> bytes:
@@ -89,9 +90,7 @@ def fat16_image(files: Sequence[DiskFile]) -> bytes:
             raise UsageError(f"two files are called {file.name} on the disk; name one of them FILE=NAME.EXT")
         names.add(file.name)
     if len(files) + 1 > ROOT_ENTRIES:
-        raise UsageError(
-            f"{len(files)} files do not fit into {ROOT_ENTRIES - 1} directory entries; leave some out"
-        )
+        raise UsageError(f"{len(files)} files do not fit into {ROOT_ENTRIES - 1} directory entries; leave some out")
     fat = [0xFF00 | MEDIA, CHAIN_END]
     root = _entry(VOLUME_LABEL, ATTRIBUTE_VOLUME, 0, 0)
     data = bytearray()
@@ -152,9 +151,7 @@ def _entry(name: bytes, attributes: int, first_cluster: int, size: int) -> bytes
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bareflow_gdb.build.fat_image", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m bareflow_gdb.build.fat_image", description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("files", nargs="+", metavar="FILE[=NAME.EXT]")
     options = parser.parse_args(arguments)

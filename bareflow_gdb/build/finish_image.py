@@ -1,4 +1,4 @@
-"""Complete a kernel image after linking, and put it on a disk with the boot stages.
+"""What does a linked kernel still lack? Completes its image, and puts it on a disk with the boot stages.
 
     python -m bareflow_gdb.build.finish_image --elf kernel.elf --kernel kernel.bin --stage1 stage1.bin \\
         --stage2 stage2.bin --disk fluid.img
@@ -6,6 +6,8 @@
 Filled in is what only the finished image knows: its length, the build id, the root's checksum, the CRC.
 An image larger than the loader reads is refused here, where it can be seen.
 """
+
+from __future__ import annotations
 
 import argparse
 import sys
@@ -17,7 +19,7 @@ from elftools.elf.sections import NoteSection, SymbolTableSection
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError
-from bareflow_gdb.qemu.directory import write_atomically
+from bareflow_gdb.files import write_atomically
 from bareflow_gdb.qemu.image import SECTOR, compose_disk, decode_image_header, image_crc
 
 
@@ -40,9 +42,7 @@ def finished_kernel(raw: bytes, build_id: bytes, root: int, end: int) -> bytes:
     check_size(len(raw))
     header = decode_image_header(raw, "the linked kernel")
     if header.root != root:
-        raise BadData(
-            f"the image header leads to 0x{header.root:08x}, bareflow_root is at 0x{root:08x}; relink"
-        )
+        raise BadData(f"the image header leads to 0x{header.root:08x}, bareflow_root is at 0x{root:08x}; relink")
     image = bytearray(raw)
     base = layouts.const("BF_IMAGE_BASE")
 
@@ -57,9 +57,7 @@ def finished_kernel(raw: bytes, build_id: bytes, root: int, end: int) -> bytes:
         at = root - base
         descriptor = layouts.unpack("bf_root", bytes(image[at:]))
         if tuple(descriptor.magic) != tuple(layouts.const(f"BF_ROOT_MAGIC{n}") for n in range(4)):
-            raise BadData(
-                "bareflow_root does not begin with the root magic; initialise it in the kernel's source"
-            )
+            raise BadData("bareflow_root does not begin with the root magic; initialise it in the kernel's source")
         if descriptor.checked_size != layouts.offset("bf_root", "thresholds"):
             raise BadData("bareflow_root.checked_size must end before the settable words")
         put("bf_root", at, "image_base", word(base))
@@ -80,9 +78,7 @@ def elf_facts(elf: Path) -> tuple[bytes, int, int]:
         notes = parsed.get_section_by_name(".note.gnu.build-id")
         table = parsed.get_section_by_name(".symtab")
         if not isinstance(notes, NoteSection) or not isinstance(table, SymbolTableSection):
-            raise BadData(
-                f"{elf} has no build id or no symbols; link it with --build-id=sha1 and do not strip it"
-            )
+            raise BadData(f"{elf} has no build id or no symbols; link it with --build-id=sha1 and do not strip it")
         build_id = bytes.fromhex(next(note["n_desc"] for note in notes.iter_notes()))
         found = {}
         for name in ("bareflow_root", "_end"):

@@ -3,6 +3,8 @@
 python -m bareflow_gdb.build.image_info --elf kernel.elf --disk fluid.img
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ class Size:
     limit: int = 0
 
     def line(self) -> str:
+        """The size as a line of the table."""
         if not self.limit:
             return f"{self.name:<24}{self.bytes:>9}"
         return f"{self.name:<24}{self.bytes:>9} of {self.limit:>7}  {self.bytes / self.limit:6.1%}"

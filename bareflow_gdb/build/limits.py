@@ -3,6 +3,8 @@
 python -m bareflow_gdb.build.limits --firmware build/firmware
 """
 
+from __future__ import annotations
+
 import argparse
 import subprocess
 import sys
@@ -15,7 +17,9 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings, read_image_header
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 KIB = 1024
@@ -33,9 +37,11 @@ class Limit:
 
     @property
     def met(self) -> bool:
+        """Whether it is kept."""
         return self.value <= self.limit
 
     def line(self) -> str:
+        """The figure as a line of the table."""
         digits = 0 if self.unit == "bytes" else 2
         verdict = "ok" if self.met else "TOO MUCH"
         return f"{self.name:<44}{self.value:>9.{digits}f} of {self.limit:>7.0f} {self.unit:<12} {verdict}"
@@ -48,9 +54,7 @@ def archive_bytes(archive: Path) -> int:
             ["llvm-size-19", "-t", str(archive)], check=True, capture_output=True, text=True
         ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        raise BareflowError(
-            f"llvm-size-19 could not read {archive} ({error}); `make firmware` builds it"
-        ) from error
+        raise BareflowError(f"llvm-size-19 could not read {archive} ({error}); `make firmware` builds it") from error
     code, data = printed.splitlines()[-1].split()[:2]
     return int(code) + int(data)
 
@@ -85,10 +89,7 @@ def counted(firmware: Path) -> list[Limit]:
     first, main = (layouts.const(f"BF_STAGE_{stage}") for stage in ("STAGE1", "KERNEL"))
     boot = (record.stage_tsc[main] - record.stage_tsc[first]) / status.tsc_hz
     added = (status.bench_on_tsc - status.bench_empty_tsc) / status.bench_iterations
-    return [
-        Limit("boot sector to main", boot, 1, "s"),
-        Limit("profiling, added to a call", added, 65, "instructions"),
-    ]
+    return [Limit("boot sector to main", boot, 1, "s"), Limit("profiling, added to a call", added, 65, "instructions")]
 
 
 def call_site(firmware: Path) -> Limit:
@@ -102,11 +103,9 @@ def call_site(firmware: Path) -> Limit:
 @contextmanager
 def _booted(image: Path, scenario: int, icount: int | None = None) -> Iterator[Machine]:
     with TemporaryDirectory(prefix="bfl-") as folder:
-        machine = Machine.launch(
-            image, directory=Path(folder) / "vm", settings=RootSettings(scenario=scenario), icount=icount
-        )
+        machine = launch(image, directory=Path(folder) / "vm", settings=RootSettings(scenario=scenario), icount=icount)
         try:
-            machine.wait_for_stage("idle", BOOT_SECONDS)
+            wait_for_stage(machine, "idle", BOOT_SECONDS)
             yield machine
         finally:
             machine.stop()
@@ -122,9 +121,7 @@ def _status(machine: Machine) -> Any:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bareflow_gdb.build.limits", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m bareflow_gdb.build.limits", description=__doc__.splitlines()[0])
     parser.add_argument("--firmware", type=Path, required=True, help="the directory that was built")
     options = parser.parse_args(arguments)
     try:

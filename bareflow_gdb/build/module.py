@@ -1,4 +1,4 @@
-"""Link one tier of a module into a module image with header version 2 (layout: abi/bareflow.h).
+"""How does one tier of a module become an image with header version 2? (Layout: abi/bareflow.h.)
 
     python -m bareflow_gdb.build.module --object primes.O2.o --name primes --entry primes_main \\
         --output primes.O2.mod
@@ -13,25 +13,21 @@ alignment of single variables). `--data-from` compares the result with another t
 may not point into code or read-only data: those belong to one version and go away with it.
 """
 
+from __future__ import annotations
+
 import argparse
-import hashlib
 import struct
 import sys
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.qemu.directory import write_atomically
-from bareflow_gdb.recompile.objects import (
-    Area,
-    Compiled,
-    check_name,
-    place,
-    read_object,
-    relocate,
-    undefined,
-)
+from bareflow_gdb.files import write_atomically
+from bareflow_gdb.guest.base.values import clean
+from bareflow_gdb.guest.modules.judge import digest_is_right
+from bareflow_gdb.recompile.objects import R_386_32, Area, Compiled, check_name, place, read_object, relocate, undefined
 from bareflow_gdb.recompile.refusal import LinkError
 
 AREA_ALIGNMENT = 16
@@ -40,8 +36,11 @@ IMAGE_VERSION = 2
 
 @dataclass(frozen=True)
 class DataSymbol:
+    """A writable variable."""
+
     name: str
-    offset: int  # into the writable data area
+    offset: int
+    """Into the writable data area."""
     size: int
 
 
@@ -59,7 +58,8 @@ class ModuleImage:
     """A version-2 image taken apart again."""
 
     name: str
-    entry: int  # into the code
+    entry: int
+    """Into the code."""
     code: bytes
     rodata: bytes
     data: DataArea
@@ -67,7 +67,7 @@ class ModuleImage:
 
 
 def lay_out_data(compiled: Compiled) -> DataArea:
-    """Place every writable variable, initialised ones first, each kind by name."""
+    """Places every writable variable, initialised ones first, each kind by name."""
     initialised, zero = bytearray(), []
     symbols = []
     for symbol in compiled.writable():
@@ -119,12 +119,7 @@ def link_module(object_bytes: bytes, name: str, entry: str) -> bytes:
     words = [starts[fixup.area] + fixup.offset | _base(fixup.target) for fixup in fixups]
     words += [data_offset + pointer | _base(Area.DATA) for pointer in pointers]
     body = bytearray()
-    for start, part in (
-        (0, code),
-        (rodata_offset, rodata),
-        (data_offset, initialised),
-        (symbols_offset, b""),
-    ):
+    for start, part in ((0, code), (rodata_offset, rodata), (data_offset, initialised), (symbols_offset, b"")):
         body += bytes(start - len(body)) + part
     for symbol in data.symbols:
         body += layouts.pack("bf_symbol", name=symbol.name.encode(), address=symbol.offset, size=symbol.size)
@@ -144,20 +139,18 @@ def link_module(object_bytes: bytes, name: str, entry: str) -> bytes:
         "module_header_t",
         magic=layouts.const("MODULE_MAGIC"),
         name=name.encode(),
-        entry_point=layouts.size("module_header_t")
-        + placed.offsets[entry_symbol.section]
-        + entry_symbol.value,
+        entry_point=layouts.size("module_header_t") + placed.offsets[entry_symbol.section] + entry_symbol.value,
         code_size=len(body),
         version=IMAGE_VERSION,
     )
     image = header + body + struct.pack(f"<II{len(words)}I", data.bss_size, len(words), *sorted(words))
-    return image + hashlib.sha256(image).digest()
+    return image + sha256(image).digest()
 
 
 def read_module(image: bytes) -> ModuleImage:
-    """Take a version-2 image apart; raises LinkError when it is not a whole one."""
+    """Takes a version-2 image apart; raises LinkError when it is not a whole one."""
     header_size, tail_size = layouts.size("module_header_t"), layouts.size("bf_module_tail")
-    if len(image) < header_size + tail_size + 40 or hashlib.sha256(image[:-32]).digest() != image[-32:]:
+    if len(image) < header_size + tail_size + 40 or not digest_is_right(image):
         raise LinkError("not a whole module image of version 2: its SHA-256 does not match; build it again")
     header = layouts.unpack("module_header_t", image)
     body = image[header_size : header_size + header.code_size]
@@ -168,12 +161,12 @@ def read_module(image: bytes) -> ModuleImage:
     words = struct.unpack_from(f"<{count}I", image, header_size + header.code_size + 8)
     symbols = layouts.unpack_array("bf_symbol", body[tail.symbols_offset :], tail.symbol_count)
     return ModuleImage(
-        name=_text(header.name),
+        name=clean(header.name),
         entry=header.entry_point - header_size,
         code=body[: tail.code_size],
         rodata=body[tail.rodata_offset : tail.rodata_offset + tail.rodata_size],
         data=DataArea(
-            tuple(DataSymbol(_text(s.name), s.address, s.size) for s in symbols),
+            tuple(DataSymbol(clean(s.name), s.address, s.size) for s in symbols),
             body[tail.data_offset : tail.data_offset + tail.data_size],
             bss_size,
         ),
@@ -182,7 +175,7 @@ def read_module(image: bytes) -> ModuleImage:
 
 
 def require_same_data(image: bytes, other: bytes, other_name: str) -> None:
-    """Raise LinkError unless both tiers agree on the module's writable data."""
+    """Raises LinkError unless both tiers agree on the module's writable data."""
     mine, theirs = read_module(image).data, read_module(other).data
     if mine != theirs:
         raise LinkError(
@@ -197,7 +190,7 @@ def _describe(data: DataArea) -> str:
 
 
 def _relocate_data(compiled: Compiled, data: DataArea) -> tuple[bytes, list[int]]:
-    """Fill in pointers between writable variables; returns the bytes and the offsets of those pointers."""
+    """Fills in pointers between writable variables; returns the bytes and the offsets of those pointers."""
     image, pointers = bytearray(data.initialised), []
     offsets = {symbol.name: symbol.offset for symbol in data.symbols}
     for relocation in compiled.relocations:
@@ -226,7 +219,7 @@ def _refuse_cross_area_calls(compiled: Compiled) -> None:
     for relocation in compiled.relocations:
         here = compiled.piece(relocation.section)
         there = compiled.piece(relocation.symbol.section) if relocation.symbol.section is not None else None
-        if relocation.kind != 1 and here is not None and there is not None and here.area is not there.area:
+        if relocation.kind != R_386_32 and here is not None and there is not None and here.area is not there.area:
             raise LinkError(
                 f"{here.name} refers to {there.name} by distance (relocation type {relocation.kind}), "
                 "but they are placed apart; compile with -fno-pic"
@@ -244,21 +237,13 @@ def _align(size: int) -> int:
     return size + -size % AREA_ALIGNMENT
 
 
-def _text(field: bytes) -> str:
-    return bytes(field).split(b"\0", 1)[0].decode("ascii", "replace")
-
-
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bareflow_gdb.build.module", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m bareflow_gdb.build.module", description=__doc__.splitlines()[0])
     parser.add_argument("--object", type=Path, required=True, help="the tier's relocatable object")
     parser.add_argument("--name", required=True, help="the module's name")
     parser.add_argument("--entry", required=True, help="its entry function")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument(
-        "--data-from", type=Path, help="another tier's image, whose writable data must be the same"
-    )
+    parser.add_argument("--data-from", type=Path, help="another tier's image, whose writable data must be the same")
     options = parser.parse_args(arguments)
     try:
         image = link_module(options.object.read_bytes(), options.name, options.entry)

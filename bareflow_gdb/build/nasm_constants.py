@@ -4,6 +4,8 @@ Writes a nasm include file: every `#define` and enum constant of bareflow.h by i
 offset as `struct.field`, every struct size as `sizeof.struct`. So assembly and C code share one text.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 from dissect.cstruct import cstruct
 
-from bareflow_gdb.qemu.directory import write_atomically
+from bareflow_gdb.files import write_atomically
 
 HEADER = Path(__file__).parents[1] / "abi" / "bareflow.h"
 
@@ -35,7 +37,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="write the ABI's constants as a nasm include file")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args(arguments)
-    write_atomically(options.output, nasm_constants(HEADER.read_text()).encode())
+    write_atomically(options.output, nasm_constants(HEADER.read_text()))
     return 0
 
 

@@ -7,6 +7,8 @@ a C array, `cache_module_NAME` or `cache_module_NAME_O2`, 16-byte aligned, besid
 `cache_registry_foreach` (firmware/kernel/disk.h) visits them by name and level.
 """
 
+from __future__ import annotations
+
 import argparse
 import re
 import sys
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from bareflow_gdb.build.module import read_module
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.qemu.directory import write_atomically
+from bareflow_gdb.files import write_atomically
 
 FILE_NAME = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]{0,30})(\.O(?P<level>[0-3]))?\.mod")
 BYTES_PER_LINE = 16
@@ -56,9 +58,7 @@ def _read(path: Path) -> CachedModule:
     except BareflowError as error:
         raise UsageError(f"{path}: {error}") from error
     if inside != match["name"]:
-        raise UsageError(
-            f"{path} holds module {inside}; call it {path.name.replace(match['name'], inside, 1)}"
-        )
+        raise UsageError(f"{path} holds module {inside}; call it {path.name.replace(match['name'], inside, 1)}")
     suffix = f"_O{match['level']}" if match["level"] else ""
     return CachedModule(inside, int(match["level"] or 0), f"cache_module_{inside}{suffix}", image)
 
@@ -87,23 +87,20 @@ def source(modules: Sequence[CachedModule]) -> str:
         ]
     lines += ["", "void cache_registry_foreach(cache_visitor each) {"]
     lines += [
-        f'    each("{module.name}", {module.level}, {module.symbol}, {module.symbol}_size);'
-        for module in modules
+        f'    each("{module.name}", {module.level}, {module.symbol}, {module.symbol}_size);' for module in modules
     ] or ["    (void)each;"]
     return "\n".join([*lines, "}"]) + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bareflow_gdb.build.registry", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m bareflow_gdb.build.registry", description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, required=True, help="directory with NAME.mod files")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args(arguments)
     try:
         text = source(read_cache(options.cache))
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.output, text.encode())
+        write_atomically(options.output, text)
     except OSError as error:
         print(f"registry: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1

@@ -3,9 +3,11 @@
     python -m bareflow_gdb.build.test_interface --directory build/firmware/modules \\
         --program build/firmware/user/module_test fibonacci:20:0:6765
 
-Each module is called 150 times: compiled at O0, compiled anew at each threshold, and run by the kernel's own
+Each module is called 150 times: compiled at O0, compiled again at each threshold, and run by the kernel's own
 module loader as an i686 program. The exit code is 1 when a result is wrong.
 """
+
+from __future__ import annotations
 
 import argparse
 import itertools
@@ -34,7 +36,8 @@ class Stretch:
 
     level: int
     calls: int
-    right: int  # how many gave the expected result
+    right: int
+    """How many gave the expected result."""
     image_bytes: int
     compile_ms: float
 
@@ -53,14 +56,12 @@ def run_image(program: Path, image: bytes, module: Module, calls: int) -> list[i
         )
     if ended.returncode != 0 or len(ended.stdout) != 4 * calls:
         said = ended.stdout[:200].decode("ascii", "replace").strip()
-        raise BareflowError(
-            f"{program} ended with code {ended.returncode} on {module.name} ({said}); build it again"
-        )
+        raise BareflowError(f"{program} ended with code {ended.returncode} on {module.name} ({said}); build it again")
     return list(struct.unpack(f"<{calls}i", ended.stdout))
 
 
 def stretches(compiler: Compiler, program: Path, module: Module, wrapped: bytes) -> Iterator[Stretch]:
-    """Compile and call level by level; raises BareflowError when LLVM, the linker or the program refuse."""
+    """Compiles and calls level by level; raises BareflowError when LLVM, the linker or the program refuse."""
     bitcode = unwrap(wrapped)
     for level, (begin, end) in enumerate(itertools.pairwise((0, *THRESHOLDS, CALLS))):
         compiled = compiler.compile(bitcode.payload, bitcode.entry, level)
@@ -71,7 +72,7 @@ def stretches(compiler: Compiler, program: Path, module: Module, wrapped: bytes)
 
 
 def check_module(compiler: Compiler, program: Path, module: Module, wrapped: bytes) -> bool:
-    """Print what happens, as the kernel's adaptive JIT does; True when every result is right."""
+    """Prints what happens, as the kernel's adaptive JIT does; True when every result is right."""
     print(f"\n[BITCODE] {module.name}: {len(wrapped)} bytes")
     call, right = 1, 0
     for stretch in stretches(compiler, program, module, wrapped):

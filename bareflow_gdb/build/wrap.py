@@ -1,7 +1,9 @@
-"""Put the 128-byte header that a BareFlow kernel expects in front of a module's LLVM bitcode.
+"""How does LLVM bitcode get the 128-byte header that a BareFlow kernel expects?
 
 python -m bareflow_gdb.build.wrap --input m.bc --output wrapped.bc --name primes --entry primes_main
 """
+
+from __future__ import annotations
 
 import argparse
 import sys
@@ -9,7 +11,7 @@ from pathlib import Path
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.qemu.directory import write_atomically
+from bareflow_gdb.files import write_atomically
 from bareflow_gdb.recompile import ir
 
 

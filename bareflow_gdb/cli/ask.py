@@ -1,7 +1,7 @@
-"""How is one question put to a target, and how is its answer printed? What all read-only verbs share.
+"""How does a question become a verb: its words, its TARGET, its answer on stdout?
 
-The record goes to stdout, as a table or as JSON; where it came from is no part of it, so that the answers of
-a guest, its core and its trace can be compared.
+The record goes to stdout, as a table or as JSON; where it came from goes to stderr, so that the answers of a guest,
+its core and its trace can be compared.
 """
 
 from __future__ import annotations
@@ -9,95 +9,140 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bareflow_gdb.cli.targets import Target, open_target
-from bareflow_gdb.guest.guest import Guest
-from bareflow_gdb.guest.stock.kernel import Provenance
-from bareflow_gdb.render.jsonable import dumps
-from bareflow_gdb.render.tables import WIDTH
-from bareflow_gdb.render.text import wants_colour
+from bareflow_gdb.cli.arguments import ELF_HELP, add_target, address, name_or_address
+from bareflow_gdb.cli.completers import COMPLETERS, completed
+from bareflow_gdb.errors import UsageError
+from bareflow_gdb.questions.question import ADDRESS, NAME_OR_ADDRESS, Argument, Context, Question
+from bareflow_gdb.render.text import WIDTH, wants_colour
+
+if TYPE_CHECKING:
+    from bareflow_gdb.cli.target import Target
+    from bareflow_gdb.guest.base.answer import Answer
+    from bareflow_gdb.guest.guest import Guest
 
 R = TypeVar("R")
-Show = Callable[[R, int, bool], str]
+
+_TYPES = {ADDRESS: address, NAME_OR_ADDRESS: name_or_address}
 
 
-def ask(
-    options: argparse.Namespace,
-    question: Callable[[Guest], R],
-    show: Show[R],
-    yes: Callable[[R], bool] = lambda record: True,  # noqa: ARG005
-    target: Target | None = None,
-) -> int:
-    """Prints the answer; returns 0, or 1 when `yes` says that it is "no" or has findings."""
-    target = target or open_target(options.target)
-    guest = attach(options, target)
-    record = question(guest)
-    answer(options, record, show, source(target, guest), guest.provenance())
-    return 0 if yes(record) else 1
+class TargetContext(Context):
+    """A question's way to the target of a command line."""
+
+    def __init__(self, target: Target, elf: Path | None = None) -> None:
+        self.target = target
+        self.elf = elf
+        self.machine = target.machine
+        self.trace = target.trace
+        self.disk_image = target.path if target.kind == "disk" else None
+        if target.kind == "serial":
+            self.serial_file = target.path
+        elif target.kind == "trace" and target.path is not None:
+            self.serial_file = target.path / "serial.log"
+        elif target.machine is not None:
+            self.serial_file = target.machine.serial_path
+
+    @cached_property
+    def guest(self) -> Guest:
+        from bareflow_gdb.guest.guest import Guest
+
+        given = () if self.elf is None else (self.elf,)
+        guest = Guest.attach(self.target.memory, elves=lambda: given, guesses=self._guesses, say=_say)
+        machine = self.machine
+        if machine is not None:
+            guest.serial_log = lambda: _text(machine.serial_path)
+        return guest
+
+    def _guesses(self) -> Iterable[Path]:
+        """The kernel's ELF may lie beside the machine's image."""
+        from bareflow_gdb.guest.names.elf import beside
+
+        return beside(self.machine.image) if self.machine is not None else ()
+
+    def source(self, answer: Answer[Any]) -> str:
+        """Where an answer came from, how what it is about was found, and what it cannot tell."""
+        where = self.target.description
+        guest = self.__dict__.get("guest")
+        if guest is None:
+            return f"({where})"
+        if answer.found:
+            return "\n".join((f"({where}, a kernel without debug interface)", *answer.lines()))
+        root = f"root descriptor found by {guest.found_by}" if guest.found_by else "no root descriptor found"
+        return f"({where}, {root})"
 
 
-def add_elf(parser: argparse.ArgumentParser) -> None:
-    """Adds `--elf FILE`, as `options.elf`, to a verb that kernels without a debug interface answer too."""
-    parser.add_argument(
-        "--elf",
-        type=Path,
-        metavar="FILE",
-        help="the kernel's ELF file, for a kernel without a debug interface",
-    )
+def configure(question: Question[Any], parser: argparse.ArgumentParser) -> None:
+    """Gives a verb's parser the words of a question, TARGET and --elf after them."""
+    for item in question.arguments:
+        keywords = dict(item.keywords)
+        if item.kind:
+            keywords["type"] = _TYPES[item.kind]
+        if not item.is_option and keywords.get("nargs") == "?":
+            # Which of the optional words were given is seen when all of them are there: `pools demo`.
+            keywords.pop("choices", None)
+        action = parser.add_argument(*item.flags, **keywords)
+        if item.names:
+            completed(action, COMPLETERS[item.names])
+        elif "choices" in item.keywords and not action.choices:
+            completed(action, lambda item=item, **_: list(item.keywords["choices"]))
+    add_target(parser)
+    parser.add_argument("--elf", type=Path, metavar="FILE", help=ELF_HELP)
+    parser.description = f"{question.help[0].upper()}{question.help[1:]}. {question.details}".rstrip()
+    no = f"Exit code 1 when {question.no}. " if question.no else ""
+    parser.epilog = f"{no}Example: bareflow {question.example}"
+    parser.set_defaults(run_verb=partial(main, question))
 
 
-def attach(options: argparse.Namespace, target: Target) -> Guest:
-    """The guest of a target, with the symbols of `--elf` when that is the ELF of the kernel in memory."""
-    memory = target.memory
-    symbols: Mapping[str, int] = {}
-    if getattr(options, "elf", None) is not None:
-        from bareflow_gdb.guest.names.elf_check import check_elf, load_elf
+def main(question: Question[R], options: argparse.Namespace) -> int:
+    """Prints the answer; returns 0, or 1 when it is "no" or has findings."""
+    from bareflow_gdb.cli.targets import open_target
 
-        elf = load_elf(options.elf)
-        check = check_elf(memory, elf)
-        if check.same:
-            symbols = elf.symbols
-        else:
-            _tell(check.verdict)
-    guest = Guest.attach(memory, symbols, _tell)
-    machine = target.machine
-    if machine is not None:
-        guest.stock.serial_log = lambda: _text(machine.serial_path)
-    return guest
+    place_words(question, options)
+    context = TargetContext(open_target(options.target), options.elf)
+    answer = question.answer(context, options)
+    print_answer(question, options, answer, context.source(answer))
+    return 0 if question.says_yes(answer.record) else 1
 
 
-def _tell(sentence: str) -> None:
+def place_words(question: Question[Any], options: argparse.Namespace) -> None:
+    """Gives each optional word to the first argument that takes it, the rest to TARGET. Raises UsageError."""
+    optional = [i for i in question.arguments if not i.is_option and i.keywords.get("nargs") == "?"]
+    words = [getattr(options, item.dest) for item in optional]
+    words = [word for word, item in zip(words, optional, strict=True) if word != item.keywords.get("default")]
+    words += [options.target]
+    given = [word for word in words if word is not None]
+    for item in (*optional, Argument(("target",), {})):
+        setattr(options, item.dest, item.keywords.get("default"))
+        if given and item.takes(given[0], options):
+            setattr(options, item.dest, given.pop(0))
+    if given:
+        raise UsageError(f"{given[0]!r} is one word too many; see `bareflow {question.name} --help`")
+
+
+def print_answer(question: Question[R], options: argparse.Namespace, answer: Answer[R], source: str) -> None:
+    """Prints a record as a table or as JSON, and where it came from."""
+    if options.json:
+        from bareflow_gdb.render.jsonable import dumps_answer
+
+        print(dumps_answer(answer))
+        return
+    colour = wants_colour(sys.stdout)
+    width = shutil.get_terminal_size((WIDTH, 40)).columns if colour else WIDTH
+    print(question.text(answer.record, width, colour))
+    print(source, file=sys.stderr)
+
+
+def _say(sentence: str) -> None:
     print(f"bareflow: {sentence}", file=sys.stderr)
 
 
 def _text(path: Path) -> str:
-    """A serial log as far as it can be read; it only adds to what memory tells."""
+    """A serial log as far as it can be read; it only adds to what memory says."""
     try:
         return path.read_text(encoding="latin-1")
     except OSError:
         return ""
-
-
-def answer(
-    options: argparse.Namespace, record: R, show: Show[R], source: str, provenance: Provenance | None = None
-) -> None:
-    """Prints a record as a table or as JSON, and where it came from."""
-    if options.json:
-        print(dumps(record, provenance))
-        return
-    colour = wants_colour(sys.stdout)
-    width = shutil.get_terminal_size((WIDTH, 40)).columns if colour else WIDTH
-    print(show(record, width, colour))
-    print(source, file=sys.stderr)
-
-
-def source(target: Target, guest: Guest) -> str:
-    """Where the answer came from, how what it is about was found, and what it cannot tell."""
-    provenance = guest.provenance()
-    if provenance.found:
-        return "\n".join((f"({target.description}, a kernel without debug interface)", *provenance.lines()))
-    root = f"root descriptor found by {guest.found_by}" if guest.found_by else "no root descriptor found"
-    return f"({target.description}, {root})"

@@ -45,15 +45,11 @@ def _program(name: str, purpose: str, package: str) -> Check:
         return Check(name, FAILS, f"not installed; it is for {purpose}", f"apt-get install {package}")
     option = "-v" if name == "nasm" else "--version"
     try:
-        done = subprocess.run(
-            [path, option], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS
-        )
+        done = subprocess.run([path, option], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         return Check(name, FAILS, f"{path} does not start ({error})", f"reinstall {package}")
     if done.returncode:
-        return Check(
-            name, FAILS, f"{path} {option} ends with status {done.returncode}", f"reinstall {package}"
-        )
+        return Check(name, FAILS, f"{path} {option} ends with status {done.returncode}", f"reinstall {package}")
     found = _VERSION.search(done.stdout)
     return Check(name, WORKS, f"{found[0] if found else 'version not told'}, {path}")
 

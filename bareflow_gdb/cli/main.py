@@ -6,39 +6,76 @@ Exit codes: 0 fine, 1 the answer is "no" or has findings, 2 could not look; 130 
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
+import importlib.util
 import os
 import pkgutil
 import sys
 import traceback
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 from bareflow_gdb.cli import verbs
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.questions import registry
 
 COULD_NOT = 2
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 
+GROUPS = {
+    "look": "Questions to a machine, a core, a dump or a trace",
+    "do": "Machines, and what is done to them",
+    "record": "Traces and reports",
+    "build": "What a kernel carries",
+}
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One word that may follow `bareflow`."""
+
+    name: str
+    group: str
+    help: str
+    configure: Callable[[argparse.ArgumentParser], None]
+    """Adds its words, and sets `run_verb`."""
+
 
 def verb_names() -> list[str]:
-    """The words that may follow `bareflow`: the files of cli/verbs, with - for _."""
-    return sorted(item.name.replace("_", "-") for item in pkgutil.iter_modules(verbs.__path__))
+    """The words that may follow `bareflow`: the files of cli/verbs, with - for _, and the questions."""
+    own = {item.name.replace("_", "-") for item in pkgutil.iter_modules(verbs.__path__)}
+    return sorted(own | set(registry.names()))
 
 
-def load_verb(name: str) -> ModuleType:
-    """The module of one verb."""
-    return importlib.import_module(f"{verbs.__name__}.{name.replace('-', '_')}")
+@cache
+def load_verb(name: str) -> Verb:
+    """One verb; a file of cli/verbs may add to a question of that name."""
+    module_name = f"{verbs.__name__}.{name.replace('-', '_')}"
+    if importlib.util.find_spec(module_name) is None:
+        from bareflow_gdb.cli.ask import configure
+
+        question = registry.load(name)
+        return Verb(name, "look", question.help, partial(configure, question))
+    module = importlib.import_module(module_name)
+    return Verb(name, module.GROUP, module.HELP, module.configure)
 
 
 class VerbParser(argparse.ArgumentParser):
-    """A verb's words; options may stand between FUNCTION and TARGET, which argparse alone does not take."""
+    """A verb's words; options may stand between FUNCTION and TARGET, which argparse alone does not take.
+
+    With a default for `passed_on` what follows `--` is another program's, and goes there.
+    """
 
     _mixing = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.get_default("passed_on") is not None and "--" in args:
+            cut = args.index("--")
+            args, namespace = args[:cut], argparse.Namespace(passed_on=args[cut + 1 :])
         if self._mixing or self._subparsers is not None:
             return super().parse_known_args(args, namespace)
         self._mixing = True
@@ -52,21 +89,37 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """The whole command line; with `only` just that verb, so that no other one is imported."""
     parser = argparse.ArgumentParser(
         prog="bareflow",
+        usage="bareflow VERB [options] [TARGET]",
         description="Observes and drives BareFlow unikernels: running machines, cores, dumps, traces.",
-        epilog="Exit codes: 0 fine, 1 the answer is no or has findings, 2 could not look.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    choices = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=VerbParser)
-    for name in [only] if only else verb_names():
-        module = load_verb(name)
-        # A verb may define --json anew, for instance with another help text.
-        child = choices.add_parser(
-            name, help=module.HELP, description=module.HELP, conflict_handler="resolve"
-        )
+    loaded = [load_verb(name) for name in ([only] if only else verb_names())]
+    parser.epilog = "\n".join((*_listed(loaded), _LAST_WORDS))
+    choices = parser.add_subparsers(
+        dest="verb", prog="bareflow", required=True, parser_class=VerbParser, help=argparse.SUPPRESS
+    )
+    for verb in loaded:
+        # A verb may define --json again, for instance with another help text.
+        child = choices.add_parser(verb.name, description=verb.help, conflict_handler="resolve")
         child.add_argument("--json", action="store_true", help="print the records as JSON")
         child.add_argument("--debug", action="store_true", help="show the Python traceback of an error")
-        module.configure(child)
-        child.set_defaults(run_verb=module.main)
+        child.set_defaults(verb_parser=child)
+        verb.configure(child)
     return parser
+
+
+_LAST_WORDS = """
+`bareflow VERB --help` explains a verb; `bareflow completion bash|zsh|fish` completes them in a shell.
+TARGET is a machine's name (default: the newest), tcp:HOST:PORT, unix:PATH, or a file recognised by its content.
+Exit codes: 0 fine, 1 the answer is no or has findings, 2 could not look."""
+
+
+def _listed(loaded: Sequence[Verb]) -> list[str]:
+    lines: list[str] = []
+    for group, title in GROUPS.items():
+        lines += ["", f"{title}:"]
+        lines += [f"  {verb.name:<12}{verb.help}" for verb in loaded if verb.group == group]
+    return lines[1:]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,8 +127,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     first = words[0] if words else ""
     debug = "--debug" in words
+    known = verb_names()
+    if first and not first.startswith("-") and first not in known:
+        near = difflib.get_close_matches(first, known, 1)
+        hint = f"did you mean {near[0]}?" if near else "`bareflow --help` lists them"
+        print(f"bareflow: there is no verb {first!r}; {hint}", file=sys.stderr)
+        return COULD_NOT
     try:
-        options = build_parser(first if first in verb_names() else None).parse_args(words)
+        options, rest = build_parser(first if first in known else None).parse_known_args(words)
+        if rest:
+            options.verb_parser.error(f"unrecognized arguments: {' '.join(rest)}")
         code = int(options.run_verb(options) or 0)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -91,9 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(first, f"{where}{error.strerror or error}", debug)
     except Exception as error:  # noqa: BLE001 - the one place where a defect of ours becomes a sentence
-        return _complain(
-            first, f"a defect in bareflow: {type(error).__name__}: {error}; --debug shows where", debug
-        )
+        return _complain(first, f"a defect in bareflow: {type(error).__name__}: {error}; --debug shows where", debug)
     return code
 
 
@@ -106,7 +165,17 @@ def _complain(verb: str, sentence: str, debug: bool) -> int:
 
 def run() -> None:
     """The console script."""
+    if "_ARGCOMPLETE" in os.environ:
+        _complete()
     sys.exit(main())
+
+
+def _complete() -> None:
+    """Answers a shell that asks how a line goes on, and ends."""
+    import argcomplete
+
+    words = os.environ.get("COMP_LINE", "").split()
+    argcomplete.autocomplete(build_parser(words[1] if len(words) > 1 and words[1] in verb_names() else None))
 
 
 if __name__ == "__main__":

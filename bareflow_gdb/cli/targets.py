@@ -2,49 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from bareflow_gdb.cli.target import Target, machine_target
 from bareflow_gdb.errors import UsageError
-
-if TYPE_CHECKING:
-    from bareflow_gdb.memory.protocol import Memory
-    from bareflow_gdb.qemu.machine import Machine
-
-
-@dataclass(frozen=True)
-class Target:
-    """Something that questions can be asked of.
-
-    kind: "machine", "gdbstub", "core", "dump", "trace", "disk", "kernel" (its ELF or binary) or "serial".
-    """
-
-    kind: str
-    description: str
-    path: Path | None = None
-    machine: Machine | None = None
-    trace: Any = None
-    source: Memory | None = None
-    no_memory: str = "holds no guest memory; give a running machine, a core, a dump or a trace"
-
-    @property
-    def memory(self) -> Memory:
-        """The guest memory; raises UsageError when this target has none."""
-        if self.source is None:
-            raise UsageError(f"{self.description} {self.no_memory}")
-        return self.source
-
-
-def add_target(parser: argparse.ArgumentParser) -> None:
-    """Adds the optional TARGET word, as `options.target`."""
-    parser.add_argument(
-        "target",
-        nargs="?",
-        metavar="TARGET",
-        help="machine name, tcp:HOST:PORT, unix:PATH, core, dump or trace (default: the newest machine)",
-    )
 
 
 def open_target(text: str | None) -> Target:
@@ -55,13 +16,13 @@ def open_target(text: str | None) -> Target:
     if text is None:
         return machine_target(Machine.find(None))
     if text.startswith(("tcp:", "unix:")):
-        from bareflow_gdb.memory import ladder
+        from bareflow_gdb.memory.choose import for_stub
 
         for machine in Machine.all():
             if text == f"unix:{machine.gdb_socket}":
                 # The same guest through its RAM: it need not be stopped.
                 return machine_target(machine)
-        return Target("gdbstub", f"the gdbstub at {text}", source=ladder.for_stub(text))
+        return Target("gdbstub", f"the gdbstub at {text}", source=for_stub(text))
     if not text.strip():
         raise UsageError("the target is empty; give a machine's name (`bareflow list`) or a file")
     path = Path(text)
@@ -70,8 +31,3 @@ def open_target(text: str | None) -> Target:
             raise UsageError(f"{text} does not exist; give a machine's name (bareflow list) or a file")
         return recognise.open_path(path)
     return machine_target(Machine.find(text))
-
-
-def machine_target(machine: Machine) -> Target:
-    """A running machine as a target."""
-    return Target("machine", f"machine {machine.name}", machine=machine, source=machine.memory())

@@ -17,9 +17,9 @@ import gdb
 
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui import running
-from bareflow_gdb.gdb_ui.guest_names import publish_store
 from bareflow_gdb.gdb_ui.jit_symbols import ANY_TIER
-from bareflow_gdb.gdb_ui.session import symbol
+from bareflow_gdb.gdb_ui.slots import publish_store
+from bareflow_gdb.gdb_ui.values import symbol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
 
 _LOCATION = re.compile(r"-function (?P<function>[^@ ]+)@(?P<tier>O[0-3]|jit)\b")
-_NAME = re.compile(r"(?:jit:)?(?P<function>[^@ ]+?)(?:@(?P<tier>[Oo]?[0-3]))?")
 REGISTER = "adaptive_jit_register_function"
 
 _COMMANDS = "silent\nif $_bf_follow()\ncontinue\nend"
@@ -35,11 +34,12 @@ _COMMANDS = "silent\nif $_bf_follow()\ncontinue\nend"
 
 def jit_location(name: str) -> str:
     """`jit:primes@O3` as the symbol primes@O3, `jit:primes` as primes@jit; raises UsageError."""
-    found = _NAME.fullmatch(name)
-    if found is None:
-        raise UsageError(f"{name!r} is no JIT function; write jit:primes, or jit:primes@O3 for one tier")
-    tier = found["tier"]
-    return f"{found['function']}@{'O' + tier[-1] if tier else ANY_TIER}"
+    from bareflow_gdb.guest.code.jit_code import code_name_of
+
+    wanted = code_name_of(name)
+    if wanted.version is not None:
+        raise UsageError(f"a breakpoint follows a function or a tier; leave #{wanted.version} out")
+    return f"{wanted.function}@{ANY_TIER if wanted.level is None else f'O{wanted.level}'}"
 
 
 def followed() -> dict[str, set[str]]:
@@ -165,7 +165,7 @@ class Followers:
 def _slots(session: Session) -> dict[str, int]:
     """Code pointers by function; empty before the kernel is up."""
     try:
-        return {name: int(slot) for name, slot in session.guest.slots().items()}
+        return {name: int(slot) for name, slot in session.guest.kernel().slots().items()}
     except BareflowError:
         return {}
 
@@ -193,9 +193,7 @@ class FollowFunction(gdb.Function):
         return not running.interceptor.active and self._follow(self._hit)
 
     def _asked(self, stop: running.Stop) -> bool:
-        return any(isinstance(item, _Follower) for item in stop.breakpoints) and self._follow(
-            stop.breakpoints
-        )
+        return any(isinstance(item, _Follower) for item in stop.breakpoints) and self._follow(stop.breakpoints)
 
     def _follow(self, hit: tuple[gdb.Breakpoint, ...]) -> bool:
         try:

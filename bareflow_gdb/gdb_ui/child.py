@@ -16,9 +16,8 @@ _NOT_INHERITED = ("PYTHONHOME", "PYTHONPATH", "PYTHONNOUSERSITE")
 
 
 def program() -> str:
-    """The host program `bareflow`: of the environment whose packages gdb uses, else of PATH."""
-    for entry in sys.path:
-        path = Path(entry)
+    """The host program `bareflow`: of the suite's own environment, of one whose packages gdb uses, or of PATH."""
+    for path in (Path(__file__).parents[2], *map(Path, sys.path)):
         if path.name in ("site-packages", "dist-packages"):
             candidate = path.parent.parent.parent / "bin" / "bareflow"
             if os.access(candidate, os.X_OK):

@@ -1,7 +1,7 @@
 """How does a function become a `bf` command, with arguments, help, completion, and its way to text or JSON?
 
 A command is a function `(options, session) -> record`; what it returns is printed by `show`, or as JSON with
-`--json`. Progress goes through `session.say`, which is silent with `--json`.
+`--json`. Progress goes through `session.say`, which is silent with `--json`. Questions become commands in ask.py.
 """
 
 from __future__ import annotations
@@ -9,53 +9,26 @@ from __future__ import annotations
 import argparse
 import re
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import gdb
 
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.gdb_ui.completers import COMPLETERS
+from bareflow_gdb.guest.base.answer import Answer
+from bareflow_gdb.questions.question import Argument, argument
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
 
 Run = Callable[[argparse.Namespace, "Session"], Any]
-Completer = Callable[["Session"], Iterable[str]]
 
 _STYLE = re.compile(r"\x1b\[[\d;]*m")
 
 EXIT_NO = 1
 EXIT_COULD_NOT_LOOK = 2
-
-
-@dataclass(frozen=True)
-class Argument:
-    """One argument of a command: what argparse wants to know, and where completion finds its values."""
-
-    flags: tuple[str, ...]
-    keywords: dict[str, Any]
-    complete: Completer | None
-
-    @property
-    def is_option(self) -> bool:
-        return self.flags[0].startswith("-")
-
-    @property
-    def usage(self) -> str:
-        if not self.is_option:
-            name = str(self.keywords.get("metavar", self.flags[0].upper()))
-            return f"[{name}]" if self.keywords.get("nargs") == "?" else name
-        if self.keywords.get("action") == "store_true":
-            return f"[{self.flags[0]}]"
-        choices = self.keywords.get("choices")
-        value = "|".join(map(str, choices)) if choices else self.keywords.get("metavar", "N")
-        return f"[{self.flags[0]} {value}]"
-
-
-def argument(*flags: str, complete: Completer | None = None, **keywords: Any) -> Argument:
-    """An argument in argparse's own words."""
-    return Argument(flags, keywords, complete)
 
 
 COMMON = (
@@ -66,7 +39,10 @@ COMMON = (
 
 @dataclass(frozen=True)
 class Command:
-    """A `bf` command: `run` makes a record, `show` its text, `verdict` says whether the answer is yes."""
+    """A `bf` command: `run` makes a record, or an answer with its provenance; `show` makes its text.
+
+    `verdict` says whether the answer is yes.
+    """
 
     name: str
     summary: str
@@ -83,9 +59,10 @@ class Command:
         lines = [f"{self.summary}."]
         if self.details:
             lines += ["", self.details]
-        usage = " ".join(item.usage for item in (*self.arguments, *COMMON))
+        shown = [item for item in (*self.arguments, *COMMON) if item.keywords["help"] is not argparse.SUPPRESS]
+        usage = " ".join(item.usage for item in shown)
         lines += ["", f"Usage: bf {self.name} {usage}"]
-        for item in (*self.arguments, *COMMON):
+        for item in shown:
             lines.append(f"  {', '.join(item.flags):<12} {item.keywords['help']}")
         lines += ["", f"Example: {self.example}"]
         return "\n".join(lines)
@@ -120,7 +97,7 @@ class Command:
         for item in self.arguments:
             if not item.is_option:
                 found += [str(value) for value in item.keywords.get("choices", ())]
-                found += item.complete(session) if item.complete is not None else ()
+                found += COMPLETERS[item.names](session) if item.names else ()
         return found
 
 
@@ -138,17 +115,27 @@ def command(
     name: str,
     *,
     example: str,
+    needs: Callable[[Session], object] | None = None,
     arguments: tuple[Argument, ...] = (),
     show: Callable[[Any], str] | None = None,
     verdict: Callable[[Any], bool] | None = None,
 ) -> Callable[[Run], Run]:
-    """Makes the decorated function the command `bf NAME`; its docstring is the help text."""
+    """Makes the decorated function the command `bf NAME`; its docstring is the help text.
+
+    `needs` raises BareflowError when the command makes no sense now, as Session.require_stopped does.
+    """
 
     def register(run: Run) -> Run:
         summary, _, details = (run.__doc__ or name).partition("\n\n")
         details = "\n".join(line.strip() for line in details.strip().splitlines())
         summary = " ".join(summary.split()).rstrip(".")
-        REGISTRY[name] = Command(name, summary, details, example, arguments, run, show, verdict)
+
+        def checked(options: argparse.Namespace, session: Session) -> Any:
+            if needs is not None:
+                needs(session)
+            return run(options, session)
+
+        REGISTRY[name] = Command(name, summary, details, example, arguments, checked, show, verdict)
         return run
 
     return register
@@ -182,17 +169,17 @@ class GdbCommand(gdb.Command):
         session = self.current()
         session.quiet = options.json
         session.catch_up()
-        session.begin_question()
-        record = self.definition.run(options, session)
-        if record is None:
+        made = self.definition.run(options, session)
+        if made is None:
             return True
+        answer = made if isinstance(made, Answer) else Answer(made)
         if options.json:
-            from bareflow_gdb.render.jsonable import dumps
+            from bareflow_gdb.render.jsonable import dumps_answer
 
-            print(dumps(record, session.provenance()))
+            print(dumps_answer(answer))
         elif self.definition.show is not None:
-            print("\n".join((self.definition.show(record), *session.provenance().lines())))
-        return self.definition.verdict is None or self.definition.verdict(record)
+            print("\n".join((self.definition.show(answer.record), *answer.lines())))
+        return self.definition.verdict is None or self.definition.verdict(answer.record)
 
     def complete(self, text: str, word: str | None) -> list[str]:
         # gdb first asks with word None where the word begins.

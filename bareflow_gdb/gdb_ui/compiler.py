@@ -10,12 +10,13 @@ import json
 import tempfile
 import threading
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO
 
 import gdb
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import child
+from bareflow_gdb.guest.code.outcome import Outcome
 
 
 class Request:
@@ -51,15 +52,15 @@ class Request:
         """Waits for the answer; a Ctrl-C ends the waiting."""
         return self._done.wait(seconds)
 
-    def answer(self) -> dict[str, Any]:
-        """The outcome, as `bareflow recompile --json` prints it; raises BareflowError with the child's sentence."""
+    def answer(self) -> Outcome:
+        """What became of it; raises BareflowError with the child's sentence."""
         try:
             record = dict(json.loads(self._line))
         except ValueError:
             raise BareflowError(_last_words(self._errors)) from None
         if "error" in record:
             raise BareflowError(str(record["error"]))
-        return record
+        return Outcome.from_json(record)
 
 
 class Compiler:

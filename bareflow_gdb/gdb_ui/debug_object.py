@@ -108,13 +108,7 @@ def _add(version: Described, index: int, joined: dict[str, bytearray]) -> list[_
         if target is not None and target.name.startswith(".debug_"):
             _relocate(part.data, joined[target.name], bases[part.info], symbols, bases, version.shared)
     return [
-        _Name(
-            s.name,
-            _value(s, bases, version.shared),
-            s.size,
-            s.info,
-            index if s.section in bases else _ABSOLUTE,
-        )
+        _Name(s.name, _value(s, bases, version.shared), s.size, s.info, index if s.section in bases else _ABSOLUTE)
         for s in symbols
         if s.name and s.info in (_GLOBAL_FUNCTION, _GLOBAL_OBJECT) and _is_known(s, bases, version.shared)
     ]
@@ -127,9 +121,7 @@ def _read(data: bytes) -> list[_Part]:
     start, count, strings = header[6], header[12], header[13]
     raws = [_SECTION.unpack_from(data, start + i * _SECTION.size) for i in range(count)]
     texts = _body(data, raws[strings])
-    return [
-        _Part(_text(texts, raw[0]), raw[1], raw[2], _body(data, raw), raw[6], raw[7], raw[8]) for raw in raws
-    ]
+    return [_Part(_text(texts, raw[0]), raw[1], raw[2], _body(data, raw), raw[6], raw[7], raw[8]) for raw in raws]
 
 
 def _body(data: bytes, raw: tuple[int, ...]) -> bytes:
@@ -196,9 +188,7 @@ def _write(versions: Sequence[Described], joined: Mapping[str, bytearray], names
     def section(name: str, kind: int, data: bytes, *fields: int) -> None:
         flags, address, size, link, info, align, entry = fields
         body.extend(bytes(-len(body) % 4))
-        heads.append(
-            _SECTION.pack(titles.add(name), kind, flags, address, len(body), size, link, info, align, entry)
-        )
+        heads.append(_SECTION.pack(titles.add(name), kind, flags, address, len(body), size, link, info, align, entry))
         body.extend(data)
 
     for version in versions:
@@ -214,19 +204,6 @@ def _write(versions: Sequence[Described], joined: Mapping[str, bytearray], names
     body += texts
     body += bytes(-len(body) % 4)
     header = _HEADER.pack(
-        _IDENT,
-        _EXEC,
-        _I386,
-        1,
-        0,
-        0,
-        len(body),
-        0,
-        _HEADER.size,
-        0,
-        0,
-        _SECTION.size,
-        len(heads),
-        len(heads) - 1,
+        _IDENT, _EXEC, _I386, 1, 0, 0, len(body), 0, _HEADER.size, 0, 0, _SECTION.size, len(heads), len(heads) - 1
     )
     return header + bytes(body[_HEADER.size :]) + b"".join(heads)

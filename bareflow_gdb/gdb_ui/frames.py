@@ -19,15 +19,13 @@ from gdb.FrameDecorator import FrameDecorator
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.code.prologue import FRAME_SET_UP, RET
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
     from bareflow_gdb.guest.code.jit_code import JitCode
 
 NAME = "bareflow"
-# push ebp; mov ebp, esp
-_SET_UP = b"\x55\x89\xe5"
-_RET = b"\xc3"
 _PUSHES = {0x53: "ebx", 0x56: "esi", 0x57: "edi"}
 _KEPT = ("ebp", "ebx", "esi", "edi")
 # Bytes from an entry to the PC that are looked through for it.
@@ -78,16 +76,16 @@ class JitUnwinder(gdb.unwinder.Unwinder):
         ebp = int(pending.read_register("ebp")) & 0xFFFFFFFF
         esp = int(pending.read_register("esp")) & 0xFFFFFFFF
         saved: dict[str, int] = {}
-        code = session.memory.read(start, pc - start + len(_SET_UP), "code around the program counter")
+        code = session.memory.read(start, pc - start + len(FRAME_SET_UP), "code around the program counter")
         at = pc - start
-        if code[at:].startswith((_SET_UP, _RET)):
+        if code[at:].startswith((FRAME_SET_UP, RET)):
             return_at = esp
-        elif at > 0 and code[at - 1 : at + 2] == _SET_UP:
+        elif at > 0 and code[at - 1 : at + 2] == FRAME_SET_UP:
             return_at, saved["ebp"] = esp + 4, esp
         else:
             return_at, saved["ebp"] = ebp + 4, ebp
-            entry = code.rfind(_SET_UP, 0, at)
-            saved |= _pushed(code[entry + len(_SET_UP) : at], ebp) if entry >= 0 else {}
+            entry = code.rfind(FRAME_SET_UP, 0, at)
+            saved |= _pushed(code[entry + len(FRAME_SET_UP) : at], ebp) if entry >= 0 else {}
         word = gdb.lookup_type("unsigned int")
         sp = gdb.Value(return_at + 4).cast(word)
         unwound = pending.create_unwind_info(_FrameId(sp, gdb.Value(pc).cast(word)))
@@ -171,7 +169,7 @@ class _Names:
     def _read(self) -> tuple[JitCode, ...]:
         if self._codes is None:
             try:
-                self._codes = self._current().guest.jit_code()
+                self._codes = self._current().guest.kernel().jit_code()
             except (BareflowError, gdb.error, ImportError):
                 # A backtrace without these names is better than none.
                 self._codes = ()

@@ -40,12 +40,7 @@ class _Function(gdb.Function):
 
 def register(current: Callable[[], Session]) -> None:
     """Makes the functions known to gdb; asking nothing of the guest."""
-    for name, answer in (
-        ("bf_module", bf_module),
-        ("bf_func", bf_func),
-        ("bf_pool", bf_pool),
-        ("bf_calls", bf_calls),
-    ):
+    for name, answer in (("bf_module", bf_module), ("bf_func", bf_func), ("bf_pool", bf_pool), ("bf_calls", bf_calls)):
         _Function(name, answer, current)
 
 
@@ -53,18 +48,13 @@ def bf_module(guest: Guest, name: str) -> gdb.Value:
     """The record of a module: $bf_module("primes").
 
     A pointer to module_profile_t, for example: print $bf_module("primes")->call_count"""
-    from bareflow_gdb.guest.stock.search import MANAGER
-
-    modules = guest.modules().modules
+    kernel = guest.kernel()
+    modules = kernel.modules().modules
     found = next((module for module in modules if module.name == name), None)
     if found is None:
         raise UsageError(_unknown("module", name, [module.name for module in modules]))
-    size = layouts.size("module_profile")
-    if guest.found_by:
-        manager = guest.root().module_manager
-    else:
-        manager, size = guest.stock.address(MANAGER), guest.stock.places.generation().profile_bytes
-    return _record("module_profile_t", manager + found.index * size)
+    table, size = kernel.module_table()
+    return _record("module_profile_t", table + found.index * size)
 
 
 def bf_func(guest: Guest, name: str, tier: str = "") -> gdb.Value:
@@ -72,19 +62,10 @@ def bf_func(guest: Guest, name: str, tier: str = "") -> gdb.Value:
 
     The code that the next call runs, or the newest code of that tier which is still in memory; for example:
     x/8i $bf_func("primes", "O2")"""
-    jit = guest.jit().functions
-    found = next((function for function in jit if function.name == name), None)
-    if found is None:
-        raise UsageError(_unknown("JIT function", name, [function.name for function in jit]))
-    if not tier:
-        return _pointer(found.current_code)
-    level = level_of(tier)
-    kept = [v for v in found.versions if v.level == level and v.state in ("published", "retired", "emitted")]
-    if kept:
-        return _pointer(max(kept, key=lambda version: version.number).entry)
-    if found.level_codes[level]:
-        return _pointer(found.level_codes[level])
-    raise UsageError(f"{name} has no code at O{level}; `bf jit` lists what there is")
+    from bareflow_gdb.guest.code.jit_code import code_name_of, named
+
+    wanted = code_name_of(f"{name}@{tier}" if tier else name)
+    return _pointer(named(guest.kernel().jit_code, wanted).entry)
 
 
 def bf_pool(guest: Guest, kind: str) -> gdb.Value:
@@ -92,36 +73,28 @@ def bf_pool(guest: Guest, kind: str) -> gdb.Value:
 
     A pointer to memory_pool_t, for example: print *$bf_pool("CODE")"""
     from bareflow_gdb.guest.pools.pools import KINDS
-    from bareflow_gdb.guest.stock.search import POOLS
 
     if kind.lower() not in KINDS:
         raise UsageError(_unknown("pool", kind, [name.upper() for name in KINDS]))
-    pools = guest.root().pools if guest.found_by else guest.stock.address(POOLS)
-    return _record("memory_pool_t", pools + KINDS.index(kind.lower()) * layouts.size("memory_pool"))
+    table = guest.kernel().pool_table()
+    return _record("memory_pool_t", table + KINDS.index(kind.lower()) * layouts.size("memory_pool"))
 
 
 def bf_calls(guest: Guest, name: str) -> gdb.Value:
     """How often a JIT function or a module was called: $bf_calls("primes").
 
     For example as a condition: break adaptive_jit_call if $bf_calls("primes") > 1000"""
-    functions = guest.jit().functions
+    kernel = guest.kernel()
+    functions = kernel.jit().functions
     for function in functions:
         if function.name == name:
             return gdb.Value(function.calls)
-    modules = guest.modules().modules
+    modules = kernel.modules().modules
     for module in modules:
         if module.name == name:
             return gdb.Value(module.calls)
     known = dict.fromkeys([*(f.name for f in functions), *(m.name for m in modules)])
     raise UsageError(_unknown("function or module", name, list(known)))
-
-
-def level_of(tier: str) -> int:
-    """`O2`, `o2` or `2` as a number; raises UsageError."""
-    digits = tier[1:] if tier[:1] in ("O", "o") else tier
-    if digits not in ("0", "1", "2", "3"):
-        raise UsageError(f"{tier!r} is no tier; they are O0, O1, O2, O3")
-    return int(digits)
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:

@@ -20,10 +20,10 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import REGISTRY
-from bareflow_gdb.gdb_ui.guest_names import publish_store, slot_of
 from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
 from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.render.jsonable import dumps
+from bareflow_gdb.render.jsonable import dumps_answer
 
 FINE, NO, COULD_NOT = 0, 1, 2
 
@@ -78,10 +78,9 @@ def number(name: str, default: int) -> int:
 def ask(session: Session, question: str, *words: str) -> tuple[str, str]:
     """What `bf QUESTION` answers: as text and as JSON. Raises BareflowError."""
     definition = REGISTRY[question]
-    session.begin_question()
-    record = definition.run(definition.parse(" ".join((*words, "--json"))), session)
-    text = definition.show(record) if definition.show is not None else ""
-    return text, dumps(record, session.provenance())
+    answer = definition.run(definition.parse(" ".join((*words, "--json"))), session)
+    text = definition.show(answer.record) if definition.show is not None else ""
+    return text, dumps_answer(answer)
 
 
 @contextmanager
@@ -90,9 +89,7 @@ def end_of_run(session: Session) -> Iterator[list[gdb.Breakpoint]]:
     address = layouts.const("BF_BOOT_RECORD_ADDRESS")
     stage = address + layouts.offset("bf_boot_record", "stage")
     idle = layouts.const("BF_STAGE_IDLE")
-    if int.from_bytes(session.memory.read(address, 4, "boot record"), "little") != layouts.const(
-        "BF_BOOT_MAGIC"
-    ):
+    if int.from_bytes(session.memory.read(address, 4, "boot record"), "little") != layouts.const("BF_BOOT_MAGIC"):
         yield []
         return
     if int.from_bytes(session.memory.read(stage, 4, "boot stage"), "little") >= idle:
@@ -124,7 +121,7 @@ def swaps(session: Session, function: str = "") -> Iterator[Swapped]:
 
     function: only of this one. Raises BareflowError when something else stops the guest.
     """
-    slots = {name: int(slot) for name, slot in session.guest.slots().items()}
+    slots = {name: int(slot) for name, slot in session.guest.kernel().slots().items()}
     if function:
         slot_of(session, function)
     with ExitStack() as stack:
@@ -147,9 +144,7 @@ def swaps(session: Session, function: str = "") -> Iterator[Swapped]:
                 yield swapped
 
 
-def _swap_stops(
-    session: Session, stack: ExitStack, slots: dict[str, int], function: str
-) -> dict[gdb.Breakpoint, int]:
+def _swap_stops(session: Session, stack: ExitStack, slots: dict[str, int], function: str) -> dict[gdb.Breakpoint, int]:
     """Internal breakpoints with the slot that each tells of, 0 = EDX has it."""
     try:
         store = publish_store(session)
@@ -169,7 +164,7 @@ def _swapped(session: Session, count: int, slot: int, slots: dict[str, int], old
     old[slot] = new
     name = next((name for name, address in slots.items() if address == slot), f"slot 0x{slot:08x}")
     versions: list[Any] = [
-        v for item in session.guest.jit().functions for v in item.versions if v.entry == new
+        v for item in session.guest.kernel().jit().functions for v in item.versions if v.entry == new
     ]
     newest = max(versions, key=lambda version: version.number, default=None)
     return Swapped(

@@ -8,7 +8,6 @@ whatever tier is published, `primes@jit`. Breakpoints by name or by line move wi
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,25 +16,14 @@ from typing import TYPE_CHECKING
 
 import gdb
 
-from bareflow_gdb.errors import BadData
 from bareflow_gdb.gdb_ui import debug_object
 from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.code.symbol_index import SymbolFile, read_index
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.code.jit_code import JitCode
 
-INDEX = Path("jit") / "index.json"
 ANY_TIER = "jit"
-
-
-@dataclass(frozen=True)
-class SymbolFile:
-    """One object of the recompiler's index: the version it describes and where its sections lie."""
-
-    version: int
-    code: int
-    path: Path
-    sections: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -124,7 +112,7 @@ def _selected(space: gdb.Progspace) -> Iterator[None]:
 
 def _object_of(code: JitCode, objects: Mapping[int, SymbolFile]) -> SymbolFile | None:
     found = None if code.version is None else objects.get(code.version)
-    return found if found is not None and found.code == code.code and found.path.exists() else None
+    return found if found is not None and found.text == code.code and found.path.exists() else None
 
 
 def _attached(code: JitCode, found: SymbolFile | None) -> Attached:
@@ -139,27 +127,5 @@ def _described(code: JitCode, found: SymbolFile | None) -> debug_object.Describe
         size=code.size,
         entry=code.entry,
         object=found.path.read_bytes() if found else b"",
-        sections=dict(found.sections) if found else {},
+        sections=found.sections if found else {},
     )
-
-
-def read_index(directory: Path) -> list[SymbolFile]:
-    """The objects listed for a machine, none when nothing was recompiled; raises BadData."""
-    path = directory / INDEX
-    try:
-        entries = json.loads(path.read_text())
-        return [
-            SymbolFile(
-                version=int(entry["version"]),
-                code=int(entry["text"]),
-                path=(path.parent / entry["path"]).resolve(),
-                sections=tuple((str(name), int(address)) for name, address in entry["sections"].items()),
-            )
-            for entry in entries
-        ]
-    except FileNotFoundError:
-        return []
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadData(
-            f"{path} is damaged ({error!r}); remove it, the versions stay without symbols"
-        ) from error

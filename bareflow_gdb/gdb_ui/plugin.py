@@ -11,7 +11,7 @@ import pkgutil
 
 import gdb
 
-from bareflow_gdb.gdb_ui import breakpoints, commands, frames, functions, printers
+from bareflow_gdb.gdb_ui import ask, breakpoints, commands, frames, functions, printers
 from bareflow_gdb.gdb_ui.command import REGISTRY, GdbCommand
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.sessions import Sessions
@@ -72,6 +72,7 @@ def load() -> None:
     _sessions = sessions = Sessions()
     for module in pkgutil.iter_modules(commands.__path__):
         importlib.import_module(f"{commands.__name__}.{module.name}")
+    ask.register()
     _SetPrefix("set bareflow")
     _SetPrefix("show bareflow")
     ExitOnError()

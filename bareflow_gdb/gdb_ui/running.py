@@ -71,9 +71,7 @@ interceptor = Interceptor()
 def internal_watchpoint(address: int, condition: str | None = None) -> Iterator[gdb.Breakpoint]:
     """An invisible write watchpoint on a word, gone again on every way out of the block."""
     # Masked to 32 bits by its type: the guest is i386 even where QEMU's CPU model is x86-64.
-    watchpoint = gdb.Breakpoint(
-        f"*(unsigned int *) 0x{address:x}", gdb.BP_WATCHPOINT, gdb.WP_WRITE, internal=True
-    )
+    watchpoint = gdb.Breakpoint(f"*(unsigned int *) 0x{address:x}", gdb.BP_WATCHPOINT, gdb.WP_WRITE, internal=True)
     try:
         watchpoint.silent = True
         if condition is not None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import gdb
 
-from bareflow_gdb.errors import BareflowError, ReadError, Unreachable, UsageError
+from bareflow_gdb.errors import BareflowError, Unreachable, UsageError
 from bareflow_gdb.gdb_ui import running
+from bareflow_gdb.gdb_ui.values import symbol
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.compiler import Compiler
@@ -16,30 +19,34 @@ if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.recording import Recording
     from bareflow_gdb.guest.base.values import Address
     from bareflow_gdb.guest.guest import Guest
-    from bareflow_gdb.guest.stock.kernel import Provenance
     from bareflow_gdb.guest.stock.places import Cpu
-    from bareflow_gdb.memory.inferior import InferiorMemory
     from bareflow_gdb.memory.protocol import Memory
     from bareflow_gdb.qemu.machine import Machine
 
-# A place where every kernel has bytes that differ from those of another: image header and first code.
-_COMPARED = (0x10000, 256)
 
+class Followers(Protocol):
+    """What stays with JIT functions whose code is swapped: internal breakpoints."""
 
-def symbol(name: str) -> int | None:
-    """The address of a symbol of the ELF that gdb has; None without one."""
-    try:
-        return int(gdb.parse_and_eval(f"(unsigned long)&{name}"))
-    except gdb.error:
-        return None
+    def needed(self) -> bool:
+        """Is there a breakpoint to follow?"""
+
+    def arm(self, session: Session) -> str:
+        """Sets or takes back what is needed now; returns a warning, "" when there is none."""
+
+    def follow(self, session: Session, hit: tuple[gdb.Breakpoint, ...]) -> bool:
+        """Moves the symbols at a swap; may the guest go on?"""
+
+    def tidy(self) -> None:
+        """Takes back what nothing follows any more."""
+
+    def remove(self) -> None:
+        """Takes all of it back."""
 
 
 class Session:
     """One connection: its machine, its memory, its guest."""
 
-    def __init__(self, connection: gdb.TargetConnection | None) -> None:
-        from bareflow_gdb.gdb_ui.breakpoints import Followers
-
+    def __init__(self, connection: gdb.TargetConnection | None, followers: Followers) -> None:
         self.connection = connection
         self.quiet = False
         self.left_running = False
@@ -49,7 +56,7 @@ class Session:
         self._guest: Guest | None = None
         self._jit_symbols: JitSymbols | None = None
         self._symbols_due = False
-        self.followers = Followers()
+        self.followers = followers
         self.bound: list[gdb.Breakpoint] = []
         """Breakpoints at addresses of this guest: they go with the connection."""
         self.recording: Recording | None = None
@@ -74,15 +81,26 @@ class Session:
         if self.connection is None:
             raise Unreachable("gdb is not connected to a guest; `bf attach` or `target remote` first")
         if self.connection.type not in ("remote", "extended-remote", "core"):
-            raise Unreachable(
-                f"gdb debugs a {self.connection.type} program, not a guest; connect with `bf attach`"
-            )
+            raise Unreachable(f"gdb debugs a {self.connection.type} program, not a guest; connect with `bf attach`")
         if not gdb.selected_inferior().pid:
             raise Unreachable("the guest is gone; connect anew with `bf attach` or `target remote`")
         if self._machine is not None and not self._machine.alive():
-            raise Unreachable(
-                f"QEMU of machine {self._machine.name} has ended; `disconnect`, then attach anew"
-            )
+            raise Unreachable(f"QEMU of machine {self._machine.name} has ended; `disconnect`, then attach anew")
+
+    def require_stopped(self) -> None:
+        """Raises Unreachable or UsageError unless there is a guest that is stopped and can run."""
+        self.require()
+        if self.connection is not None and self.connection.type == "core":
+            raise UsageError("a core does not run; this needs a live guest")
+        if self.running:
+            raise UsageError("the guest is running; stop it first with `interrupt`, then ask again")
+
+    def require_machine(self, purpose: str = "this") -> Machine:
+        """The machine behind this connection; raises UsageError that says what it is needed for."""
+        self.require()
+        if self.machine is None:
+            raise UsageError(f"{purpose} needs a machine started by `bareflow run`; this guest was started otherwise")
+        return self.machine
 
     @property
     def machine(self) -> Machine | None:
@@ -101,27 +119,27 @@ class Session:
         return self._memory
 
     def _choose_memory(self) -> Memory:
+        from bareflow_gdb.memory.choose import choose
         from bareflow_gdb.memory.inferior import InferiorMemory
 
         inferior = InferiorMemory()
-        if self.machine is None:
+        machine = self.machine
+        if machine is None:
             return inferior
+        if not self.running:
+            return choose(inferior, machine.memory)
         try:
-            ram = self.machine.memory()
+            # gdb cannot read a running guest to compare.
+            return machine.memory()
         except BareflowError:
             return inferior
-        if not self.running and not _same_bytes(ram, inferior):
-            return inferior
-        return ram
 
     @property
     def guest(self) -> Guest:
         """The guest, attached to at the first question. Raises BareflowError."""
         memory = self.memory
         if self.running and not self._reads_while_running():
-            raise Unreachable(
-                "the guest runs, and its RAM can be read only while it is stopped: `interrupt` first"
-            )
+            raise Unreachable("the guest runs, and its RAM can be read only while it is stopped: `interrupt` first")
         if self._guest is None:
             from bareflow_gdb.guest.base.find import ROOT_SYMBOL
             from bareflow_gdb.guest.guest import Guest
@@ -129,23 +147,18 @@ class Session:
 
             known = {name: symbol(name) for name in (ROOT_SYMBOL, *SYMBOLS)}
             symbols = {name: address for name, address in known.items() if address is not None}
-            self._guest = Guest.attach(memory, symbols, self.say)
-            self._guest.stock.places.cpu = self._cpu
+            self._guest = Guest.attach(memory, symbols, _gdbs_elf, self._guesses, self.say)
+            self._guest.places.cpu = self._cpu
             if self.machine is not None:
-                self._guest.stock.serial_log = self._serial_log
+                self._guest.serial_log = self._serial_log
             self._compare_elf(self._guest)
         return self._guest
 
-    def provenance(self) -> Provenance:
-        """How the last answer was found; empty for kernels with a debug interface."""
-        from bareflow_gdb.guest.stock.kernel import Provenance
+    def _guesses(self) -> Iterable[Path]:
+        """The kernel's ELF may lie beside the machine's image."""
+        from bareflow_gdb.guest.names.elf import beside
 
-        return self._guest.provenance() if self._guest is not None else Provenance((), ())
-
-    def begin_question(self) -> None:
-        """Forgets how the last answer was found."""
-        if self._guest is not None:
-            self._guest.stock.begin()
+        return beside(self.machine.image) if self.machine is not None else ()
 
     def _cpu(self) -> Cpu | None:
         """What the registers say at this stop; None while the guest runs. One packet.
@@ -170,34 +183,24 @@ class Session:
 
     def _compare_elf(self, guest: Guest) -> None:
         """Says so when gdb has the ELF of another kernel: its symbols and lines would mislead."""
-        name = gdb.current_progspace().filename
-        if name and not guest.found_by:
-            self._compare_code(name, guest)
-            return
-        loaded = next((item.build_id for item in gdb.objfiles() if item.filename == name), None)
-        running = guest.root().build_id if guest.found_by else None
-        if loaded and running and loaded != running:
-            self.say(
-                f"{name} is not this guest's kernel (build {loaded[:12]}, the guest is {running[:12]}): "
-                "load the right one with `file`"
-            )
-
-    def _compare_code(self, name: str, guest: Guest) -> None:
-        """Stock kernels have no build id: the code itself is compared."""
-        from pathlib import Path
-
-        from bareflow_gdb.guest.names.elf_check import check_elf, load_elf
         from bareflow_gdb.guest.stock.kernel import looks_stock
 
-        if not looks_stock(guest.memory):
+        name = gdb.current_progspace().filename
+        if not name:
             return
-        try:
-            check = check_elf(guest.memory, load_elf(Path(name)))
-        except BareflowError as error:
-            self.say(str(error))
+        if not guest.found_by:
+            # Without a build id the code itself is compared.
+            if looks_stock(guest.memory):
+                guest.elf.symbols()
             return
-        if not check.same:
-            self.say(check.verdict)
+        loaded = next((item.build_id for item in gdb.objfiles() if item.filename == name), None)
+        running = guest.root().build_id
+        if loaded and loaded != running:
+            guest.elf.refuse(
+                Path(name),
+                f"{name} is not this guest's kernel (build {loaded[:12]}, the guest is {running[:12]}): "
+                "load the right one with `file`",
+            )
 
     def _reads_while_running(self) -> bool:
         from bareflow_gdb.memory.inferior import InferiorMemory
@@ -218,7 +221,7 @@ class Session:
 
         self._jit_symbols = self._jit_symbols or JitSymbols()
         try:
-            codes = self.guest.jit_code()
+            codes = self.guest.kernel().jit_code()
         except BareflowError:
             codes = ()
         # The frames of this stop may have been found without knowing of the code.
@@ -233,10 +236,12 @@ class Session:
     def stock_code(self) -> dict[Address, int]:
         """Bytes of JIT code by address, of a stock kernel whose records are known and cost no packet to read."""
         if self._stock_code is None:
+            from bareflow_gdb.guest.stock.kernel import known_code
+
             self._stock_code = {}
             if self._guest is not None and not self._guest.found_by and self.reads_freely:
                 with contextlib.suppress(BareflowError):
-                    self._stock_code = self._guest.stock.known_code()
+                    self._stock_code = known_code(self._guest.memory, self._guest.places)
         return self._stock_code
 
     def stale(self) -> None:
@@ -311,12 +316,10 @@ class Session:
             self.recording = None
 
 
-def _same_bytes(ram: Memory, inferior: InferiorMemory) -> bool:
-    """Is this RAM file the memory that gdb sees? One packet."""
-    try:
-        return ram.read(*_COMPARED, "comparison") == inferior.read(*_COMPARED, "comparison")
-    except ReadError:
-        return False
+def _gdbs_elf() -> Iterable[Path]:
+    """The file that the user gave gdb."""
+    loaded = gdb.current_progspace().filename
+    return (Path(loaded),) if loaded else ()
 
 
 def _machine_behind(connection: gdb.TargetConnection | None) -> Machine | None:
@@ -329,20 +332,7 @@ def _machine_behind(connection: gdb.TargetConnection | None) -> Machine | None:
 
 
 def _same_socket(machine: Machine, details: str) -> bool:
-    from pathlib import Path
-
     try:
         return Path(details).samefile(machine.gdb_socket)
     except OSError:
         return False
-
-
-def require_machine(session: Session, purpose: str) -> Machine:
-    """The machine behind the session; raises UsageError that says what it is needed for."""
-    session.require()
-    machine = session.machine
-    if machine is None:
-        raise UsageError(
-            f"{purpose} needs a machine started by `bareflow run`; this guest was started otherwise"
-        )
-    return machine

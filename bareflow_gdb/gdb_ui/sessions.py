@@ -10,6 +10,7 @@ from typing import Any
 
 import gdb
 
+from bareflow_gdb.gdb_ui.breakpoints import Followers
 from bareflow_gdb.gdb_ui.session import Session
 
 _STALE_EVENTS = ("stop", "cont", "exited", "new_objfile", "memory_changed")
@@ -19,7 +20,7 @@ class Sessions:
     """The plug-in's one state: a session for each connection of gdb."""
 
     def __init__(self) -> None:
-        self._unconnected = Session(None)
+        self._unconnected = Session(None, Followers())
         self._open: list[Session] = []
         self._gone: list[Session] = []
 
@@ -50,7 +51,7 @@ class Sessions:
             connection = gdb.selected_inferior().connection
             if connection is None:
                 return session
-            session = Session(connection)
+            session = Session(connection, Followers())
             self._open.append(session)
         session.refresh_if_stale()
         return session

@@ -1,24 +1,10 @@
-"""How does a record reach gdb's terminal? Through the renderers of the command line, as wide as gdb is."""
+"""How wide is gdb's terminal, and does it show colours?"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any
 
 import gdb
-
-
-def table(name: str) -> Callable[[Any], str]:
-    """The renderer `render.tables.NAME`, imported when it is first needed."""
-
-    def show(record: Any) -> str:
-        from bareflow_gdb.render import tables
-
-        renderer: Callable[..., str] = getattr(tables, name)
-        return renderer(record, width=width(), color=colored())
-
-    return show
 
 
 def width() -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import running
-from bareflow_gdb.gdb_ui.session import symbol
+from bareflow_gdb.gdb_ui.values import symbol
 from bareflow_gdb.guest.machine.descriptors import ENTRY_BYTES, Gate, read_gates
 from bareflow_gdb.guest.stock.exception import EXCEPTIONS, exception_at
 from bareflow_gdb.guest.stock.window import END, START
@@ -56,7 +56,7 @@ def has_halted(session: Session) -> bool:
 
 def _gates(session: Session) -> list[Gate]:
     """Those of exceptions, by the CPU's register; none before the kernel has set it."""
-    found = [gate for gate in session.guest.cpu().gates if gate.vector < EXCEPTIONS]
+    found = [gate for gate in session.guest.kernel().cpu().gates if gate.vector < EXCEPTIONS]
     return found if all(START <= gate.handler < END for gate in found) else []
 
 
@@ -75,6 +75,6 @@ def _filled(session: Session) -> list[Gate]:
             session.refresh()
             if low not in stop.breakpoints and high not in stop.breakpoints:
                 raise BareflowError(f"{stop} stopped the guest before its interrupt table was filled")
-            gates = read_gates(session.memory, table, EXCEPTIONS * ENTRY_BYTES, session.guest.names())
+            gates = read_gates(session.memory, table, EXCEPTIONS * ENTRY_BYTES, session.guest.kernel().names())
             if len(gates) == EXCEPTIONS and all(START <= gate.handler < END for gate in gates):
                 return gates

@@ -18,30 +18,18 @@ if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
     from bareflow_gdb.guest.guest import Guest
 
-LAYOUT = "bareflow"
 _LAYOUT = "tui new-layout bareflow {-horizontal src 3 {swaps 1 profile 1} 2} 3 pools 1 status 0 cmd 2"
 WIDEST = 400
 
 
-def _swaps(guest: Guest, width: int) -> str:
-    from bareflow_gdb.render import tables
-
-    return tables.swaps(guest.swaps(), width)
+KINDS = ("swaps", "profile", "pools")
+"""The windows, each with the answer to the question of its name."""
 
 
-def _profile(guest: Guest, width: int) -> str:
-    from bareflow_gdb.render import tables
+def _content(kind: str, guest: Guest, width: int) -> str:
+    from bareflow_gdb.questions import registry
 
-    return tables.profile(guest.profile(), width)
-
-
-def _pools(guest: Guest, width: int) -> str:
-    from bareflow_gdb.render import tables
-
-    return tables.pools(guest.pools(), width)
-
-
-_CONTENTS: dict[str, Callable[[Guest, int], str]] = {"swaps": _swaps, "profile": _profile, "pools": _pools}
+    return registry.load(kind).text(getattr(guest.kernel(), kind)(), width)
 
 
 class Window:
@@ -86,7 +74,7 @@ class Window:
         try:
             session = self._windows.current()
             session.require()
-            text = _CONTENTS[self._kind](session.guest, WIDEST)
+            text = _content(self._kind, session.guest, WIDEST)
         except (BareflowError, gdb.error) as error:
             text = str(error)
         self._lines = text.splitlines()
@@ -105,7 +93,7 @@ class Windows:
         """Makes window types and layout known; a gdb without TUI goes without."""
         if not hasattr(gdb, "register_window_type"):
             return
-        for kind in _CONTENTS:
+        for kind in KINDS:
             gdb.register_window_type(kind, _factory(kind, self))
         # A layout of this name stays when the script is sourced again.
         with contextlib.suppress(gdb.error):

@@ -6,7 +6,10 @@ from collections.abc import Callable, Sized
 from dataclasses import dataclass
 
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.answer import Answer
+from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.guest.kernel import Kernel
 from bareflow_gdb.memory.protocol import Memory
 
 WORKS, LIMITED, FAILS = "works", "limited", "fails"
@@ -50,35 +53,32 @@ def check_guest(guest: Guest) -> list[Check]:
 
     Read budget: 10 packets; the larger tables only where reading is free. A stock kernel's cost what they cost.
     """
-    memory = guest.memory
+    kernel = guest.kernel()
     checks = [
-        attempt("memory", lambda: _memory(memory)),
-        attempt("boot record", lambda: _boot(guest)),
+        attempt("memory", lambda: _memory(guest.memory)),
+        attempt("boot record", lambda: _boot(kernel)),
+        *(_own(guest, kernel, kernel.root) if kernel.root is not None else _without_root(guest)),
     ]
-    try:
-        root = guest.root()
-    except BareflowError as error:
-        checks += _without_root(guest, error)
-    else:
-        found = (
-            f"by {guest.found_by} at 0x{root.address:08x}, interface {root.abi}, build {root.build_id[:12]}"
-        )
-        if root.problems:
-            checks.append(
-                Check("root descriptor", FAILS, "; ".join(root.problems), "compare image and ELF, boot anew")
-            )
-        else:
-            checks.append(Check("root descriptor", WORKS, found))
-        checks.append(Check("layout", WORKS, f"told by interface {root.abi}"))
-        checks.append(attempt("events", lambda: _counted("events", guest.rings())))
-        if memory.packets == 0:
-            checks += [
-                attempt("modules", lambda: _counted("modules", guest.modules().modules)),
-                attempt("pools", lambda: _counted("pools", guest.pools().pools)),
-                attempt("jit", lambda: _counted("jit", guest.jit().functions)),
-                attempt("mailbox", lambda: _counted("mailbox", guest.mailbox().slots)),
-            ]
-    checks.append(attempt("registers", lambda: _registers(memory)))
+    checks.append(attempt("registers", lambda: _registers(guest.memory)))
+    return checks
+
+
+def _own(guest: Guest, kernel: Kernel, root: Root) -> list[Check]:
+    found = f"by {guest.found_by} at 0x{root.address:08x}, interface {root.abi}, build {root.build_id[:12]}"
+    checks = [
+        Check("root descriptor", FAILS, "; ".join(root.problems), "compare image and ELF, boot again")
+        if root.problems
+        else Check("root descriptor", WORKS, found),
+        Check("layout", WORKS, f"given by interface {root.abi}"),
+        attempt("events", lambda: _counted("events", kernel.rings())),
+    ]
+    if guest.memory.packets == 0:
+        checks += [
+            attempt("modules", lambda: _counted("modules", kernel.modules().modules)),
+            attempt("pools", lambda: _counted("pools", kernel.pools().pools)),
+            attempt("jit", lambda: _counted("jit", kernel.jit().functions)),
+            attempt("mailbox", lambda: _counted("mailbox", kernel.mailbox().slots)),
+        ]
     return checks
 
 
@@ -88,33 +88,27 @@ def _memory(memory: Memory) -> Check:
     return Check("memory", WORKS, f"read through the {memory.name}, {how}")
 
 
-def _boot(guest: Guest) -> Check:
+def _boot(kernel: Kernel) -> Check:
     try:
-        record = guest.boot()
+        record = kernel.boot()
     except BareflowError as error:
-        return Check(
-            "boot record", LIMITED, str(error), "boot stages are not known; `bf step-boot` shows the code"
-        )
+        return Check("boot record", LIMITED, str(error), "boot stages are not known; `bf step-boot` shows the code")
     if record.problems:
         return Check("boot record", FAILS, record.problems[0], "`boot` shows all of it")
     return Check("boot record", WORKS, f"stage {record.stage}")
 
 
-def _without_root(guest: Guest, reason: BareflowError) -> list[Check]:
+def _without_root(guest: Guest) -> list[Check]:
     """A stock kernel, found by other ways, or none yet."""
     try:
-        modules = guest.modules()
-    except BareflowError:
+        modules = guest.answer(lambda kernel: kernel.modules())
+    except BareflowError as reason:
         text, _, advice = str(reason).partition(": ")
         return [
             Check("root descriptor", LIMITED, text, advice),
-            Check(
-                "tables", LIMITED, "nothing to read tables from yet", "ask again when the kernel has started"
-            ),
+            Check("tables", LIMITED, "nothing to read tables from yet", "ask again when the kernel has started"),
         ]
-    how = [f"{item.what} by {item.how} ({item.confidence})" for item in guest.provenance().found]
-    missing = list(guest.provenance().unknown)
-    size = guest.stock.places.generation().profile_bytes
+    size = guest.places.generation().profile_bytes
     checks = [
         Check(
             "root descriptor",
@@ -123,21 +117,22 @@ def _without_root(guest: Guest, reason: BareflowError) -> list[Check]:
             "versions, events and the mailbox need the debug interface",
         ),
         Check("layout", WORKS, f"module records of {size} bytes, recognised from the data"),
-        Check("modules", WORKS, f"{len(modules.modules)}; {', '.join(how)}"),
+        Check("modules", WORKS, f"{len(modules.record.modules)}; {_how(modules)}"),
+        attempt("pools", lambda: _found(guest, "pools", lambda kernel: kernel.pools())),
+        attempt("jit", lambda: _found(guest, "jit", lambda kernel: kernel.jit())),
+        attempt("profile", lambda: _found(guest, "profile", lambda kernel: kernel.profile())),
     ]
-    checks += [
-        attempt("pools", lambda: _found(guest, "pools", guest.pools())),
-        attempt("jit", lambda: _found(guest, "jit", guest.jit())),
-        attempt("profile", lambda: _found(guest, "profile", guest.profile())),
-    ]
-    if missing:
-        checks.append(Check("not known", LIMITED, "; ".join(missing)))
+    if modules.unknown:
+        checks.append(Check("not known", LIMITED, "; ".join(modules.unknown)))
     return checks
 
 
-def _found(guest: Guest, part: str, answer: object) -> Check:  # noqa: ARG001 - asked for, so that it is found
-    how = [f"{item.what} by {item.how} ({item.confidence})" for item in guest.provenance().found]
-    return Check(part, WORKS, ", ".join(how) or "found")
+def _found(guest: Guest, part: str, question: Callable[[Kernel], object]) -> Check:
+    return Check(part, WORKS, _how(guest.answer(question)) or "found")
+
+
+def _how(answer: Answer[object]) -> str:
+    return ", ".join(f"{item.what} by {item.how} ({item.confidence})" for item in answer.found)
 
 
 def _counted(part: str, records: Sized) -> Check:

@@ -112,9 +112,7 @@ def read_status(memory: Memory, root: Root | None) -> Status:
         thresholds=root.thresholds,
         swap_count=swap_count,
         version_count=version_count,
-        functions=tuple(
-            FunctionLine(f.name, f.level, f.version, f.last_result, f.expected) for f in functions
-        ),
+        functions=tuple(FunctionLine(f.name, f.level, f.version, f.last_result, f.expected) for f in functions),
         pools=parts.pools(),
         rings=parts.rings(),
         mail=mail,
@@ -205,9 +203,7 @@ class _Parts:
         except ReadError as error:
             self._note(error)
             return ()
-        return tuple(
-            PoolLine(kind, raw.stats.used, raw.total_size) for kind, raw in zip(KINDS, raws, strict=True)
-        )
+        return tuple(PoolLine(kind, raw.stats.used, raw.total_size) for kind, raw in zip(KINDS, raws, strict=True))
 
     def rings(self) -> tuple[RingLine, ...]:
         found = []
@@ -242,7 +238,7 @@ def _next_step(
     if problems:
         return "`boot`, `modules`, `pools` and `jit` show each part"
     if held:
-        return "set `hold` in the root descriptor to 0, and the run begins"
+        return "`release` lets the run begin"
     if any(line.endswith(": requested") for line in mail):
         return "`recompile` answers the request of the guest"
     return "`jit` shows the functions, `swaps` how they came to their levels"

@@ -126,24 +126,18 @@ class ElfCore(CheckedMemory):
         for header in headers:
             if header["p_type"] == "PT_NOTE":
                 start, size = header["p_offset"], min(header["p_filesz"], NOTE_LIMIT)
-                return tuple(
-                    _cpu(body) for name, body in _notes(self._map[start : start + size]) if name == b"QEMU"
-                )
+                return tuple(_cpu(body) for name, body in _notes(self._map[start : start + size]) if name == b"QEMU")
         return ()
 
 
 def _is_video(header: Any) -> bool:
-    return bool(
-        header["p_type"] == "PT_LOAD" and header["p_paddr"] >= RAM_LIMIT and header["p_filesz"] == VIDEO_BYTES
-    )
+    return bool(header["p_type"] == "PT_LOAD" and header["p_paddr"] >= RAM_LIMIT and header["p_filesz"] == VIDEO_BYTES)
 
 
 def check_kind(path: Path, kind: str, machine: str) -> None:
     """Raises BadData, with what the file is instead, unless it is a core of an i386 machine."""
     if kind != "ET_CORE":
-        what = {"ET_EXEC": "a program", "ET_REL": "an object file", "ET_DYN": "a shared object"}.get(
-            kind, "an ELF"
-        )
+        what = {"ET_EXEC": "a program", "ET_REL": "an object file", "ET_DYN": "a shared object"}.get(kind, "an ELF")
         raise BadData(f"{path} is {what}, not a core; make a core with `bareflow core`")
     if machine != "EM_386":
         raise BadData(f"{path} is a core of machine {machine}, not i386; make one with `bareflow core`")

@@ -48,9 +48,7 @@ class GdbStub(CheckedMemory):
             return cls(connection, text, ram_size)
         except OSError as error:
             connection.close()
-            raise Unreachable(
-                f"no gdbstub at {text} ({error.strerror or error}); is the guest running?"
-            ) from error
+            raise Unreachable(f"no gdbstub at {text} ({error.strerror or error}); is the guest running?") from error
         except Unreachable:
             # QEMU accepts this connection once the present client leaves, and stops the guest for it.
             _leave(connection)
@@ -102,9 +100,7 @@ class GdbStub(CheckedMemory):
             part = data[at : at + step]
             answer = self._command(f"M{address + at:x},{len(part):x}:{part.hex()}")
             if answer != "OK":
-                raise ReadError(
-                    address + at, len(part), "gdbstub", f"the stub refused ({answer[:20]})", verb="write"
-                )
+                raise ReadError(address + at, len(part), "gdbstub", f"the stub refused ({answer[:20]})", verb="write")
 
     def screen(self) -> bytes:
         return self._fetch(SCREEN_ADDRESS, SCREEN_BYTES)
@@ -116,9 +112,7 @@ class GdbStub(CheckedMemory):
         try:
             while answer != "OK":
                 if not answer.startswith("O") or len(said) > LARGEST_ANSWER:
-                    raise Unreachable(
-                        f"{self.address} does not answer `{command}` ({answer[:20]}); is it QEMU?"
-                    )
+                    raise Unreachable(f"{self.address} does not answer `{command}` ({answer[:20]}); is it QEMU?")
                 said += bytes.fromhex(answer[1:])
                 answer = self._answer()
         except (TimeoutError, ValueError) as error:
@@ -140,9 +134,7 @@ class GdbStub(CheckedMemory):
         except TimeoutError as error:
             raise Unreachable(f"{self.address} does not answer; is a gdb connected to it already?") from error
         except OSError as error:
-            raise Unreachable(
-                f"the connection to {self.address} broke ({error.strerror or error})"
-            ) from error
+            raise Unreachable(f"the connection to {self.address} broke ({error.strerror or error})") from error
 
     def _acknowledged(self) -> bool:
         while True:

@@ -46,9 +46,7 @@ class ProcessRam(CheckedMemory):
     def _find(self, size: int) -> tuple[int, int]:
         found = [base for base in _candidates(self.pid, size) if self._is_guest(base)]
         if len(found) != 1:
-            raise Unreachable(
-                f"process {self.pid} has {len(found)} mappings that look like a booted guest's RAM"
-            )
+            raise Unreachable(f"process {self.pid} has {len(found)} mappings that look like a booted guest's RAM")
         return found[0], size
 
     def _is_guest(self, base: int) -> bool:
@@ -58,9 +56,7 @@ class ProcessRam(CheckedMemory):
             (layouts.const("BF_BOOT_RECORD_ADDRESS"), layouts.const("BF_BOOT_MAGIC")),
         )
         try:
-            return any(
-                os.pread(self._memory, 4, base + at) == value.to_bytes(4, "little") for at, value in marks
-            )
+            return any(os.pread(self._memory, 4, base + at) == value.to_bytes(4, "little") for at, value in marks)
         except OSError:
             return False
 
@@ -68,9 +64,7 @@ class ProcessRam(CheckedMemory):
         try:
             data = os.pread(self._memory, size, self._base + address)
         except OSError as error:
-            raise Unreachable(
-                f"QEMU (process {self.pid}) cannot be read ({error.strerror}); is it gone?"
-            ) from error
+            raise Unreachable(f"QEMU (process {self.pid}) cannot be read ({error.strerror}); is it gone?") from error
         if not data:
             raise Unreachable(f"QEMU (process {self.pid}) is gone")
         return data
@@ -100,9 +94,7 @@ def _unix_listener(path: str) -> int | None:
     try:
         wanted = str(Path(path).resolve())
         rows = (line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:])
-        inodes = {
-            row[6] for row in rows if len(row) > 7 and row[7] in (path, wanted) and int(row[3], 16) & 0x10000
-        }
+        inodes = {row[6] for row in rows if len(row) > 7 and row[7] in (path, wanted) and int(row[3], 16) & 0x10000}
     except (OSError, ValueError):
         return None
     return _holder(inodes)
@@ -115,9 +107,7 @@ def _tcp_listener(port: int) -> int | None:
             rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
         except OSError:
             continue
-        inodes |= {
-            row[9] for row in rows if row[3] == LISTENING and int(row[1].rpartition(":")[2], 16) == port
-        }
+        inodes |= {row[9] for row in rows if row[3] == LISTENING and int(row[1].rpartition(":")[2], 16) == port}
     return _holder(inodes)
 
 
@@ -144,9 +134,7 @@ def _candidates(pid: int, size: int) -> Iterator[int]:
         start, end = (int(part, 16) for part in span.split("-"))
         if rights.startswith("rw"):
             first = -(-start // ALIGNMENT) * ALIGNMENT
-            yield from sorted(
-                {start, *range(first, end - size + 1, ALIGNMENT)} if end - start >= size else ()
-            )
+            yield from sorted({start, *range(first, end - size + 1, ALIGNMENT)} if end - start >= size else ())
 
 
 def _ram_bytes(pid: int) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bareflow_gdb.errors import BadData, BareflowError, ReadError, Unreachable
+from bareflow_gdb.files import write_atomically
 from bareflow_gdb.memory.protocol import SCREEN_BYTES, CheckedMemory, Memory, Range
 
 FOLDER = "memory"
@@ -39,15 +40,15 @@ def save(memory: Memory, ranges: Iterable[Range], directory: Path) -> int:
         crc = zlib.crc32(data)
         name = f"{start:08x}-{crc:08x}.z"
         if not (folder / name).exists():
-            _replace(folder / name, zlib.compress(data, 1))
+            write_atomically(folder / name, zlib.compress(data, 1))
         known.add(name)
         listed.append({"address": start, "size": len(data), "file": name, "crc": crc})
         total += len(data)
     screen = _screen(memory)
     if screen:
         known.add(_SCREEN)
-        _replace(folder / _SCREEN, screen)
-    _replace(folder / _INDEX, json.dumps({"ranges": listed}, indent=1).encode())
+        write_atomically(folder / _SCREEN, screen)
+    write_atomically(folder / _INDEX, json.dumps({"ranges": listed}, indent=1))
     for old in folder.iterdir():
         if old.name not in known:
             old.unlink()
@@ -70,12 +71,6 @@ def _screen(memory: Memory) -> bytes:
         return memory.screen()
     except BareflowError:
         return b""
-
-
-def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
 
 
 class SnapshotMemory(CheckedMemory):

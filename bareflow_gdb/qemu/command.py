@@ -52,12 +52,7 @@ def command_line(wiring: Wiring) -> list[str]:
         *("-object", f"memory-backend-file,id=ram,size={size},mem-path={_escape(wiring.ram)},share=on"),
         *("-display", "none", "-vga", "std", "-nic", "none", "-no-user-config"),
         *("-chardev", f"file,id=serial0,path={_escape(wiring.serial)}", "-serial", "chardev:serial0"),
-        *(
-            "-chardev",
-            f"socket,id=gdb0,path={_escape(wiring.gdb_socket)},server=on,wait=off",
-            "-gdb",
-            "chardev:gdb0",
-        ),
+        *("-chardev", f"socket,id=gdb0,path={_escape(wiring.gdb_socket)},server=on,wait=off", "-gdb", "chardev:gdb0"),
         *("-chardev", f"socket,id=qmp0,path={_escape(wiring.qmp_socket)},server=on,wait=off"),
         *("-mon", "chardev=qmp0,mode=control"),
         *("-drive", f"{drive},if=floppy" if wiring.floppy else f"{drive},if=ide,media=disk"),

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
+from bareflow_gdb.files import write_atomically
 
 RECORD = "machine.json"
+LOG = "qemu.log"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 SOCKET_PATH_BYTES = 107
 SHARED_MEMORY = Path("/dev/shm")
 ROOM_TO_SPARE = 16 << 20
 ABANDONED_SECONDS = 120.0
+MESSAGE_CHARACTERS = 500
 
 
 def root() -> Path:
@@ -91,19 +94,14 @@ def ram_directory(folder: Path, size: int) -> Path:
         if candidate.is_dir() and os.access(candidate, os.W_OK) and _room(candidate) >= size + ROOM_TO_SPARE:
             return candidate
     looked = ", ".join(str(candidate) for candidate in candidates)
-    raise BareflowError(
-        f"no room for {size >> 20} MiB of guest RAM in {looked}; free some or use less memory"
-    )
+    raise BareflowError(f"no room for {size >> 20} MiB of guest RAM in {looked}; free some or use less memory")
 
 
 def make_ram_file(folder: Path, name: str, size: int) -> Path:
     """An empty RAM file of `size` bytes, mode 0600, sparse, where there is room for it."""
     place = ram_directory(folder, size)
     if place == folder:
-        handle, path = (
-            os.open(folder / "ram", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600),
-            str(folder / "ram"),
-        )
+        handle, path = (os.open(folder / "ram", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), str(folder / "ram"))
     else:
         handle, path = tempfile.mkstemp(prefix=f"bareflow-{name}-", suffix=".ram", dir=place)
     try:
@@ -120,19 +118,7 @@ def _room(folder: Path) -> int:
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Writes machine.json so that a reader sees the old one or the whole new one."""
-    write_atomically(folder / RECORD, json.dumps(record, indent=2).encode() + b"\n")
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file, mode 0600, that never exists half-written."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(folder / RECORD, json.dumps(record, indent=2) + "\n", 0o600)
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -148,6 +134,15 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         raise BadData(f"{folder / RECORD} is damaged (not an object); remove {folder}")
     return record
+
+
+def qemu_messages(folder: Path) -> str:
+    """What QEMU itself said, on one line."""
+    try:
+        text = (folder / LOG).read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return " / ".join(line.strip() for line in text.splitlines() if line.strip())[-MESSAGE_CHARACTERS:]
 
 
 def remove(folder: Path) -> None:

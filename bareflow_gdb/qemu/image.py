@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, UsageError
-from bareflow_gdb.qemu.directory import write_atomically
+from bareflow_gdb.files import write_atomically
 
 SECTOR = 512
 FLOPPY_BYTES = 1_474_560
@@ -49,9 +49,7 @@ def decode_image_header(kernel: bytes, source: str) -> ImageHeader:
     """The header at the start of `kernel`. Raises BadData, naming `source`, when there is none."""
     size = layouts.size("bf_image_header")
     if len(kernel) < size:
-        raise BadData(
-            f"{source} has {len(kernel)} bytes where a kernel image begins; it is truncated, rebuild it"
-        )
+        raise BadData(f"{source} has {len(kernel)} bytes where a kernel image begins; it is truncated, rebuild it")
     header = layouts.unpack("bf_image_header", kernel[:size])
     if header.magic != layouts.const("BF_FLUD_MAGIC"):
         raise BadData(
@@ -100,9 +98,7 @@ def patched_kernel(kernel: bytes, settings: RootSettings, source: str) -> bytes:
     root = header.root - layouts.const("BF_IMAGE_BASE")
     magic = b"".join(layouts.const(f"BF_ROOT_MAGIC{n}").to_bytes(4, "little") for n in range(4))
     if not 0 <= root <= len(changed) - layouts.size("bf_root") or changed[root : root + 16] != magic:
-        raise BadData(
-            f"{source}: no root descriptor at 0x{header.root:08x}; the image is not one of this ABI"
-        )
+        raise BadData(f"{source}: no root descriptor at 0x{header.root:08x}; the image is not one of this ABI")
     for name, value in asdict(settings).items():
         words = value if isinstance(value, tuple) else (value,)
         at = root + layouts.offset("bf_root", name)
@@ -128,18 +124,14 @@ def patched_copy(image: Path, settings: RootSettings, out: Path) -> None:
     try:
         write_atomically(out, disk[: len(disk) - len(kernel)] + kernel)
     except OSError as error:
-        raise UsageError(
-            f"cannot write {out}: {error.strerror}; choose a writable folder with room"
-        ) from error
+        raise UsageError(f"cannot write {out}: {error.strerror}; choose a writable folder with room") from error
 
 
 def _read(image: Path) -> bytes:
     try:
         return image.read_bytes()
     except OSError as error:
-        raise UsageError(
-            f"cannot read {image}: {error.strerror}; `make firmware` builds the images"
-        ) from error
+        raise UsageError(f"cannot read {image}: {error.strerror}; `make firmware` builds the images") from error
 
 
 def _kernel_part(image: Path, disk: bytes) -> bytes:

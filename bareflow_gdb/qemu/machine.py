@@ -1,4 +1,4 @@
-"""How is a BareFlow machine started, found, waited for and stopped?
+"""How is a running BareFlow machine found, asked, and stopped?
 
 A machine is a QEMU process, detached from the terminal, with a private directory: `machine.json gdb.sock
 qmp.sock serial.log qemu.log` (the RAM file is where there is room for it).
@@ -10,24 +10,18 @@ import os
 import signal
 import subprocess
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bareflow_gdb.errors import BadData, BareflowError, Unreachable, UsageError
+from bareflow_gdb.files import replacing
 from bareflow_gdb.memory.protocol import SCREEN_ADDRESS, SCREEN_BYTES
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu import directory as places
-from bareflow_gdb.qemu import progress, qmp
-from bareflow_gdb.qemu.command import Wiring
-from bareflow_gdb.qemu.process import Process, started_at
-from bareflow_gdb.qemu.start import start
+from bareflow_gdb.qemu import qmp
+from bareflow_gdb.qemu.process import Process
 
-if TYPE_CHECKING:
-    from bareflow_gdb.qemu.image import RootSettings
-
-MODULES_DISK = "fat16.img"
 STOP_SECONDS = 10.0
 
 
@@ -55,89 +49,6 @@ class Machine:
         self.process = Process(self.pid, self.started)
 
     @classmethod
-    def launch(
-        cls,
-        image: Path,
-        *,
-        name: str | None = None,
-        directory: Path | None = None,
-        memory_mib: int = 64,
-        icount: int | None = None,
-        paused: bool = False,
-        settings: RootSettings | None = None,
-        disk: Path | None = None,
-        with_disk: bool = True,
-        floppy: bool = False,
-    ) -> Machine:
-        """Starts QEMU on `image` and returns once it answers; the guest may not have run yet.
-
-        name: found again by it (default vm1, vm2, …). directory: instead of the user's runtime directory.
-        icount: virtual nanoseconds per instruction as a power of two; the TSC then counts instructions.
-        settings: words of the root descriptor, set in a copy of the image.
-        disk: the second disk; default is the disk of modules that was built beside the image, if there is one;
-        with_disk=False: none, as with icount: a disk answers in the host's time, and runs would differ.
-        Raises BareflowError.
-        """
-        beside = image.with_name(MODULES_DISK)
-        if disk is None and with_disk and icount is None and beside.is_file():
-            disk = beside
-        for file in (image, disk):
-            if file is not None and not file.is_file():
-                raise UsageError(f"{file} is not there; `make firmware` builds the images")
-        for machine in cls.stale():
-            if machine.name == name:
-                machine.clean()
-        with ExitStack() as undo:
-            if directory is not None:
-                folder = _own_directory(directory, name)
-            else:
-                folder = places.claim(name)
-                undo.callback(places.remove, folder)
-            booted = _with_settings(image, settings, folder) if settings is not None else image.resolve()
-            sockets = places.socket_directory(folder)
-            undo.callback(places.remove_sockets, sockets, folder)
-            ram = places.make_ram_file(folder, name or folder.name, memory_mib << 20)
-            undo.callback(ram.unlink, missing_ok=True)
-            wiring = Wiring(
-                name=name or folder.name,
-                image=booted,
-                ram=ram,
-                memory_mib=memory_mib,
-                serial=folder / "serial.log",
-                gdb_socket=sockets / "gdb.sock",
-                qmp_socket=sockets / "qmp.sock",
-                icount=icount,
-                paused=paused,
-                disk=disk.resolve() if disk else None,
-                floppy=floppy,
-            )
-            child = start(wiring, folder / "qemu.log")
-            undo.callback(child.wait)
-            undo.callback(child.kill)
-            machine = cls._started(wiring, folder, image.resolve(), child)
-            places.write_record(folder, machine.record())
-            undo.pop_all()
-        return machine
-
-    @classmethod
-    def _started(cls, wiring: Wiring, folder: Path, image: Path, child: subprocess.Popen[bytes]) -> Machine:
-        return cls(
-            name=wiring.name,
-            directory=folder,
-            pid=child.pid,
-            gdb_socket=wiring.gdb_socket,
-            qmp_socket=wiring.qmp_socket,
-            ram_path=wiring.ram,
-            serial_path=wiring.serial,
-            image=image,
-            memory_mib=wiring.memory_mib,
-            icount=wiring.icount,
-            started=started_at(child.pid),
-            created=time.time(),
-            child=child,
-        )
-
-    @classmethod
     def find(cls, name: str | None) -> Machine:
         """The running machine of this name; without a name the newest. Raises Unreachable."""
         running = cls.all()
@@ -149,9 +60,7 @@ class Machine:
             if machine.name == name:
                 return machine
         others = ", ".join(machine.name for machine in running) or "none"
-        raise Unreachable(
-            f"no machine named {name} is running (running: {others}); `bareflow run` starts one"
-        )
+        raise Unreachable(f"no machine named {name} is running (running: {others}); `bareflow run` starts one")
 
     @staticmethod
     def all() -> list[Machine]:
@@ -256,32 +165,9 @@ class Machine:
         target = path.resolve()
         if not target.parent.is_dir():
             raise UsageError(f"{target.parent} is not a directory; make it first")
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
+        with replacing(target) as partial:
             self.qmp("dump-guest-memory", paging=False, protocol=f"file:{partial}")
             partial.chmod(0o600)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-
-    def stage(self) -> int:
-        """The last boot stage reached (enum bf_boot_stage), 0 before stage 1 ran."""
-        return progress.stage(self)
-
-    def wait_for_stage(self, stage: int | str, timeout: float = 60.0) -> None:
-        """Waits until the boot record shows `stage` or a later one: a number, "idle", or "BF_STAGE_IDLE".
-
-        Raises BareflowError when the time is over or the guest halts on the way, Unreachable when QEMU ends.
-        """
-        progress.wait_for_stage(self, stage, timeout)
-
-    def wait_for_serial(self, text: str, timeout: float = 60.0) -> str:
-        """Waits until COM1 has printed `text`; returns all that was printed. Raises like wait_for_stage."""
-        return progress.wait_for_serial(self, text, timeout)
-
-    def release(self, timeout: float = 60.0) -> bool:
-        """Lets a guest that was launched with `hold` begin its run; False when it was not held."""
-        return progress.release(self, timeout)
 
     def serial(self) -> str:
         """Everything that COM1 has printed so far."""
@@ -296,9 +182,7 @@ class Machine:
         if not self.process.wait(STOP_SECONDS):
             self.process.kill(signal.SIGKILL)
             if not self.process.wait(STOP_SECONDS):
-                raise BareflowError(
-                    f"machine {self.name} (process {self.pid}) does not end; it may hang in the kernel"
-                )
+                raise BareflowError(f"machine {self.name} (process {self.pid}) does not end; it may hang in the kernel")
         if self.child is not None:
             self.child.wait()
         self.clean()
@@ -316,23 +200,5 @@ class Machine:
     def _require_alive(self) -> None:
         if not self.alive():
             raise Unreachable(
-                f"QEMU of machine {self.name} has ended; its messages are in {self.directory}/qemu.log"
+                f"QEMU of machine {self.name} has ended; its messages are in {self.directory / places.LOG}"
             )
-
-
-def _with_settings(image: Path, settings: RootSettings, folder: Path) -> Path:
-    from bareflow_gdb.qemu.image import patched_copy
-
-    copy = folder / "disk.img"
-    patched_copy(image, settings, copy)
-    return copy
-
-
-def _own_directory(folder: Path, name: str | None) -> Path:
-    if name is not None:
-        places.check_name(name)
-    folder = places.private(folder.absolute())
-    before = Machine.load(folder)
-    if before is not None:
-        before.clean()
-    return folder

@@ -1,5 +1,7 @@
 """How is bitcode compiled without risking the process that asks? The parent's side of the LLVM worker."""
 
+from __future__ import annotations
+
 import contextlib
 import select
 import subprocess
@@ -9,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any, BinaryIO, cast
 
-from bareflow_gdb.recompile.frames import encode, read_frame
+from bareflow_gdb.recompile.pipe import encode, read_frame
 from bareflow_gdb.recompile.refusal import BadBitcode, CompilerDied
 
 TIMEOUT_SECONDS = 30.0
@@ -20,10 +22,12 @@ REMARK_BYTES = 64 << 10
 class Compilation:
     """What the worker made of one bitcode at one level."""
 
-    data: bytes  # ELF32 i386 relocatable object
+    data: bytes
+    """ELF32 i386 relocatable object."""
     level: int
     remarks: tuple[str, ...]
-    milliseconds: dict[str, float]  # parse, optimise, emit
+    milliseconds: dict[str, float]
+    """Parse, optimise, emit."""
 
 
 class Compiler:
@@ -35,12 +39,10 @@ class Compiler:
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._ready = False
 
-    def __enter__(self) -> "Compiler":
+    def __enter__(self) -> Compiler:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None) -> None:
         self.close()
 
     @property
@@ -49,7 +51,7 @@ class Compiler:
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Begin to warm a worker up; does not wait for it."""
+        """Begins to warm a worker up; does not wait for it."""
         if self._process is not None and self._process.poll() is None:
             return
         self._discard()
@@ -63,14 +65,14 @@ class Compiler:
         )
 
     def wait_ready(self) -> None:
-        """Start a worker if there is none and wait until it is warm; raises CompilerDied."""
+        """Starts a worker if there is none and waits until it is warm; raises CompilerDied."""
         self.start()
         if not self._ready:
             self._receive("start")
             self._ready = True
 
     def compile(self, payload: bytes, entry: str, level: int) -> Compilation:
-        """Compile at `level`; raises BadBitcode when LLVM refuses, CompilerDied when it did not survive."""
+        """Compiles at `level`; raises BadBitcode when LLVM refuses, CompilerDied when it did not survive."""
         request = encode({"entry": entry, "level": level}, payload)
         try:
             self._send(request)
@@ -94,7 +96,7 @@ class Compiler:
         self._process.stdin.flush()
 
     def close(self) -> None:
-        """End the worker."""
+        """Ends the worker."""
         self._discard()
         self._words.close()
 
@@ -110,10 +112,7 @@ class Compiler:
         frame = read_frame(cast(BinaryIO, process.stdout))
         if frame is None:
             code = process.wait()
-            last = (
-                next((line for line in self._said() if "LLVM ERROR" in line), None)
-                or (self._said() or [""])[-1]
-            )
+            last = next((line for line in self._said() if "LLVM ERROR" in line), None) or (self._said() or [""])[-1]
             self._discard()
             ended = f"by signal {-code}" if code < 0 else f"with code {code}"
             raise CompilerDied(

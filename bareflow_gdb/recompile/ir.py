@@ -4,12 +4,14 @@ Used when bitcode is wrapped for the guest and again when it comes back out of g
 damaged bitcode, so inside the suite this runs only in the worker process.
 """
 
+from __future__ import annotations
+
 import re
 
 import llvmlite.binding as llvm
 
+from bareflow_gdb.guest.code.bitcode import LARGEST, PAYLOAD_MAGIC
 from bareflow_gdb.recompile.refusal import BadBitcode
-from bareflow_gdb.recompile.wrapped import BITCODE_START, PAYLOAD_LIMIT
 
 _TRIPLE = re.compile(r"i[3-6]86-")
 _WRITABLE = re.compile(r"^@[^=]+= (?P<flags>.*?)\bglobal ")
@@ -18,15 +20,13 @@ _LOCAL_LINKAGE = re.compile(r"\b(internal|private)\b")
 
 def parse(payload: bytes) -> llvm.ModuleRef:
     """The module in `payload`, verified by LLVM; raises BadBitcode."""
-    if not payload.startswith(BITCODE_START):
+    if not payload.startswith(PAYLOAD_MAGIC):
         raise BadBitcode(
             f"not LLVM bitcode: it begins with {payload[:4].hex(' ') or 'nothing'} instead of 42 43 c0 de; "
             "give the output of `clang -emit-llvm -c`"
         )
-    if len(payload) > PAYLOAD_LIMIT:
-        raise BadBitcode(
-            f"the bitcode has {len(payload)} bytes, more than the limit of {PAYLOAD_LIMIT}; split the module"
-        )
+    if len(payload) > LARGEST:
+        raise BadBitcode(f"the bitcode has {len(payload)} bytes, more than the limit of {LARGEST}; split the module")
     try:
         module = llvm.parse_bitcode(payload)
         module.verify()
@@ -37,7 +37,7 @@ def parse(payload: bytes) -> llvm.ModuleRef:
 
 
 def check(module: llvm.ModuleRef, entry: str) -> None:
-    """Raise BadBitcode unless the module can become a version of a JIT function that starts at `entry`.
+    """Raises BadBitcode unless the module can become a version of a JIT function that starts at `entry`.
 
     Writable data must have external linkage: LLVM splits, shrinks or drops a `static` differently at each
     level, and all versions of a function share one copy of it.
@@ -54,8 +54,7 @@ def check(module: llvm.ModuleRef, entry: str) -> None:
         attributes = b" ".join(function.attributes)
         if re.search(rb"\boptnone\b", attributes):
             raise BadBitcode(
-                f"{name} is marked optnone, so every level would be O0; "
-                "compile with -O1 -Xclang -disable-llvm-passes"
+                f"{name} is marked optnone, so every level would be O0; compile with -O1 -Xclang -disable-llvm-passes"
             )
         if b'"frame-pointer"="all"' not in attributes:
             raise BadBitcode(f"{name} does not keep a frame pointer; compile with -fno-omit-frame-pointer")

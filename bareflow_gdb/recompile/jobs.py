@@ -1,5 +1,7 @@
 """How far is a request, and what became of it in the guest?"""
 
+from __future__ import annotations
+
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +13,12 @@ from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, milliseconds
 from bareflow_gdb.guest.code.functions import Function
 from bareflow_gdb.guest.code.mailbox import MailSlot
+from bareflow_gdb.guest.code.outcome import Outcome, Phases
 from bareflow_gdb.memory.protocol import Memory
+from bareflow_gdb.recompile.compiler import Compilation
 from bareflow_gdb.recompile.link import Linked
-from bareflow_gdb.recompile.outcome import Outcome, Phases
 from bareflow_gdb.recompile.store import SymbolStore
+from bareflow_gdb.recompile.wrapped import Wrapped
 
 CALL_SECONDS = 1.0
 POLL_SECONDS = 0.0005
@@ -26,23 +30,29 @@ class Job:
 
     function: Function
     level: int
-    after: int  # it is the first request of its slot with a number after this one
-    called: bool = True  # the first call of the new code is waited for
+    after: int
+    """It is the first request of its slot with a number after this one."""
+    called: bool = True
+    """The first call of the new code is waited for."""
     rung: float | None = None
     taken: float | None = None
     compiled: float | None = None
     staged: float | None = None
     done: float | None = None
     first: float | None = None
-    until_called: float | None = None  # milliseconds on the guest's clock
+    until_called: float | None = None
+    """Milliseconds on the guest's clock."""
+    compilation: tuple[Wrapped, Compilation] | None = None
+    """Kept for when the guest has made more room."""
     linked: Linked | None = None
     message: str = ""
-    remarks: tuple[str, ...] = ()
 
     def owns(self, function: int, request: int) -> bool:
+        """Whether it is this request of this function."""
         return function == self.function.index and 0 < (request - self.after) & 0xFFFFFFFF < 1 << 31
 
     def phases(self) -> Phases:
+        """How long each step took, as far as it came."""
         return Phases(
             request=_between(self.rung, self.taken),
             compile=_between(self.taken, self.compiled),
@@ -138,7 +148,7 @@ class Follower:
             expected=job.function.expected if result is not None else None,
             correct=result == job.function.expected if result is not None else None,
             milliseconds=job.phases(),
-            remarks=job.remarks,
+            remarks=job.compilation[1].remarks if job.compilation is not None else (),
             symbol_file=symbol_file,
         )
 

@@ -1,21 +1,14 @@
 """What bytes go to the guest? Links a compiled object for the addresses at which it will run."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bareflow_gdb.recompile.objects import (
-    Area,
-    Symbol,
-    place,
-    read_object,
-    relocate,
-    size_anywhere,
-    undefined,
-)
+from bareflow_gdb.guest.base.exports import GuestSymbol
+from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
+from bareflow_gdb.recompile.objects import Area, Symbol, place, read_object, relocate, size_anywhere, undefined
 from bareflow_gdb.recompile.refusal import LinkError
-
-# push ebp; mov ebp, esp: frame walks and this project's unwinder rely on it.
-FRAME_PROLOGUE = bytes.fromhex("55 89 e5")
 
 
 @dataclass(frozen=True)
@@ -29,14 +22,6 @@ class Room:
 
 
 @dataclass(frozen=True)
-class SharedSymbol:
-    """A variable of which all versions of a function share one copy."""
-
-    address: int
-    size: int
-
-
-@dataclass(frozen=True)
 class NeedMore:
     """The room is too small; bytes needed at any address."""
 
@@ -45,33 +30,25 @@ class NeedMore:
 
 
 @dataclass(frozen=True)
-class LinkedSymbol:
-    name: str
-    address: int
-    size: int
-
-
-@dataclass(frozen=True)
 class Linked:
+    """The bytes of one version, and what a debugger has to know of them."""
+
     code: bytes
     rodata: bytes
-    entry_offset: int  # into the code
-    symbols: tuple[LinkedSymbol, ...]
-    sections: Mapping[str, int]  # section name -> address, as `add-symbol-file -s` takes them
-    data: bytes  # the object
-    fixed: Mapping[
-        str, int
-    ]  # symbols outside its sections -> address: shared variables, the kernel's exports
+    entry_offset: int
+    """Into the code."""
+    sections: Mapping[str, int]
+    """Name and address of each section, as `add-symbol-file -s` takes them."""
+    data: bytes
+    """The object."""
+    fixed: Mapping[str, int]
+    """The addresses of symbols outside its sections: shared variables, the kernel's exports."""
 
 
 def link(
-    data: bytes,
-    entry: str,
-    room: Room,
-    shared: Mapping[str, SharedSymbol],
-    exports: Mapping[str, int],
+    data: bytes, entry: str, room: Room, shared: Mapping[str, GuestSymbol], exports: Mapping[str, int]
 ) -> Linked | NeedMore:
-    """Link an ELF32 i386 object; raises LinkError.
+    """Links an ELF32 i386 object; raises LinkError.
 
     `shared` is the function's writable data in the guest, `exports` the kernel's symbols by name.
     """
@@ -89,25 +66,19 @@ def link(
     relocate(compiled, images, placed.offsets, bases, addresses, exports)
     assert start.section is not None
     entry_offset = placed.offsets[start.section] + start.value
-    if images[Area.CODE][entry_offset : entry_offset + 3] != FRAME_PROLOGUE:
+    if images[Area.CODE][entry_offset : entry_offset + 3] != FRAME_SET_UP:
         raise LinkError(f"{entry} does not set up an EBP frame; compile with -fno-omit-frame-pointer")
-    areas = {piece.index: bases[piece.area] for piece in compiled.pieces if piece.index in placed.offsets}
-    symbols = tuple(
-        LinkedSymbol(s.name, areas[s.section] + placed.offsets[s.section] + s.value, s.size)
-        for s in compiled.symbols
-        if s.section in areas and not s.is_section and s.name
-    )
     sections = {
-        piece.name: areas[piece.index] + placed.offsets[piece.index]
+        piece.name: bases[piece.area] + placed.offsets[piece.index]
         for piece in compiled.pieces
-        if piece.index in areas
+        if piece.index in placed.offsets
     }
     fixed = addresses | {name: exports[name] for name in undefined(compiled)}
     code, rodata = bytes(images[Area.CODE]), bytes(images[Area.RODATA])
-    return Linked(code, rodata, entry_offset, symbols, sections, data, fixed)
+    return Linked(code, rodata, entry_offset, sections, data, fixed)
 
 
-def _check_shared(symbol: Symbol, shared: Mapping[str, SharedSymbol]) -> None:
+def _check_shared(symbol: Symbol, shared: Mapping[str, GuestSymbol]) -> None:
     known = shared.get(symbol.name)
     if known is None:
         names = ", ".join(sorted(shared)) or "none"

@@ -1,5 +1,7 @@
 """How does the host make its moves in the mailbox? Each is one store by the owner of the state."""
 
+from __future__ import annotations
+
 import struct
 import zlib
 
@@ -21,7 +23,7 @@ def take(memory: Memory, slot: MailSlot) -> None:
 
 
 def stage(memory: Memory, slot: MailSlot, staging_size: int, linked: Linked, level: int) -> None:
-    """Write both segments, then compiling → ready; raises LinkError when they do not fit the staging area."""
+    """Writes both segments, then compiling → ready; raises LinkError when they do not fit the staging area."""
     rodata_offset = len(linked.code) + -len(linked.code) % _SEGMENT_ALIGNMENT
     check_fits(slot, staging_size, rodata_offset, len(linked.rodata))
     memory.write(slot.staging, linked.code, "staged code")
@@ -34,7 +36,7 @@ def stage(memory: Memory, slot: MailSlot, staging_size: int, linked: Linked, lev
 
 
 def check_fits(slot: MailSlot, staging_size: int, code: int, rodata: int) -> None:
-    """Raise LinkError when the segments are larger than what the mailbox can carry."""
+    """Raises LinkError when the segments are larger than what the mailbox can carry."""
     if code + rodata > staging_size:
         raise LinkError(
             f"{slot.function} at O{slot.level_wanted} needs {code + rodata} bytes, more than the mailbox "
@@ -56,13 +58,13 @@ def reject(memory: Memory, slot: MailSlot, reason: str) -> None:
 
 
 def ask(memory: Memory, slot: MailSlot, doorbell: int, level: int) -> None:
-    """Ask the guest to request this level; `doorbell` is the address of that word."""
+    """Asks the guest to request this level; `doorbell` is the address of that word."""
     _set(memory, slot, "ask", level + 1)
     memory.write(doorbell, struct.pack("<I", 1), "doorbell")
 
 
 def withdraw(memory: Memory, slot: MailSlot) -> None:
-    """Take a question back that the guest has not looked at."""
+    """Takes a question back that the guest has not looked at."""
     _set(memory, slot, "ask", 0)
 
 
@@ -71,13 +73,11 @@ def _segment(offset: int, address: int, data: bytes) -> bytes:
 
 
 def _set(memory: Memory, slot: MailSlot, field: str, value: int) -> None:
-    memory.write(
-        slot.address + layouts.offset("bf_mail_slot", field), struct.pack("<I", value), f"mailbox {field}"
-    )
+    memory.write(slot.address + layouts.offset("bf_mail_slot", field), struct.pack("<I", value), f"mailbox {field}")
 
 
 def _move(memory: Memory, slot: MailSlot, state: str) -> None:
-    """Leave a state that the host owns; raises BareflowError when the guest's word is another one."""
+    """Leaves a state that the host owns; raises BareflowError when the guest's word is another one."""
     address = slot.address + layouts.offset("bf_mail_slot", "state")
     memory.invalidate()
     (now,) = struct.unpack("<I", memory.read(address, 4, "mailbox state"))

@@ -5,6 +5,8 @@ the section bytes). Two linkers use it: `build.module` with areas at base 0, `re
 addresses.
 """
 
+from __future__ import annotations
+
 import io
 import struct
 from collections.abc import Mapping
@@ -28,6 +30,8 @@ SHN_ABS = 0xFFF1
 
 
 class Area(Enum):
+    """What is placed together in the guest."""
+
     CODE = "code"
     RODATA = "read-only data"
     DATA = "writable data"
@@ -47,8 +51,11 @@ class Piece:
 
 @dataclass(frozen=True)
 class Symbol:
+    """An entry of the symbol table."""
+
     name: str
-    section: int | None  # None: undefined
+    section: int | None
+    """None = undefined."""
     value: int
     size: int
     is_section: bool
@@ -56,7 +63,10 @@ class Symbol:
 
 @dataclass(frozen=True)
 class Relocation:
-    section: int  # the section that is patched
+    """A word that depends on where things lie."""
+
+    section: int
+    """The section that is patched."""
     offset: int
     kind: int
     symbol: Symbol
@@ -71,6 +81,7 @@ class Compiled:
     relocations: tuple[Relocation, ...]
 
     def piece(self, index: int) -> Piece | None:
+        """The section of that number, None when it occupies no memory."""
         return next((piece for piece in self.pieces if piece.index == index), None)
 
     def writable(self) -> list[Symbol]:
@@ -80,6 +91,7 @@ class Compiled:
         return sorted(found, key=lambda symbol: symbol.name)
 
     def function(self, name: str) -> Symbol:
+        """A function that the object defines; raises LinkError."""
         for symbol in self.symbols:
             piece = None if symbol.section is None else self.piece(symbol.section)
             if symbol.name == name and piece is not None and piece.area is Area.CODE:
@@ -91,7 +103,8 @@ class Compiled:
 class Placement:
     """Where the code and read-only sections lie, as offsets into their areas."""
 
-    offsets: Mapping[int, int]  # section index -> offset
+    offsets: Mapping[int, int]
+    """By the number of the section."""
     code: bytes
     rodata: bytes
 
@@ -106,16 +119,12 @@ class Fixup:
 
 
 def read_object(data: bytes) -> Compiled:
-    """Decode an object; raises LinkError for anything that is not a linkable ELF32 i386 object."""
+    """Decodes an object; raises LinkError for anything that is not a linkable ELF32 i386 object."""
     try:
         elf = ELFFile(io.BytesIO(data))
         if elf.elfclass != 32 or elf["e_machine"] != "EM_386" or elf["e_type"] != "ET_REL":
-            raise LinkError(
-                "not an ELF32 i386 relocatable object; compile with --target=i686-unknown-none-elf -c"
-            )
-        pieces = tuple(
-            piece for i, s in enumerate(elf.iter_sections()) if (piece := _piece(i, s)) is not None
-        )
+            raise LinkError("not an ELF32 i386 relocatable object; compile with --target=i686-unknown-none-elf -c")
+        pieces = tuple(piece for i, s in enumerate(elf.iter_sections()) if (piece := _piece(i, s)) is not None)
         table = elf.get_section_by_name(".symtab")
         if not isinstance(table, SymbolTableSection):
             raise LinkError("the object has no symbol table; do not strip it")
@@ -138,9 +147,7 @@ def _piece(index: int, section: Section) -> Piece | None:
     if not flags & SH_FLAGS.SHF_ALLOC or section["sh_size"] == 0 or name.startswith(".eh_frame"):
         return None
     if flags & SH_FLAGS.SHF_TLS or name.startswith((".init_array", ".fini_array", ".ctors", ".dtors")):
-        raise LinkError(
-            f"section {name} needs a run-time start-up that a JIT function has not; avoid what creates it"
-        )
+        raise LinkError(f"section {name} needs a run-time start-up that a JIT function has not; avoid what creates it")
     zero = section["sh_type"] == "SHT_NOBITS"
     if flags & SH_FLAGS.SHF_EXECINSTR:
         area = Area.CODE
@@ -162,7 +169,7 @@ def _symbol(entry: object) -> Symbol:
 
 
 def place(compiled: Compiled, code_base: int = 0, rodata_base: int = 0) -> Placement:
-    """Lay the code and the read-only sections out, aligned for areas that begin at the given addresses."""
+    """Lays the code and the read-only sections out, aligned for areas that begin at the given addresses."""
     offsets: dict[int, int] = {}
     images: dict[Area, bytearray] = {}
     for area, base, fill in ((Area.CODE, code_base, b"\x90"), (Area.RODATA, rodata_base, b"\0")):
@@ -211,7 +218,7 @@ def relocate(
     data: Mapping[str, int],
     external: Mapping[str, int],
 ) -> list[Fixup]:
-    """Apply each relocation that lies in a section of `offsets` to `images`; the absolute words are returned.
+    """Applies each relocation that lies in a section of `offsets` to `images`; the absolute words are returned.
 
     `bases` are the addresses of the areas, `data` those of the writable symbols by name, `external` those of
     symbols that the object does not define. A relative word across areas is right only for final addresses.
@@ -236,8 +243,7 @@ def relocate(
         else:
             kind = _KINDS.get(relocation.kind, f"type {relocation.kind}")
             raise LinkError(
-                f"unsupported relocation {kind} to {relocation.symbol.name or 'a section'}; "
-                "compile with -fno-pic"
+                f"unsupported relocation {kind} to {relocation.symbol.name or 'a section'}; compile with -fno-pic"
             )
         struct.pack_into("<I", image, place_offset, value & 0xFFFFFFFF)
     return fixups
@@ -253,28 +259,22 @@ def _target(
 ) -> tuple[Area | None, int]:
     if symbol.section is None:
         if symbol.name not in external:
-            raise LinkError(
-                f"undefined symbol {symbol.name}; define it in the module or export it from the kernel"
-            )
+            raise LinkError(f"undefined symbol {symbol.name}; define it in the module or export it from the kernel")
         return None, external[symbol.name]
     piece = compiled.piece(symbol.section)
     if piece is None:
-        raise LinkError(
-            f"{symbol.name or 'a relocation'} points into a section that is not loaded; do not refer to it"
-        )
+        raise LinkError(f"{symbol.name or 'a relocation'} points into a section that is not loaded; do not refer to it")
     if piece.area is Area.DATA:
         # A section symbol does not say which variable is meant, so its shared copy cannot be found.
         if symbol.is_section:
             raise LinkError(f"writable data in {piece.name} is reached without a name; drop `static` from it")
         if symbol.name not in data:
-            raise LinkError(
-                f"writable data {symbol.name} is not among the function's shared data; rebuild its module"
-            )
+            raise LinkError(f"writable data {symbol.name} is not among the function's shared data; rebuild its module")
         return Area.DATA, data[symbol.name]
     return piece.area, bases[piece.area] + offsets[symbol.section] + symbol.value
 
 
 def check_name(name: str) -> None:
-    """Raise LinkError when a symbol's name does not fit the guest's tables."""
+    """Raises LinkError when a symbol's name does not fit the guest's tables."""
     if len(name.encode()) > _NAME_LIMIT:
         raise LinkError(f"the name {name} is longer than {_NAME_LIMIT} bytes; shorten it")

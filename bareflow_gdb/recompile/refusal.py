@@ -1,5 +1,7 @@
 """Why can a function not be recompiled? The host's refusals, each with the reason that the guest is told."""
 
+from __future__ import annotations
+
 from bareflow_gdb.errors import BareflowError
 
 

@@ -1,5 +1,7 @@
 """Who answers the mailbox? Takes requests, compiles, links, stages, and sees what the guest makes of it."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,26 +10,24 @@ from types import TracebackType
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, ReadError, UsageError
 from bareflow_gdb.guest.base.clock import read_counters
+from bareflow_gdb.guest.base.exports import read_exports, read_symbols
 from bareflow_gdb.guest.base.find import find_root
-from bareflow_gdb.guest.base.reading import many
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import clean
 from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
+from bareflow_gdb.guest.code.outcome import Outcome
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.recompile import mailbox
-from bareflow_gdb.recompile.compiler import Compiler
+from bareflow_gdb.recompile.compiler import Compilation, Compiler
 from bareflow_gdb.recompile.jobs import Follower, Job
-from bareflow_gdb.recompile.link import Linked, NeedMore, Room, SharedSymbol, link
-from bareflow_gdb.recompile.outcome import Outcome
+from bareflow_gdb.recompile.link import Linked, NeedMore, Room, link
 from bareflow_gdb.recompile.refusal import BadRequest, Refused
 from bareflow_gdb.recompile.store import HostLock, SymbolStore
-from bareflow_gdb.recompile.wrapped import read_wrapped
+from bareflow_gdb.recompile.wrapped import Wrapped, read_wrapped
 
 BUSY_SECONDS = 0.0005
 QUIET_SECONDS = 0.02
 ANSWER_SECONDS = 15.0
-SYMBOL_LIMIT = 1024
 
 
 class Service:
@@ -61,16 +61,14 @@ class Service:
         self._jobs: list[Job] = []
         self._become_host()
 
-    def __enter__(self) -> "Service":
+    def __enter__(self) -> Service:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
-        """End the worker and give up the right to serve."""
+        """Ends the worker and gives up the right to serve."""
         if self._own_compiler:
             self.compiler.close()
         if self._lock is not None:
@@ -89,16 +87,11 @@ class Service:
         for function in self.functions():
             if function.name == name:
                 return function
-        known = (
-            ", ".join(function.name for function in self._functions)
-            or "none yet: wait until they are registered"
-        )
+        known = ", ".join(function.name for function in self._functions) or "none yet: wait until they are registered"
         raise UsageError(f"the guest has no function {name!r}; its functions are {known}")
 
-    def request(
-        self, name: str, level: int, timeout: float = ANSWER_SECONDS, *, called: bool = True
-    ) -> Outcome:
-        """Ask for `name` at `level`, serve until it is installed and has run once, or is rejected.
+    def request(self, name: str, level: int, timeout: float = ANSWER_SECONDS, *, called: bool = True) -> Outcome:
+        """Asks for `name` at `level`, serves until it is installed and has run once, or is rejected.
 
         Without `called` until it is installed: the guest may be kept from calling it.
         Raises UsageError for an unknown function, BareflowError when the guest does not answer in time.
@@ -126,18 +119,14 @@ class Service:
                 self._jobs.remove(job)
 
     def serve(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Outcome]:
-        """Answer every request until `stop`; yields what became of each."""
+        """Answers every request until `stop`; yields what became of each."""
         while not stop():
             for _, outcome in self._turn():
                 yield outcome
             time.sleep(BUSY_SECONDS if self._jobs else QUIET_SECONDS)
 
-    def serve_once(self) -> list[Outcome]:
-        """Look at every slot once; what ended since the last look."""
-        return [outcome for _, outcome in self._turn()]
-
     def _become_host(self) -> None:
-        """Serve from now on, unless another process does."""
+        """Serves from now on, unless another process does."""
         if self.serving:
             return
         if self._store is not None:
@@ -174,7 +163,9 @@ class Service:
         if job is None:
             job = Job(self._functions[slot.index], slot.level_wanted, after=slot.request - 1)
             self._jobs.append(job)
-        job.taken, job.level = time.perf_counter(), slot.level_wanted
+        job.level = slot.level_wanted
+        if job.taken is None:
+            job.taken = time.perf_counter()
         self.progress(f"{slot.function}: request {slot.request} for O{slot.level_wanted}")
         if slot.state == "requested":
             mailbox.take(self.memory, slot)
@@ -203,27 +194,30 @@ class Service:
                 f"the guest asks for level {slot.level_wanted}, which does not exist; is its memory damaged?"
             )
         wrapped = read_wrapped(self.memory, slot.bitcode, slot.bitcode_size)
-        compilation = self.compiler.compile(wrapped.payload, wrapped.entry, slot.level_wanted)
-        job.compiled, job.remarks = time.perf_counter(), compilation.remarks
+        compilation = self._compile(job, wrapped)
         room = Room(slot.code_address, slot.code_capacity, slot.rodata_address, slot.rodata_capacity)
         function = job.function
-        shared = self._symbols(function.symbols, function.symbol_count, "shared data symbols")
-        exports = self._symbols(self.root.exports, self.root.export_count, "exported symbols")
-        addresses = {name: symbol.address for name, symbol in exports.items()}
-        made = link(compilation.data, wrapped.entry, room, shared, addresses)
+        problems: list[str] = []
+        shared = read_symbols(self.memory, function.symbols, function.symbol_count, "shared data", problems)
+        if problems:
+            raise BadRequest(f"{problems[0]}; is the guest's memory damaged?")
+        exports = {export.name: int(export.address) for export in read_exports(self.memory, self.root)}
+        made = link(compilation.data, wrapped.entry, room, {item.name: item for item in shared}, exports)
         job.linked = made if isinstance(made, Linked) else None
         return made
 
-    def _symbols(self, table: int, count: int, what: str) -> dict[str, SharedSymbol]:
-        if count > SYMBOL_LIMIT:
-            raise BadRequest(
-                f"the guest claims {count} {what}, which is not possible; is its memory damaged?"
-            )
-        records = many(self.memory, "bf_symbol", table, count, what)
-        return {clean(record.name): SharedSymbol(record.address, record.size) for record in records}
+    def _compile(self, job: Job, wrapped: Wrapped) -> Compilation:
+        """Once for a request, although the guest asks again when it has made more room."""
+        if job.compilation is not None:
+            of, kept = job.compilation
+            if (of, kept.level) == (wrapped, job.level):
+                return kept
+        made = self.compiler.compile(wrapped.payload, wrapped.entry, job.level)
+        job.compiled, job.compilation = time.perf_counter(), (wrapped, made)
+        return made
 
     def _no_answer(self, job: Job, timeout: float) -> str:
-        """Take the question back, and the sentence that says how far it got."""
+        """Takes the question back; returns the sentence that says how far it got."""
         slot = self._slots()[1][job.function.index]
         if slot.ask:
             mailbox.withdraw(self.memory, slot)

@@ -1,42 +1,24 @@
-"""Where does a debugger find the symbols of a version that the host compiled?
+"""Who keeps the symbols of the versions that the host compiles, and who may serve a machine?
 
-`jit/NAME.O3.v17.elf` is the relocatable object with DWARF and symbols; `jit/index.json` lists where the
-sections of each lie in the guest, as `add-symbol-file FILE -s .text ADDRESS` takes them.
+`jit/NAME.O3.v17.elf` is the relocatable object with DWARF and symbols; `jit/index.json` lists them, see
+guest/code/symbol_index.py.
 """
 
-import fcntl
-import json
-import os
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
-from bareflow_gdb.errors import BadData
-from bareflow_gdb.qemu.directory import private, write_atomically
+import fcntl
+import os
+from pathlib import Path
+
+from bareflow_gdb.files import write_atomically
+from bareflow_gdb.guest.code.symbol_index import FOLDER, INDEX, SymbolFile, encode_index, read_index
+from bareflow_gdb.qemu.directory import private
 from bareflow_gdb.recompile.link import Linked
 from bareflow_gdb.recompile.objects import with_absolute_symbols
 
-FOLDER = "jit"
-INDEX = "index.json"
 LOCK = "host.lock"
 KEPT = 128
 """Symbol files per machine; older ones go, as their code has."""
-
-
-@dataclass(frozen=True)
-class SymbolFile:
-    """One entry of the index."""
-
-    function: str
-    version: int
-    level: int
-    text: int
-    text_size: int
-    rodata: int
-    rodata_size: int
-    entry: int
-    sections: dict[str, int]  # name -> address
-    path: str  # relative to the index
 
 
 class SymbolStore:
@@ -46,8 +28,8 @@ class SymbolStore:
         self.folder = private(machine_directory / FOLDER)
 
     def add(self, function: str, version: int, level: int, code: int, rodata: int, linked: Linked) -> Path:
-        """Keep a version's object and list it; returns its path."""
-        name = f"{function}.O{level}.v{version}.elf"
+        """Keeps a version's object and lists it; returns its path."""
+        path = self.folder / f"{function}.O{level}.v{version}.elf"
         entry = SymbolFile(
             function=function,
             version=version,
@@ -58,17 +40,16 @@ class SymbolStore:
             rodata_size=len(linked.rodata),
             entry=code + linked.entry_offset,
             sections=dict(linked.sections),
-            path=name,
+            path=path,
         )
-        write_atomically(self.folder / name, with_absolute_symbols(linked.data, linked.fixed))
+        write_atomically(path, with_absolute_symbols(linked.data, linked.fixed))
         entries = [old for old in read_index(self.folder.parent) if old.version != version] + [entry]
-        text = json.dumps([asdict(item) for item in entries[-KEPT:]], indent=1)
-        write_atomically(self.folder / INDEX, text.encode() + b"\n")
+        write_atomically(self.folder / INDEX, encode_index(entries[-KEPT:]))
         for old in entries[:-KEPT]:
-            (self.folder / old.path).unlink(missing_ok=True)
-        return self.folder / name
+            old.path.unlink(missing_ok=True)
+        return path
 
-    def lock(self) -> "HostLock | None":
+    def lock(self) -> HostLock | None:
         """The right to serve this machine's mailbox, None when another process has it."""
         handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -86,16 +67,5 @@ class HostLock:
         self._handle = handle
 
     def release(self) -> None:
+        """Lets another process serve."""
         os.close(self._handle)
-
-
-def read_index(machine_directory: Path) -> list[SymbolFile]:
-    """The symbol files of a machine, oldest first; raises BadData when the index is damaged."""
-    path = machine_directory / FOLDER / INDEX
-    try:
-        entries: Any = json.loads(path.read_text())
-        return [SymbolFile(**entry) for entry in entries]
-    except FileNotFoundError:
-        return []
-    except (ValueError, TypeError) as error:
-        raise BadData(f"{path} is damaged ({error}); remove it, the versions stay without symbols") from error

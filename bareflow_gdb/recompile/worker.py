@@ -6,6 +6,8 @@ LLVM aborts the whole process on some damaged input, so nothing else lives here.
 out on stdout; LLVM's own words (optimisation remarks) go to stderr, where the parent reads them.
 """
 
+from __future__ import annotations
+
 import os
 import resource
 import sys
@@ -15,7 +17,7 @@ from typing import Any, BinaryIO
 import llvmlite.binding as llvm
 
 from bareflow_gdb.recompile import ir
-from bareflow_gdb.recompile.frames import encode, read_frame
+from bareflow_gdb.recompile.pipe import encode, read_frame
 from bareflow_gdb.recompile.refusal import BadBitcode
 
 CPU = "i686"
@@ -81,7 +83,7 @@ def _compile(module: llvm.ModuleRef, level: int) -> tuple[bytes, float]:
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer compile requests until the other side closes its end."""
+    """Answers compile requests until the other side closes its end."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     llvm.set_option("bareflow", f"-pass-remarks={REMARKS}")
@@ -104,6 +106,7 @@ def _answer(head: dict[str, Any], payload: bytes) -> bytes:
 
 
 def main() -> int:
+    """Serves its parent over stdin and stdout, within limits."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     # Anything that a library prints must not end up between the frames.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from bareflow_gdb.guest.code.code_diff import Pair
 from bareflow_gdb.guest.disas import Difference, Line, Listing
 
 CODE_BYTES = 8
@@ -33,14 +36,21 @@ def _line(line: Line, here: bool, color: bool) -> str:
 
 def difference(record: Difference, width: int = WIDTH, color: bool = False) -> str:
     """Both tiers in two columns, `|` where they differ."""
-    old, new = record.old, record.new
-    titles = [f"{side.title}, {side.size} bytes at 0x{side.address:08x}" for side in (old, new)]
-    column = max([len(titles[0]), *(len(row.old) for row in record.rows)])
-    column = min(column, max(20, (width - 3) // 2))
-    lines = [f"{titles[0]:<{column}}   {titles[1]}"]
-    for row in record.rows:
-        mark = " " if row.equal else "|"
-        text = f"{row.old[:column]:<{column}} {mark} {row.new}".rstrip()
+    old, new = (f"{side.title}, {side.size} bytes at 0x{side.address:08x}" for side in (record.old, record.new))
+    lines = two_columns(record.rows, (old, new), longest=max(20, (width - 3) // 2), color=color)
+    return "\n".join([*lines, f"{record.equal_instructions} of {len(record.rows)} lines are equal"])
+
+
+def two_columns(
+    rows: Sequence[Pair], titles: tuple[str, str], most: int | None = None, longest: int = WIDTH, color: bool = False
+) -> list[str]:
+    """A line for each row, `|` where the sides differ; at most `most` rows, and how many are left out."""
+    shown = rows if most is None else rows[:most]
+    column = min(max([len(titles[0]), *(len(row.old) for row in shown)]), longest)
+    lines = [f"{titles[0]:<{column}}   {titles[1]}".rstrip()]
+    for row in shown:
+        text = f"{row.old[:column]:<{column}} {' ' if row.equal else '|'} {row.new}".rstrip()
         lines.append(f"\x1b[2m{text}\x1b[0m" if color and row.equal else text)
-    lines.append(f"{record.equal_instructions} of {len(record.rows)} lines are equal")
-    return "\n".join(lines)
+    if len(shown) < len(rows):
+        lines.append(f"… {len(rows) - len(shown)} more lines")
+    return lines

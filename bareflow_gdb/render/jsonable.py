@@ -12,6 +12,7 @@ import typing
 from functools import cache
 from typing import Any
 
+from bareflow_gdb.guest.base.answer import Answer
 from bareflow_gdb.guest.base.values import Address, Word
 
 _HEXADECIMAL = (Address, Word)
@@ -22,15 +23,17 @@ def to_json(record: Any) -> Any:
     return _convert(record, None)
 
 
-def dumps(record: Any, provenance: Any = None) -> str:
-    """The JSON text, indented.
+def dumps(record: Any) -> str:
+    """The JSON text, indented."""
+    return json.dumps(to_json(record), indent=2, ensure_ascii=False)
 
-    `provenance` is a record too: its fields follow the answer's own, so that the answer stays as it is; empty
-    ones, as of kernels with a debug interface, are left out.
-    """
-    made = to_json(record)
-    if provenance is not None and isinstance(made, dict):
-        made |= {name: value for name, value in to_json(provenance).items() if value}
+
+def dumps_answer(answer: Answer[Any]) -> str:
+    """An answer's record; its provenance, where there is one, follows in fields `found` and `unknown`."""
+    made = to_json(answer.record)
+    if isinstance(made, dict):
+        given = {"found": to_json(answer.found), "unknown": to_json(answer.unknown)}
+        made |= {name: value for name, value in given.items() if value}
     return json.dumps(made, indent=2, ensure_ascii=False)
 
 
@@ -43,8 +46,7 @@ def _convert(value: Any, hint: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         hints = _hints(type(value))
         return {
-            field.name: _convert(getattr(value, field.name), hints[field.name])
-            for field in dataclasses.fields(value)
+            field.name: _convert(getattr(value, field.name), hints[field.name]) for field in dataclasses.fields(value)
         }
     if isinstance(value, tuple | list):
         inner = _element(hint)

@@ -87,5 +87,5 @@ def _legend(pool: Pool, letters: dict[str, str]) -> list[str]:
 def _group(block: Block) -> str:
     """Blocks of one function or module belong together."""
     if block.owner_kind == "version":
-        return block.owner_name.split(" ")[0]
+        return block.owner_name.partition("@")[0]
     return block.owner_name or "no owner"

@@ -12,6 +12,9 @@ from typing import TextIO
 
 from bareflow_gdb.render.view import Cell, Table, View
 
+WIDTH = 140
+"""Columns where no terminal says how many there are."""
+
 _RICH_STYLES = {"good": "green", "bad": "bold red", "dim": "dim", "strong": "bold"}
 _GAP = "  "
 _UNLIMITED = 10_000
@@ -20,6 +23,11 @@ _UNLIMITED = 10_000
 def wants_colour(stream: TextIO) -> bool:
     """A terminal, and the user has not said NO_COLOR (https://no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def show(view: View, width: int = WIDTH, color: bool = False) -> str:
+    """A view as text, no newline at the end: with ANSI colours (which need rich), or plain and fixed-width."""
+    return coloured(view, width) if color else plain(view)
 
 
 def plain(view: View) -> str:
@@ -87,8 +95,7 @@ def fit(part: Table, width: int) -> Table:
 
 def _widths(part: Table) -> list[int]:
     return [
-        max(len(column.name), *(len(row[index].text) for row in part.rows))
-        for index, column in enumerate(part.columns)
+        max(len(column.name), *(len(row[index].text) for row in part.rows)) for index, column in enumerate(part.columns)
     ]
 
 

@@ -78,14 +78,29 @@ def yes(value: bool, good: str = "yes", bad: str = "no") -> Cell:
     return Cell(good, "good") if value else Cell(bad, "bad")
 
 
+def version(value: int | None) -> Cell:
+    """A version's number as `#24`, none as `-`."""
+    return Cell(f"#{value}") if value else Cell("-", "dim")
+
+
+def result(last: int | None, expected: int | None) -> Cell:
+    """A function's last result, good or bad by what is expected."""
+    if last is None:
+        return Cell("-", "dim")
+    return Cell(f"{last:,}", "good" if last == expected else "bad")
+
+
+def known(*pairs: tuple[str, Value | None]) -> tuple[tuple[str, Cell], ...]:
+    """Labels with their values, those that have one."""
+    return tuple((label, shown) for label, shown in facts(*pairs) if shown.text != "-")
+
+
 def facts(*pairs: tuple[str, Value | None]) -> tuple[tuple[str, Cell], ...]:
     """Labels with their values."""
     return tuple((label, cell(value)) for label, value in pairs)
 
 
-def table(
-    columns: str, rows: Sequence[Sequence[Value | None]], title: str = "", empty: str = "none"
-) -> Table:
+def table(columns: str, rows: Sequence[Sequence[Value | None]], title: str = "", empty: str = "none") -> Table:
     """`columns` are headings separated by `|`, each after its marks: `>` right aligned, `~` spare."""
     heads = tuple(Column(name.lstrip(">~"), ">" in name, "~" in name) for name in columns.split("|"))
     return Table(heads, tuple(tuple(cell(value) for value in row) for row in rows), title, empty)

@@ -17,6 +17,7 @@ from typing import Any
 
 from bareflow_gdb.abi.events import Fields
 from bareflow_gdb.errors import BadData, BareflowError, ReadError
+from bareflow_gdb.files import write_atomically
 from bareflow_gdb.guest.code.functions import Version
 from bareflow_gdb.memory.protocol import Memory
 
@@ -83,7 +84,7 @@ class CodeStore:
             digest = hashlib.sha256(data).hexdigest()
             path = self._folder / f"{digest}.bin"
             if not path.exists():
-                path.write_bytes(data)
+                write_atomically(path, data)
             code = dataclasses.replace(code, sha256=digest)
         self._saved[code.version] = code
         self._changed = True
@@ -105,9 +106,7 @@ class CodeStore:
                 return
             entries = [dataclasses.asdict(self._saved[number]) for number in sorted(self._saved)]
             self._changed = False
-        partial = self._folder / (INDEX + ".partial")
-        partial.write_text(json.dumps({"versions": entries}, indent=1) + "\n")
-        partial.replace(self._folder / INDEX)
+        write_atomically(self._folder / INDEX, json.dumps({"versions": entries}, indent=1) + "\n")
 
 
 def load(directory: Path) -> dict[int, SavedCode]:
@@ -137,9 +136,7 @@ def _entry(item: dict[str, Any]) -> SavedCode:
 def code_bytes(directory: Path, code: SavedCode) -> bytes:
     """The saved machine code. Raises BareflowError when it was not saved, BadData when it is damaged."""
     if not code.sha256:
-        raise BareflowError(
-            f"the code of version {code.version} was not saved: it was gone before the recorder saw it"
-        )
+        raise BareflowError(f"the code of version {code.version} was not saved: it was gone before the recorder saw it")
     path = directory / FOLDER / f"{code.sha256}.bin"
     try:
         data = path.read_bytes()[: MAX_CODE_BYTES + 1]

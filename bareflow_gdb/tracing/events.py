@@ -21,15 +21,7 @@ Events = npt.NDArray[np.void]
 EVENT_DTYPE: np.dtype[np.void] = layouts.numpy_dtype("bf_event")
 
 TRACE_DTYPE = np.dtype(
-    [
-        ("tsc", "<u8"),
-        ("seq", "<u8"),
-        ("ring", "u1"),
-        ("type", "u1"),
-        ("cpu", "u1"),
-        ("id", "<u2"),
-        ("arg", "<u4", (4,)),
-    ]
+    [("tsc", "<u8"), ("seq", "<u8"), ("ring", "u1"), ("type", "u1"), ("cpu", "u1"), ("id", "<u2"), ("arg", "<u4", (4,))]
 )
 
 

@@ -64,9 +64,7 @@ def read_journal(path: Path) -> Iterator[Batch]:
     try:
         size = path.stat().st_size
         if size > _MAX_JOURNAL:
-            raise BadData(
-                f"{path} has {size} bytes, more than any recorder leaves behind; it is not a journal"
-            )
+            raise BadData(f"{path} has {size} bytes, more than any recorder leaves behind; it is not a journal")
         data = path.read_bytes()
     except OSError as error:
         raise BadData(f"{path} cannot be read: {error.strerror}") from error

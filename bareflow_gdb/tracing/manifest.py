@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bareflow_gdb.errors import BadData, UsageError
+from bareflow_gdb.files import write_atomically
 
 FILE = "manifest.json"
 KIND = "bareflow trace"
@@ -60,14 +61,7 @@ class Manifest:
     def save(self, directory: Path) -> None:
         """Replaces the manifest of `directory` at once."""
         record = {"kind": KIND, "schema": SCHEMA_VERSION, **dataclasses.asdict(self)}
-        partial = directory / (FILE + ".partial")
-        partial.write_text(json.dumps(record, indent=1) + "\n")
-        partial.replace(directory / FILE)
-
-
-def is_trace(directory: Path) -> bool:
-    """Whether this is a trace directory, of whatever version."""
-    return (directory / FILE).is_file()
+        write_atomically(directory / FILE, json.dumps(record, indent=1) + "\n")
 
 
 def load(directory: Path) -> Manifest:
@@ -78,9 +72,7 @@ def load(directory: Path) -> Manifest:
             raise BadData(f"{path} is larger than any manifest; this is not a trace of bareflow")
         record = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise UsageError(
-            f"{directory} is not a trace: it has no {FILE}; `bareflow trace record` makes one"
-        ) from error
+        raise UsageError(f"{directory} is not a trace: it has no {FILE}; `bareflow trace record` makes one") from error
     except NotADirectoryError as error:
         raise UsageError(f"{directory} is not a trace directory") from error
     except OSError as error:

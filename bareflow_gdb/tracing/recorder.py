@@ -22,6 +22,10 @@ from typing import BinaryIO
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.abi.events import BY_NAME, event_type
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.files import write_atomically
+from bareflow_gdb.guest.base.root import release_hold
+from bareflow_gdb.guest.base.values import word
+from bareflow_gdb.guest.boot.boot import stage_of
 from bareflow_gdb.memory import snapshot
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu.machine import Machine
@@ -30,8 +34,8 @@ from bareflow_gdb.tracing.codes import CodeStore
 from bareflow_gdb.tracing.events import Batch
 from bareflow_gdb.tracing.journal import JournalWriter, journal_path
 from bareflow_gdb.tracing.manifest import Manifest, Source
-from bareflow_gdb.tracing.moment import Moment, read_moment, read_stage, wait_for_kernel
 from bareflow_gdb.tracing.ring import Rings
+from bareflow_gdb.tracing.snapshot_plan import Moment, read_moment, wait_for_kernel
 
 SEGMENT_RECORDS = 2_000_000
 LOOK_SECONDS = 0.05
@@ -41,10 +45,7 @@ BOOT_SECONDS = 60.0
 
 _EMIT = BY_NAME["emit"].number
 _PUBLISH = BY_NAME["publish"].number
-_ENDED_STAGES = {
-    layouts.const("BF_STAGE_IDLE"): "idle",
-    layouts.const("BF_STAGE_HALTED"): "halted",
-}
+_ENDED_STAGES = {layouts.const("BF_STAGE_IDLE"): "idle", layouts.const("BF_STAGE_HALTED"): "halted"}
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,7 @@ class Recorder:
 
     def release_hold(self) -> None:
         """Lets a guest run that waits after registration."""
-        address = self.moment.root.address + layouts.offset("bf_root", "hold")
-        self.ram.write(address, bytes(4), "hold word of the root descriptor")
+        release_hold(self.ram, self.moment.root)
 
     def run(
         self,
@@ -164,7 +164,7 @@ class Recorder:
         return self._ended
 
     def _reason_to_end(self, until_idle: bool, deadline: float | None, stopped: Callable[[], bool]) -> str:
-        stage = read_stage(self.ram)
+        stage = stage_of(self.ram)
         if not self.machine.alive():
             return "guest gone"
         if self._rings.restarted:
@@ -229,7 +229,7 @@ class Recorder:
             events=sum(count.taken for count in counts),
             lost=sum(count.lost for count in counts),
             swaps=self._swaps,
-            stage=layouts.enum_name("bf_boot_stage", read_stage(self.ram)).removeprefix("BF_STAGE_").lower(),
+            stage=word("bf_boot_stage", stage_of(self.ram)),
         )
 
     def finish(self, waiting: Callable[[int], None] = lambda _: None) -> Manifest:
@@ -284,9 +284,9 @@ class Recorder:
         self._codes.save()
         snapshot.save(self.ram, moment.ranges, self.directory)
         self._serial.seek(0)
-        _replace(self.directory / "serial.log", self._serial.read())
+        write_atomically(self.directory / "serial.log", self._serial.read())
         symbols = [dataclasses.asdict(symbol) for symbol in moment.symbols]
-        _replace(self.directory / "symbols.json", json.dumps({"symbols": symbols}, indent=1).encode())
+        write_atomically(self.directory / "symbols.json", json.dumps({"symbols": symbols}, indent=1))
 
     def _save_manifest(self, ended: str, sources: tuple[Source, ...]) -> Manifest:
         """Describes the trace; `ended` makes it complete."""
@@ -318,9 +318,3 @@ class Recorder:
         except BareflowError:
             return self.moment
         return self.moment
-
-
-def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    partial.replace(path)

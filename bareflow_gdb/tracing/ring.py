@@ -78,13 +78,9 @@ class RingReader:
         if (fields.magic, fields.version) != _IDENTITY:
             raise BadData(f"there is no event ring at {header:#010x}: wait until the kernel has booted")
         if fields.record_size != EVENT_DTYPE.itemsize or capacity < 2 or capacity & (capacity - 1):
-            raise BadData(
-                f"the event ring at {header:#010x} claims {capacity} records of {fields.record_size} B"
-            )
+            raise BadData(f"the event ring at {header:#010x} claims {capacity} records of {fields.record_size} B")
         if (header | records) % 4:
-            raise BadData(
-                f"the event ring at {header:#010x} is not aligned, its records are at {records:#010x}"
-            )
+            raise BadData(f"the event ring at {header:#010x} is not aligned, its records are at {records:#010x}")
         self.ring = int(fields.ring) & 0xFF
         self.header = header
         self.capacity = capacity
@@ -220,9 +216,7 @@ class RingReader:
 class Rings:
     """All rings of a guest, attached together and kept alive by one heartbeat thread. A context manager."""
 
-    def __init__(
-        self, ram: MappedRam, headers: Iterable[int], *, lossless: bool = True, past: bool = True
-    ) -> None:
+    def __init__(self, ram: MappedRam, headers: Iterable[int], *, lossless: bool = True, past: bool = True) -> None:
         self.readers = [RingReader(ram, header) for header in headers]
         self._lossless = lossless
         self._past = past

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.files import replacing
 from bareflow_gdb.tracing.events import TRACE_DTYPE, Batch, Events, to_trace
 from bareflow_gdb.tracing.journal import read_journal
 
@@ -59,15 +60,14 @@ def to_events(table: Any) -> Events:
 def write_segment(path: Path, batches: Iterable[Batch]) -> int:
     """Writes the batches as one segment that is there whole or not at all; returns the number of events."""
     table = to_table(to_trace(batches))
-    partial = path.with_name(path.name + ".partial")
-    pq.write_table(
-        table,
-        partial,
-        compression="zstd",
-        use_dictionary=[name for name in SCHEMA.names if name not in _DELTAS],
-        column_encoding=dict.fromkeys(_DELTAS, "DELTA_BINARY_PACKED"),
-    )
-    partial.replace(path)
+    with replacing(path) as partial:
+        pq.write_table(
+            table,
+            partial,
+            compression="zstd",
+            use_dictionary=[name for name in SCHEMA.names if name not in _DELTAS],
+            column_encoding=dict.fromkeys(_DELTAS, "DELTA_BINARY_PACKED"),
+        )
     return int(table.num_rows)
 
 
@@ -83,9 +83,7 @@ def read_segment(path: Path) -> Any:
     try:
         table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise BadData(
-            f"{path} is damaged: {str(error).splitlines()[0]}; remove it to read the rest"
-        ) from error
+        raise BadData(f"{path} is damaged: {str(error).splitlines()[0]}; remove it to read the rest") from error
     if table.schema.names != SCHEMA.names or table.schema.types != SCHEMA.types:
         raise BadData(f"{path} has other columns than an event segment; it was written by another version")
     return table

@@ -195,9 +195,7 @@ class Trace:
 
 
 def _names(names: list[str]) -> Any:
-    return pa.table(
-        {"number": pa.array(range(len(names)), pa.uint32()), "name": pa.array(names, pa.string())}
-    )
+    return pa.table({"number": pa.array(range(len(names)), pa.uint32()), "name": pa.array(names, pa.string())})
 
 
 def recover(directory: Path) -> int:

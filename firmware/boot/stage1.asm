@@ -1,4 +1,5 @@
-; Stage 1, sector 0, at 0x7C00: starts the boot record, loads stage 2 (sectors 1-8) and jumps to it.
+; Stage 1, sector 0, at 0x7C00: starts the boot record, loads stage 2 (sectors 1-8) and jumps to it. Stock loaders,
+; which keep no boot record, are built from it too.
 %include "abi_record.inc"
 bits 16
 org BF_STAGE1_ADDRESS
@@ -13,15 +14,16 @@ start:
     mov sp, BF_STAGE1_ADDRESS
     sti
     cld
+%ifdef BOOT_RECORD
     mov di, BF_BOOT_RECORD_ADDRESS
     mov cx, sizeof.bf_boot_record / 2
     rep stosw
     mov dword [RECORD(magic)], BF_BOOT_MAGIC
     mov byte [RECORD(size)], sizeof.bf_boot_record
-    mov [RECORD(drive)], dl     ; the BIOS passes the boot drive in DL
     mov al, BF_STAGE_STAGE1
     call record_stage
-
+%endif
+    mov [RECORD(drive)], dl     ; the BIOS passes the boot drive in DL
     call disk_probe
     mov eax, 1
     mov cx, BF_STAGE2_SECTORS
@@ -32,7 +34,9 @@ start:
 %if sizeof.bf_boot_record > 255
 %error "the boot record's size no longer fits the byte that stage 1 writes"
 %endif
+%ifdef BOOT_RECORD
 %include "record.asm"
+%endif
 %include "fatal.asm"
 %include "disk.asm"
 

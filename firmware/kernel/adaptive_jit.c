@@ -1,123 +1,34 @@
 /*
  * The adaptive JIT: functions are called through a published pointer, counted, and given better code when they get
- * hot. A version is published, and a retired one freed, only at a safe point: in the dispatcher or the idle loop,
- * with no frame of JIT code below it.
+ * hot, or when a host asks for it.
  */
 #include "disk.h"
 #include "ring.h"
 
 #define FIRST_CALLS 16          /* CALL events: of every version, these are always told */
 #define DEFAULT_CALL_SAMPLE 64
-#define KEEP_RETIRED 4          /* per function: what a debugger may still read, and roll back to */
-#define PATH_LENGTH 12
-
-adaptive_jit_t adaptive_jit;
-struct bf_function function_table[BF_MAX_FUNCTIONS];
-uint32_t jit_not_yet_called;
 
 static struct state {
-    bf_ptr last_code;           /* what the last call went through; 0 after a publish */
-    uint32_t version;           /* its number, 0 when someone else wrote the slot */
+    uint32_t version;           /* of jit_last_code; 0 when someone else wrote the slot */
     uint32_t version_calls;
     function_profile_t *profile;
     struct bf_function *record;
     uint32_t calm;              /* calls to come before the thresholds need a look */
     uint8_t asked;              /* the highest level that a threshold has asked for */
     uint8_t veto_told;          /* the level whose veto has been told */
-    uint8_t due;                /* the level to ask the host for when its mailbox slot is free; 0 = none */
-    uint8_t path[PATH_LENGTH];  /* the first levels published */
-    uint32_t published;
     const struct embedded_module *source;
+    uint32_t unused[5];
 } states[BF_MAX_FUNCTIONS];
+
+/* So that one index finds both in the dispatcher: two instructions of every call. */
+_Static_assert(sizeof(struct state) == sizeof(jit_function_entry_t), "state and entry differ in size");
 
 static uint32_t depth;          /* frames of JIT code on the stack */
 
-const char *reason_text(uint32_t reason) {
-    static const char *const texts[] = {
-        [BF_REASON_NONE] = "no reason", [BF_REASON_INITIAL] = "initial", [BF_REASON_THRESHOLD] = "threshold",
-        [BF_REASON_HOST_ASKED] = "the host asked", [BF_REASON_FORCED] = "forced",
-        [BF_REASON_ROLLBACK] = "rollback", [BF_REASON_VETOED] = "vetoed", [BF_REASON_NO_MEMORY] = "no memory",
-        [BF_REASON_BAD_CRC] = "bad CRC", [BF_REASON_BAD_BOUNDS] = "bad bounds",
-        [BF_REASON_BAD_BITCODE] = "bad bitcode", [BF_REASON_LINK_FAILED] = "link failed",
-        [BF_REASON_COMPILER_DIED] = "compiler died", [BF_REASON_NO_BITCODE] = "no bitcode",
-        [BF_REASON_CANCELLED] = "cancelled", [BF_REASON_EMBEDDED] = "embedded", [BF_REASON_CACHE] = "cache",
-        [BF_REASON_DISK] = "disk", [BF_REASON_EVICTED] = "evicted", [BF_REASON_REPLACED] = "replaced",
-    };
-    return reason < sizeof texts / sizeof texts[0] ? texts[reason] : "unknown reason";
-}
-
 void adaptive_jit_init(void) {
-    memset(&adaptive_jit, 0, sizeof adaptive_jit);
-    memset(function_table, 0, sizeof function_table);
-    memset(states, 0, sizeof states);
     adaptive_jit.enabled = 1;
     adaptive_jit.profiler.jit_enabled = 1;
     kprintf("[ADAPTIVE-JIT] Initialized\n");
-}
-
-static void set_code_of_level(jit_function_entry_t *entry, uint32_t level, bf_ptr code) {
-    uint32_t *const slots[BF_LEVELS] = {&entry->code_v0, &entry->code_v1, &entry->code_v2, &entry->code_v3};
-    *slots[level] = code;
-}
-
-static void note_published(uint32_t function, struct bf_version *version, uint64_t tsc) {
-    struct bf_function *record = &function_table[function];
-    jit_function_entry_t *entry = &adaptive_jit.functions[function];
-    function_profile_t *profile = states[function].profile;
-
-    version->state = BF_VERSION_PUBLISHED;
-    version->tsc_published = tsc;
-    record->version = version->number;
-    record->level = version->level;
-    entry->jit_ctx = (jit_context_t){.code_buffer = version->code, .code_size = version->code_size,
-                                     .code_capacity = ((block_header_t *)version->code - 1)->size,
-                                     .allocator = (uint32_t)g_pools};
-    set_code_of_level(entry, version->level, version->entry);
-    profile->address = version->entry;
-    profile->opt_level = version->level;
-    profile->needs_recompile = 0;
-    states[function].last_code = 0;
-    if (states[function].published < PATH_LENGTH)
-        states[function].path[states[function].published] = version->level;
-    states[function].published++;
-}
-
-void adaptive_jit_reject(uint32_t function, uint32_t reason, uint32_t request, uint32_t level) {
-    event(BF_EVENT_REJECT, function, reason, request, level, 0);
-    if (HOOKED(BF_HOOK_REJECT))
-        bareflow_hook_reject(function, reason);
-}
-
-/* Only at a safe point. The old version is retired, and the oldest retired ones are freed. */
-void adaptive_jit_publish(uint32_t function, struct bf_version *version, uint32_t reason) {
-    struct bf_function *record = &function_table[function];
-    jit_function_entry_t *entry = &adaptive_jit.functions[function];
-    struct bf_version *old = version_find(record->version);
-    bf_ptr old_code = entry->current_code;
-
-    kprintf("[RECOMPILE] %s: O%u -> O%u\n", record->name, record->level, version->level);
-    const struct bf_version *same = version->same_as == 0 ? NULL : version_find(version->same_as);
-    if (same != NULL)
-        kprintf("[RECOMPILE] %s: O%u code equals O%u\n", record->name, version->level, same->level);
-    adaptive_jit_swap_code(entry, version->entry, version->level);
-    uint64_t now = rdtsc();
-    event(BF_EVENT_PUBLISH, function, (uint32_t)&entry->current_code, old_code, version->entry,
-          version->number << 8 | reason << 3 | version->level);
-    bareflow_status.swap_count++;
-    record->tsc_last_swap = now;
-    note_published(function, version, now);
-    jit_not_yet_called |= 1u << function;
-    if (old != NULL && old != version) {
-        old->state = BF_VERSION_RETIRED;
-        old->tsc_retired = now;
-        event(BF_EVENT_RETIRE, function, old->number, old->code, old->code_size,
-              reason == BF_REASON_ROLLBACK ? BF_REASON_ROLLBACK : BF_REASON_REPLACED);
-    }
-    kprintf("[ATOMIC-SWAP] Code pointer updated to O%u\n", version->level);
-    if (HOOKED(BF_HOOK_SWAP))
-        bareflow_hook_swap(function, old_code, version->entry, version->number);
-    cache_mark_published(record->name, version->provider == BF_PROVIDER_PRECOMPILED ? version->level : BF_LEVELS);
-    version_free_retired(function, KEEP_RETIRED);
 }
 
 /* Embedded, or from disk; without any the host cannot compile the function. */
@@ -156,13 +67,12 @@ uint32_t adaptive_jit_register_function(const struct embedded_module *source, ui
     entry->profiler_id = record->profiler_id;
     uint32_t failure = tier_make(function, source, 0, BF_REASON_INITIAL, &version);
     if (failure != BF_REASON_NONE) {
-        adaptive_jit_reject(function, failure, 0, 0);
+        publish_reject(function, failure, 0, 0);
         return NO_FUNCTION;
     }
     find_bitcode(record, source, module);
-    entry->current_code = version->entry;
     entry->is_active = 1;
-    note_published(function, version, rdtsc());
+    publish_initial(function, version);
     adaptive_jit.function_count++;
     bareflow_status.function_count = adaptive_jit.function_count;
     event(BF_EVENT_JIT_REGISTER, function, record->slot, version->code, record->profiler_id, 0);
@@ -171,71 +81,87 @@ uint32_t adaptive_jit_register_function(const struct embedded_module *source, ui
     return function;
 }
 
-/* One request at a time: what comes due meanwhile waits, and only the highest level of it. */
-static bool ask_host(uint32_t function, uint32_t level, uint32_t reason) {
-    if ((mailbox_active & 1u << function) == 0)
-        return mailbox_request(function, level, reason);
-    if (reason == BF_REASON_THRESHOLD)
-        states[function].due = (uint8_t)level;
-    return false;
-}
-
-/* The mailbox calls it when a slot has become idle. */
-void adaptive_jit_host_free(uint32_t function) {
-    uint32_t level = states[function].due;
-
-    states[function].due = 0;
-    if (level > function_table[function].level)
-        mailbox_request(function, level, BF_REASON_THRESHOLD);
-}
-
 /*
  * A new version by the function's own provider, published at once; by the host when the guest has no such tier but
  * the bitcode. Only at a safe point. False = nothing was published yet.
  */
-bool adaptive_jit_recompile(uint32_t function, uint32_t level, uint32_t reason) {
+static bool recompile(uint32_t function, uint32_t level, uint32_t reason) {
     const struct bf_function *record = &function_table[function];
     uint32_t provider = record->provider;
     struct bf_version *version = NULL;
 
     if (provider == BF_PROVIDER_HOST)
-        return ask_host(function, level, reason);
+        return mailbox_request(function, level, reason);
     event(BF_EVENT_COMPILE_BEGIN, function, level, provider, 0, 0);
     uint32_t failure = tier_make(function, states[function].source, level, reason, &version);
     event(BF_EVENT_COMPILE_END, function, level, provider, 0, failure);
     if (failure == BF_REASON_NO_BITCODE && record->bitcode != 0)
-        return ask_host(function, level, reason);
+        return mailbox_request(function, level, reason);
     if (failure != BF_REASON_NONE) {
         kprintf("[RECOMPILE] %s: O%u rejected: %s\n", record->name, level, reason_text(failure));
-        adaptive_jit_reject(function, failure, 0, level);
+        publish_reject(function, failure, 0, level);
         return false;
     }
-    adaptive_jit_publish(function, version, reason);
+    publish_version(function, version, reason);
     return true;
 }
 
-/* False when the version is not one of the function's, or no longer has code. */
-bool adaptive_jit_roll_back(uint32_t function, uint32_t number) {
-    struct bf_version *version = version_find(number);
-    uint32_t from = function_table[function].version;
+static void force(uint32_t function, uint32_t level) {
+    kprintf("[CONTROL] %s: force O%u\n", function_table[function].name, level);
+    if (level >= BF_LEVELS)
+        publish_reject(function, BF_REASON_BAD_BOUNDS, 0, level);
+    else if (level != function_table[function].level)
+        recompile(function, level, BF_REASON_FORCED);
+}
 
-    if (version == NULL || version->function != function || version->state != BF_VERSION_RETIRED)
-        return false;
-    event(BF_EVENT_ROLLBACK, function, from, number, 0, 0);
-    adaptive_jit_publish(function, version, BF_REASON_ROLLBACK);
-    return true;
+static void roll_back(uint32_t function, uint32_t number) {
+    const struct bf_function *record = &function_table[function];
+
+    kprintf("[CONTROL] %s: roll back to version %u\n", record->name, number);
+    if (publish_roll_back(function, number))
+        return;
+    kprintf("[CONTROL] %s: version %u is not a retired one of this function\n", record->name, number);
+    publish_reject(function, BF_REASON_ROLLBACK, 0, record->level);
+}
+
+/* A control word changes when its work is done: the host waits for that. */
+static void obey(uint32_t function) {
+    volatile struct bf_mail_slot *slot = &mail_slots[function];
+    uint32_t argument = slot->control_argument;
+
+    if (slot->control == BF_CONTROL_FORCE) {
+        force(function, argument);
+        __atomic_store_n(&slot->control, BF_CONTROL_ALLOW, __ATOMIC_RELEASE);
+    } else if (slot->control == BF_CONTROL_ROLLBACK) {
+        roll_back(function, argument);
+        __atomic_store_n(&slot->control, BF_CONTROL_VETO, __ATOMIC_RELEASE);
+    }
+}
+
+static __attribute__((noinline)) void serve_host(void) {
+    bool rung = mailbox_take_ring();
+
+    for (uint32_t function = 0; function < adaptive_jit.function_count; function++) {
+        bool was_active = (mailbox_active & 1u << function) != 0;
+        if (rung)
+            obey(function);
+        if (was_active)
+            mailbox_advance(function);
+        if (rung || was_active)
+            mailbox_answer(function);
+    }
 }
 
 void adaptive_jit_safe_point(void) {
     if (depth == 0 && (mail_header->doorbell | mailbox_active) != 0)
-        mailbox_serve();
+        serve_host();
 }
 
 static __attribute__((noinline)) void note_first_call(uint32_t function, bf_ptr code) {
     uint64_t calls = states[function].profile->call_count;
     struct bf_version *version = version_at_entry(function, code);
 
-    states[function].last_code = code;
+    jit_last_code[function] = code;
     states[function].version = version == NULL ? 0 : version->number;
     states[function].version_calls = 0;
     jit_not_yet_called &= ~(1u << function);
@@ -282,7 +208,7 @@ static __attribute__((noinline)) void check_thresholds(uint32_t function) {
     profile->needs_recompile = 1;
     threshold_met[function] = (struct bf_version_cause){.calls = calls, .tsc = rdtsc()};
     event(BF_EVENT_THRESHOLD, function, (uint32_t)calls, record->level, wanted, (uint32_t)(calls >> 32));
-    adaptive_jit_recompile(function, wanted, BF_REASON_THRESHOLD);
+    recompile(function, wanted, BF_REASON_THRESHOLD);
 }
 
 static bool sampled(uint32_t version_calls) {
@@ -302,7 +228,7 @@ int32_t adaptive_jit_call(uint32_t function, int32_t a, int32_t b) {
     bf_ptr code = __atomic_load_n(&adaptive_jit.functions[function].current_code, __ATOMIC_ACQUIRE);
 
     state->profile->call_count++;
-    if (code != state->last_code)
+    if (code != jit_last_code[function])
         note_first_call(function, code);
     state->version_calls++;
     depth++;
@@ -323,14 +249,4 @@ int32_t adaptive_jit_call(uint32_t function, int32_t a, int32_t b) {
     if (state->calm-- == 0)
         check_thresholds(function);
     return result;
-}
-
-/* `1 (O0->O1)`: how many recompilations, and through which levels. */
-void adaptive_jit_print_path(uint32_t function) {
-    uint32_t published = states[function].published;
-
-    kprintf("%u", published - 1);
-    for (uint32_t i = 0; published > 1 && i < published && i < PATH_LENGTH; i++)
-        kprintf("%sO%u", i == 0 ? " (" : "->", states[function].path[i]);
-    kprintf("%s%s\n", published > PATH_LENGTH ? "->..." : "", published > 1 ? ")" : "");
 }

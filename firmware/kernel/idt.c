@@ -20,7 +20,7 @@ struct table_pointer {
 
 /* vectors.asm */
 extern const uint32_t interrupt_stubs[VECTORS];
-extern uint32_t interrupt_ram_end;  /* a stack beyond it is none */
+extern uint32_t interrupt_ram_end;  /* no stack is above it */
 void interrupt_dispatch(struct interrupt_frame *frame);
 
 struct gate idt[VECTORS];

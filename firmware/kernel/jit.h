@@ -116,6 +116,7 @@ uint32_t profiler_hot_list(uint32_t *ids, uint32_t capacity);
 void profiler_print(void);
 
 /* version.c */
+extern struct bf_function function_table[BF_MAX_FUNCTIONS];
 extern struct bf_version version_table[BF_MAX_VERSIONS];
 extern struct bf_version_cause version_causes[BF_MAX_VERSIONS];
 extern struct bf_version_cause threshold_met[BF_MAX_FUNCTIONS];
@@ -128,22 +129,16 @@ void version_free(struct bf_version *version, uint32_t reason);
 void version_free_retired(uint32_t function, uint32_t keep);
 void version_make_room(void);
 
-/* adaptive_jit.c */
+/* publish.c. Only at a safe point. */
 extern adaptive_jit_t adaptive_jit;
-extern struct bf_function function_table[BF_MAX_FUNCTIONS];
 extern uint32_t jit_not_yet_called;     /* bit n: function n has a version that was never called */
-void adaptive_jit_init(void);
-uint32_t adaptive_jit_register_function(const struct embedded_module *source, uint32_t module);
-int32_t adaptive_jit_call(uint32_t function, int32_t a, int32_t b);
-void adaptive_jit_safe_point(void);
-bool adaptive_jit_recompile(uint32_t function, uint32_t level, uint32_t reason);
-void adaptive_jit_publish(uint32_t function, struct bf_version *version, uint32_t reason);
-bool adaptive_jit_roll_back(uint32_t function, uint32_t number);
-void adaptive_jit_reject(uint32_t function, uint32_t reason, uint32_t request, uint32_t level);
-void adaptive_jit_print_path(uint32_t function);
+extern bf_ptr jit_last_code[BF_MAX_FUNCTIONS];  /* what the last call of each went through; 0 after a publish */
+void publish_initial(uint32_t function, struct bf_version *version);
+void publish_version(uint32_t function, struct bf_version *version, uint32_t reason);
+bool publish_roll_back(uint32_t function, uint32_t number);
+void publish_reject(uint32_t function, uint32_t reason, uint32_t request, uint32_t level);
+void publish_print_path(uint32_t function);
 const char *reason_text(uint32_t reason);
-
-void adaptive_jit_host_free(uint32_t function);
 
 /* adaptive_jit_tiers.c */
 uint32_t tier_provider(const struct bf_function *record);
@@ -160,9 +155,17 @@ void bitcode_free(bf_ptr bitcode);
 #define mail_slots ((volatile struct bf_mail_slot *)BF_MAILBOX_SLOTS)
 extern uint32_t mailbox_active;         /* bit n: slot n is not idle */
 void mailbox_init(void);
-void mailbox_serve(void);
-bool mailbox_waiting(void);             /* a host is at work, and worth spinning for */
 bool mailbox_request(uint32_t function, uint32_t level, uint32_t reason);
+bool mailbox_take_ring(void);
+void mailbox_advance(uint32_t function);
+void mailbox_answer(uint32_t function);
+bool mailbox_waiting(void);             /* a host is at work, and worth spinning for */
+
+/* adaptive_jit.c */
+void adaptive_jit_init(void);
+uint32_t adaptive_jit_register_function(const struct embedded_module *source, uint32_t module);
+int32_t adaptive_jit_call(uint32_t function, int32_t a, int32_t b);
+void adaptive_jit_safe_point(void);
 
 /* export.c */
 void export_modules(void);

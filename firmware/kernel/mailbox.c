@@ -16,6 +16,7 @@ static struct {
     uint32_t code_capacity;
     uint32_t rodata_capacity;
     uint32_t level;
+    uint32_t due;               /* the highest level that a threshold asked for meanwhile; 0 = none */
     uint32_t reason;
     uint32_t seen;              /* the state that was told last */
     bool compile_begun;
@@ -65,7 +66,7 @@ static void reject(uint32_t function, uint32_t reason) {
     volatile struct bf_mail_slot *slot = &mail_slots[function];
 
     kprintf("[MAILBOX] %s: rejected: %s\n", name_of(function), reason_text(reason));
-    adaptive_jit_reject(function, reason, slot->request, requests[function].level);
+    publish_reject(function, reason, slot->request, requests[function].level);
     if (requests[function].version != NULL)
         version_free(requests[function].version, reason);
     requests[function].version = NULL;
@@ -109,14 +110,20 @@ static void announce(uint32_t function) {
     move(function, BF_MAIL_REQUESTED, requests[function].reason);
 }
 
-/* False when the slot is busy, or the request was refused at once. */
+/*
+ * False when the slot is busy, or the request was refused at once. One request at a time: what a threshold asks of a
+ * busy slot waits.
+ */
 bool mailbox_request(uint32_t function, uint32_t level, uint32_t reason) {
     volatile struct bf_mail_slot *slot = &mail_slots[function];
     const struct bf_function *record = &function_table[function];
     uint32_t refusal = BF_REASON_NONE;
 
-    if (mailbox_active & 1u << function)
+    if (mailbox_active & 1u << function) {
+        if (reason == BF_REASON_THRESHOLD)
+            requests[function].due = level;
         return false;
+    }
     mailbox_active |= 1u << function;
     slot->request++;
     slot->level_wanted = level;
@@ -221,7 +228,7 @@ static void install(uint32_t function) {
     struct module_parts parts = {version->code, version->rodata, version->code + entry_offset};
     version->level = (uint8_t)level;
     version_emitted(version, &parts, code_size, rodata_size);
-    adaptive_jit_publish(function, version, requests[function].reason);
+    publish_version(function, version, requests[function].reason);
     requests[function].version = NULL;
     kprintf("[MAILBOX] %s: installed version %u at O%u\n", name_of(function), version->number, level);
     finish(function, BF_MAIL_INSTALLED, BF_REASON_NONE, version->number);
@@ -241,7 +248,18 @@ static void tell_compile_ended(uint32_t function, uint32_t reason) {
           reason);
 }
 
-static void advance(uint32_t function) {
+static void become_idle(uint32_t function) {
+    uint32_t due = requests[function].due;
+
+    move(function, BF_MAIL_IDLE, BF_REASON_NONE);
+    mailbox_active &= ~(1u << function);
+    requests[function].due = 0;
+    if (due > function_table[function].level)
+        mailbox_request(function, due, BF_REASON_THRESHOLD);
+}
+
+/* One step of a request, as far as the slot's state allows. Only at a safe point. */
+void mailbox_advance(uint32_t function) {
     volatile struct bf_mail_slot *slot = &mail_slots[function];
     uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
     bool by_host = state != requests[function].seen;
@@ -268,47 +286,15 @@ static void advance(uint32_t function) {
         }
         __attribute__((fallthrough));
     case BF_MAIL_INSTALLED:
-        move(function, BF_MAIL_IDLE, BF_REASON_NONE);
-        mailbox_active &= ~(1u << function);
-        adaptive_jit_host_free(function);
+        become_idle(function);
         break;
     default:
         break;
     }
 }
 
-static void force(uint32_t function, uint32_t level) {
-    kprintf("[CONTROL] %s: force O%u\n", name_of(function), level);
-    if (level >= BF_LEVELS)
-        adaptive_jit_reject(function, BF_REASON_BAD_BOUNDS, 0, level);
-    else if (level != function_table[function].level)
-        adaptive_jit_recompile(function, level, BF_REASON_FORCED);
-}
-
-static void roll_back(uint32_t function, uint32_t number) {
-    kprintf("[CONTROL] %s: roll back to version %u\n", name_of(function), number);
-    if (adaptive_jit_roll_back(function, number))
-        return;
-    kprintf("[CONTROL] %s: version %u is not a retired one of this function\n", name_of(function), number);
-    adaptive_jit_reject(function, BF_REASON_ROLLBACK, 0, function_table[function].level);
-}
-
-/* A control word changes when its work is done: the host waits for that. */
-static void obey(uint32_t function) {
-    volatile struct bf_mail_slot *slot = &mail_slots[function];
-    uint32_t argument = slot->control_argument;
-
-    if (slot->control == BF_CONTROL_FORCE) {
-        force(function, argument);
-        __atomic_store_n(&slot->control, BF_CONTROL_ALLOW, __ATOMIC_RELEASE);
-    } else if (slot->control == BF_CONTROL_ROLLBACK) {
-        roll_back(function, argument);
-        __atomic_store_n(&slot->control, BF_CONTROL_VETO, __ATOMIC_RELEASE);
-    }
-}
-
-/* What is asked of a busy slot waits until the slot is idle. */
-static void answer(uint32_t function) {
+/* What the host asks of a busy slot waits until the slot is idle. */
+void mailbox_answer(uint32_t function) {
     uint32_t ask = mail_slots[function].ask;
 
     if (ask == 0 || (mailbox_active & 1u << function) != 0)
@@ -317,22 +303,13 @@ static void answer(uint32_t function) {
     mailbox_request(function, ask - 1, BF_REASON_HOST_ASKED);
 }
 
-/* Only at a safe point. */
-void mailbox_serve(void) {
-    bool asked = mail_header->doorbell != 0;
+/* True when the host rang. Lowered before the words are read: what the host writes later rings again. */
+bool mailbox_take_ring(void) {
+    bool rung = mail_header->doorbell != 0;
 
-    /* Lowered before the words are read: what the host writes later rings again. */
-    if (asked)
+    if (rung)
         __atomic_store_n(&mail_header->doorbell, 0, __ATOMIC_SEQ_CST);
-    for (uint32_t function = 0; function < adaptive_jit.function_count; function++) {
-        bool was_active = (mailbox_active & 1u << function) != 0;
-        if (asked)
-            obey(function);
-        if (was_active)
-            advance(function);
-        if (asked || was_active)
-            answer(function);
-    }
+    return rung;
 }
 
 /* True while the host has work of ours, or we of its; not for ever, for a host may never answer. */

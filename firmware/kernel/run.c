@@ -49,7 +49,7 @@ static void print_statistics(uint32_t function) {
     kprintf("Total calls: %llu\n", function_profiler->functions[record->profiler_id].call_count);
     kprintf("Final optimization level: O%u\n", record->level);
     kprintf("Recompilations triggered: ");
-    adaptive_jit_print_path(function);
+    publish_print_path(function);
 }
 
 /* Calls one function `calls` times, and tells of each change of level as it is seen from outside. */

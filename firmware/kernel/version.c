@@ -1,6 +1,7 @@
-/* The version table: which code was made for which function, when it was published, and what became of it. */
+/* The functions and their versions: which code was made for which, when it was published, what became of it. */
 #include "defs.h"
 
+struct bf_function function_table[BF_MAX_FUNCTIONS];
 struct bf_version version_table[BF_MAX_VERSIONS];
 struct bf_version_cause version_causes[BF_MAX_VERSIONS];
 struct bf_version_cause threshold_met[BF_MAX_FUNCTIONS];    /* when each function last met one */

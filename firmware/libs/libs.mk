@@ -22,9 +22,10 @@ $(LLVMLIBC): $(LLVMLIBC_OBJECTS)
 CXX_RUNTIME := $(OUT)/libs/libcxxrt.a
 CXX_OBJECTS := $(patsubst libs/cxx/%.cpp,$(OUT)/libs/cxx/%.o,$(wildcard libs/cxx/*.cpp))
 
-$(OUT)/libs/cxx/%.o: libs/cxx/%.cpp $(wildcard libs/cxx/*.h)
+$(OUT)/libs/cxx/%.o: libs/cxx/%.cpp $(wildcard libs/cxx/*.h) libs/libs.mk
 	@mkdir -p $(@D)
-	$(CLANGXX) $(I686) -mno-80387 -std=c++17 -O2 -g -fno-builtin -fno-exceptions -fno-rtti $(LIB_WARNINGS) -c $< -o $@
+	$(CLANGXX) $(I686) -mno-80387 -std=c++17 -O2 -g -fno-builtin -fno-exceptions -fno-rtti $(LIB_WARNINGS) \
+	  -ffile-prefix-map=$(abspath ..)/= -c $< -o $@
 
 $(CXX_RUNTIME): $(CXX_OBJECTS)
 	@rm -f $@

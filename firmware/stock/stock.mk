@@ -50,7 +50,7 @@ $(STOCK_MODULE_OUT)/primes.bc.%: $(MODULE_OUT)/primes.bc.wrapped
 	{ head -c $* $<; tail -c +129 $<; } > $@
 
 # ---- Builds: one set of sources with some flags. Only the last group differs between generations. ----
-STOCK_SHARED := $(addprefix kernel/,string int64 printf vga pic cpu) $(addprefix stock/,heap pools idt)
+STOCK_SHARED := $(addprefix kernel/,string int64 printf vga pic cpu idt) $(addprefix stock/,heap pools exception)
 STOCK_JIT := $(addprefix stock/,serial cache ata fat16 disk profiler adaptive_jit)
 STOCK_GENERATION := $(addprefix stock/,main module bitcode keyboard images)
 STOCK_DEMO := stock/serial $(addprefix stock/unikernel/,main jit_profile) tinyllama/functions
@@ -110,7 +110,7 @@ $(STOCK_OUT)/%_stripped.elf: $(STOCK_OUT)/%.elf
 
 # ---- Disks ----
 STOCK_BOOT := $(wildcard stock/boot/* boot/*) $(OUT)/abi.inc
-$(STOCK_OUT)/stage1.bin: stock/boot/stage1.asm $(STOCK_BOOT)
+$(STOCK_OUT)/stage1.bin: boot/stage1.asm $(STOCK_BOOT)
 	@mkdir -p $(@D)
 	$(NASM) -f bin -Wall -Werror -i stock/boot/ -i boot/ -i $(OUT)/ -o $@ $<
 

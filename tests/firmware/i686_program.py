@@ -75,12 +75,7 @@ class I686Program(Calls):
     """Sources and archives linked at BASE; functions are called by name."""
 
     def __init__(
-        self,
-        directory: Path,
-        sources: list[Path],
-        *libraries: Path,
-        includes: tuple[Path, ...] = (),
-        keep: str = "",
+        self, directory: Path, sources: list[Path], *libraries: Path, includes: tuple[Path, ...] = (), keep: str = ""
     ) -> None:
         """`keep` names an archive's symbol that is linked though no source calls it."""
         super().__init__()

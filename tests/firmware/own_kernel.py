@@ -26,10 +26,7 @@ def make(out: Path, *words: str) -> Path:
     image = out / "fluid.img"
     command = ["make", "--no-print-directory", "-j2", "-C", str(ROOT / "firmware"), f"OUT={out}"]
     done = subprocess.run(
-        [*command, f"PYTHON={sys.executable}", *words, str(image)],
-        capture_output=True,
-        text=True,
-        check=False,
+        [*command, f"PYTHON={sys.executable}", *words, str(image)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return image

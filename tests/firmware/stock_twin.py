@@ -28,13 +28,9 @@ def structs(elf: Path) -> dict[str, Struct]:
     with elf.open("rb") as file:
         for unit in ELFFile(file).get_dwarf_info().iter_CUs():
             for entry in unit.iter_DIEs():
-                if entry.tag == "DW_TAG_structure_type" and {"DW_AT_name", "DW_AT_byte_size"} <= set(
-                    entry.attributes
-                ):
+                if entry.tag == "DW_TAG_structure_type" and {"DW_AT_name", "DW_AT_byte_size"} <= set(entry.attributes):
                     members = {
-                        _name(child): Member(
-                            child.attributes["DW_AT_data_member_location"].value, _size(child)
-                        )
+                        _name(child): Member(child.attributes["DW_AT_data_member_location"].value, _size(child))
                         for child in entry.iter_children()
                         if child.tag == "DW_TAG_member"
                     }

@@ -15,7 +15,9 @@ import pytest
 from machines import wait_for
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.qemu.image import SECTOR, RootSettings, read_image_header
+from bareflow_gdb.qemu.launch import launch as start
 from bareflow_gdb.qemu.machine import Machine
 
 IMAGE = Path(__file__).parents[2] / "build" / "firmware" / "fluid.img"
@@ -33,13 +35,13 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
     """Boots a disk given as bytes; ends all machines afterwards."""
     machines: list[Machine] = []
 
-    def start(disk: bytes, **options: Any) -> Machine:
+    def boot(disk: bytes, **options: Any) -> Machine:
         image = tmp_path / f"{len(machines)}.img"
         image.write_bytes(disk)
-        machines.append(Machine.launch(image, directory=tmp_path / f"vm{len(machines)}", **options))
+        machines.append(start(image, directory=tmp_path / f"vm{len(machines)}", **options))
         return machines[-1]
 
-    yield start
+    yield boot
     for machine in machines:
         machine.stop()
 
@@ -61,7 +63,7 @@ def put_header(disk: bytearray, field: str, value: int) -> None:
 def fatal(machine: Machine, code: int, stage: str) -> Any:
     """The boot record of a guest that ends with this code, told on COM1, on the screen and in the record."""
     text = f"FATAL ERROR: 0x{code:02X}"
-    machine.wait_for_serial(text + "\n")
+    wait_for_serial(machine, text + "\n")
     assert text in machine.read_screen()[::2].decode("latin-1")
     record = boot_record(machine)
     assert record.fatal == code
@@ -79,7 +81,7 @@ def test_it_boots_from_a_hard_disk_by_lba_and_from_a_floppy_by_chs(
     launch: Launch, disk: bytearray, floppy: bool, method: str
 ) -> None:
     machine = launch(disk, floppy=floppy)
-    machine.wait_for_stage("core")
+    wait_for_stage(machine, "core")
     record = boot_record(machine)
     assert record.magic == layouts.const("BF_BOOT_MAGIC")
     assert record.size == layouts.size("bf_boot_record")
@@ -96,7 +98,7 @@ def test_it_boots_from_a_hard_disk_by_lba_and_from_a_floppy_by_chs(
 
 def test_each_stage_has_its_time_in_order(launch: Launch, disk: bytearray) -> None:
     machine = launch(disk)
-    machine.wait_for_stage("core")
+    wait_for_stage(machine, "core")
     times = boot_record(machine).stage_tsc
     reached = list(times[STAGES["BF_STAGE_STAGE1"] : STAGES["BF_STAGE_CORE"] + 1])
     assert all(reached)
@@ -105,7 +107,7 @@ def test_each_stage_has_its_time_in_order(launch: Launch, disk: bytearray) -> No
 
 def test_the_crc_of_the_loader_is_zlibs(launch: Launch, disk: bytearray) -> None:
     machine = launch(disk)
-    machine.wait_for_stage("core")
+    wait_for_stage(machine, "core")
     header = read_image_header(IMAGE)
     kernel = bytearray(disk[KERNEL : KERNEL + header.image_bytes])
     at = layouts.offset("bf_image_header", "crc")
@@ -121,7 +123,7 @@ def test_the_image_in_memory_is_the_one_on_disk(launch: Launch, disk: bytearray)
     disk[KERNEL + 4 : KERNEL + 7] = b"\xf4\xeb\xfd"  # hlt; jmp -3
     seal(disk)
     machine = launch(disk)
-    machine.wait_for_stage("protected")
+    wait_for_stage(machine, "protected")
     base = layouts.const("BF_IMAGE_BASE")
     assert machine.memory().read(base, header.image_bytes, "kernel image") == bytes(disk[KERNEL:end])
 
@@ -141,19 +143,17 @@ def status(machine: Machine) -> Any:
 def test_the_kernel_measures_its_clock_to_a_thousandth(launch: Launch, disk: bytearray) -> None:
     # With -icount shift=0 an instruction takes one virtual nanosecond, and the TSC counts instructions.
     machine = launch(disk, icount=0)
-    machine.wait_for_stage("core")
+    wait_for_stage(machine, "core")
     assert status(machine).tsc_hz == pytest.approx(1_000_000_000, rel=0.001)
 
 
 def test_the_timer_ticks_250_times_a_second(launch: Launch, disk: bytearray) -> None:
     # By the guest's own clock: QEMU drops ticks of real time when the host is busy.
     machine = launch(disk, icount=0, settings=QUICK)
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
     memory, header = machine.memory(), layouts.const("BF_RING1_HEADER")
     mask = 1 << layouts.const("BF_EVENT_IRQ")
-    memory.write(
-        header + layouts.offset("bf_ring_header", "type_mask"), mask.to_bytes(4, "little"), "type mask"
-    )
+    memory.write(header + layouts.offset("bf_ring_header", "type_mask"), mask.to_bytes(4, "little"), "type mask")
     size = layouts.size("bf_ring_header")
 
     def events() -> int:
@@ -168,7 +168,7 @@ def test_the_timer_ticks_250_times_a_second(launch: Launch, disk: bytearray) -> 
 
 def test_the_log_buffer_holds_what_com1_printed(launch: Launch, disk: bytearray) -> None:
     machine = launch(disk, settings=QUICK)
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
     log = from_root(machine, "log_buffer", "bf_log")
     assert log.magic == layouts.const("BF_LOG_MAGIC")
     printed = machine.serial_path.read_bytes()
@@ -180,7 +180,7 @@ def test_the_log_buffer_holds_what_com1_printed(launch: Launch, disk: bytearray)
 
 def test_the_screen_shows_the_last_lines_of_com1(launch: Launch, disk: bytearray) -> None:
     machine = launch(disk, settings=QUICK)
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
     rows: list[str] = []
     for line in machine.serial().splitlines():
         rows += [line[at : at + 80] for at in range(0, len(line), 80)] or [""]
@@ -192,7 +192,7 @@ def test_the_screen_shows_the_last_lines_of_com1(launch: Launch, disk: bytearray
 @pytest.mark.parametrize("mib", [16, 64, 256])
 def test_the_memory_above_1_mib_is_counted(launch: Launch, disk: bytearray, mib: int) -> None:
     machine = launch(disk, memory_mib=mib)
-    machine.wait_for_stage("core")
+    wait_for_stage(machine, "core")
     assert (mib - 1) * 1024 - 256 <= boot_record(machine).memory_kib <= (mib - 1) * 1024
 
 
@@ -209,9 +209,7 @@ def test_every_length_of_image_up_to_the_capacity_is_read_whole(
     launch: Launch, disk: bytearray, floppy: bool, sectors: int
 ) -> None:
     size = sectors * SECTOR - 3
-    pattern = b"".join(
-        zlib.crc32(bytes([n & 255, n >> 8])).to_bytes(4, "little") for n in range(sectors * 128)
-    )
+    pattern = b"".join(zlib.crc32(bytes([n & 255, n >> 8])).to_bytes(4, "little") for n in range(sectors * 128))
     disk[KERNEL:] = bytes(len(disk) - KERNEL)
     disk[KERNEL : KERNEL + size] = pattern[:size]
     put_header(disk, "magic", layouts.const("BF_FLUD_MAGIC"))
@@ -219,7 +217,7 @@ def test_every_length_of_image_up_to_the_capacity_is_read_whole(
     put_header(disk, "image_bytes", size)
     seal(disk)
     machine = launch(disk, floppy=floppy)
-    machine.wait_for_stage("protected")
+    wait_for_stage(machine, "protected")
     record = boot_record(machine)
     assert record.sectors_needed == record.sectors_asked == record.sectors_read == sectors
     loaded = machine.memory().read(layouts.const("BF_IMAGE_BASE"), size, "kernel image")
@@ -230,14 +228,14 @@ def test_every_length_of_image_up_to_the_capacity_is_read_whole(
 def test_each_way_of_turning_a20_on_works_alone(launch: Launch, disk: bytearray, method: str) -> None:
     disk[A20_TEST] = METHODS[f"BF_A20_{method}"]
     machine = launch(disk)
-    machine.wait_for_stage("core")
+    wait_for_stage(machine, "core")
     assert boot_record(machine).a20_method == METHODS[f"BF_A20_{method}"]
 
 
 def test_a20_that_is_off_is_noticed_and_turned_on(launch: Launch, disk: bytearray) -> None:
     disk[A20_TEST] = METHODS["BF_A20_ALREADY_ON"]  # off first, then the normal way
     machine = launch(disk)
-    machine.wait_for_stage("core")
+    wait_for_stage(machine, "core")
     assert boot_record(machine).a20_method == METHODS["BF_A20_BIOS"]
 
 

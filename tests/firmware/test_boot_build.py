@@ -12,8 +12,9 @@ from elftools.elf.elffile import ELFFile
 from machines import wait_for
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.qemu.image import SECTOR, RootSettings, read_image_header
-from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.qemu.launch import launch
 
 ROOT = Path(__file__).parents[2]
 FIRMWARE = ROOT / "build" / "firmware"
@@ -37,9 +38,7 @@ def interactive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ballast(out: Path, name: str, definition: str) -> Path:
     source, target = out / f"{name}.c", out / f"{name}.o"
     source.write_text(definition)
-    subprocess.run(
-        ["clang-19", "--target=i686-unknown-none-elf", "-c", str(source), "-o", str(target)], check=True
-    )
+    subprocess.run(["clang-19", "--target=i686-unknown-none-elf", "-c", str(source), "-o", str(target)], check=True)
     return target
 
 
@@ -50,13 +49,8 @@ def symbols(elf: Path) -> dict[str, int]:
 
 
 def test_an_image_larger_than_the_loader_reads_fails_the_build_and_leaves_no_disk(interactive: Path) -> None:
-    room = (
-        layouts.const("BF_IMAGE_MAX_SECTORS") * SECTOR
-        - read_image_header(interactive / "fluid.img").image_bytes
-    )
-    too_much = ballast(
-        interactive, "large", f"__attribute__((used)) const char large[{room + PAGE}] = {{1}};\n"
-    )
+    room = layouts.const("BF_IMAGE_MAX_SECTORS") * SECTOR - read_image_header(interactive / "fluid.img").image_bytes
+    too_much = ballast(interactive, "large", f"__attribute__((used)) const char large[{room + PAGE}] = {{1}};\n")
     built = make(interactive, "INTERACTIVE=1", f"EXTRA_OBJECTS={too_much}", f"{interactive}/fluid.img")
     assert built.returncode != 0
     assert "the loader reads 512" in built.stderr
@@ -75,12 +69,12 @@ def test_a_bss_that_reaches_into_the_stack_fails_the_build(interactive: Path) ->
 
 def test_an_interactive_kernel_waits_for_a_key(interactive: Path, tmp_path: Path) -> None:
     settings = RootSettings(thresholds=(10, 20, 30))
-    machine = Machine.launch(interactive / "fluid.img", directory=tmp_path / "vm", settings=settings)
+    machine = launch(interactive / "fluid.img", directory=tmp_path / "vm", settings=settings)
     try:
-        machine.wait_for_serial("press a key\n")
+        wait_for_serial(machine, "press a key\n")
         for keys in (["a"], ["shift", "b"], ["shift", "2"], ["ret"]):
             machine.qmp("send-key", keys=[{"type": "qcode", "data": key} for key in keys])
-        machine.wait_for_stage("modules")
+        wait_for_stage(machine, "modules")
         found = symbols(interactive / "kernel.elf")
 
         def typed() -> bytes:
@@ -88,15 +82,15 @@ def test_an_interactive_kernel_waits_for_a_key(interactive: Path, tmp_path: Path
 
         wait_for(lambda: b"\n" in typed(), "the last key")
         assert typed() == b"aB@\n"
-        machine.wait_for_stage("idle")
+        wait_for_stage(machine, "idle")
     finally:
         machine.stop()
 
 
 def test_an_automated_kernel_waits_for_nothing(tmp_path: Path) -> None:
-    machine = Machine.launch(FIRMWARE / "fluid.img", directory=tmp_path / "vm")
+    machine = launch(FIRMWARE / "fluid.img", directory=tmp_path / "vm")
     try:
-        machine.wait_for_stage("modules")
+        wait_for_stage(machine, "modules")
         assert "press a key" not in machine.serial()
     finally:
         machine.stop()
@@ -105,9 +99,7 @@ def test_an_automated_kernel_waits_for_nothing(tmp_path: Path) -> None:
 def test_hooks_data_and_code_share_no_page() -> None:
     with (FIRMWARE / "kernel.elf").open("rb") as file:
         sections = {
-            section.name: range(
-                section["sh_addr"] // PAGE, -(-(section["sh_addr"] + section["sh_size"]) // PAGE)
-            )
+            section.name: range(section["sh_addr"] // PAGE, -(-(section["sh_addr"] + section["sh_size"]) // PAGE))
             for section in ELFFile(file).iter_sections()
             if section["sh_flags"] & 2 and section["sh_size"]
         }
@@ -129,9 +121,7 @@ def test_the_kernels_own_code_uses_no_floating_point() -> None:
         text=True,
         check=True,
     ).stdout
-    mnemonics = {
-        line.split()[0] for line in listing.splitlines() if line.startswith((" ", "\t")) and line.strip()
-    }
+    mnemonics = {line.split()[0] for line in listing.splitlines() if line.startswith((" ", "\t")) and line.strip()}
     assert {"movl", "calll", "rdtsc"} <= mnemonics
     assert {word for word in mnemonics if word.startswith("f") or "mm" in word} == {"fninit"}
     assert "xmm" not in listing

@@ -80,9 +80,7 @@ def test_division_of_64_bit_integers_is_pythons(program: I686Program, a: int, b:
 
 
 @pytest.mark.parametrize("function", ["memcpy", "memmove"])
-def test_copies_of_every_small_size_and_alignment_touch_only_the_target(
-    program: I686Program, function: str
-) -> None:
+def test_copies_of_every_small_size_and_alignment_touch_only_the_target(program: I686Program, function: str) -> None:
     noise = random.Random(1).randbytes(256)
     for size in [*range(12), 63, 64, 65]:
         for source in range(4):
@@ -146,10 +144,7 @@ def printed(program: I686Program, function: str, form: str, *arguments: int, siz
     return text
 
 
-@given(
-    st.integers(0, WORD - 1),
-    st.sampled_from(["%d", "%u", "%x", "%X", "%08x", "%-12d|", "%12u", "%05d", "%i"]),
-)
+@given(st.integers(0, WORD - 1), st.sampled_from(["%d", "%u", "%x", "%X", "%08x", "%-12d|", "%12u", "%05d", "%i"]))
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_numbers_print_as_c_prints_them(program: I686Program, value: int, form: str) -> None:
     is_signed = form.rstrip("|")[-1] in "di"

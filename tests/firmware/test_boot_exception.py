@@ -16,7 +16,9 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import SECTOR, image_crc, read_image_header
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 FIRMWARE = Path(__file__).parents[2] / "build" / "firmware"
@@ -75,9 +77,7 @@ def assembled(body: str, directory: Path, place: str = "bareflow_run") -> Fault:
     """nasm's code for `body` at the function `place`; its label `fault` says what EIP must be."""
     source = directory / "fault.asm"
     start, idt = symbols()[place], symbols()["idt"]
-    source.write_text(
-        f"bits 32\norg {start}\n%define idt {idt}\n{PREPARE}\n{body}\n jmp $\n{PAGING}\n dd fault\n"
-    )
+    source.write_text(f"bits 32\norg {start}\n%define idt {idt}\n{PREPARE}\n{body}\n jmp $\n{PAGING}\n dd fault\n")
     subprocess.run(["nasm", "-f", "bin", "-o", directory / "fault.bin", source], check=True)
     code = (directory / "fault.bin").read_bytes()
     return Fault(code[:-4], int.from_bytes(code[-4:], "little"))
@@ -103,8 +103,8 @@ def crash(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
         disk[crc : crc + 4] = image_crc(bytes(kernel)).to_bytes(4, "little")
         image = tmp_path / "crash.img"
         image.write_bytes(disk)
-        machines.append(Machine.launch(image, directory=tmp_path / "vm"))
-        machines[-1].wait_for_stage("halted")
+        machines.append(launch(image, directory=tmp_path / "vm"))
+        wait_for_stage(machines[-1], "halted")
         return machines[-1]
 
     yield start

@@ -13,7 +13,9 @@ from machines import SECONDS
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build.fat_image import disk_name
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 QUICK = RootSettings(thresholds=(10, 20, 30))
@@ -28,8 +30,8 @@ def built(firmware: Path) -> dict[str, bytes]:
 
 
 def ran(image: Path, files: dict[str, bytes], folder: Path) -> Machine:
-    machine = Machine.launch(image, disk=Disk.of(files).save(folder / "disk.img"), settings=QUICK)
-    machine.wait_for_stage("idle", SECONDS)
+    machine = launch(image, disk=Disk.of(files).save(folder / "disk.img"), settings=QUICK)
+    wait_for_stage(machine, "idle", SECONDS)
     return machine
 
 
@@ -73,9 +75,7 @@ def force(kernel: Kernel, name: str, level: int) -> None:
 
 
 def test_every_function_reaches_o3_with_images_from_disk(kernel: Kernel) -> None:
-    assert {name: function.level for name, function in kernel.functions.items()} == dict.fromkeys(
-        kernel.functions, 3
-    )
+    assert {name: function.level for name, function in kernel.functions.items()} == dict.fromkeys(kernel.functions, 3)
     assert all(function.last_result == function.expected for function in kernel.functions.values())
     assert len(told(kernel, FROM_DISK)) == cache(kernel).misses > layouts.const("BF_CACHE_SLOTS")
 
@@ -193,9 +193,7 @@ def test_when_the_pool_has_no_room_older_images_leave(image: Path, firmware: Pat
     machine = ran(image, files | large, tmp_path)
     try:
         kernel = Kernel(machine)
-        assert (
-            "DATA pool allocation failed\n[DISK] COMPUTE.O3: no memory for its 180000 bytes\n" in kernel.log
-        )
+        assert "DATA pool allocation failed\n[DISK] COMPUTE.O3: no memory for its 180000 bytes\n" in kernel.log
         compute = kernel.index("compute")
         left = [event.arg[1] for event in told(kernel, EVICTED) if event.id == compute]
         assert 1 in left and 3 not in left

@@ -14,7 +14,9 @@ from own_kernel import make, own_output
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build.module import link_module, read_module
+from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 HELD = RootSettings(hold=1, thresholds=(10, 20, 30))  # it waits before its run, and costs the host nothing
@@ -49,8 +51,8 @@ def out(firmware: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def kernel(out: Path, cache: Path) -> Iterator[Kernel]:
-    machine = Machine.launch(make(out, f"CACHE={cache}"), settings=HELD)
-    machine.wait_for_stage("registered")
+    machine = launch(make(out, f"CACHE={cache}"), settings=HELD)
+    wait_for_stage(machine, "registered")
     yield Kernel(machine)
     machine.stop()
 
@@ -64,9 +66,7 @@ def loaded(kernel: Kernel, name: str) -> tuple[object, object]:
     return manager.modules[index], kernel.record("bf_module_image", address)
 
 
-@pytest.mark.parametrize(
-    ("name", "file", "level"), [("primes", "primes.O1", 1), ("fibonacci", "fibonacci", 0)]
-)
+@pytest.mark.parametrize(("name", "file", "level"), [("primes", "primes.O1", 1), ("fibonacci", "fibonacci", 0)])
 def test_an_embedded_module_is_replaced_by_the_lowest_level_cached(
     kernel: Kernel, cache: Path, name: str, file: str, level: int
 ) -> None:
@@ -80,7 +80,7 @@ def test_an_embedded_module_is_replaced_by_the_lowest_level_cached(
 
 
 def test_the_replaced_modules_compute_what_the_embedded_ones_did(kernel: Kernel) -> None:
-    kernel.machine.wait_for_serial("MODULE SYSTEM STATISTICS")
+    wait_for_serial(kernel.machine, "MODULE SYSTEM STATISTICS")
     assert "  Result: 6765 (expected: 6765)\n  [OK] Test passed!\n" in kernel.log
     assert "  Result: 168 (expected: 168)\n  [OK] Test passed!\n" in kernel.log
     assert "[FAIL]" not in kernel.log
@@ -102,7 +102,7 @@ def test_a_cached_version_with_other_data_is_refused_and_the_embedded_one_stays(
 
 def test_the_adaptive_jit_takes_its_tiers_from_there_without_a_slot(kernel: Kernel) -> None:
     kernel.set_root("hold", 0)
-    kernel.machine.wait_for_stage("idle", SECONDS)
+    wait_for_stage(kernel.machine, "idle", SECONDS)
     assert {1, 3} <= {version.level for version in kernel.versions("primes")}
     cache = kernel.record("bf_cache", kernel.root.cache)
     assert (cache.hits, cache.evictions) == (2, 0)

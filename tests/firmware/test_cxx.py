@@ -17,9 +17,7 @@ RUNTIME = ROOT / "build/firmware/libs/libcxxrt.a"
 def program(tmp_path: Path) -> I686Program:
     assert RUNTIME.exists(), f"{RUNTIME} is missing: run `make firmware` first"
     sources = [HERE / "cxx_kernel.c", HERE / "cxx_cases.cpp"]
-    return I686Program(
-        tmp_path, sources, RUNTIME, includes=(ROOT / "firmware/libs/cxx",), keep="cxx_run_tests"
-    )
+    return I686Program(tmp_path, sources, RUNTIME, includes=(ROOT / "firmware/libs/cxx",), keep="cxx_run_tests")
 
 
 def word(program: I686Program, name: str) -> int:

@@ -12,7 +12,9 @@ from kernel_view import Kernel
 from machines import wait_for
 from own_kernel import make, own_output
 
+from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 PAUSES = (
@@ -49,24 +51,24 @@ def waiting(out: Path) -> Iterator[Machine]:
     files = {"TEST.TXT": b"test\n", "README.TXT": b"me\n", "X.MOD": b"x"}
     disk = Disk.of(files).save(out / "fat16.img")
     settings = RootSettings(thresholds=(10, 20, 30))
-    machine = Machine.launch(make(out, "INTERACTIVE=1"), disk=disk, settings=settings)
+    machine = launch(make(out, "INTERACTIVE=1"), disk=disk, settings=settings)
     yield machine
     machine.stop()
 
 
 def test_it_waits_at_each_pause_until_a_key_is_pressed_and_no_longer(waiting: Machine) -> None:
-    waiting.wait_for_serial("[INTERACTIVE]")
+    wait_for_serial(waiting, "[INTERACTIVE]")
     kernel = Kernel(waiting)
     for pause, step in zip(PAUSES, STEPS, strict=True):
-        waiting.wait_for_serial(f"[INTERACTIVE] {pause}: press a key")
+        wait_for_serial(waiting, f"[INTERACTIVE] {pause}: press a key")
         ticks = kernel.status.irq_count
         wait_for(lambda: kernel.status.irq_count >= ticks + IDLE_TICKS, "the guest to wait on")  # noqa: B023
         assert step not in kernel.log, f"{pause}: it did not wait"
         press(waiting, "spc")
-        waiting.wait_for_serial(step.strip())
+        wait_for_serial(waiting, step.strip())
     assert kernel.log.count("[INTERACTIVE]") == len(PAUSES)
     assert set(listed(kernel.log)) == {"TEST.TXT", "README.TXT", "X.MOD"}
-    waiting.wait_for_stage("idle")
+    wait_for_stage(waiting, "idle")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,7 @@ def test_typed_keys_reach_the_queue_as_characters(
     out: Path, waiting: Machine, chord: tuple[str, ...], typed: bytes
 ) -> None:
     """Each chord is followed by a dot, so that it is known when it was taken."""
-    waiting.wait_for_stage("idle")
+    wait_for_stage(waiting, "idle")
     kernel = Kernel(waiting)
     with (out / "kernel.elf").open("rb") as file:
         table = ELFFile(file).get_section_by_name(".symtab")

@@ -13,8 +13,9 @@ from kernel_view import Kernel, text
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build.module import link_module, read_module
+from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
-from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.qemu.launch import launch
 
 HELD = RootSettings(hold=1)  # it waits before its run, and costs the host nothing
 
@@ -57,12 +58,10 @@ def files(firmware: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 @pytest.fixture(scope="module")
-def kernel(
-    image: Path, files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Kernel]:
+def kernel(image: Path, files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     disk = Disk.of(files).save(tmp_path_factory.mktemp("disk") / "disk.img")
-    machine = Machine.launch(image, disk=disk, settings=HELD)
-    machine.wait_for_stage("registered")
+    machine = launch(image, disk=disk, settings=HELD)
+    wait_for_stage(machine, "registered")
     yield Kernel(machine)
     machine.stop()
 
@@ -85,15 +84,13 @@ def file_blocks(kernel: Kernel) -> dict[int, Any]:
     return {block.address + 16: block for block in found if (block.owner_kind, block.state) == kinds}
 
 
-def test_a_module_on_disk_replaces_the_code_of_the_embedded_one(
-    kernel: Kernel, files: dict[str, bytes]
-) -> None:
+def test_a_module_on_disk_replaces_the_code_of_the_embedded_one(kernel: Kernel, files: dict[str, bytes]) -> None:
     assert "[DISK] Module 'sum' has its code from disk (entry: 0x" in kernel.log
     image = image_of(kernel, "sum")
     assert image.source == layouts.const("BF_REASON_DISK")
     assert kernel.read(image.image, image.image_size) == files["AGAIN.MOD"], "the last one in the directory"
     assert image.code_size == len(read_module(files["AGAIN.MOD"]).code)
-    kernel.machine.wait_for_serial("[TEST 2]")
+    wait_for_serial(kernel.machine, "[TEST 2]")
     assert "[TEST 1] Simple Sum Module\n  Result: 5050 (expected: 5050)\n  [OK] Test passed!\n" in kernel.log
 
 
@@ -138,9 +135,7 @@ def test_a_damaged_file_is_refused_and_the_embedded_module_stays(
 
 
 def test_more_modules_than_the_table_holds_are_refused(kernel: Kernel) -> None:
-    assert (
-        "[ERROR] Module fifth: no room in the module table\n[DISK] FIFTH.MOD was not loaded\n" in kernel.log
-    )
+    assert "[ERROR] Module fifth: no room in the module table\n[DISK] FIFTH.MOD was not loaded\n" in kernel.log
     assert len(names(kernel)) == layouts.const("BF_MAX_MODULES")
 
 
@@ -153,9 +148,7 @@ def test_it_is_told_how_many_were_loaded(kernel: Kernel) -> None:
 def test_the_images_in_use_keep_their_blocks_and_no_others_do(kernel: Kernel) -> None:
     blocks = file_blocks(kernel)
     images = {name: image_of(kernel, name).image for name in names(kernel)}
-    from_disk = {
-        name: address for name, address in images.items() if address >= layouts.const("BF_POOL_DATA_BASE")
-    }
+    from_disk = {name: address for name, address in images.items() if address >= layouts.const("BF_POOL_DATA_BASE")}
     assert set(from_disk) == {"sum", "with_table_of_squares", "stock", "doubler", "fourth"}
     assert set(blocks) == set(from_disk.values())
     for name, address in from_disk.items():
@@ -172,13 +165,13 @@ def test_loading_from_disk_is_an_event_with_its_reason(kernel: Kernel) -> None:
 
 
 def test_the_image_that_the_build_makes_loads_every_module(image: Path, firmware: Path) -> None:
-    machine = Machine.launch(image, disk=firmware / "fat16.img")
+    machine = launch(image, disk=firmware / "fat16.img")
     try:
-        machine.wait_for_stage("modules")
+        wait_for_stage(machine, "modules")
         kernel = Kernel(machine)
         assert "[DISK] Loaded 12 modules\n" in kernel.log
         assert all(image_of(kernel, name).source == layouts.const("BF_REASON_DISK") for name in names(kernel))
-        machine.wait_for_serial("MODULE SYSTEM STATISTICS")
+        wait_for_serial(machine, "MODULE SYSTEM STATISTICS")
         assert kernel.log.count("  [OK] Test passed!\n") == 12
         assert "[FAIL]" not in kernel.log
     finally:

@@ -17,9 +17,10 @@ from disk_maker import SECTOR, Disk, expected, listed, mtools
 from kernel_view import Kernel
 from machines import Boot, wait_for
 
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.command import Wiring, command_line
 from bareflow_gdb.qemu.image import RootSettings
-from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.qemu.launch import launch
 
 HELD = RootSettings(hold=1)  # it waits before its run, and costs the host nothing
 
@@ -53,12 +54,10 @@ def log_of(booted: Boot, tmp_path: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def healthy(
-    image: Path, files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Kernel]:
+def healthy(image: Path, files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     disk = Disk.of(files).save(tmp_path_factory.mktemp("disk") / "disk.img")
-    machine = Machine.launch(image, disk=disk, settings=HELD)
-    machine.wait_for_stage("registered")
+    machine = launch(image, disk=disk, settings=HELD)
+    wait_for_stage(machine, "registered")
     yield Kernel(machine)
     machine.stop()
 
@@ -95,9 +94,7 @@ def test_reads_are_events_with_their_sectors(healthy: Kernel, files: dict[str, b
     assert all(status == 0 for _, _, status in reads)
 
 
-def test_a_volume_made_by_mtools_with_deleted_fragmented_and_hidden_files(
-    log_of: Any, tmp_path: Path
-) -> None:
+def test_a_volume_made_by_mtools_with_deleted_fragmented_and_hidden_files(log_of: Any, tmp_path: Path) -> None:
     """mformat chooses other cluster sizes and tables; mtools write long names, directories, holes."""
     image = tmp_path / "mtools.img"
     image.write_bytes(bytes(8 << 20))
@@ -210,18 +207,15 @@ def test_what_lies_beyond_a_disk_cut_short_is_an_io_error(booted: Boot, tmp_path
 def test_without_a_disk_the_embedded_modules_are_used(image: Path, launched: Boot, tmp_path: Path) -> None:
     alone = Path(shutil.copy(image, tmp_path))  # with no disk of modules beside it
     machine = launched(alone)
-    machine.wait_for_stage("modules")
+    wait_for_stage(machine, "modules")
     log = Kernel(machine).log
-    assert (
-        "[DISK] Attempting to load modules from FAT16...\n[DISK] No disk: the embedded modules are used\n"
-        in log
-    )
+    assert "[DISK] Attempting to load modules from FAT16...\n[DISK] No disk: the embedded modules are used\n" in log
     assert "[FAT16" not in log and "[ATA]" not in log
 
 
 @contextlib.contextmanager
 def wired(image: Path, folder: Path, *drive: str) -> Iterator[Path]:
-    """A machine whose second disk Machine.launch cannot make; yields its serial log."""
+    """A machine whose second disk `launch` cannot make; yields its serial log."""
     folder.mkdir()
     wiring = Wiring("odd", image, folder / "ram", 64, folder / "serial", folder / "gdb", folder / "qmp")
     qemu = subprocess.Popen([*command_line(wiring), *drive], stderr=subprocess.PIPE)
@@ -245,9 +239,7 @@ def test_a_cd_drive_in_the_disks_place_is_no_disk(image: Path, tmp_path: Path) -
     assert "[DISK] No disk: the embedded modules are used\n" in log
 
 
-def test_a_sector_that_the_disk_cannot_read_is_told_and_the_others_are_read(
-    image: Path, tmp_path: Path
-) -> None:
+def test_a_sector_that_the_disk_cannot_read_is_told_and_the_others_are_read(image: Path, tmp_path: Path) -> None:
     disk = Disk.of(TEXTS | {"HURT.BIN": content("HURT.BIN", 9_900), "GOOD.BIN": content("GOOD.BIN", 9_000)})
     first = disk.sector_of(disk.chain("HURT.BIN")[0])
     bad = first + BLOCK_SECTORS + 1

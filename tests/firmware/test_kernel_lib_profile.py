@@ -158,9 +158,7 @@ def test_a_thirty_third_function_is_not_profiled_and_harms_no_other(library: Lib
     names = [f"function{number}" for number in range(34)]
     for name in names:
         library.called(name, 2)
-    assert [(name_of(entry), entry.call_count) for entry in library.entries()] == [
-        (name, 2) for name in names[:32]
-    ]
+    assert [(name_of(entry), entry.call_count) for entry in library.entries()] == [(name, 2) for name in names[:32]]
 
 
 def test_a_long_name_is_cut_and_still_found(library: Library) -> None:
@@ -232,9 +230,7 @@ def test_a_function_is_registered_once_and_with_code_for_level_0(library: Librar
 
 
 @pytest.mark.parametrize(("calls", "asked"), [(99, 0), (100, 1), (999, 1), (1000, 2)])
-def test_call_counts_ask_for_levels_at_the_kernels_thresholds(
-    library: Library, calls: int, asked: int
-) -> None:
+def test_call_counts_ask_for_levels_at_the_kernels_thresholds(library: Library, calls: int, asked: int) -> None:
     name = library.text("f")
     library.run("register_function", name)
     library.called("f", calls)

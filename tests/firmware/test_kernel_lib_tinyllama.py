@@ -14,7 +14,9 @@ from elftools.elf.elffile import ELFFile
 from machines import SECONDS
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.qemu.image import SECTOR, RootSettings, decode_image_header, image_crc, read_image_header
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 END = "[tinyllama] Demo complete. System halted."
@@ -23,10 +25,10 @@ GREEN, YELLOW = 0x0A, 0x0E
 
 
 def until_the_end(image: Path, **options: Any) -> Machine:
-    machine = Machine.launch(image, **options)
+    machine = launch(image, **options)
     try:
-        machine.wait_for_serial(END, SECONDS)
-        machine.wait_for_stage("idle", SECONDS)
+        wait_for_serial(machine, END, SECONDS)
+        wait_for_stage(machine, "idle", SECONDS)
     except BaseException:
         machine.stop()
         raise
@@ -105,9 +107,7 @@ def test_the_demo_says_on_com1_what_stock_unikernels_say(machine: Machine) -> No
     assert lines[-1] == END
 
 
-def test_functions_run_at_the_levels_that_were_asked_for_and_still_give_the_right_results(
-    machine: Machine,
-) -> None:
+def test_functions_run_at_the_levels_that_were_asked_for_and_still_give_the_right_results(machine: Machine) -> None:
     lines = serial(machine)
     assert "[JIT] sum_to_n: O0 -> O1" in lines
     assert "[JIT] count_primes: O0 -> O2" in lines
@@ -134,9 +134,7 @@ def test_the_profile_in_memory_the_json_and_the_statistics_are_equal(machine: Ma
 
 
 def test_the_json_gives_the_address_of_the_code_that_runs(machine: Machine, symbols: dict[str, int]) -> None:
-    addresses = {
-        module["name"]: int(module["code_address"], 16) for module in exported(serial(machine))["modules"]
-    }
+    addresses = {module["name"]: int(module["code_address"], 16) for module in exported(serial(machine))["modules"]}
     assert addresses == {
         "fibonacci": symbols["fibonacci_O0"],
         "sum_to_n": symbols["sum_to_n_O1"],
@@ -152,9 +150,7 @@ def test_the_screen_shows_the_header_in_green_and_the_statistics_in_yellow(machi
     ]
     colours = {text: colour for text, colour in rows if text}
     assert GREEN in colours["TinyLlama Unikernel v0.1"]
-    statistics = [
-        text for text in colours if text.startswith(("=== JIT", "fibonacci:", "sum_to_n:", "count_primes:"))
-    ]
+    statistics = [text for text in colours if text.startswith(("=== JIT", "fibonacci:", "sum_to_n:", "count_primes:"))]
     assert len(statistics) == 4
     assert all(YELLOW in colours[text] for text in statistics)
     assert END in colours
@@ -209,13 +205,13 @@ def test_thresholds_set_before_the_run_change_the_levels(firmware: Path) -> None
 
 
 def test_a_hold_stops_the_application_before_main_until_it_is_released(firmware: Path) -> None:
-    machine = Machine.launch(firmware / "tinyllama.img", settings=RootSettings(hold=1))
+    machine = launch(firmware / "tinyllama.img", settings=RootSettings(hold=1))
     try:
-        machine.wait_for_stage("registered", SECONDS)
+        wait_for_stage(machine, "registered", SECONDS)
         assert not any(line.startswith("[tinyllama]") for line in serial(machine))
         hold = read_image_header(machine.image).root + layouts.offset("bf_root", "hold")
         machine.memory().write(hold, bytes(4), "hold")
-        machine.wait_for_serial(END, SECONDS)
+        wait_for_serial(machine, END, SECONDS)
     finally:
         machine.stop()
 
@@ -259,8 +255,6 @@ def test_the_disk_has_10_mib(firmware: Path) -> None:
 
 def test_the_library_has_at_most_15_kib_of_code_and_data(firmware: Path) -> None:
     library = firmware / "kernel_lib/kernel_lib.a"
-    printed = subprocess.run(
-        ["llvm-size-19", "-t", library], check=True, capture_output=True, text=True
-    ).stdout
+    printed = subprocess.run(["llvm-size-19", "-t", library], check=True, capture_output=True, text=True).stdout
     code, data, *_ = printed.splitlines()[-1].split()
     assert int(code) + int(data) <= 15 * 1024

@@ -23,17 +23,13 @@ def compiled(firmware: Path) -> dict[str, tuple[int, Members]]:
                 if entry.tag != "DW_TAG_structure_type" or not named:
                     continue
                 members = {
-                    child.attributes["DW_AT_name"].value.decode(): child.attributes[
-                        "DW_AT_data_member_location"
-                    ].value
+                    child.attributes["DW_AT_name"].value.decode(): child.attributes["DW_AT_data_member_location"].value
                     for child in entry.iter_children()
                     if child.tag == "DW_TAG_member"
                 }
                 name = entry.attributes["DW_AT_name"].value.decode()
                 described = (entry.attributes["DW_AT_byte_size"].value, members)
-                assert found.setdefault(name, described) == described, (
-                    f"the kernel has two kinds of struct {name}"
-                )
+                assert found.setdefault(name, described) == described, f"the kernel has two kinds of struct {name}"
     return found
 
 

@@ -34,16 +34,7 @@ def type_of(name: str) -> type:
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Apply:
     library = tmp_path_factory.mktemp("llvmlibc") / "host.so"
-    flags = [
-        "-ffreestanding",
-        "-fno-builtin",
-        "-O2",
-        "-std=c11",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        f"-I{SOURCES}",
-    ]
+    flags = ["-ffreestanding", "-fno-builtin", "-O2", "-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{SOURCES}"]
     link = ["-shared", "-fPIC", "-nostdlib", "-fuse-ld=lld-19", "-Wl,-Bsymbolic", "-o", library]
     subprocess.run(["clang-19", *flags, *SOURCES.glob("*.c"), ARRAYS, *link], check=True)
     functions = ctypes.CDLL(str(library))

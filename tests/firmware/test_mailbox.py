@@ -14,6 +14,7 @@ from machines import wait_for
 from references import REFERENCES
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.machine import Machine
 
 Booted = Callable[..., Machine]
@@ -68,11 +69,7 @@ def test_good_code_is_installed_published_called_and_checked(kernel: Kernel, hos
     assert (slot.done_state, slot.done_reason, slot.done_version) == (INSTALLED, 0, version.number)
     assert version.state == layouts.const("BF_VERSION_PUBLISHED")
     assert version.provider == layouts.const("BF_PROVIDER_HOST")
-    assert (version.code, version.entry, version.code_size) == (
-        slot.code_address,
-        slot.code_address,
-        len(code),
-    )
+    assert (version.code, version.entry, version.code_size) == (slot.code_address, slot.code_address, len(code))
     assert kernel.read(version.code, version.code_size) == code
     assert version.rodata == version.rodata_size == 0
     assert kernel.status.swap_count == swaps + 1
@@ -184,7 +181,7 @@ def test_a_vetoed_function_stays_at_o0_through_all_thresholds(booted: Booted) ->
     kernel = Kernel(machine)
     MailHost(kernel, "sum").set("control", layouts.const("BF_CONTROL_VETO"))
     kernel.set_root("hold", 0)
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
     levels = {name: function.level for name, function in kernel.functions.items()}
     assert levels == {name: 0 if name == "sum" else 3 for name in REFERENCES}
     assert kernel.log.count("[VETO] sum: stays at O0\n") == 1
@@ -203,9 +200,7 @@ def test_a_level_is_forced_by_the_functions_own_provider(kernel: Kernel, host: M
     assert kernel.functions["primes"].version == version.number
 
 
-def test_a_rollback_publishes_the_old_version_again_and_vetoes_the_next(
-    kernel: Kernel, host: MailHost
-) -> None:
+def test_a_rollback_publishes_the_old_version_again_and_vetoes_the_next(kernel: Kernel, host: MailHost) -> None:
     o0, *_, o3 = kernel.versions("primes")
     host.control("ROLLBACK", o0.number, until="VETO")
     function = kernel.functions["primes"]
@@ -234,7 +229,7 @@ def test_a_host_that_never_answers_costs_nothing(booted: Booted) -> None:
     host = MailHost(kernel, "fibonacci")
     host.ask(3)
     kernel.set_root("hold", 0)
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
     assert all(function.level == 3 for function in kernel.functions.values())
     assert host.slot.state == layouts.const("BF_MAIL_REQUESTED")
 

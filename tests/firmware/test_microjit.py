@@ -21,24 +21,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = [ROOT / "firmware/microjit/emitter.c", ROOT / "firmware/microjit/patterns.c"]
 REGISTERS = ["eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"]
 OPERATIONS = {0: "add", 1: "or", 4: "and", 5: "sub", 6: "xor", 7: "cmp"}
-CONDITIONS = [
-    "jo",
-    "jno",
-    "jb",
-    "jae",
-    "je",
-    "jne",
-    "jbe",
-    "ja",
-    "js",
-    "jns",
-    "jp",
-    "jnp",
-    "jl",
-    "jge",
-    "jle",
-    "jg",
-]
+CONDITIONS = ["jo", "jno", "jb", "jae", "je", "jne", "jbe", "ja", "js", "jns", "jp", "jnp", "jl", "jge", "jle", "jg"]
 IMMEDIATES = [0, 1, -1, 127, 128, -128, -129, 0x12345678, 2**31 - 1, -(2**31)]
 LOOP_MULTIPLY = 8
 CONSTANT, COUNTER, ARGUMENT_B = range(3)
@@ -155,14 +138,8 @@ def test_the_forms_with_one_register_decode_to_what_was_asked(
         assert mnemonic == f"mov {name}"
         assert int(shown, 0) & 0xFFFFFFFF == value & 0xFFFFFFFF
     for where in (0, 0x600, 0x240000, 0xFFFFFFFC):
-        assert (
-            one(library, "load_absolute", number_of_register, where)
-            == f"mov {name}, dword ptr [{number(where)}]"
-        )
-        assert (
-            one(library, "store_absolute", where, number_of_register)
-            == f"mov dword ptr [{number(where)}], {name}"
-        )
+        assert one(library, "load_absolute", number_of_register, where) == f"mov {name}, dword ptr [{number(where)}]"
+        assert one(library, "store_absolute", where, number_of_register) == f"mov dword ptr [{number(where)}], {name}"
 
 
 def test_the_forms_with_two_registers_decode_to_what_was_asked(library: ctypes.CDLL) -> None:
@@ -184,9 +161,7 @@ def test_loads_and_stores_decode_to_what_was_asked_for_every_base_and_size_of_di
             assert one(library, "store", b, displacement, a) == f"mov {memory}, {register}"
 
 
-def test_operations_with_an_immediate_decode_to_what_was_asked_in_the_shortest_form(
-    library: ctypes.CDLL,
-) -> None:
+def test_operations_with_an_immediate_decode_to_what_was_asked_in_the_shortest_form(library: ctypes.CDLL) -> None:
     for (code, mnemonic), (a, register), value in itertools.product(
         OPERATIONS.items(), enumerate(REGISTERS), IMMEDIATES
     ):
@@ -442,8 +417,6 @@ def test_a_pattern_that_does_not_fit_reports_it_and_writes_nothing_behind_its_bu
 
 def test_the_micro_jit_takes_at_most_10_kib_in_the_guest() -> None:
     archive = ROOT / "build/firmware/microjit/libmicrojit.a"
-    printed = subprocess.run(
-        ["llvm-size-19", "-t", archive], check=True, capture_output=True, text=True
-    ).stdout
+    printed = subprocess.run(["llvm-size-19", "-t", archive], check=True, capture_output=True, text=True).stdout
     code, data, bss, *_ = map(int, printed.splitlines()[-1].split()[:3])
     assert 0 < code + data + bss <= 10 * 1024

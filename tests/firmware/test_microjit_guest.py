@@ -26,9 +26,6 @@ def test_code_made_in_the_guest_returns_what_it_should(idle_machine: Machine) ->
 
 def test_global_constructors_ran_before_the_kernel_and_cxx_works(idle_machine: Machine) -> None:
     found = lines(idle_machine, "[C++]")
-    assert found[:2] == [
-        "[C++] Global constructors called  [OK]",
-        "[C++] in the order of their definition  [OK]",
-    ]
+    assert found[:2] == ["[C++] Global constructors called  [OK]", "[C++] in the order of their definition  [OK]"]
     assert len(found) == 5
     assert all(line.endswith("  [OK]") for line in found)

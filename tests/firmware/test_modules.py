@@ -13,6 +13,7 @@ from machines import SECONDS
 from references import REFERENCES
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import SECTOR, RootSettings, image_crc, read_image_header
 from bareflow_gdb.qemu.machine import Machine
 
@@ -95,15 +96,11 @@ def test_words_that_are_not_relocated_are_the_file_and_the_others_are_addresses(
     ],
 )
 def test_a_damaged_module_is_refused_with_the_reason_and_the_others_run(
-    damaged_disk: Callable[[str, int, bytes], Path],
-    launched: Callable[..., Machine],
-    at: int,
-    new: bytes,
-    why: str,
+    damaged_disk: Callable[[str, int, bytes], Path], launched: Callable[..., Machine], at: int, new: bytes, why: str
 ) -> None:
     disk = damaged_disk("compute.O0.mod", at, new)
     machine = launched(disk, with_disk=False, settings=RootSettings(thresholds=(10, 20, 30)))
-    machine.wait_for_stage("idle", SECONDS)
+    wait_for_stage(machine, "idle", SECONDS)
     kernel = Kernel(machine)
     assert f": {why}\n" in kernel.log
     assert "[OK] Loaded 11 modules\n" in kernel.log
@@ -120,7 +117,7 @@ def test_a_damaged_tier_is_refused_and_the_host_is_asked(
     damaged = tmp_path / "damaged.img"
     damaged.write_bytes(disk)
     machine = launched(image, disk=damaged, settings=RootSettings(thresholds=(10, 20, 30)))
-    machine.wait_for_stage("idle", SECONDS)
+    wait_for_stage(machine, "idle", SECONDS)
     kernel = Kernel(machine)
     assert "[CACHE] PRIMES.O1 refused: the SHA-256 does not match\n" in kernel.log
     assert "[MAILBOX] primes: request 1 for O1 at " in kernel.log
@@ -137,7 +134,7 @@ def test_without_a_disk_functions_keep_their_code_but_for_the_micro_jits(
     image: Path, launched: Callable[..., Machine]
 ) -> None:
     machine = launched(image, with_disk=False, settings=RootSettings(thresholds=(10, 20, 30)))
-    machine.wait_for_stage("idle", SECONDS)
+    wait_for_stage(machine, "idle", SECONDS)
     kernel = Kernel(machine)
     levels = {name: function.level for name, function in kernel.functions.items()}
     assert levels == {name: 1 if name in ("fibonacci", "sum") else 0 for name in NAMES}
@@ -195,13 +192,7 @@ def test_bitcode_of_every_function_was_read_from_disk(kernel: Kernel, firmware: 
     ],
 )
 def test_damaged_bitcode_is_refused_and_the_function_has_none(
-    image: Path,
-    firmware: Path,
-    launched: Callable[..., Machine],
-    tmp_path: Path,
-    at: int,
-    new: bytes,
-    why: str,
+    image: Path, firmware: Path, launched: Callable[..., Machine], tmp_path: Path, at: int, new: bytes, why: str
 ) -> None:
     disk = bytearray((firmware / "fat16.img").read_bytes())
     start = disk.index((firmware / "modules" / "sum.bc.wrapped").read_bytes()) + at
@@ -209,7 +200,7 @@ def test_damaged_bitcode_is_refused_and_the_function_has_none(
     damaged = tmp_path / "damaged.img"
     damaged.write_bytes(disk)
     machine = launched(image, disk=damaged, settings=RootSettings(thresholds=(10, 20, 30), hold=1))
-    machine.wait_for_stage("registered", SECONDS)
+    wait_for_stage(machine, "registered", SECONDS)
     kernel = Kernel(machine)
     assert f"[BITCODE] SUM.BC refused: {why}\n" in kernel.log
     assert kernel.functions["sum"].bitcode == 0

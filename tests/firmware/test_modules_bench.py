@@ -15,8 +15,9 @@ from kernel_view import Kernel
 from machines import SECONDS
 from references import BENCH_REFERENCES, REFERENCES
 
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
-from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.qemu.launch import launch
 
 ROOT = Path(__file__).parents[2]
 INPUTS = 200
@@ -36,8 +37,8 @@ def built(firmware: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def kernel(built: Path) -> Iterator[Kernel]:
-    machine = Machine.launch(built / "fluid.img", settings=RootSettings(thresholds=(10, 20, 30)))
-    machine.wait_for_stage("idle", SECONDS)
+    machine = launch(built / "fluid.img", settings=RootSettings(thresholds=(10, 20, 30)))
+    wait_for_stage(machine, "idle", SECONDS)
     yield Kernel(machine)
     machine.stop()
 

@@ -15,7 +15,9 @@ from references import REFERENCES
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build import test_interface
 from bareflow_gdb.build.fat_image import DiskFile, fat16_image
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.recompile.service import Service
 
@@ -31,8 +33,8 @@ def machine(image: Path, firmware: Path, tmp_path_factory: pytest.TempPathFactor
         for name in REFERENCES
     ]
     disk.write_bytes(fat16_image(files))
-    machine = Machine.launch(image, disk=disk, settings=RootSettings(thresholds=(10, 20, 30), hold=1))
-    machine.wait_for_stage("registered", SECONDS)
+    machine = launch(image, disk=disk, settings=RootSettings(thresholds=(10, 20, 30), hold=1))
+    wait_for_stage(machine, "registered", SECONDS)
     yield machine
     machine.stop()
 
@@ -45,7 +47,7 @@ def test_every_function_gets_to_o3_by_the_host(machine: Machine) -> None:
         server.start()
         try:
             kernel.set_root("hold", 0)
-            machine.wait_for_stage("idle", SECONDS)
+            wait_for_stage(machine, "idle", SECONDS)
             wait_for(lambda: all(f.level == 3 for f in kernel.functions.values()), "O3 everywhere")
             wait_for(lambda: all(v.tsc_first for v in published(kernel)), "the first calls of all versions")
         finally:
@@ -68,9 +70,7 @@ def published(kernel: Kernel) -> list[object]:
     return [version for version in kernel.versions() if version.state == state]
 
 
-def test_the_same_runs_on_the_host_without_a_guest(
-    firmware: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_same_runs_on_the_host_without_a_guest(firmware: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--directory", str(firmware / "modules"), "--program", str(firmware / "user" / "module_test")]
     assert test_interface.main([*words, "primes:1000:0:168", "gemm_tile:7:1:-635"]) == 0
     said = capsys.readouterr().out

@@ -83,10 +83,7 @@ def test_every_code_and_rodata_of_a_version_is_a_block_owned_by_it(kernel: Kerne
         for address, pool in ((version.code, 0), (version.rodata, 1)):
             if address:
                 block = owned[address, pool]
-                assert (block.owner_kind, block.owner) == (
-                    layouts.const("BF_OWNER_VERSION"),
-                    version.number,
-                )
+                assert (block.owner_kind, block.owner) == (layouts.const("BF_OWNER_VERSION"), version.number)
                 assert address % 16 == 0
 
 

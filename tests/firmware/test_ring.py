@@ -13,6 +13,7 @@ from kernel_view import Kernel
 from machines import wait_for
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.machine import Machine
 
 LOSSLESS = layouts.const("BF_RING_LOSSLESS")
@@ -111,7 +112,7 @@ def test_call_events_are_the_first_16_of_a_version_and_then_a_sample(
     kernel = Kernel(machine)
     kernel.set_ring("type_mask", MASK | 1 << CALL)
     kernel.set_root("hold", 0)
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
     first = kernel.versions("sum")[0].number
     calls = [event for event in kernel.events_of("CALL") if event.arg[0] == first]
     assert len(calls) == len(numbers)
@@ -134,7 +135,7 @@ def test_a_ring_that_is_off_takes_nothing(booted: Callable[..., Machine]) -> Non
     kernel.set_ring("mode", layouts.const("BF_RING_OFF"))
     head = kernel.ring().head
     kernel.set_root("hold", 0)
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
     assert kernel.ring().head == head
 
 
@@ -151,7 +152,7 @@ def test_a_dead_reader_stops_the_guest_for_half_a_second_only(booted: Callable[.
     dropped = wait_for(lambda: kernel.ring().dropped, "events overwritten behind the dead reader")
     wait_for(lambda: kernel.ring().dropped > dropped + 100_000, "the guest to run on at full speed")
     kernel.set_root("scenario_stop", 1)
-    kernel.machine.wait_for_stage("idle")
+    wait_for_stage(kernel.machine, "idle")
     header = kernel.ring()
     assert header.reader_deaths == 1
     assert header.waits >= header.dropped
@@ -186,9 +187,7 @@ def test_a_slow_but_living_reader_loses_nothing(booted: Callable[..., Machine]) 
     assert header.waits > 0, "the reader was slower than the guest, so the guest waited"
 
 
-def test_the_cost_scenario_measures_the_three_loops_and_leaves_the_mask_alone(
-    booted: Callable[..., Machine],
-) -> None:
+def test_the_cost_scenario_measures_the_three_loops_and_leaves_the_mask_alone(booted: Callable[..., Machine]) -> None:
     kernel = Kernel(booted(scenario=layouts.const("BF_SCENARIO_RING_COST")))
     status = kernel.status
     assert status.bench_iterations >= 10_000

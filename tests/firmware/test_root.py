@@ -26,9 +26,7 @@ def kernel(idle_machine: Machine) -> Kernel:
 @pytest.fixture(scope="module")
 def symbols(firmware: Path) -> dict[str, tuple[int, str]]:
     """Address and type letter of every symbol of the kernel, from nm."""
-    lines = subprocess.run(
-        ["llvm-nm-19", str(firmware / "kernel.elf")], check=True, capture_output=True, text=True
-    )
+    lines = subprocess.run(["llvm-nm-19", str(firmware / "kernel.elf")], check=True, capture_output=True, text=True)
     found = (line.split() for line in lines.stdout.splitlines())
     # A weak symbol that nothing defines has no address.
     return {words[2]: (int(words[0], 16), words[1]) for words in found if len(words) == 3}
@@ -63,9 +61,7 @@ def test_every_pointer_is_the_linkers(kernel: Kernel, symbols: dict[str, tuple[i
     assert root.function_profiler == root.adaptive_jit
 
 
-def test_every_export_is_a_function_of_the_kernel(
-    kernel: Kernel, symbols: dict[str, tuple[int, str]]
-) -> None:
+def test_every_export_is_a_function_of_the_kernel(kernel: Kernel, symbols: dict[str, tuple[int, str]]) -> None:
     exports = kernel.records("bf_symbol", kernel.root.exports, kernel.root.export_count)
     names = [text(export.name) for export in exports]
     assert {"memcpy", "memset", "memmove", "strlen", "strcmp", "__udivdi3", "kprintf"} <= set(names)
@@ -74,9 +70,7 @@ def test_every_export_is_a_function_of_the_kernel(
         assert export.address == address and kind in CODE_SYMBOLS, name
 
 
-def test_hooks_and_publishing_store_share_a_page_with_no_other_code(
-    symbols: dict[str, tuple[int, str]],
-) -> None:
+def test_hooks_and_publishing_store_share_a_page_with_no_other_code(symbols: dict[str, tuple[int, str]]) -> None:
     start, end = symbols["bareflow_hooks_start"][0], symbols["bareflow_hooks_end"][0]
     assert start % PAGE == end % PAGE == 0
     inside = {name for name, (at, kind) in symbols.items() if start <= at < end and kind in CODE_SYMBOLS}
@@ -94,9 +88,7 @@ def test_at_the_publishing_store_edx_is_the_slot_and_eax_the_code(
     assert f"{store.mnemonic} {store.op_str}" == "mov dword ptr [edx], eax"
 
 
-def test_what_the_guest_writes_is_in_no_page_with_code(
-    kernel: Kernel, symbols: dict[str, tuple[int, str]]
-) -> None:
+def test_what_the_guest_writes_is_in_no_page_with_code(kernel: Kernel, symbols: dict[str, tuple[int, str]]) -> None:
     written = {
         name: symbols[name][0]
         for name in ("bareflow_root", "adaptive_jit", "function_table", "version_table", "bareflow_status")

@@ -10,6 +10,7 @@ from kernel_view import Kernel
 from machines import wait_for
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.machine import Machine
 
 FIRST_150_CALLS = """\
@@ -61,9 +62,7 @@ def kernel(idle_machine: Machine) -> Kernel:
     return Kernel(idle_machine)
 
 
-def test_with_the_real_thresholds_the_log_is_the_specified_one_to_the_line(
-    booted: Callable[..., Machine],
-) -> None:
+def test_with_the_real_thresholds_the_log_is_the_specified_one_to_the_line(booted: Callable[..., Machine]) -> None:
     kernel = Kernel(booted(thresholds=(100, 1000, 10000)))
     assert FIRST_150_CALLS + TO_THE_END in kernel.log
     assert kernel.profile("fibonacci").call_count == 10001
@@ -106,7 +105,7 @@ def test_every_call_of_every_version_gives_the_right_result(booted: Callable[...
     kernel = Kernel(machine)
     kernel.set_ring("type_mask", kernel.ring().type_mask | 1 << layouts.const("BF_EVENT_CALL"))
     kernel.set_root("hold", 0)
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
     calls = kernel.events_of("CALL")
     assert len(calls) == 31 * len(RESULTS)
     levels = {version.number: version.level for version in kernel.versions()}
@@ -134,16 +133,7 @@ def test_the_module_export_has_the_specified_keys_in_order(kernel: Kernel) -> No
     calls = {row["name"]: row["calls"] for row in exported["modules"]}
     assert calls == BOOT_CALLS
     assert exported["total_calls"] == 25
-    keys = [
-        "name",
-        "calls",
-        "total_cycles",
-        "min_cycles",
-        "max_cycles",
-        "code_address",
-        "code_size",
-        "loaded",
-    ]
+    keys = ["name", "calls", "total_cycles", "min_cycles", "max_cycles", "code_address", "code_size", "loaded"]
     assert all(list(row) == keys for row in exported["modules"])
     assert all(re.fullmatch("0x[0-9a-f]{8}", row["code_address"]) for row in exported["modules"])
 
@@ -158,14 +148,12 @@ def test_after_the_run_the_guest_idles_and_nothing_moves(kernel: Kernel) -> None
     assert state() == before
 
 
-def test_a_held_guest_waits_after_registration_and_goes_on_when_released(
-    booted: Callable[..., Machine],
-) -> None:
+def test_a_held_guest_waits_after_registration_and_goes_on_when_released(booted: Callable[..., Machine]) -> None:
     machine = booted("registered", hold=1)
     kernel = Kernel(machine)
     ticks = kernel.status.irq_count
     wait_for(lambda: kernel.status.irq_count > ticks + 20, "the guest to wait on")
     assert kernel.profile("fibonacci").call_count == 0
     kernel.set_root("hold", 0)
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
     assert kernel.profile("fibonacci").call_count == 31

@@ -47,9 +47,7 @@ def test_a_twin_is_the_same_kernel_byte_for_byte(stock: Path, kernel: str, part:
     assert symbols(stock / f"{kernel}.elf") == symbols(stock / f"{kernel}_twin.elf")
 
 
-@pytest.mark.parametrize(
-    ("twin", "sizes"), [("stock_twin", KERNEL_SIZES), ("stock_unikernel_twin", UNIKERNEL_SIZES)]
-)
+@pytest.mark.parametrize(("twin", "sizes"), [("stock_twin", KERNEL_SIZES), ("stock_unikernel_twin", UNIKERNEL_SIZES)])
 def test_every_size_and_offset_of_a_twins_records_is_that_of_the_headers(
     stock: Path, twin: str, sizes: dict[str, int]
 ) -> None:

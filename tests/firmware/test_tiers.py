@@ -123,9 +123,7 @@ def test_every_tier_keeps_an_ebp_frame_and_its_loop(kernel: Kernel, name: str) -
         entry = [i for i in found if i.address >= version.entry][:2]
         assert [f"{i.mnemonic} {i.op_str}" for i in entry] == ["push ebp", "mov ebp, esp"]
         back = [
-            i
-            for i in found
-            if i.mnemonic.startswith("j") and i.op_str < f"0x{i.address:x}" and "[" not in i.op_str
+            i for i in found if i.mnemonic.startswith("j") and i.op_str < f"0x{i.address:x}" and "[" not in i.op_str
         ]
         assert back, f"O{version.level} of {name} has no loop: its result was folded"
 

@@ -62,8 +62,6 @@ def test_a_damaged_image_is_refused_with_the_reason(program: Path, firmware: Pat
     content = bytearray((firmware / "modules" / "sum.O2.mod").read_bytes())
     content[0x40] ^= 1
     damaged.write_bytes(content)
-    ended = subprocess.run(
-        [program, damaged], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+    ended = subprocess.run([program, damaged], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert ended.stdout == f"module_test: {damaged}: the SHA-256 does not match\n"

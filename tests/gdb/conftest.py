@@ -9,6 +9,8 @@ import pytest
 from gdb_harness import GDBS, Gdb
 from machines import SECONDS, Boot, wait_for_halt
 
+from bareflow_gdb.guest.boot.wait import wait_for_serial
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 ENDS = {"stock_unikernel": "System halted."}
@@ -30,8 +32,8 @@ def ended(firmware: Path) -> Iterator[Boot]:
     def boot(kernel: str) -> Machine:
         if kernel not in machines:
             image = firmware / "stock" / f"{kernel}.img"
-            machines[kernel] = Machine.launch(image, with_disk=False)
-            machines[kernel].wait_for_serial(ENDS.get(kernel, KERNEL_END), SECONDS)
+            machines[kernel] = launch(image, with_disk=False)
+            wait_for_serial(machines[kernel], ENDS.get(kernel, KERNEL_END), SECONDS)
             wait_for_halt(machines[kernel])
         return machines[kernel]
 

@@ -12,38 +12,17 @@ from typing import Any
 
 from machines import SECONDS
 
+from bareflow_gdb.questions import registry
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "gdb_scripts" / "bareflow.py"
 IMAGE = ROOT / "build" / "firmware" / "fluid.img"
 KERNEL = ROOT / "build" / "firmware" / "kernel.elf"
 GDBS = {"gdb-debian": Path("/usr/bin/gdb"), "gdb-environment": Path(sys.executable).parent / "gdb"}
-# Every question that changes nothing, at an idle guest.
-QUESTIONS = (
-    "status",
-    "boot",
-    "modules",
-    "pools",
-    "profile",
-    "jit",
-    "swaps",
-    "identify 0x00200010",
-    "identify $esp",
-    "header primes",
-    "bitcode primes",
-    "block 0x00200010",
-    "cache",
-    "cpu",
-    "irq",
-    "stack",
-    "screen",
-    "serial",
-    "fat list",
-    "exception",
-    "log",
-    "disas primes",
-    "disas primes --diff O0 O3",
-    "find",
-)
+EXAMPLES = tuple(question.example for question in registry.every())
+"""Every question, as its own help shows it."""
+QUESTIONS = (*EXAMPLES, "identify $esp", "disas primes --diff O0 O3", "fat list", "find")
+"""What is asked of an idle guest and changes nothing."""
 
 
 @dataclass(frozen=True)

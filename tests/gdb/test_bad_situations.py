@@ -47,13 +47,7 @@ def sentences(gdb: Gdb, machine: Machine) -> dict[str, str]:
 
 def test_in_stage_2_the_boot_record_answers(gdb: Gdb, image: Path, launched: Boot) -> None:
     machine = launched(image, paused=True)
-    result = gdb.run(
-        f"bf attach {machine.name}",
-        "hbreak *0x7e00",
-        "continue",
-        "bf boot --json",
-        "bf jit",
-    )
+    result = gdb.run(f"bf attach {machine.name}", "hbreak *0x7e00", "continue", "bf boot --json", "bf jit")
     assert result.json()["stage"] == "stage1"
     assert "there is no root descriptor in this memory" in result.err
 
@@ -83,13 +77,7 @@ def test_qemu_killed_while_gdb_is_attached_is_one_sentence(gdb: Gdb, booted: Boo
 
 def test_the_next_machine_is_not_shown_with_the_last_ones_state(gdb: Gdb, booted: Boot) -> None:
     first, second = booted(stage="idle"), booted(stage="registered", hold=1)
-    result = gdb.run(
-        f"bf attach {first.name}",
-        "bf status",
-        "detach",
-        f"bf attach {second.name}",
-        "bf status --json",
-    )
+    result = gdb.run(f"bf attach {first.name}", "bf status", "detach", f"bf attach {second.name}", "bf status --json")
     assert result.json()["held"] is True
 
 
@@ -119,9 +107,7 @@ def test_a_kernel_elf_of_another_build_is_named(gdb: Gdb, idle_machine: Machine,
     assert "other.elf is not this guest's kernel" in result.out
 
 
-def test_through_a_proxy_a_broken_connection_is_one_sentence(
-    gdb: Gdb, idle_machine: Machine, tmp_path: Path
-) -> None:
+def test_through_a_proxy_a_broken_connection_is_one_sentence(gdb: Gdb, idle_machine: Machine, tmp_path: Path) -> None:
     with MiGdb(gdb.path, script=SCRIPT) as session:
         with RspProxy(tmp_path / "gdb.sock", idle_machine.gdb_socket) as proxy:
             session.run(f"target remote {proxy.path}")

@@ -89,9 +89,7 @@ def test_the_switch_to_protected_mode_is_stepped_as_the_cpu_decodes_it(
     gdb: Gdb, paused: Machine, firmware: Path
 ) -> None:
     switch = 0x7E00 + (firmware / "stage2.bin").read_bytes().index(b"\x0f\x22\xc0")
-    record = gdb.run(
-        f"bf attach {paused.name}", f"hbreak *{switch}", "continue", "bf step-boot 3 --json"
-    ).json()
+    record = gdb.run(f"bf attach {paused.name}", f"hbreak *{switch}", "continue", "bf step-boot 3 --json").json()
     before, jump, after, _ = record["lines"]
     assert (before["mode"], before["bits"], before["instruction"]) == ("real", 16, "mov cr0, eax")
     # CR0.PE is set, and the code is still 16-bit: 32-bit decoding would swallow the next instruction.
@@ -121,9 +119,7 @@ def test_a_stage_where_the_guest_stands_is_not_run_to(gdb: Gdb, paused: Machine)
     assert "=> real      16-bit  0000:7c00" in result.out
 
 
-def test_main_is_not_looked_up_in_another_builds_elf(
-    gdb: Gdb, image: Path, launched: Boot, tmp_path: Path
-) -> None:
+def test_main_is_not_looked_up_in_another_builds_elf(gdb: Gdb, image: Path, launched: Boot, tmp_path: Path) -> None:
     # The code is compared, not the header before it.
     data = bytearray(KERNEL.read_bytes())
     text = data.index((image.read_bytes())[9 * 512 + 64 : 9 * 512 + 128])
@@ -182,10 +178,7 @@ def test_where_cs_has_a_base_the_suite_steps_off_and_says_so(gdb: Gdb, foreign: 
             session.run("continue")
         session.wait_for_stop()
         stepped = session.run("bf step-boot 2")
-        assert (
-            "gdb took breakpoint 1 at 0x7c11 for a SIGTRAP and cannot continue from it; stepped off"
-            in stepped
-        )
+        assert "gdb took breakpoint 1 at 0x7c11 for a SIGTRAP and cannot continue from it; stepped off" in stepped
         assert "mov dx, 0x1234" in stepped and "=> real      16-bit  07c0:0014" in stepped
         # The breakpoint is the user's: it stays as it was.
         assert "keep y" in session.run("info breakpoints")
@@ -276,9 +269,7 @@ def test_a_guest_that_is_killed_between_steps_is_one_sentence(gdb: Gdb, booted: 
         assert session.run("echo alive") == "alive"
 
 
-def test_a_stock_kernel_begins_at_the_first_byte_of_its_image(
-    gdb: Gdb, firmware: Path, launched: Boot
-) -> None:
+def test_a_stock_kernel_begins_at_the_first_byte_of_its_image(gdb: Gdb, firmware: Path, launched: Boot) -> None:
     machine = launched(firmware / "stock" / "stock.img", paused=True, with_disk=False)
     result = gdb.run(f"bf attach {machine.name}", "bf break-boot kernel --run", "bf break-boot main --run")
     assert "kernel at 0x00010000 (a stock image in stock.img), protected mode" in result.out

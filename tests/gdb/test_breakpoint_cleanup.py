@@ -9,6 +9,7 @@ import pytest
 from gdb_harness import SCRIPT, Gdb
 from mi_gdb import MiError, MiGdb
 
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.machine import Machine
 
 Boot = Callable[..., Machine]
@@ -80,16 +81,9 @@ def test_an_error_of_gdb_in_the_midst(gdb: Gdb, booted: Boot) -> None:
 
 def test_in_qemu_too_nothing_is_left_behind(gdb: Gdb, booted: Boot) -> None:
     machine = booted(stage="registered", hold=1)
-    gdb.run(
-        f"bf attach {machine.name}",
-        "bf release",
-        "bf watch primes",
-        "bf break-swap",
-        "continue",
-        "detach",
-    )
+    gdb.run(f"bf attach {machine.name}", "bf release", "bf watch primes", "bf break-swap", "continue", "detach")
     # Nobody holds the guest any more: it comes to the end of its run.
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
 
 
 def test_what_listened_to_a_stop_listens_no_more(gdb: Gdb, booted: Boot) -> None:

@@ -24,9 +24,7 @@ class Dap:
 
     def __init__(self, gdb: Path) -> None:
         self._process = subprocess.Popen(
-            [str(gdb), "-nx", "-q", "-i=dap", "-x", str(SCRIPT)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            [str(gdb), "-nx", "-q", "-i=dap", "-x", str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._sequence = 0
 

@@ -22,7 +22,7 @@ def test_the_published_tier_is_what_gdb_itself_disassembles(gdb: Gdb, idle_machi
         'x/12i $bf_func("sum")',
     )
     ours, theirs = result.out.split("====\n")
-    version = Guest.attach(idle_machine.memory()).jit().functions[1].version
+    version = Guest.attach(idle_machine.memory()).kernel().jit().functions[1].version
     assert re.search(rf"^sum@O3 #{version}: \d+ bytes at 0x\w+, 32-bit code", ours, re.MULTILINE)
     listed = re.findall(r"^   (\w{8}) \+\w+  \w+…? +(\w+)", ours, re.MULTILINE)[:12]
     expected = re.findall(r"^ +0x(\w+)[^:]*:\s+(\w+)", theirs, re.MULTILINE)
@@ -32,7 +32,7 @@ def test_the_published_tier_is_what_gdb_itself_disassembles(gdb: Gdb, idle_machi
 def test_shared_data_is_named_and_tiers_are_told_apart(gdb: Gdb, idle_machine: Machine) -> None:
     result = gdb.run(f"bf attach {idle_machine.name}", "bf disas primes --tier O1 --json", elf=KERNEL)
     record = result.json()
-    versions = [v for v in Guest.attach(idle_machine.memory()).versions() if v.function_name == "primes"]
+    versions = [v for v in Guest.attach(idle_machine.memory()).kernel().versions() if v.function_name == "primes"]
     first = next(v for v in versions if v.level == 1)
     assert (record["level"], record["version"], int(record["address"], 16)) == (1, first.number, first.code)
     assert any(line["note"].startswith("primes_sieve") for line in record["lines"])
@@ -41,17 +41,13 @@ def test_shared_data_is_named_and_tiers_are_told_apart(gdb: Gdb, idle_machine: M
 
 
 def test_kernel_code_is_named_by_exports_and_by_the_elf(gdb: Gdb, idle_machine: Machine) -> None:
-    result = gdb.run(
-        f"bf attach {idle_machine.name}", "bf disas adaptive_jit_publish --bytes 400", elf=KERNEL
-    )
+    result = gdb.run(f"bf attach {idle_machine.name}", "bf disas publish_version --bytes 400", elf=KERNEL)
     assert re.search(r"call 0x\w+ +; adaptive_jit_swap_code", result.out)
     assert re.search(r"; adaptive_jit\+|; function_table", result.out), "named by the ELF alone"
 
 
 def test_two_tiers_are_aligned(gdb: Gdb, idle_machine: Machine) -> None:
-    result = gdb.run(
-        f"bf attach {idle_machine.name}", "bf disas sum --diff O1 O3", "bf disas sum --diff O1 O1"
-    )
+    result = gdb.run(f"bf attach {idle_machine.name}", "bf disas sum --diff O1 O3", "bf disas sum --diff O1 O1")
     assert re.search(r"sum@O1 #\d+, \d+ bytes at .*sum@O3 #\d+, \d+ bytes", result.out)
     assert re.search(r"^\+000 push ebp +\+000 push ebp$", result.out, re.MULTILINE)
     equal = re.findall(r"^(\d+) of (\d+) lines are equal", result.out, re.MULTILINE)
@@ -70,20 +66,15 @@ def test_real_mode_code_is_decoded_as_16_bit_code(gdb: Gdb, image: Path, launche
 
 def test_what_is_not_there_is_one_sentence(gdb: Gdb, idle_machine: Machine) -> None:
     result = gdb.run(
-        f"bf attach {idle_machine.name}",
-        "bf disas nothing",
-        "bf disas 0xb8000",
-        "bf disas 0x10000 --tier O1",
+        f"bf attach {idle_machine.name}", "bf disas nothing", "bf disas 0xb8000", "bf disas 0x10000 --tier O1"
     )
     errors = result.err.strip().splitlines()
     assert len(errors) == 3, errors
-    assert "'nothing' is no JIT function (" in errors[0]
+    assert "no function 'nothing' has JIT code; there are: fibonacci" in errors[0]
     assert "not inside the RAM" in errors[1] and "a tier belongs to a function's name" in errors[2]
 
 
-def test_the_host_program_says_the_same_of_guest_core_and_gdb(
-    gdb: Gdb, idle_machine: Machine, tmp_path: Path
-) -> None:
+def test_the_host_program_says_the_same_of_guest_core_and_gdb(gdb: Gdb, idle_machine: Machine, tmp_path: Path) -> None:
     live = bareflow("disas", "primes", "--json", idle_machine.name)
     core = tmp_path / "core.elf"
     assert bareflow("core", "--out", str(core), idle_machine.name).code == 0

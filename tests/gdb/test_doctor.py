@@ -42,10 +42,7 @@ def test_with_everything_there_everything_works(gdb: Gdb, idle_machine: Machine)
 def test_the_hosts_tools_are_started_only_when_asked_for(gdb: Gdb) -> None:
     program = parts(gdb.run("bf doctor --json"))["host program"]
     assert program["state"] == "works"
-    assert (
-        program["found"]
-        == f"{SCRIPT.parents[1] / '.venv/bin/bareflow'}, not started: `bf doctor --host` does that"
-    )
+    assert program["found"] == f"{SCRIPT.parents[1] / '.venv/bin/bareflow'}, not started: `bf doctor --host` does that"
     assert {"LLVM worker", "nasm"} <= parts(gdb.run("bf doctor --host --json")).keys()
 
 
@@ -55,9 +52,7 @@ def test_without_a_guest_it_says_how_to_get_one(gdb: Gdb) -> None:
     assert "guest: `bf attach` or `target remote`" in result.out
 
 
-def test_through_a_gdbstub_alone_it_says_what_that_costs(
-    gdb: Gdb, idle_machine: Machine, tmp_path: Path
-) -> None:
+def test_through_a_gdbstub_alone_it_says_what_that_costs(gdb: Gdb, idle_machine: Machine, tmp_path: Path) -> None:
     with RspProxy(tmp_path / "gdb.sock", idle_machine.gdb_socket) as proxy:
         checks = parts(gdb.run(f"target remote {proxy.path}", "bf doctor --json"))
     assert checks["reader"]["state"] == "limited"
@@ -65,18 +60,13 @@ def test_through_a_gdbstub_alone_it_says_what_that_costs(
     assert checks["root descriptor"]["state"] == "works"
 
 
-def test_another_kernels_elf_and_a_damaged_root_fail_with_exit_status_1(
-    gdb: Gdb, booted: Boot, firmware: Path
-) -> None:
+def test_another_kernels_elf_and_a_damaged_root_fail_with_exit_status_1(gdb: Gdb, booted: Boot, firmware: Path) -> None:
     machine = booted(stage="idle")
     machine.pause()
     root = Guest.attach(machine.memory()).root()
     machine.memory().write(root.module_manager + 1344, (99).to_bytes(4, "little"), "count of modules")
     result = gdb.run(
-        f"bf attach {machine.name}",
-        "set bareflow exit-on-error on",
-        "bf doctor",
-        elf=firmware / "stock" / "stock.elf",
+        f"bf attach {machine.name}", "set bareflow exit-on-error on", "bf doctor", elf=firmware / "stock" / "stock.elf"
     )
     assert result.code == 1
     failing = [line.split()[0] for line in result.out.splitlines() if "  fails  " in line]
@@ -95,9 +85,7 @@ def test_a_ram_file_that_is_not_this_guests_is_named(gdb: Gdb, booted: Boot, tmp
     assert checks["events"]["state"] == "works", "gdb itself still reads"
 
 
-def test_in_real_mode_what_is_not_there_yet_is_limited_and_not_wrong(
-    gdb: Gdb, image: Path, launched: Boot
-) -> None:
+def test_in_real_mode_what_is_not_there_yet_is_limited_and_not_wrong(gdb: Gdb, image: Path, launched: Boot) -> None:
     result = gdb.run(f"bf attach {launched(image, paused=True).name}", "bf doctor --json")
     checks = parts(result)
     assert result.json()["healthy"] is True
@@ -138,9 +126,7 @@ def test_a_missing_host_program_is_named_and_the_rest_goes_on(gdb: Gdb, tmp_path
 
 
 def test_a_running_guest_and_names_that_gdb_has_are_told(gdb: Gdb, idle_machine: Machine) -> None:
-    result = gdb.run(
-        f"bf attach {idle_machine.name}", "bf jitsym", "continue &", "bf doctor --json", "disconnect"
-    )
+    result = gdb.run(f"bf attach {idle_machine.name}", "bf jitsym", "continue &", "bf doctor --json", "disconnect")
     checks = parts(result)
     assert checks["guest"]["found"] == f"remote machine {idle_machine.name}, runs"
     assert "not compared while the guest runs" in checks["reader"]["found"]
@@ -163,7 +149,7 @@ def test_an_elf_of_another_build_fails(gdb: Gdb, idle_machine: Machine, tmp_path
     other.write_bytes(data[:note] + bytes(20) + data[note + 20 :])
     check = parts(gdb.run(f"bf attach {idle_machine.name}", "bf doctor --json", elf=other))["ELF"]
     assert check["state"] == "fails"
-    assert "is of build 000000000000, the guest of " in check["found"]
+    assert "is another kernel's (build 000000000000, the guest is " in check["found"]
 
 
 def test_a_host_program_that_answers_with_nonsense_is_named(tmp_path: Path) -> None:

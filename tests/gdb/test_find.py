@@ -11,15 +11,11 @@ from machines import Boot
 from mi_gdb import MiError, MiGdb
 from stock_twin import locals_of
 
+from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.stock.search import FAT16, JIT, JIT_PROFILE, MANAGER
 from bareflow_gdb.qemu.machine import Machine
 
-TYPES = {
-    "adaptive_jit_t": JIT,
-    "module_manager_t": MANAGER,
-    "fat16_fs_t": FAT16,
-    "jit_profile_t": JIT_PROFILE,
-}
+TYPES = {"adaptive_jit_t": JIT, "module_manager_t": MANAGER, "fat16_fs_t": FAT16, "jit_profile_t": JIT_PROFILE}
 CAUGHT = {"stock": {JIT, MANAGER, FAT16}, "stock_unikernel": {JIT_PROFILE}}
 LAST = {"stock": "adaptive_jit_register_function", "stock_unikernel": "jit_profile_begin"}
 ENDS = {"stock": "--- END JSON ---", "stock_unikernel": "System halted."}
@@ -60,22 +56,18 @@ def test_a_place_by_argument_is_that_of_the_twins_debug_information(
         session.run("frame function kernel_main")
         base = int(session.run("output (unsigned) $ebp"))
         places = {
-            TYPES[kind]: base + offset
-            for kind, offset in locals_of(twin, "kernel_main").values()
-            if kind in TYPES
+            TYPES[kind]: base + offset for kind, offset in locals_of(twin, "kernel_main").values() if kind in TYPES
         }
         session.run("frame function " + LAST[kernel])
         session.run(f"file {elf}")
         assert caught == places
         assert set(caught) == CAUGHT[kernel]
         session.run("continue &")
-        paused.wait_for_serial(ENDS[kernel])
+        wait_for_serial(paused, ENDS[kernel])
         session.run("interrupt")
         session.wait_for_stop()
         again = json.loads(session.run("bf find --json"))["records"]
-        sure = {
-            item["what"] for item in again if (item["how"], item["confidence"]) == ("argument", "certain")
-        }
+        sure = {item["what"] for item in again if (item["how"], item["confidence"]) == ("argument", "certain")}
         # Without a disk the kernel leaves the state of its file system empty.
         assert sure == CAUGHT[kernel] - {FAT16}
         assert [item["how"] for item in again if item["what"] == "pool table"] == ["symbol"]
@@ -85,7 +77,7 @@ def test_with_go_on_the_guest_ends_its_run(gdb: Gdb, paused: Machine, elf: Path,
     result = gdb.run(f"bf attach {paused.name}", "bf find --at-entry --go-on", elf=elf)
     assert f"{LAST[kernel]} was entered with 0x0008" in result.out
     assert "the guest goes on" in result.out
-    paused.wait_for_serial(ENDS[kernel])
+    wait_for_serial(paused, ENDS[kernel])
 
 
 @pytest.mark.parametrize("kernel", ("stock",))
@@ -97,12 +89,8 @@ def test_without_symbols_it_is_one_sentence(gdb: Gdb, paused: Machine, elf: Path
 
 
 @pytest.mark.parametrize("kernel", ("stock",))
-def test_a_breakpoint_of_the_user_ends_the_waiting_with_what_was_caught(
-    gdb: Gdb, paused: Machine, elf: Path
-) -> None:
-    record = gdb.run(
-        f"bf attach {paused.name}", "hbreak *fat16_init", "bf find --at-entry --json", elf=elf
-    ).json()
+def test_a_breakpoint_of_the_user_ends_the_waiting_with_what_was_caught(gdb: Gdb, paused: Machine, elf: Path) -> None:
+    record = gdb.run(f"bf attach {paused.name}", "hbreak *fat16_init", "bf find --at-entry --json", elf=elf).json()
     assert [item["function"] for item in record["caught"]] == ["module_load", "fat16_init"]
     assert (record["not_entered"], record["stopped_by"]) == ([LAST["stock"]], "breakpoint 1")
 
@@ -110,7 +98,7 @@ def test_a_breakpoint_of_the_user_ends_the_waiting_with_what_was_caught(
 @pytest.mark.parametrize("kernel", ("stock",))
 def test_ctrl_c_and_a_killed_guest_leave_nothing_set(gdb: Gdb, paused: Machine, elf: Path) -> None:
     paused.resume()
-    paused.wait_for_serial(ENDS["stock"])
+    wait_for_serial(paused, ENDS["stock"])
     with MiGdb(gdb.path, script=SCRIPT, elf=elf) as session:
         session.run(f"bf attach {paused.name}")
         session.start("bf find --at-entry")
@@ -130,11 +118,7 @@ def test_ctrl_c_and_a_killed_guest_leave_nothing_set(gdb: Gdb, paused: Machine, 
 def test_a_kernel_with_a_root_descriptor_is_found_by_it(gdb: Gdb, idle_machine: Machine) -> None:
     attach = f"bf attach {idle_machine.name}"
     (record,) = gdb.run(attach, "bf find --json").json()["records"]
-    assert (record["what"], record["how"], record["confidence"]) == (
-        "root descriptor",
-        "image header",
-        "certain",
-    )
+    assert (record["what"], record["how"], record["confidence"]) == ("root descriptor", "image header", "certain")
     alone = gdb.run(attach, "bf find --go-on")
     assert "--go-on is for --at-entry: nothing else lets the guest run" in alone.err
     refused = gdb.run(attach, "bf find --at-entry", elf=KERNEL)

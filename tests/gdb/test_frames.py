@@ -24,12 +24,10 @@ def held(booted: Boot) -> Machine:
 
 
 def test_a_backtrace_names_function_tier_and_version(gdb: Gdb, held: Machine) -> None:
-    result = gdb.run(
-        f"bf attach {held.name}", "bf break jit:primes@O2", "bf release", "continue", "bt", elf=KERNEL
-    )
+    result = gdb.run(f"bf attach {held.name}", "bf break jit:primes@O2", "bf release", "continue", "bt", elf=KERNEL)
     found = re.search(r"^#0 +0x\w+ in primes@O2 #(\d+) \(\)", result.out, re.MULTILINE)
     assert found is not None, result.out
-    version = next(v for v in Guest.attach(held.memory()).versions() if v.number == int(found[1]))
+    version = next(v for v in Guest.attach(held.memory()).kernel().versions() if v.number == int(found[1]))
     assert (version.function_name, version.level) == ("primes", 2)
     assert re.search(r"^#1 .* in adaptive_jit_call \(function=3, a=1000, b=0\)", result.out, re.MULTILINE)
     assert "kernel_main" in result.out and "corrupt" not in result.out
@@ -45,7 +43,7 @@ def test_the_caller_is_right_at_every_instruction(gdb: Gdb, held: Machine, funct
         if level:
             # This one pushes registers of its caller, and uses them.
             session.run(f"bf step-swap {function} --stay")
-        versions = [v for v in Guest.attach(held.memory()).versions() if v.function_name == function]
+        versions = [v for v in Guest.attach(held.memory()).kernel().versions() if v.function_name == function]
         entry = next(v for v in versions if v.level == level)
         session.run(f"tbreak *{int(entry.entry)}")
         session.run("continue")
@@ -72,12 +70,7 @@ def test_the_caller_is_right_at_every_instruction(gdb: Gdb, held: Machine, funct
 def test_without_a_ram_file_ebp_frames_are_found_too(gdb: Gdb, held: Machine, tmp_path: Path) -> None:
     with RspProxy(tmp_path / "gdb.sock", held.gdb_socket) as proxy:
         result = gdb.run(
-            f"target remote {proxy.path}",
-            "bf break jit:primes@O1",
-            "bf release",
-            "continue",
-            "bt",
-            elf=KERNEL,
+            f"target remote {proxy.path}", "bf break jit:primes@O1", "bf release", "continue", "bt", elf=KERNEL
         )
     assert re.search(r"^#0 +0x\w+ in primes@O1 #\d+ \(\)", result.out, re.MULTILINE)
     assert re.search(r"^#1 .* in adaptive_jit_call \(", result.out, re.MULTILINE)

@@ -19,8 +19,8 @@ def test_they_are_the_guests_records_with_the_kernels_types(gdb: Gdb, idle_machi
         'printf "jit calls %u\\n", (unsigned)$bf_calls("primes")',
         elf=KERNEL,
     )
-    module = next(m for m in guest.modules().modules if m.name == "primes")
-    function = next(f for f in guest.jit().functions if f.name == "primes")
+    module = next(m for m in guest.kernel().modules().modules if m.name == "primes")
+    function = next(f for f in guest.kernel().jit().functions if f.name == "primes")
     lines = result.out.splitlines()
     start = lines.index(f"calls {module.calls}")
     assert lines[start : start + 4] == [
@@ -42,7 +42,7 @@ def test_without_an_elf_they_are_addresses(gdb: Gdb, idle_machine: Machine) -> N
         'x/2i $bf_func("primes", "O3")',
         'output/x (unsigned)$bf_pool("DATA")',
     )
-    versions = [v for v in guest.versions() if v.function_name == "primes"]
+    versions = [v for v in guest.kernel().versions() if v.function_name == "primes"]
     second = next(v for v in versions if v.level == 2)
     assert hex(versions[-1].entry) in result.out and hex(second.entry) in result.out
     assert "push" in result.out and "%ebp" in result.out
@@ -56,7 +56,7 @@ def test_of_two_codes_of_a_tier_the_newer_one_is_meant(gdb: Gdb, booted: Boot) -
         *["bf recompile primes --level 2"] * 2,
         'output/x (unsigned)$bf_func("primes", "O2")',
     )
-    second = [v for v in Guest.attach(machine.memory()).versions() if v.function_name == "primes"][-1]
+    second = [v for v in Guest.attach(machine.memory()).kernel().versions() if v.function_name == "primes"][-1]
     assert second.level == 2
     assert f"\n{second.entry:#x}" in result.out
 
@@ -71,8 +71,8 @@ def test_what_is_not_there_is_one_sentence_with_what_is(gdb: Gdb, idle_machine: 
         "p $bf_module(5)",
     )
     errors = result.err.strip().splitlines()
-    assert "there is no JIT function 'nothing'; there is fibonacci, sum, compute, primes" in errors[0]
-    assert "'O7' is no tier" in errors[1] and "CODE, DATA, METADATA" in errors[2]
+    assert "no function 'nothing' has JIT code; there are: fibonacci, sum, compute, primes" in errors[0]
+    assert "'primes@O7' does not name JIT code" in errors[1] and "CODE, DATA, METADATA" in errors[2]
     assert len(errors) == 5 and all("Traceback" not in line for line in errors)
 
 
@@ -104,12 +104,12 @@ def test_on_a_stock_kernel_they_find_the_records_too(gdb: Gdb, ended: Boot) -> N
         "bf status",
         "maint info breakpoints",
     )
-    function = next(f for f in guest.jit().functions if f.name == "fibonacci")
+    function = next(f for f in guest.kernel().jit().functions if f.name == "fibonacci")
     assert f"$1 = (void *) {function.level_codes[1]:#x}" in result.out
     assert f"$2 = {function.calls}" in result.out and '"primes"' in result.out
-    module = next(m for m in guest.modules().modules if m.name == "primes")
+    module = next(m for m in guest.kernel().modules().modules if m.name == "primes")
     assert f"$3 = {module.calls}\n" in result.out and module.calls, "no JIT function, but a module"
-    assert f"0x{guest.pools().pools[0].base:08x}" in result.out
+    assert f"0x{guest.kernel().pools().pools[0].base:08x}" in result.out
     assert "breakpoint 1 follows fibonacci@jit: set" in result.out
     _, place, _ = result.out.split("====\n")
     assert "0x00007c00" in place and "(the " not in place, "that was another question"
@@ -120,7 +120,7 @@ def test_on_a_stock_kernel_they_find_the_records_too(gdb: Gdb, ended: Boot) -> N
 
 def test_module_records_of_an_older_generation_are_found_by_their_size(gdb: Gdb, ended: Boot) -> None:
     machine = ended("stock76")
-    names = [module.name for module in Guest.attach(machine.memory()).modules().modules]
+    names = [module.name for module in Guest.attach(machine.memory()).kernel().modules().modules]
     result = gdb.run(f"bf attach {machine.name}", *[f'x/s $bf_module("{name}")' for name in names])
     assert [line.split('"')[1] for line in result.out.splitlines() if ':\t"' in line] == names
     assert len(names) > 1

@@ -31,9 +31,7 @@ def held(booted: Boot) -> Machine:
     return booted(stage="registered", hold=1)
 
 
-def script(
-    gdb: Gdb, name: str, before: tuple[str, ...], after: tuple[str, ...] = (), **variables: str
-) -> Result:
+def script(gdb: Gdb, name: str, before: tuple[str, ...], after: tuple[str, ...] = (), **variables: str) -> Result:
     """A script of gdb_scripts/ in batch mode, as its docstring says."""
     words = [str(gdb.path), "-nx", "-batch", "-x", str(SCRIPT)]
     for command in before:
@@ -66,7 +64,7 @@ def test_every_swap_of_the_run_is_in_the_file(gdb: Gdb, held: Machine, tmp_path:
     result = script(gdb, "trace_swaps", (f"bf attach {held.name}", "bf release"), BF_OUT=str(out))
     assert result.code == 0
     written = [json.loads(line) for line in out.read_text().splitlines()]
-    swaps = Guest.attach(held.memory()).swaps().swaps
+    swaps = Guest.attach(held.memory()).kernel().swaps().swaps
     assert [(w["function"], w["level"], w["version"]) for w in written] == [
         (s.function, s.to_level, s.to_version) for s in swaps
     ]
@@ -134,15 +132,8 @@ def test_an_exception_in_jit_code_is_dumped_with_everything(
     gdb: Gdb, held: Machine, tmp_path: Path, code: str, name: str
 ) -> None:
     out = tmp_path / "dump"
-    spoiled = [
-        f'set {{unsigned char}}($bf_func("primes") + {at}) = 0x{byte}' for at, byte in enumerate(code.split())
-    ]
-    result = script(
-        gdb,
-        "dump_at_exception",
-        (f"bf attach {held.name}", "bf release", *spoiled),
-        BF_OUT=str(out),
-    )
+    spoiled = [f'set {{unsigned char}}($bf_func("primes") + {at}) = 0x{byte}' for at, byte in enumerate(code.split())]
+    result = script(gdb, "dump_at_exception", (f"bf attach {held.name}", "bf release", *spoiled), BF_OUT=str(out))
     assert result.code == 1, result.err
     exception = json.loads((out / "exception.json").read_text())
     assert exception["name"].startswith(name)
@@ -187,13 +178,7 @@ def test_a_stock_kernels_exception_is_dumped_as_it_was_taken(
     result = script(
         gdb,
         "dump_at_exception",
-        (
-            *elf,
-            f"bf attach {machine.name}",
-            f"thbreak *{symbols[begin]}",
-            "continue",
-            *poked(str(place), code),
-        ),
+        (*elf, f"bf attach {machine.name}", f"thbreak *{symbols[begin]}", "continue", *poked(str(place), code)),
         BF_OUT=str(out),
     )
     assert result.code == 1, result.err
@@ -214,9 +199,7 @@ def test_a_stock_kernels_exception_is_dumped_as_it_was_taken(
         assert text in summary
     if name == "#GP":
         told = script(gdb, "post_mortem", (f"core-file {out / 'guest.core'}",))
-        assert (
-            "stock kernel, no debug interface" in told.out and "gdb_scripts/dump_at_exception.py" in told.out
-        )
+        assert "stock kernel, no debug interface" in told.out and "gdb_scripts/dump_at_exception.py" in told.out
 
 
 def test_a_stock_kernel_that_halted_before_tells_by_its_screen(
@@ -300,9 +283,7 @@ def test_a_wrong_argument_and_no_machine_are_status_2(gdb: Gdb, held: Machine, t
     assert (nobody.code, "no machine named nobody" in nobody.err) == (2, True)
 
 
-def test_a_stop_of_somebody_else_is_status_2_with_what_came_until_then(
-    gdb: Gdb, held: Machine, tmp_path: Path
-) -> None:
+def test_a_stop_of_somebody_else_is_status_2_with_what_came_until_then(gdb: Gdb, held: Machine, tmp_path: Path) -> None:
     out = tmp_path / "swaps.jsonl"
     before = (f"bf attach {held.name}", "bf release", "bf break jit:sum@O2")
     result = script(gdb, "trace_swaps", before, BF_OUT=str(out))
@@ -313,9 +294,7 @@ def test_a_stop_of_somebody_else_is_status_2_with_what_came_until_then(
 
 def test_without_the_machine_qemus_monitor_writes_the_core(gdb: Gdb, held: Machine, tmp_path: Path) -> None:
     out = tmp_path / "dump"
-    spoiled = [
-        f'set {{unsigned char}}($bf_func("primes") + {at}) = {byte}' for at, byte in ((0, 15), (1, 11))
-    ]
+    spoiled = [f'set {{unsigned char}}($bf_func("primes") + {at}) = {byte}' for at, byte in ((0, 15), (1, 11))]
     with RspProxy(tmp_path / "gdb.sock", held.gdb_socket) as proxy:
         before = (f"target remote {proxy.path}", "bf release", *spoiled)
         result = script(gdb, "dump_at_exception", before, BF_OUT=str(out))
@@ -323,9 +302,7 @@ def test_without_the_machine_qemus_monitor_writes_the_core(gdb: Gdb, held: Machi
     assert bareflow("exception", "--json", str(out / "guest.core")).json()["name"].startswith("#UD")
 
 
-def test_what_a_stock_kernel_does_not_tell_is_said_and_the_rest_goes_on(
-    gdb: Gdb, ended: Boot, tmp_path: Path
-) -> None:
+def test_what_a_stock_kernel_does_not_tell_is_said_and_the_rest_goes_on(gdb: Gdb, ended: Boot, tmp_path: Path) -> None:
     core = tmp_path / "stock.core"
     ended("stock").dump_core(core)
     result = script(gdb, "post_mortem", (f"core-file {core}",))

@@ -24,9 +24,7 @@ def on_a_terminal(gdb: Gdb, *commands: str, **environment: str) -> bytes:
     for command in (*commands, "set confirm off", "quit"):
         words += ["-ex", command]
     known = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
-    process = subprocess.Popen(
-        words, stdin=its, stdout=its, stderr=its, env={**known, "TERM": "xterm", **environment}
-    )
+    process = subprocess.Popen(words, stdin=its, stdout=its, stderr=its, env={**known, "TERM": "xterm", **environment})
     os.close(its)
     out = b""
     code = None
@@ -84,9 +82,7 @@ def test_in_a_pipe_there_is_no_escape_sequence(gdb: Gdb, idle_machine: Machine) 
 
 def test_in_the_c_locale_it_loads_and_answers(gdb: Gdb, idle_machine: Machine) -> None:
     done = subprocess.run(
-        gdb.command(
-            f"bf attach {idle_machine.name}", "bf pools code", "bf step-swap moon", "help bf recompile"
-        ),
+        gdb.command(f"bf attach {idle_machine.name}", "bf pools code", "bf step-swap moon", "help bf recompile"),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=SECONDS,
@@ -132,5 +128,5 @@ def test_an_error_that_gdb_words_has_no_colours_in_it(gdb: Gdb, idle_machine: Ma
     with MiGdb(gdb.path, script=SCRIPT) as session:
         session.run(f"bf attach {idle_machine.name}")
         with pytest.raises(MiError, match=r'Use the "file" command') as raised:
-            session.run("bf disas nothing_of_this_name")
+            session.run("bf identify nothing_of_this_name")
     assert "\x1b" not in str(raised.value)

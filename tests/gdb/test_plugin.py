@@ -63,8 +63,7 @@ def test_without_a_guest_each_command_is_one_sentence_with_the_next_step(gdb: Gd
     asked = [f"bf {name} {ARGUMENTS.get(name, '')}" for name in NEEDS_GUEST]
     result = gdb.run(*asked, "echo still here\\n")
     assert result.err.strip().splitlines() == [
-        f"bf {name}: gdb is not connected to a guest; `bf attach` or `target remote` first"
-        for name in NEEDS_GUEST
+        f"bf {name}: gdb is not connected to a guest; `bf attach` or `target remote` first" for name in NEEDS_GUEST
     ]
     assert result.out == "still here\n"
 
@@ -89,9 +88,9 @@ def test_exit_on_error_ends_gdb_with_status_2(gdb: Gdb) -> None:
 def test_completion_offers_options_and_choices(gdb: Gdb) -> None:
     assert gdb.run("complete bf pools --c").out.split() == ["bf", "pools", "--check"]
     assert gdb.run("complete bf pools c").out.split() == ["bf", "pools", "code"]
-    assert gdb.run("complete bf recompile --level ").out.split("\n")[:2] == [
-        "bf recompile --level 0",
-        "bf recompile --level 1",
+    assert gdb.run("complete bf recompile --tier ").out.split("\n")[:2] == [
+        "bf recompile --tier O0",
+        "bf recompile --tier O1",
     ]
 
 

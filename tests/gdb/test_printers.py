@@ -10,8 +10,10 @@ import pytest
 from gdb_harness import KERNEL, Gdb
 from machines import SECONDS
 
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 ABI = Path(__file__).parents[2] / "bareflow_gdb" / "abi"
@@ -20,8 +22,8 @@ ABI = Path(__file__).parents[2] / "bareflow_gdb" / "abi"
 @pytest.fixture(scope="module")
 def damaged(image: Path) -> Iterator[Machine]:
     """A machine whose first function and module count were written over."""
-    machine = Machine.launch(image, settings=RootSettings(hold=1))
-    machine.wait_for_stage("registered", SECONDS)
+    machine = launch(image, settings=RootSettings(hold=1))
+    wait_for_stage(machine, "registered", SECONDS)
     memory = machine.memory()
     root = Guest.attach(memory).root()
     memory.write(root.function_table, b"\x1b[31mred\x07\xff".ljust(32, b"A"), "function name")
@@ -33,7 +35,7 @@ def damaged(image: Path) -> Iterator[Machine]:
 def test_records_are_one_line_with_words_for_numbers(gdb: Gdb, idle_machine: Machine) -> None:
     guest = Guest.attach(idle_machine.memory())
     root = guest.root()
-    version = guest.versions()[0]
+    version = guest.kernel().versions()[0]
     result = gdb.run(
         f"bf attach {idle_machine.name}",
         f"p *(struct bf_version *) {root.version_table}",
@@ -43,9 +45,7 @@ def test_records_are_one_line_with_words_for_numbers(gdb: Gdb, idle_machine: Mac
         f"p/r *(struct bf_version *) {root.version_table}",
         elf=KERNEL,
     )
-    assert re.search(
-        rf"\$1 = bf_version = \{{number = {version.number}, .*state = {version.state}, ", result.out
-    )
+    assert re.search(rf"\$1 = bf_version = \{{number = {version.number}, .*state = {version.state}, ", result.out)
     assert f"code = 0x{version.code:08x}" in result.out and "reason = initial" in result.out
     assert re.search(r'\$2 = bf_function = \{name = "fibonacci", .*provider = \w+, slot = 0x', result.out)
     assert "$3 = bf_root = {magic = {0x65726142, 0x776f6c46, 0x6f6f7220, 0x1a0a0d74}" in result.out
@@ -55,9 +55,7 @@ def test_records_are_one_line_with_words_for_numbers(gdb: Gdb, idle_machine: Mac
 
 
 def test_every_record_of_the_contract_has_a_printer(gdb: Gdb) -> None:
-    tags = sorted(
-        {tag for header in ABI.glob("*.h") for tag in re.findall(r"struct (\w+) \{", header.read_text())}
-    )
+    tags = sorted({tag for header in ABI.glob("*.h") for tag in re.findall(r"struct (\w+) \{", header.read_text())})
     result = gdb.run(
         "python from bareflow_gdb.gdb_ui.printers import record_name",
         f"python tags = {tags!r}",

@@ -33,13 +33,8 @@ def idle(booted: Boot) -> Machine:
 def test_a_stopped_guest_installs_the_new_code_and_is_stopped_again(gdb: Gdb, idle: Machine) -> None:
     result = gdb.run(f"bf attach {idle.name}", "bf recompile primes --level 3 --json", "info registers eip")
     outcome = result.json()
-    assert (outcome["state"], outcome["level"], outcome["result"], outcome["correct"]) == (
-        "installed",
-        3,
-        168,
-        True,
-    )
-    published = Guest.attach(idle.memory()).function("primes")
+    assert (outcome["state"], outcome["level"], outcome["result"], outcome["correct"]) == ("installed", 3, 168, True)
+    published = next(f for f in Guest.attach(idle.memory()).kernel().functions() if f.name == "primes")
     assert (published.version, published.level) == (outcome["version"], 3)
     assert re.search(r"eip +0x", result.out)
 
@@ -67,7 +62,7 @@ def test_a_breakpoint_by_name_stops_in_the_newest_code_only(gdb: Gdb, idle: Mach
         "info breakpoints",
         elf=KERNEL,
     )
-    versions = Guest.attach(idle.memory()).versions()
+    versions = Guest.attach(idle.memory()).kernel().versions()
     newest = max((v for v in versions if v.function_name == "sum"), key=lambda v: v.number)
     assert f"starts at address 0x{newest.code:x}" in result.out
     assert "2 locations" not in result.out and "multiple" not in result.out.lower()
@@ -85,7 +80,7 @@ def test_symbols_of_replaced_versions_are_removed(gdb: Gdb, idle: Machine) -> No
     )
     assert "objects 1" in result.out, "one merged object, whatever was recompiled"
     attached = {item["name"]: item for item in result.json()["attached"]}
-    versions = {v.number: v for v in Guest.attach(idle.memory()).versions()}
+    versions = {v.number: v for v in Guest.attach(idle.memory()).kernel().versions()}
     assert all(versions[item["version"]].state == "published" for item in attached.values())
     assert {name for name, item in attached.items() if item["lines"]} == {"sum@O3", "primes@O3"}
 
@@ -98,9 +93,7 @@ def test_symbols_are_forgotten_with_the_connection(gdb: Gdb, idle: Machine) -> N
 
 
 def test_a_guest_that_runs_in_the_background_goes_on_running(gdb: Gdb, idle: Machine) -> None:
-    result = gdb.run(
-        f"bf attach {idle.name}", "continue &", "bf recompile compute --level 2 --json", "disconnect"
-    )
+    result = gdb.run(f"bf attach {idle.name}", "continue &", "bf recompile compute --level 2 --json", "disconnect")
     assert result.json()["correct"] is True
     assert idle.status() == "running"
 
@@ -118,18 +111,15 @@ def test_symbols_of_a_running_guest_come_with_the_next_command_at_a_stop(gdb: Gd
 
 def test_refused_bitcode_is_an_answer_no_and_the_guest_keeps_its_code(gdb: Gdb, idle: Machine) -> None:
     memory = idle.memory()
-    before = Guest.attach(memory).function("sum")
+    before = next(f for f in Guest.attach(memory).kernel().functions() if f.name == "sum")
     payload = before.bitcode + layouts.size("bitcode_header")
     memory.write(payload + 64, bytes(256), "bitcode")
     result = gdb.run(
-        "set bareflow exit-on-error on",
-        f"bf attach {idle.name}",
-        "bf recompile sum --json",
-        "echo not reached\\n",
+        "set bareflow exit-on-error on", f"bf attach {idle.name}", "bf recompile sum --json", "echo not reached\\n"
     )
     assert result.json()["state"] == "rejected"
     assert result.code == 1 and "not reached" not in result.out
-    after = Guest.attach(memory).function("sum")
+    after = next(f for f in Guest.attach(memory).kernel().functions() if f.name == "sum")
     assert (after.version, after.level) == (before.version, before.level)
 
 
@@ -197,9 +187,7 @@ def test_one_compiler_is_kept_warm_and_goes_with_the_connection(gdb: Gdb, idle: 
         assert os.getsid(first[0]) != os.getsid(session.pid), "a Ctrl-C in gdb's terminal does not reach it"
         # One that has ended is replaced.
         os.kill(first[0], signal.SIGKILL)
-        told = (
-            f"python import os; print(os.waitid(os.P_PID, {first[0]}, os.WEXITED | os.WNOHANG | os.WNOWAIT))"
-        )
+        told = f"python import os; print(os.waitid(os.P_PID, {first[0]}, os.WEXITED | os.WNOHANG | os.WNOWAIT))"
         wait_for(lambda: session.run(told).strip() != "None", "the compiler's end")
         assert "installed" in session.run("bf recompile sum")
         session.run("detach")
@@ -211,14 +199,10 @@ def test_one_compiler_is_kept_warm_and_goes_with_the_connection(gdb: Gdb, idle: 
 def test_stop_waits_for_the_hosts_code_while_the_guest_swaps_its_own(gdb: Gdb, booted: Boot) -> None:
     machine = booted(stage="registered", hold=1, run_calls=1000)
     result = gdb.run(
-        f"bf attach {machine.name}",
-        "bf release",
-        "bf recompile fibonacci --level 1 --stop",
-        "bt 1",
-        elf=KERNEL,
+        f"bf attach {machine.name}", "bf release", "bf recompile fibonacci --level 1 --stop", "bt 1", elf=KERNEL
     )
     (frame,) = re.findall(r"^#0 +(?:0x\w+ in )?fibonacci@O1 #(\d+) ", result.out, re.MULTILINE)
-    versions = [v for v in Guest.attach(machine.memory()).versions() if v.function_name == "fibonacci"]
+    versions = [v for v in Guest.attach(machine.memory()).kernel().versions() if v.function_name == "fibonacci"]
     assert next(v.provider for v in versions if v.number == int(frame)) == "host"
     assert len([v for v in versions if v.provider != "host"]) > 2, "others were published before"
 

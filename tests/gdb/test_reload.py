@@ -13,6 +13,7 @@ from gdb_harness import KERNEL, ROOT, SCRIPT, SECONDS, Gdb
 from machines import wait_for
 from mi_gdb import MiError, MiGdb
 
+from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.qemu.machine import Machine
 
 Boot = Callable[..., Machine]
@@ -39,9 +40,7 @@ HANDLERS = (
 
 @pytest.mark.parametrize("again", ("bf reload", f"source {SCRIPT}"), ids=("reload", "source"))
 def test_only_the_newest_suite_listens_to_gdb(gdb: Gdb, idle_machine: Machine, again: str) -> None:
-    result = gdb.run(
-        f"bf attach {idle_machine.name}", "bf status", again, again, "bf status", *ALIVE, *HANDLERS
-    )
+    result = gdb.run(f"bf attach {idle_machine.name}", "bf status", again, again, "bf status", *ALIVE, *HANDLERS)
     assert "listening: 1\n" in result.out
     told = [f"('{name}', 1)" for name in ("_disconnected", "_exiting", "_note", "_prompt", "_stale")]
     assert f"handlers: {' '.join(told)} ('_stopped', 1) ('_tidy', 1)\n" in result.out, result.out
@@ -64,23 +63,20 @@ def test_the_connection_and_the_users_breakpoints_stay(gdb: Gdb, idle_machine: M
 def test_a_change_of_the_files_takes_effect_and_a_broken_one_does_not(gdb: Gdb, tmp_path: Path) -> None:
     for folder in ("bareflow_gdb", "gdb_scripts"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    command = tmp_path / "bareflow_gdb" / "gdb_ui" / "commands" / "status.py"
+    command = tmp_path / "bareflow_gdb" / "questions" / "status.py"
     source = command.read_text()
     changed = f"python open({str(command)!r}, 'w').write"
     done = subprocess.run(
         [
             *(gdb.path, "-nx", "-batch", "-ex", f"source {tmp_path}/gdb_scripts/bareflow.py"),
-            *("-ex", f"{changed}({source.replace('Show where', 'TELL where')!r})"),
+            *("-ex", f"{changed}({source.replace('where the guest is,', 'TELL where the guest is,')!r})"),
             *("-ex", "bf reload", "-ex", "help bf status"),
             *("-ex", f"{changed}('def (')"),
             *("-ex", "bf reload", "-ex", "help bf status", "-ex", "bf status"),
             *("-ex", "python print('kept:', 'bareflow' in gdb.frame_filters)"),
             # Sourced, there is no old suite to go back to: nothing of it is left hooked up.
             *("-ex", f"source {tmp_path}/gdb_scripts/bareflow.py"),
-            *(
-                "-ex",
-                "python hooks = [*gdb.frame_unwinders, *gdb.frame_filters.values(), *gdb.pretty_printers]",
-            ),
+            *("-ex", "python hooks = [*gdb.frame_unwinders, *gdb.frame_filters.values(), *gdb.pretty_printers]"),
             *("-ex", "python print('left:', 'bareflow' in [getattr(hook, 'name', '') for hook in hooks])"),
         ],
         stdin=subprocess.DEVNULL,
@@ -98,22 +94,16 @@ def test_a_change_of_the_files_takes_effect_and_a_broken_one_does_not(gdb: Gdb, 
 
 def test_reload_completes_a_recording(gdb: Gdb, idle_machine: Machine, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    result = gdb.run(
-        f"bf attach {idle_machine.name}", f"bf trace start {trace}", "bf reload", "bf trace stop"
-    )
+    result = gdb.run(f"bf attach {idle_machine.name}", f"bf trace start {trace}", "bf reload", "bf trace stop")
     assert f"the trace {trace} is complete" in result.out
     assert "nothing is being recorded" in result.err
     manifest = trace / "manifest.json"
-    wait_for(
-        lambda: manifest.exists() and json.loads(manifest.read_text())["complete"], "the end of the recorder"
-    )
+    wait_for(lambda: manifest.exists() and json.loads(manifest.read_text())["complete"], "the end of the recorder")
 
 
-def test_two_kernels_in_one_gdb_are_told_apart(
-    gdb: Gdb, booted: Boot, firmware: Path, launched: Boot
-) -> None:
+def test_two_kernels_in_one_gdb_are_told_apart(gdb: Gdb, booted: Boot, firmware: Path, launched: Boot) -> None:
     ours, stock = booted(stage="idle"), launched(firmware / "stock" / "stock.img", with_disk=False)
-    stock.wait_for_serial("--- END JSON ---", SECONDS)
+    wait_for_serial(stock, "--- END JSON ---", SECONDS)
     with MiGdb(gdb.path, script=SCRIPT) as session:
         for _ in range(2):
             session.run(f"bf attach {ours.name}")
@@ -139,9 +129,7 @@ def test_two_inferiors_have_a_session_each(gdb: Gdb, booted: Boot) -> None:
 
 def test_another_inferior_takes_nothing_from_the_first(gdb: Gdb, booted: Boot, tmp_path: Path) -> None:
     first, second = booted(stage="idle"), booted(stage="idle")
-    named = (
-        "python print([o.filename for s in gdb.progspaces() for o in s.objfiles() if '/jit-' in o.filename])"
-    )
+    named = "python print([o.filename for s in gdb.progspaces() for o in s.objfiles() if '/jit-' in o.filename])"
     with MiGdb(gdb.path, script=SCRIPT) as session:
         session.run(f"bf attach {first.name}")
         session.run("bf jitsym")
@@ -178,7 +166,7 @@ def test_after_a_reset_and_another_run_nothing_old_is_shown(gdb: Gdb, booted: Bo
         session.run("bf break-boot kernel --run")
         assert '"stage": "protected"' in session.run("bf boot --json")
         session.run("continue &")
-        machine.wait_for_stage("idle", SECONDS)
+        wait_for_stage(machine, "idle", SECONDS)
         session.run("interrupt")
         session.wait_for_stop()
         after = session.run("bf swaps --json")
@@ -197,7 +185,4 @@ def test_the_same_machine_is_read_anew_after_a_reconnect(gdb: Gdb, booted: Boot)
         f"bf attach {machine.name}",
         "bf status --json",
     )
-    assert [line for line in result.out.splitlines() if '"held"' in line] == [
-        '  "held": true,',
-        '  "held": false,',
-    ]
+    assert [line for line in result.out.splitlines() if '"held"' in line] == ['  "held": true,', '  "held": false,']

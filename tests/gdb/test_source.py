@@ -13,8 +13,10 @@ from machines import SECONDS
 from mi_gdb import MiError, MiGdb
 
 from bareflow_gdb.gdb_ui.debug_object import Described, join
+from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.image import RootSettings
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 Boot = Callable[..., Machine]
@@ -23,8 +25,8 @@ Boot = Callable[..., Machine]
 @pytest.fixture(scope="module")
 def machine(image: Path) -> Iterator[Machine]:
     """One machine for the levels, one after the other: each test compiles its own code."""
-    shared = Machine.launch(image, settings=RootSettings(thresholds=(10, 20, 30)))
-    shared.wait_for_stage("idle", SECONDS)
+    shared = launch(image, settings=RootSettings(thresholds=(10, 20, 30)))
+    wait_for_stage(shared, "idle", SECONDS)
     yield shared
     shared.stop()
 
@@ -50,17 +52,13 @@ def test_lines_locals_and_results_inside_the_new_code(gdb: Gdb, machine: Machine
     out = result.out
     listed = out.split("==list\n")[1].split("==line")[0]
     assert "primes_main(int32_t a, int32_t b)" in listed, out + result.err
-    assert re.search(
-        r"Temporary breakpoint \d+, primes_main \(a=1000, b=0\) at firmware/modules/primes\.c:2\d", out
-    )
+    assert re.search(r"Temporary breakpoint \d+, primes_main \(a=1000, b=0\) at firmware/modules/primes\.c:2\d", out)
     assert "a = 1000" in out and "b = 0" in out
-    assert re.search(
-        r"^(count|from|end) = \d+", out.split("==locals\n")[1].split("==finish")[0], re.MULTILINE
-    )
+    assert re.search(r"^(count|from|end) = \d+", out.split("==locals\n")[1].split("==finish")[0], re.MULTILINE)
     assert re.search(r"Value returned is \$1 = 168", out.split("==finish\n")[1])
-    number = re.search(r"version (\d+) at", out)
+    number = re.search(r"primes@O\d #(\d+) installed", out)
     assert number is not None
-    version = next(v for v in Guest.attach(machine.memory()).versions() if v.number == int(number[1]))
+    version = next(v for v in Guest.attach(machine.memory()).kernel().versions() if v.number == int(number[1]))
     assert (version.function_name, version.level) == ("primes", level)
 
 
@@ -74,7 +72,7 @@ def test_a_breakpoint_by_line_moves_to_the_next_version(gdb: Gdb, machine: Machi
             session.run("bf recompile sum --level 2")
         session.run("bf jitsym")
         second = re.search(r"0x(\w{8})", session.run("info breakpoints"))
-        versions = {v.number: v for v in Guest.attach(machine.memory()).versions()}
+        versions = {v.number: v for v in Guest.attach(machine.memory()).kernel().versions()}
         published = next(v for v in versions.values() if v.function_name == "sum" and v.state == "published")
         assert first is not None and second is not None
         assert not published.holds(int(first[1], 16)) and published.holds(int(second[1], 16))
@@ -135,12 +133,6 @@ def test_one_object_names_hundreds_of_versions(gdb: Gdb, tmp_path: Path, firmwar
     data = (firmware / "modules" / "primes.O2.o").read_bytes()
     bases = [0x200000 + number * 0x200 for number in range(256)]
     path = tmp_path / "many.elf"
-    path.write_bytes(
-        join([Described(f"v{b:x}", (f"primes@{b:x}",), b, 0x123, b, data, {".text": b}) for b in bases])
-    )
-    result = gdb.run(
-        f"add-symbol-file {path}",
-        "info line *0x210005",
-        "info symbol 0x21fe01",
-    )
+    path.write_bytes(join([Described(f"v{b:x}", (f"primes@{b:x}",), b, 0x123, b, data, {".text": b}) for b in bases]))
+    result = gdb.run(f"add-symbol-file {path}", "info line *0x210005", "info symbol 0x21fe01")
     assert "primes.c" in result.out and "section .text.v21fe00" in result.out

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import record_of
 from gdb_harness import SCRIPT, Gdb
 from machines import Boot, wait_for
 from mi_gdb import MiError, MiGdb
@@ -86,7 +87,7 @@ def of_library(memory: Memory) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for question in QUESTIONS:
         try:
-            found[question] = to_json(getattr(guest, question)())
+            found[question] = to_json(record_of(guest, question))
         except BareflowError as error:
             found[question] = str(error)
     return json.loads(json.dumps(found))
@@ -105,13 +106,10 @@ def assert_true(kernel: str, found: dict[str, Any], told: dict[str, Any]) -> Non
         assert [[one[key] for key in keys] for one in profile] == told["entries"]
         return
     keys = ("calls", "total_cycles", "max_cycles", "level", "hot")
-    assert [[one["name"], int(one["address"], 16), *(one[key] for key in keys)] for one in profile] == told[
-        "profile"
-    ]
+    assert [[one["name"], int(one["address"], 16), *(one[key] for key in keys)] for one in profile] == told["profile"]
     keys = ("code_size", "calls", "total_cycles", "max_cycles", "loaded")
     assert [
-        [one["name"], int(one["code"], 16), *(one[key] for key in keys)]
-        for one in found["modules"]["modules"]
+        [one["name"], int(one["code"], 16), *(one[key] for key in keys)] for one in found["modules"]["modules"]
     ] == told["modules"]
     levels = [[one[0], level] for one in told["functions"] for level in range(1, one[1] + 1)]
     assert [[swap["function"], swap["to_level"]] for swap in found["swaps"]["swaps"]] == levels

@@ -13,6 +13,7 @@ from machines import Boot, wait_for_halt
 from mi_gdb import MiError, MiGdb
 from stock_twin import symbols
 
+from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 
@@ -42,7 +43,7 @@ def to_first_call(stock: Path, paused: Machine) -> tuple[str, ...]:
 
 def codes_of(machine: Machine, function: str) -> list[int]:
     """O0 to O3 of a function, by the kernel's records."""
-    found = next(item for item in Guest.attach(machine.memory()).jit().functions if item.name == function)
+    found = next(item for item in Guest.attach(machine.memory()).kernel().jit().functions if item.name == function)
     return [int(code) for code in found.level_codes]
 
 
@@ -149,13 +150,7 @@ def test_swaps_are_stopped_at_by_watchpoints_after_the_store(
     gdb: Gdb, paused: Machine, to_first_call: tuple[str, ...]
 ) -> None:
     result = gdb.run(
-        *to_first_call,
-        "bf break-swap fibonacci",
-        "continue",
-        "delete",
-        "bf watch sum",
-        "continue",
-        "bf step-swap",
+        *to_first_call, "bf break-swap fibonacci", "continue", "delete", "bf watch sum", "continue", "bf step-swap"
     )
     changes = re.findall(r"Old value = (\d+)\s+New value = (\d+)", result.out)
     expected = [tuple(map(str, codes_of(paused, name)[:2])) for name in ("fibonacci", "sum")]
@@ -189,15 +184,7 @@ ANSWERED = (
     "identify $eip",
     "jitsym",
 )
-OF_THE_KERNEL = (
-    "modules",
-    "jit",
-    "swaps",
-    "header sum",
-    "bitcode primes",
-    "disas sum --diff O0 O2",
-    "watch sum",
-)
+OF_THE_KERNEL = ("modules", "jit", "swaps", "header sum", "bitcode primes", "disas sum --diff O0 O2", "watch sum")
 
 
 @pytest.mark.parametrize("kernel", ("stock", "stock76", "stock72", "stock_unikernel"))
@@ -206,15 +193,13 @@ def test_every_question_is_answered_or_refused_in_one_sentence(
 ) -> None:
     if kernel == "stock76":
         machine = launched(stock / "stock76.img", disk=stock / "stock_disk.img")
-        machine.wait_for_serial(KERNEL_END)
+        wait_for_serial(machine, KERNEL_END)
         wait_for_halt(machine)
     else:
         machine = ended(kernel)
     answered = ANSWERED if kernel == "stock_unikernel" else ANSWERED + OF_THE_KERNEL
     refused = [*REFUSED, *(UNIKERNEL if kernel == "stock_unikernel" else ())]
-    marks = [
-        word for question in (*answered, *refused) for word in (f"echo >>> {question}\\n", f"bf {question}")
-    ]
+    marks = [word for question in (*answered, *refused) for word in (f"echo >>> {question}\\n", f"bf {question}")]
     result = gdb.run(f"bf attach {machine.name}", *marks)
     texts = {part.partition("\n")[0]: part.partition("\n")[2] for part in result.out.split(">>> ")[1:]}
     assert "Traceback" not in result.out + result.err
@@ -227,14 +212,12 @@ def test_every_question_is_answered_or_refused_in_one_sentence(
     assert ("SUM.MOD" in texts["fat list"] or "MATRIX" in texts["fat list"]) == (kernel == "stock76")
 
 
-def test_an_address_is_told_as_the_records_and_the_symbols_have_it(
-    gdb: Gdb, stock: Path, ended: Boot
-) -> None:
+def test_an_address_is_told_as_the_records_and_the_symbols_have_it(gdb: Gdb, stock: Path, ended: Boot) -> None:
     machine = ended("stock")
     guest = Guest.attach(machine.memory())
-    function = guest.jit().functions[1]
-    module = guest.modules().modules[0]
-    pool = guest.pools("data").pools[0]
+    function = guest.kernel().jit().functions[1]
+    module = guest.kernel().modules().modules[0]
+    pool = guest.kernel().pools("data").pools[0]
     asked = {
         hex(function.level_codes[2] + 3): ("code pool", f"{function.name} O2", function.level_codes[2]),
         hex(function.slot): ("stack", "JIT entry 1, current_code", function.slot - 20),
@@ -257,7 +240,7 @@ def test_an_address_is_told_as_the_records_and_the_symbols_have_it(
 def test_code_is_as_long_as_its_buffer_says(gdb: Gdb, ended: Boot) -> None:
     machine = ended("stock")
     result = gdb.run(f"bf attach {machine.name}", "bf jitsym --json", "bf disas sum --diff O0 O2")
-    swaps = Guest.attach(machine.memory()).swaps().swaps
+    swaps = Guest.attach(machine.memory()).kernel().swaps().swaps
     sizes = {f"{swap.function}@O3": swap.code_size for swap in swaps if swap.to_level == 3}
     start = result.out.index("[\n") if "[\n" in result.out else result.out.index("{\n")
     record = json.JSONDecoder().raw_decode(result.out[start:])[0]
@@ -269,7 +252,7 @@ def test_code_is_as_long_as_its_buffer_says(gdb: Gdb, ended: Boot) -> None:
 
 def test_what_is_set_on_a_stock_guest_goes_when_it_is_killed(gdb: Gdb, stock: Path, launched: Boot) -> None:
     machine = launched(stock / "stock.img", with_disk=False)
-    machine.wait_for_serial(KERNEL_END)
+    wait_for_serial(machine, KERNEL_END)
     wait_for_halt(machine)
     with MiGdb(gdb.path, script=SCRIPT) as session:
         session.run(f"bf attach {machine.name}")

@@ -41,19 +41,14 @@ def test_the_end_of_gdb_completes_the_trace(gdb: Gdb, idle_machine: Machine, tmp
     trace = tmp_path / "trace"
     gdb.run(f"bf attach {idle_machine.name}", f"bf trace start {trace}", "detach")
     manifest = trace / "manifest.json"
-    wait_for(
-        lambda: manifest.exists() and json.loads(manifest.read_text())["complete"], "the end of the recorder"
-    )
+    wait_for(lambda: manifest.exists() and json.loads(manifest.read_text())["complete"], "the end of the recorder")
 
 
 def test_what_cannot_be_recorded_is_one_sentence(gdb: Gdb, idle_machine: Machine, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "something").write_text("not a trace")
     result = gdb.run(
-        f"bf attach {idle_machine.name}",
-        "bf trace stop",
-        f"bf trace start {tmp_path / 'full'}",
-        "bf trace status",
+        f"bf attach {idle_machine.name}", "bf trace stop", f"bf trace start {tmp_path / 'full'}", "bf trace status"
     )
     lines = result.err.strip().splitlines()
     assert lines[0] == "bf trace: nothing is being recorded; `bf trace start` begins"

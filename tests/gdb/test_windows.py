@@ -37,9 +37,7 @@ class Terminal:
         subprocess.run([*self._tmux, "send-keys", *keys], check=True)
 
     def screen(self) -> str:
-        return subprocess.run(
-            [*self._tmux, "capture-pane", "-p"], check=True, capture_output=True, text=True
-        ).stdout
+        return subprocess.run([*self._tmux, "capture-pane", "-p"], check=True, capture_output=True, text=True).stdout
 
     def wait_for(self, *patterns: str, without: str = r"(?!)") -> str:
         """The first screen that shows all patterns, and nothing of `without`: gdb draws window by window."""
@@ -96,9 +94,7 @@ def test_windows_scroll_are_read_when_asked_and_gone_when_closed(terminal: Termi
     terminal.wait_for("code +0x00200000 +262,144")
     # What the host writes is at no stop, so nobody reads it unasked.
     root = Guest.attach(machine.memory()).root()
-    machine.memory().write(
-        root.pools + layouts.offset("memory_pool", "total_size"), bytes(4), "size of a pool"
-    )
+    machine.memory().write(root.pools + layouts.offset("memory_pool", "total_size"), bytes(4), "size of a pool")
     terminal.type("bf refresh")
     terminal.wait_for("3 windows read", r"code +0x00200000 +0 ", without="262,144")
     terminal.type("focus pools")

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from elftools.elf.elffile import ELFFile
 
+from bareflow_gdb.guest.base.clock import read_counters
+from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.render.jsonable import to_json
@@ -37,7 +39,7 @@ def symbols(firmware: Path) -> dict[str, int]:
 
 def exported(machine: Machine, heading: str) -> dict[str, Any]:
     """The JSON that the guest itself printed under this heading."""
-    text = machine.wait_for_serial(heading, 60).replace("\r", "").split(f"=== {heading} ===", 1)[1]
+    text = wait_for_serial(machine, heading, 60).replace("\r", "").split(f"=== {heading} ===", 1)[1]
     body = text.split("--- BEGIN JSON ---", 1)[1].split("--- END JSON ---", 1)[0]
     parsed = json.loads(body)
     assert isinstance(parsed, dict)
@@ -69,7 +71,7 @@ def test_the_build_id_is_that_of_the_elf(guest: Guest, firmware: Path) -> None:
 
 def test_the_boot_record_agrees_with_the_image_on_disk(guest: Guest, firmware: Path) -> None:
     kernel = (firmware / "kernel.bin").read_bytes()
-    boot = guest.boot()
+    boot = guest.kernel().boot()
     assert boot.ok
     assert (boot.stage, boot.disk_method, boot.load_address) == ("idle", "lba", 0x10000)
     assert boot.sectors_needed == boot.sectors_read == -(-len(kernel) // 512)
@@ -82,27 +84,21 @@ def test_the_boot_record_agrees_with_the_image_on_disk(guest: Guest, firmware: P
     assert 0 < reached[-1].ms < 120_000
 
 
-def test_the_image_crc_is_computed_over_the_patched_copy(
-    guest: Guest, idle_machine: Machine, firmware: Path
-) -> None:
+def test_the_image_crc_is_computed_over_the_patched_copy(guest: Guest, idle_machine: Machine, firmware: Path) -> None:
     size = len((firmware / "kernel.bin").read_bytes())
     disk = (idle_machine.directory / "disk.img").read_bytes()
     image = bytearray(disk[9 * 512 : 9 * 512 + size])
     image[16:20] = bytes(4)
-    assert guest.boot().crc_computed == zlib.crc32(image)
+    assert guest.kernel().boot().crc_computed == zlib.crc32(image)
 
 
 def test_the_modules_are_those_that_the_guest_exported(guest: Guest, idle_machine: Machine) -> None:
     told = exported(idle_machine, "PROFILING DATA EXPORT")
-    modules = guest.modules(check=True)
+    modules = guest.kernel().modules(check=True)
     assert modules.count == told["num_modules"] >= 4
     assert modules.total_calls == told["total_calls"]
     for module, row in zip(modules.modules, told["modules"], strict=True):
-        assert (module.name, module.calls, module.total_cycles) == (
-            row["name"],
-            row["calls"],
-            row["total_cycles"],
-        )
+        assert (module.name, module.calls, module.total_cycles) == (row["name"], row["calls"], row["total_cycles"])
         # The guest prints 0 for a minimum that was never measured.
         assert (module.min_cycles or 0, module.max_cycles) == (row["min_cycles"], row["max_cycles"])
         assert (module.min_cycles is None) == (row["calls"] == 0)
@@ -111,26 +107,20 @@ def test_the_modules_are_those_that_the_guest_exported(guest: Guest, idle_machin
     assert {module.digest for module in modules.modules} == {"right"}
 
 
-def test_each_module_header_in_memory_is_that_of_the_file_that_was_built(
-    guest: Guest, firmware: Path
-) -> None:
-    for module in guest.modules().modules:
+def test_each_module_header_in_memory_is_that_of_the_file_that_was_built(guest: Guest, firmware: Path) -> None:
+    for module in guest.kernel().modules().modules:
         file = (firmware / "modules" / f"{module.name}.O0.mod").read_bytes()
         magic, name, entry, size, version = struct.unpack_from("<4s32sIII", file)
         assert module.header is not None
         assert (magic, name.rstrip(b"\0").decode()) == (b"BDOM", module.header.name)
-        assert (entry, size, version) == (
-            module.header.entry_point,
-            module.header.code_size,
-            module.header.version,
-        )
+        assert (entry, size, version) == (module.header.entry_point, module.header.code_size, module.header.version)
         assert module.image_size == len(file)
         assert guest.memory.read(module.image, len(file), "image") == file
 
 
 def test_the_profile_is_the_one_that_the_guest_exported(guest: Guest, idle_machine: Machine) -> None:
     told = exported(idle_machine, "FUNCTION PROFILING DATA EXPORT")
-    profile = guest.profile()
+    profile = guest.kernel().profile()
     rows = {row["name"]: row for row in told["modules"]}
     assert profile.total_calls == told["total_calls"]
     assert {function.name for function in profile.functions} == set(rows)
@@ -145,8 +135,8 @@ def test_the_profile_is_the_one_that_the_guest_exported(guest: Guest, idle_machi
 
 
 def test_the_pools_are_what_their_block_headers_say(guest: Guest, idle_machine: Machine) -> None:
-    pools = {pool.kind: pool for pool in guest.pools(check=True).pools}
-    assert guest.pools(check=True).all_problems() == []
+    pools = {pool.kind: pool for pool in guest.kernel().pools(check=True).pools}
+    assert guest.kernel().pools(check=True).all_problems() == []
     for kind, (base, size) in {"code": CODE, "data": DATA, "metadata": METADATA}.items():
         saved = idle_machine.read_physical(base, size)
         walked = []
@@ -165,11 +155,9 @@ def test_the_pools_are_what_their_block_headers_say(guest: Guest, idle_machine: 
         assert pool.allocations - pool.frees == sum(state == "used" for _, _, state in walked)
 
 
-def test_every_version_has_the_block_it_says_and_its_code_the_crc_it_says(
-    guest: Guest, idle_machine: Machine
-) -> None:
-    owners = {block.address: block for block in guest.pools("code").pools[0].blocks}
-    versions = guest.versions()
+def test_every_version_has_the_block_it_says_and_its_code_the_crc_it_says(guest: Guest, idle_machine: Machine) -> None:
+    owners = {block.address: block for block in guest.kernel().pools("code").pools[0].blocks}
+    versions = guest.kernel().versions()
     assert [version.number for version in versions] == list(range(1, len(versions) + 1))
     for version in versions:
         block = owners[version.code]
@@ -192,10 +180,8 @@ def _same(version: Any, versions: tuple[Any, ...], machine: Machine) -> int:
     return 0
 
 
-def test_the_jit_runs_what_is_in_the_slots(
-    guest: Guest, idle_machine: Machine, symbols: dict[str, int]
-) -> None:
-    jit = guest.jit()
+def test_the_jit_runs_what_is_in_the_slots(guest: Guest, idle_machine: Machine, symbols: dict[str, int]) -> None:
+    jit = guest.kernel().jit()
     assert jit.problems == ()
     assert (jit.enabled, jit.thresholds, jit.count) == (True, (10, 20, 30), len(jit.functions))
     for index, function in enumerate(jit.functions):
@@ -217,7 +203,7 @@ def test_the_swaps_are_those_of_the_guests_log(guest: Guest, idle_machine: Machi
         for line in idle_machine.serial().replace("\r", "").splitlines()
         if line.startswith("[RECOMPILE]") and " -> " in line
     ]
-    swaps = guest.swaps()
+    swaps = guest.kernel().swaps()
     assert [[swap.function, f"O{swap.from_level} -> O{swap.to_level}"] for swap in swaps.swaps] == told
     assert swaps.swap_count == len(told)
     assert swaps.forgotten == 0
@@ -231,7 +217,7 @@ def test_the_swaps_are_those_of_the_guests_log(guest: Guest, idle_machine: Machi
 
 def test_code_that_the_log_calls_equal_is_called_equal(guest: Guest, idle_machine: Machine) -> None:
     log = idle_machine.serial()
-    for function in guest.jit().functions:
+    for function in guest.kernel().jit().functions:
         for version in function.versions:
             older = next((v for v in function.versions if v.number == version.same_as), None)
             line = f"{function.name}: O{version.level} code equals O{older.level if older else '?'}"
@@ -239,22 +225,22 @@ def test_code_that_the_log_calls_equal_is_called_equal(guest: Guest, idle_machin
 
 
 def test_the_log_buffer_holds_the_end_of_the_serial_output(guest: Guest, idle_machine: Machine) -> None:
-    log = guest.log()
+    log = guest.kernel().log()
     printed = idle_machine.serial().replace("\r\n", "\n")
     assert len(log.text) > 4000
     assert printed.endswith(log.text)
 
 
 def test_the_events_of_the_ring_are_numbered_without_a_gap_and_in_time(guest: Guest) -> None:
-    ring = guest.rings()[0]
-    events = [event for event in guest.events(100_000) if event.ring == 0]
+    ring = guest.kernel().rings()[0]
+    events = [event for event in guest.kernel().events(100_000) if event.ring == 0]
     assert [event.seq for event in events] == list(range(ring.head))
     assert [event.tsc for event in events] == sorted(event.tsc for event in events)
-    assert sum(event.type == "publish" for event in events) == guest.counters().swap_count
+    assert sum(event.type == "publish" for event in events) == read_counters(guest.memory, guest.root()).swap_count
 
 
 def test_bitcode_is_found_whole(guest: Guest, firmware: Path) -> None:
-    carried = [bitcode for bitcode in guest.bitcode() if bitcode.address]
+    carried = [bitcode for bitcode in guest.kernel().bitcode() if bitcode.address]
     assert {"fibonacci", "sum", "compute", "primes"} <= {bitcode.function for bitcode in carried}
     for bitcode in carried:
         wrapped = (firmware / "modules" / f"{bitcode.function}.bc.wrapped").read_bytes()
@@ -264,26 +250,22 @@ def test_bitcode_is_found_whole(guest: Guest, firmware: Path) -> None:
 
 
 def test_every_kind_of_address_is_identified(guest: Guest, symbols: dict[str, int]) -> None:
-    jit = guest.jit()
+    jit = guest.kernel().jit()
     for function in jit.functions:
-        found = guest.identify(function.slot)
+        found = guest.kernel().identify(function.slot)
         assert (found.name, found.function) == (f"JIT entry {function.index}, current_code", function.name)
         for version in function.versions:
-            found = guest.identify(version.code + version.code_size - 1)
-            assert (found.function, found.version, found.level) == (
-                function.name,
-                version.number,
-                version.level,
-            )
-    for module in guest.modules().modules:
-        assert guest.identify(module.code).name == f"module {module.name}"
-        assert guest.identify(module.image + 8).name == f"image of module {module.name}"
-    assert guest.identify(symbols["memcpy"]).name == "memcpy"
-    assert guest.identify(guest.mailbox().slots[1].address).name == "mailbox slot 1, state"
+            found = guest.kernel().identify(version.code + version.code_size - 1)
+            assert (found.function, found.version, found.level) == (function.name, version.number, version.level)
+    for module in guest.kernel().modules().modules:
+        assert guest.kernel().identify(module.code).name == f"module {module.name}"
+        assert guest.kernel().identify(module.image + 8).name == f"image of module {module.name}"
+    assert guest.kernel().identify(symbols["memcpy"]).name == "memcpy"
+    assert guest.kernel().identify(guest.kernel().mailbox().slots[1].address).name == "mailbox slot 1, state"
 
 
 def test_status_sums_it_up(guest: Guest) -> None:
-    status = guest.status()
+    status = guest.kernel().status()
     assert status.ok, status.problems
     assert (status.stage, status.thresholds, status.exception) == ("idle", (10, 20, 30), "")
     assert status.swap_count == 3 * len(status.functions)

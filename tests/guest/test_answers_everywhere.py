@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import record_of
 from elftools.elf.elffile import ELFFile
 from machines import SECONDS, Boot
 
 from bareflow_gdb.cli import main as cli
+from bareflow_gdb.guest.boot.wait import release, wait_for_stage
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.dump import RawDump
@@ -59,12 +61,12 @@ def core(paused: Machine, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def answers(paused: Machine) -> dict[str, Any]:
     """Each question's JSON from the RAM of the paused guest."""
     guest = Guest.attach(paused.memory())
-    return {question: to_json(getattr(guest, question)()) for question in QUESTIONS}
+    return {question: to_json(record_of(guest, question)) for question in QUESTIONS}
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_core_answers_like_the_guest(core: Path, answers: dict[str, Any], question: str) -> None:
-    assert to_json(getattr(Guest.attach(ElfCore(core)), question)()) == answers[question]
+    assert to_json(record_of(Guest.attach(ElfCore(core)), question)) == answers[question]
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -73,25 +75,23 @@ def test_a_raw_dump_answers_like_the_guest(
 ) -> None:
     dump = tmp_path / "dump"
     dump.write_bytes(paused.read_physical(0, 8 << 20))
-    assert to_json(getattr(Guest.attach(RawDump(dump)), question)()) == answers[question]
+    assert to_json(record_of(Guest.attach(RawDump(dump)), question)) == answers[question]
 
 
-def test_the_gdbstub_answers_like_the_guest_within_ten_packets(
-    paused: Machine, answers: dict[str, Any]
-) -> None:
+def test_the_gdbstub_answers_like_the_guest_within_ten_packets(paused: Machine, answers: dict[str, Any]) -> None:
     with GdbStub.connect(f"unix:{paused.gdb_socket}") as stub:
         guest = Guest.attach(stub)
         for question in QUESTIONS:
             stub.invalidate()
             before = stub.packets
-            record = getattr(guest, question)()
+            record = record_of(guest, question)
             # No command asks for bitcode: its wrappers lie far from one another, a packet each.
             assert stub.packets - before <= PACKETS or question == "bitcode", question
             assert to_json(record) == answers[question], question
         for address in (0x10100, 0x200020, 0x2C0020, guest.root().adaptive_jit + 6700, 0x600010):
             stub.invalidate()
             before = stub.packets
-            guest.identify(address)
+            guest.kernel().identify(address)
             assert stub.packets - before <= PACKETS, hex(address)
     # Detaching let it run; the other tests expect it paused.
     paused.pause()
@@ -143,8 +143,8 @@ def test_a_held_guest_is_told_as_held_and_shows_its_own_thresholds(
     assert (status["stage"], status["held"], status["thresholds"]) == ("registered", True, [7, 70, 700])
     assert [function["level"] for function in status["functions"]] == [0] * len(status["functions"])
     guest = Guest.attach(machine.memory())
-    assert guest.swaps().swaps == ()
-    assert [function.next_threshold for function in guest.jit().functions] == [7] * len(status["functions"])
+    assert guest.kernel().swaps().swaps == ()
+    assert [function.next_threshold for function in guest.kernel().jit().functions] == [7] * len(status["functions"])
 
 
 def test_a_guest_that_died_in_jit_code_is_explained(booted: Boot, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,9 +153,9 @@ def test_a_guest_that_died_in_jit_code_is_explained(booted: Boot, capsys: pytest
     guest = Guest.attach(machine.memory())
     nowhere = 0x130000
     guest.memory.write(nowhere, b"\x0f\x0b", "UD2")
-    guest.memory.write(guest.functions()[0].slot, struct.pack("<I", nowhere), "slot")
-    machine.release()
-    machine.wait_for_stage("halted", SECONDS)
+    guest.memory.write(guest.kernel().functions()[0].slot, struct.pack("<I", nowhere), "slot")
+    release(machine)
+    wait_for_stage(machine, "halted", SECONDS)
     assert cli.main(["status", "--json", machine.name]) == 1
     status = json.loads(capsys.readouterr().out)
     assert (status["exception"], status["exception_eip"]) == ("#UD invalid opcode", f"0x{nowhere:08x}")
@@ -167,29 +167,27 @@ def test_a_guest_that_died_in_jit_code_is_explained(booted: Boot, capsys: pytest
     assert cli.main(["jit", "--json", machine.name]) == 1
     problems = json.loads(capsys.readouterr().out)["problems"]
     assert any("fibonacci runs 0x00130000, its version 1 begins at" in problem for problem in problems)
-    assert guest.exception().code.startswith("0f0b")
+    assert guest.kernel().exception().code.startswith("0f0b")
 
 
 def test_questions_asked_while_the_guest_runs_are_answered_steadily(booted: Boot) -> None:
     machine = booted("registered", hold=1, thresholds=(100, 400, 1600))
     guest = Guest.attach(machine.memory())
-    machine.release()
+    release(machine)
     stages = set()
     while "idle" not in stages:
-        status = guest.status()
+        status = guest.kernel().status()
         stages.add(status.stage)
         assert status.problems == ()
-        jit = guest.jit()
+        jit = guest.kernel().jit()
         assert all(1 <= len(function.versions) <= 4 for function in jit.functions)
-        guest.pools()
-        guest.profile()
+        guest.kernel().pools()
+        guest.kernel().profile()
     assert "running" in stages
-    assert guest.jit().problems == ()
+    assert guest.kernel().jit().problems == ()
 
 
-def test_identify_names_what_the_elf_knows(
-    paused: Machine, firmware: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_identify_names_what_the_elf_knows(paused: Machine, firmware: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (firmware / "kernel.elf").open("rb") as file:
         table = ELFFile(file).get_section_by_name(".symtab")
         called = next(symbol for symbol in table.iter_symbols() if symbol.name == "adaptive_jit_call")

@@ -13,8 +13,9 @@ from machines import Boot
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.boot.boot import stage_number
+from bareflow_gdb.guest.boot.wait import release, wait_for_stage
 from bareflow_gdb.qemu.machine import Machine
-from bareflow_gdb.qemu.progress import stage_number
 
 RECORD = layouts.const("BF_BOOT_RECORD_ADDRESS")
 
@@ -31,13 +32,11 @@ def bareflow(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_held_guest_waits_at_registered_until_it_is_released(booted: Boot) -> None:
     machine = booted("registered", hold=1)
-    with pytest.raises(
-        BareflowError, match=r"did not reach stage running within .* the last stage is registered"
-    ):
-        machine.wait_for_stage("running", 0.3)
-    assert machine.release()
-    machine.wait_for_stage("idle")
-    assert not machine.release()
+    with pytest.raises(BareflowError, match=r"did not reach stage running within .* the last stage is registered"):
+        wait_for_stage(machine, "running", 0.3)
+    assert release(machine)
+    wait_for_stage(machine, "idle")
+    assert not release(machine)
 
 
 def test_the_thresholds_of_the_launch_are_those_of_the_run(booted: Boot) -> None:
@@ -65,7 +64,7 @@ def test_the_command_line_runs_lists_cores_and_stops(image: Path, tmp_path: Path
     assert json.loads(started.stdout)["name"] == "byhand"
     assert "stage registered" in bareflow("list").stdout
     assert bareflow("release", "byhand").returncode == 0
-    Machine.find("byhand").wait_for_stage("idle")
+    wait_for_stage(Machine.find("byhand"), "idle")
     assert bareflow("release", "byhand").returncode == 1
     core = tmp_path / "core"
     made = bareflow("core", "--out", str(core), "byhand", "--json")
@@ -77,9 +76,7 @@ def test_the_command_line_runs_lists_cores_and_stops(image: Path, tmp_path: Path
 
 
 def test_run_that_does_not_reach_its_stage_leaves_no_machine(image: Path) -> None:
-    done = bareflow(
-        "run", "--image", str(image), "--name", "late", "--hold", "--wait", "idle", "--timeout", "1"
-    )
+    done = bareflow("run", "--image", str(image), "--name", "late", "--hold", "--wait", "idle", "--timeout", "1")
     assert done.returncode == 2
     assert "did not reach stage idle within 1 s" in done.stderr
     assert "late" not in [machine.name for machine in Machine.all()]

@@ -16,6 +16,7 @@ import pytest
 from machines import SECONDS, Assemble, Boot, wait_for
 
 from bareflow_gdb.errors import BareflowError, ReadError, Unreachable, UsageError
+from bareflow_gdb.guest.boot.wait import last_stage, wait_for_serial, wait_for_stage
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub
@@ -46,7 +47,7 @@ COUNTS = "cli\n.turn: inc dword [0x5000]\njmp .turn"
 @pytest.fixture
 def idle(launched: Boot, boot_sector: Assemble) -> Machine:
     machine = launched(boot_sector(IDLES))
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
     return machine
 
 
@@ -74,7 +75,7 @@ def test_directory_and_files_are_private(idle: Machine) -> None:
 
 
 def test_the_serial_log_is_usable_while_the_guest_runs(idle: Machine) -> None:
-    assert idle.wait_for_serial("init ok") == "[serial] init ok\n"
+    assert wait_for_serial(idle, "init ok") == "[serial] init ok\n"
 
 
 def test_host_reads_equal_pmemsave(idle: Machine) -> None:
@@ -113,26 +114,26 @@ def test_pause_stops_the_guest_and_resume_lets_it_run(launched: Boot, boot_secto
 def test_a_paused_launch_has_not_run(launched: Boot, boot_sector: Assemble) -> None:
     machine = launched(boot_sector(IDLES), paused=True)
     assert machine.status() == "prelaunch"
-    assert machine.stage() == 0
+    assert last_stage(machine) == 0
     machine.resume()
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
 
 
 def test_waiting_names_the_last_stage_and_the_last_serial_line(idle: Machine) -> None:
     with pytest.raises(BareflowError, match=r"within 0\.1 s; the last stage is idle.*'\[serial\] init ok'"):
-        idle.wait_for_serial("never printed", 0.1)
+        wait_for_serial(idle, "never printed", 0.1)
 
 
 def test_waiting_ends_at_once_when_the_guest_halts(launched: Boot, boot_sector: Assemble) -> None:
     machine = launched(boot_sector(HALTS))
     with pytest.raises(BareflowError, match="halted before stage idle"):
-        machine.wait_for_stage("idle", SECONDS)
+        wait_for_stage(machine, "idle", SECONDS)
 
 
 def test_waiting_ends_at_once_when_qemu_dies(idle: Machine) -> None:
     os.kill(idle.pid, signal.SIGKILL)
     with pytest.raises(Unreachable, match=r"QEMU of machine .* ended before the serial text"):
-        idle.wait_for_serial("never printed", SECONDS)
+        wait_for_serial(idle, "never printed", SECONDS)
 
 
 def test_commands_to_a_dead_qemu_fail_with_a_sentence(idle: Machine) -> None:
@@ -151,7 +152,7 @@ def test_qemu_going_away_during_a_command_is_one_sentence_and_leaves_no_core(
     launched: Boot, boot_sector: Assemble, tmp_path: Path
 ) -> None:
     machine = launched(boot_sector(IDLES), memory_mib=1024)
-    machine.wait_for_stage("idle")
+    wait_for_stage(machine, "idle")
 
     def kill_once_it_writes() -> None:
         wait_for(lambda: list(tmp_path.glob(".core*")), "the core to be begun")
@@ -276,9 +277,7 @@ def test_qemu_refusing_an_option_is_told_and_leaves_nothing(launched: Boot, boot
     assert not [machine for machine in Machine.all() + Machine.stale() if machine.name == "refused"]
 
 
-@pytest.mark.parametrize(
-    "where", ["bareflow_gdb.qemu.start.qmp.execute", "bareflow_gdb.qemu.directory.write_record"]
-)
+@pytest.mark.parametrize("where", ["bareflow_gdb.qemu.start.qmp.execute", "bareflow_gdb.qemu.directory.write_record"])
 def test_a_launch_that_is_interrupted_leaves_neither_qemu_nor_files(
     where: str, launched: Boot, boot_sector: Assemble, own_machines: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,13 +14,14 @@ from machines import wait_for
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.cli.targets import open_target
 from bareflow_gdb.errors import ReadError, Unreachable
-from bareflow_gdb.memory import ladder
+from bareflow_gdb.memory import choose
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub
 from bareflow_gdb.memory.process_ram import ProcessRam, behind
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu.image import RootSettings, patched_copy
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 
@@ -90,7 +91,7 @@ def test_the_stub_of_one_of_our_machines_leads_to_its_ram(idle_machine: Machine)
 def test_a_process_that_is_not_qemu_or_not_booted_is_refused(image: Path) -> None:
     with pytest.raises(Unreachable, match="is not QEMU"):
         ProcessRam(os.getpid())
-    machine = Machine.launch(image, paused=True)
+    machine = launch(image, paused=True)
     with pytest.raises(Unreachable, match="0 mappings that look like"):
         ProcessRam(machine.pid)
     machine.stop()
@@ -114,9 +115,9 @@ def test_the_ladder_takes_a_faster_reader_only_when_it_shows_the_same_guest(
     def fails() -> Memory:
         raise Unreachable("no such thing")
 
-    chosen = ladder.choose(reference, fails, lambda: RawDump(other), lambda: ProcessRam(idle_machine.pid))
+    chosen = choose.choose(reference, fails, lambda: RawDump(other), lambda: ProcessRam(idle_machine.pid))
     assert isinstance(chosen, ProcessRam)
-    assert ladder.choose(reference, fails, lambda: RawDump(other)) is reference
+    assert choose.choose(reference, fails, lambda: RawDump(other)) is reference
 
 
 def _booted(pid: int) -> ProcessRam:

@@ -27,11 +27,13 @@ from bareflow_gdb.errors import BareflowError, ReadError, UsageError
 from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.reading import many, one
 from bareflow_gdb.guest.base.values import clean
+from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
+from bareflow_gdb.guest.code.symbol_index import read_index
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.recompile.compiler import Compilation
 from bareflow_gdb.recompile.service import Service
-from bareflow_gdb.recompile.store import read_index
 
 FUNCTIONS = ("fibonacci", "sum", "compute", "primes")
 USED_RAM = 8 << 20  # all that the kernel uses, and room after it
@@ -85,9 +87,7 @@ def run_on_host(ram: bytes, entry: int, inputs: list[tuple[int, int]]) -> list[i
     machine.mem_write(DRIVER, code)
     machine.reg_write(UC_X86_REG_ESP, STACK)
     machine.emu_start(DRIVER, DRIVER + len(code), timeout=int(SECONDS * 1e6))
-    assert machine.reg_read(UC_X86_REG_ESP) == STACK and not machine.reg_read(UC_X86_REG_EBX), (
-        "it did not return"
-    )
+    assert machine.reg_read(UC_X86_REG_ESP) == STACK and not machine.reg_read(UC_X86_REG_EBX), "it did not return"
     return list(struct.unpack(f"<{len(inputs)}I", machine.mem_read(RESULTS, 4 * len(inputs))))
 
 
@@ -101,9 +101,7 @@ def whole_ram(memory: Memory) -> bytes:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_every_level_is_installed_called_and_right(
-    service: Service, idle_machine: Machine, name: str
-) -> None:
+def test_every_level_is_installed_called_and_right(service: Service, idle_machine: Machine, name: str) -> None:
     numbers = []
     for level in range(4):
         outcome = service.request(name, level, SECONDS)
@@ -111,7 +109,7 @@ def test_every_level_is_installed_called_and_right(
         assert outcome.milliseconds.total is not None
         assert service.memory.read(outcome.code, 3, "code").hex() == "5589e5"
         said = f"[CALL] {name}: version {outcome.version} at O{level}: {outcome.result} (expected"
-        idle_machine.wait_for_serial(said, SECONDS)
+        wait_for_serial(idle_machine, said, SECONDS)
         numbers.append(outcome.version)
     assert numbers == sorted(numbers)
     assert service.find(name).name == name
@@ -125,16 +123,12 @@ def test_recompiled_tiers_agree_with_the_module_on_1000_inputs(service: Service,
     function = service.find(name)
     assert function.module is not None
     size = layouts.size("module_profile")
-    profile = one(
-        service.memory, "module_profile", service.root.module_manager + function.module * size, "module"
-    )
+    profile = one(service.memory, "module_profile", service.root.module_manager + function.module * size, "module")
     expected = run_on_host(whole_ram(service.memory), profile.code_ptr, inputs)
     assert len(set(expected)) > 10, "the inputs decide the result"
     for level in range(4):
         outcome = service.request(name, level, SECONDS)
-        entry = next(
-            e for e in read_index(Path(outcome.symbol_file or "").parents[1]) if e.version == outcome.version
-        )
+        entry = next(e for e in read_index(Path(outcome.symbol_file or "").parents[1]) if e.version == outcome.version)
         assert run_on_host(whole_ram(service.memory), entry.entry, inputs) == expected, f"O{level}"
 
 
@@ -172,20 +166,16 @@ def test_truncated_bitcode_is_rejected_and_the_guest_runs_on(
     service: Service, memory: Memory, idle_machine: Machine, kept: int
 ) -> None:
     function = service.find("primes")
-    code = one(
-        memory, "bf_function", service.root.function_table + function.index * layouts.size("bf_function"), "f"
-    )
+    code = one(memory, "bf_function", service.root.function_table + function.index * layouts.size("bf_function"), "f")
     whole = memory.read(function.bitcode, function.bitcode_size, "bitcode")[128:]
     with replaced(memory, function, whole[:kept]):
         outcome = service.request("primes", 3, SECONDS)
     assert (outcome.state, outcome.reason, outcome.version) == ("rejected", "bad_bitcode", None)
     assert "\n" not in outcome.message
-    now = one(
-        memory, "bf_function", service.root.function_table + function.index * layouts.size("bf_function"), "f"
-    )
+    now = one(memory, "bf_function", service.root.function_table + function.index * layouts.size("bf_function"), "f")
     assert (now.version, now.level) == (code.version, code.level), "it keeps the code that it had"
     assert guest_runs_on(service)
-    idle_machine.wait_for_serial("[MAILBOX] primes: rejected", SECONDS)
+    wait_for_serial(idle_machine, "[MAILBOX] primes: rejected", SECONDS)
     assert service.request("primes", 3, SECONDS).correct
 
 
@@ -250,12 +240,7 @@ def test_a_second_host_finishes_what_a_dead_one_was_compiling(idle_machine: Mach
         deadline = time.monotonic() + SECONDS
         outcomes = second.serve(lambda: time.monotonic() > deadline)
         outcome = next(outcomes)
-    assert (outcome.function, outcome.level, outcome.state, outcome.correct) == (
-        "primes",
-        2,
-        "installed",
-        True,
-    )
+    assert (outcome.function, outcome.level, outcome.state, outcome.correct) == ("primes", 2, "installed", True)
 
 
 def test_a_host_that_does_not_serve_is_answered_by_the_one_that_does(
@@ -297,7 +282,7 @@ def test_serve_answers_others_until_it_is_interrupted(idle_machine: Machine, tmp
     said_so_far = (tmp_path / "said").read_text
     assert bareflow(["serve", idle_machine.name]) == 2, "one at a time"
     assert bareflow(["recompile", "primes", "--level", "2", idle_machine.name]) == 0
-    wait_for(lambda: "primes at O2 is version" in said_so_far(), "the server's line")
+    wait_for(lambda: " at O2 installed, " in said_so_far(), "the server's line")
     server.send_signal(signal.SIGINT)
     assert server.wait(SECONDS) == 0
     assert said_so_far().endswith("1 requests answered\n")
@@ -325,10 +310,21 @@ int32_t sum_main(int32_t a, int32_t b) {
 """
 
 
-def test_code_larger_than_the_first_room_gets_more(service: Service, memory: Memory, tmp_path: Path) -> None:
+def test_code_larger_than_the_first_room_gets_more_and_is_compiled_once(
+    service: Service, memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     payload = bitcode(tmp_path, BIG.replace("TURNS", "900"), "-g0")
+    compiled, taken, really = [], [], service.compiler.compile
+
+    def compile_and_count(payload: bytes, entry: str, level: int) -> Compilation:
+        compiled.append(entry)
+        return really(payload, entry, level)
+
+    monkeypatch.setattr(service.compiler, "compile", compile_and_count)
+    monkeypatch.setattr(service, "progress", taken.append)
     with replaced(memory, service.find("sum"), payload):
         outcome = service.request("sum", 3, SECONDS)
+    assert (len(taken), compiled) == (2, ["sum_main"]), "the guest asked twice"
     assert outcome.installed, outcome.message
     assert outcome.code_size > 8192
     assert outcome.result == sum(1 * i ^ 100 for i in range(900))
@@ -404,9 +400,7 @@ def test_a_guest_that_stands_still_is_reported_and_not_asked_behind_its_back(
     assert slot(service, "primes").request == before
 
 
-def test_the_symbols_of_each_version_are_listed_with_their_addresses(
-    service: Service, idle_machine: Machine
-) -> None:
+def test_the_symbols_of_each_version_are_listed_with_their_addresses(service: Service, idle_machine: Machine) -> None:
     outcome = service.request("compute", 2, SECONDS)
     entry = next(e for e in read_index(idle_machine.directory) if e.version == outcome.version)
     assert (entry.function, entry.level, entry.text) == ("compute", 2, outcome.code)
@@ -479,20 +473,13 @@ def test_an_unknown_function_or_level_is_refused_before_anything_is_asked(servic
         service.request("sum", 4)
 
 
-def test_the_command_prints_the_same_as_json(
-    idle_machine: Machine, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_prints_the_same_as_json(idle_machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     target = str(idle_machine.name)
     assert bareflow(["recompile", "primes", "--level", "1", "--json", target]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert (answer["state"], answer["level"], answer["result"], answer["expected"]) == (
-        "installed",
-        1,
-        168,
-        168,
-    )
+    assert (answer["state"], answer["level"], answer["result"], answer["expected"]) == ("installed", 1, 168, 168)
     assert bareflow(["recompile", "primes", target]) == 0
-    assert "primes at O3 is version" in capsys.readouterr().out
+    assert " at O3 installed, " in capsys.readouterr().out
 
 
 def test_the_command_says_no_with_one_sentence(

@@ -9,9 +9,9 @@ import numpy as np
 from machines import SECONDS
 
 from bareflow_gdb.abi.events import BY_NAME
-from bareflow_gdb.analysis.story import tell, verdicts
+from bareflow_gdb.analysis.digest import tell, verdicts
+from bareflow_gdb.guest.boot.boot import stage_number
 from bareflow_gdb.qemu.machine import Machine
-from bareflow_gdb.qemu.progress import stage_number
 from bareflow_gdb.render.report.page import page
 from bareflow_gdb.tracing.recorder import Recorder
 from bareflow_gdb.tracing.store import Trace
@@ -25,19 +25,19 @@ def test_a_report_tells_the_whole_story_when_the_guest_is_gone(booted: Boot, tmp
         recorder.release_hold()
         recorder.run(until_idle=True, seconds=SECONDS)
     machine.stop()
-    story = tell(Trace.open(tmp_path / "trace"))
-    assert [verdict.text for verdict in verdicts(story) if verdict.kind == "bad"] == []
-    assert story.missing == ()
-    assert {swap.call for swap in story.swaps.swaps} == {7, 70, 700}
-    assert story.boot is not None and story.boot.stage == "idle"
-    compared = {comparison.swap.to_version: comparison for comparison in story.comparisons}
-    for swap in story.swaps.swaps:
+    digest = tell(Trace.open(tmp_path / "trace"))
+    assert [verdict.text for verdict in verdicts(digest) if verdict.kind == "bad"] == []
+    assert digest.missing == ()
+    assert {swap.call for swap in digest.swaps.swaps} == {7, 70, 700}
+    assert digest.boot is not None and digest.boot.stage == "idle"
+    compared = {comparison.swap.to_version: comparison for comparison in digest.comparisons}
+    for swap in digest.swaps.swaps:
         comparison = compared[swap.to_version]
         assert comparison.missing == "" and comparison.rows
         assert comparison.new_size == swap.code_size
         assert comparison.equal == swap.same_code
-    text = page(story)
-    for swap in story.swaps.swaps:
+    text = page(digest)
+    for swap in digest.swaps.swaps:
         assert f"0x{swap.new_code:08x}" in text
 
 

@@ -14,19 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import ask
 from machines import SECONDS, wait_for, wait_for_halt
 from stock_truth import truth
 
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.code.bitcode import read_payload
+from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.modules.modules import Modules
-from bareflow_gdb.guest.names.elf_check import check_elf, load_elf
+from bareflow_gdb.guest.names.elf import beside, check_elf, load_elf
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
-from bareflow_gdb.render.jsonable import dumps, to_json
+from bareflow_gdb.render.jsonable import dumps_answer
 
 QUESTIONS = ("status", "modules", "pools", "profile", "jit", "swaps")
 GDBS = {"gdb-debian": Path("/usr/bin/gdb"), "gdb-environment": Path(sys.executable).parent / "gdb"}
@@ -44,8 +46,8 @@ def booted(firmware: Path) -> Iterator[Booted]:
 
     def boot(name: str) -> Machine:
         if name not in machines:
-            machines[name] = Machine.launch(firmware / "stock" / f"{name}.img", name=name.replace("_", "-"))
-            machines[name].wait_for_serial(ENDS.get(name, KERNEL_END), SECONDS)
+            machines[name] = launch(firmware / "stock" / f"{name}.img", name=name.replace("_", "-"))
+            wait_for_serial(machines[name], ENDS.get(name, KERNEL_END), SECONDS)
             wait_for_halt(machines[name])
         return machines[name]
 
@@ -68,16 +70,7 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 def gdb_run(gdb: Path, machine: Machine, *words: str) -> str:
     """What gdb prints with the suite loaded, connected to the machine."""
-    command = [
-        str(gdb),
-        "-nx",
-        "-batch",
-        "-x",
-        str(SCRIPT),
-        "-ex",
-        f"target remote {machine.gdb_socket}",
-        *words,
-    ]
+    command = [str(gdb), "-nx", "-batch", "-x", str(SCRIPT), "-ex", f"target remote {machine.gdb_socket}", *words]
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -91,7 +84,7 @@ def gdb_run(gdb: Path, machine: Machine, *words: str) -> str:
 
 
 def pool_stats(guest: Guest) -> list[list[int]]:
-    return [[p.base, p.size, p.used, p.free, p.allocations, p.peak] for p in guest.pools().pools]
+    return [[p.base, p.size, p.used, p.free, p.allocations, p.peak] for p in guest.kernel().pools().pools]
 
 
 def exported(machine: Machine) -> list[dict[str, Any]]:
@@ -124,31 +117,26 @@ def test_the_kernel_answers_like_the_debug_information_of_its_twin(
     machine = booted("stock")
     told = truth(firmware, "stock", machine, tmp_path)
     guest = Guest.attach(machine.memory())
-    modules = guest.modules()
+    answer = ask(guest, "modules")
+    modules = answer.record
     assert [
-        [m.name, m.code, m.code_size, m.calls, m.total_cycles, m.max_cycles, int(m.loaded)]
-        for m in modules.modules
+        [m.name, m.code, m.code_size, m.calls, m.total_cycles, m.max_cycles, int(m.loaded)] for m in modules.modules
     ] == told["modules"]
-    assert [finding.address for finding in guest.provenance().found] == [told["manager"]]
-    jit = guest.jit()
-    assert [[f.name, f.level, *f.level_codes, f.current_code, f.slot] for f in jit.functions] == told[
-        "functions"
+    assert [finding.address for finding in answer.found] == [told["manager"]]
+    answer = ask(guest, "jit")
+    jit = answer.record
+    assert [[f.name, f.level, *f.level_codes, f.current_code, f.slot] for f in jit.functions] == told["functions"]
+    (finding,) = answer.found
+    assert (finding.address, finding.how, finding.confidence) == (told["jit"], "search of the stack", "certain")
+    profile = sorted(guest.kernel().profile().functions, key=lambda function: function.id)
+    assert [[f.name, f.address, f.calls, f.total_cycles, f.max_cycles, f.level, int(f.hot)] for f in profile] == told[
+        "profile"
     ]
-    (finding,) = guest.provenance().found
-    assert (finding.address, finding.how, finding.confidence) == (
-        told["jit"],
-        "search of the stack",
-        "certain",
-    )
-    profile = sorted(guest.profile().functions, key=lambda function: function.id)
-    assert [
-        [f.name, f.address, f.calls, f.total_cycles, f.max_cycles, f.level, int(f.hot)] for f in profile
-    ] == told["profile"]
     assert pool_stats(guest) == told["stats"]
-    assert guest.provenance().found[0].address == told["pools"]
-    assert not guest.pools().all_problems() and not jit.problems
+    assert ask(guest, "pools").found[0].address == told["pools"]
+    assert not guest.kernel().pools().all_problems() and not jit.problems
     levels = [(function[0], level) for function in told["functions"] for level in range(1, function[1] + 1)]
-    assert [(swap.function, swap.to_level) for swap in guest.swaps().swaps] == levels
+    assert [(swap.function, swap.to_level) for swap in guest.kernel().swaps().swaps] == levels
 
 
 def test_the_unikernel_answers_like_the_debug_information_of_its_twin(
@@ -157,21 +145,22 @@ def test_the_unikernel_answers_like_the_debug_information_of_its_twin(
     machine = booted("stock_unikernel")
     told = truth(firmware, "stock_unikernel", machine, tmp_path)
     guest = Guest.attach(machine.memory())
-    profile = sorted(guest.profile().functions, key=lambda function: function.id)
+    answer = ask(guest, "profile")
+    profile = sorted(answer.record.functions, key=lambda function: function.id)
     assert [[f.name, f.calls, f.total_cycles, f.min_cycles, f.max_cycles] for f in profile] == told["entries"]
-    assert [(f.address, f.confidence) for f in guest.provenance().found] == [(told["address"], "certain")]
+    assert [(f.address, f.confidence) for f in answer.found] == [(told["address"], "certain")]
     assert pool_stats(guest) == told["stats"]
-    assert guest.status().variant == "stock unikernel"
+    assert guest.kernel().status().variant == "stock unikernel"
     with pytest.raises(BadData, match="unikernel"):
-        guest.modules()
+        guest.kernel().modules()
 
 
 @pytest.mark.parametrize("kernel", ["stock", "stock76", "stock72"])
 def test_modules_of_every_generation_are_those_that_the_kernel_exports(booted: Booted, kernel: str) -> None:
     machine = booted(kernel)
     guest = Guest.attach(machine.memory())
-    assert as_exported(guest.modules()) == exported(machine)
-    assert guest.stock.places.generation().profile_bytes == int(kernel.removeprefix("stock") or 84)
+    assert as_exported(guest.kernel().modules()) == exported(machine)
+    assert guest.places.generation().profile_bytes == int(kernel.removeprefix("stock") or 84)
 
 
 @pytest.mark.parametrize(("kernel", "header"), [("stock", 120), ("stock76", 124), ("stock72", 128)])
@@ -179,25 +168,27 @@ def test_bitcode_is_found_with_headers_of_every_generation(
     booted: Booted, firmware: Path, kernel: str, header: int
 ) -> None:
     guest = Guest.attach(booted(kernel).memory())
-    (bitcode,) = guest.bitcode()
+    (bitcode,) = guest.kernel().bitcode()
     assert (bitcode.function, bitcode.header_size, bitcode.problems) == ("primes", header, ())
     wrapped = (firmware / "modules" / "primes.bc.wrapped").read_bytes()
-    assert read_payload(guest.memory, bitcode) == wrapped[128 : 128 + bitcode.payload_size]
+    payload = guest.memory.read(bitcode.payload, bitcode.payload_size, "payload")
+    assert payload == wrapped[128 : 128 + bitcode.payload_size]
 
 
 def test_the_file_systems_state_is_found_and_agrees_with_the_disk(firmware: Path) -> None:
     stock = firmware / "stock"
-    machine = Machine.launch(stock / "stock.img", disk=stock / "stock_disk.img")
+    machine = launch(stock / "stock.img", disk=stock / "stock_disk.img")
     try:
-        machine.wait_for_serial(KERNEL_END, SECONDS)
+        wait_for_serial(machine, KERNEL_END, SECONDS)
         guest = Guest.attach(machine.memory())
-        disk = guest.disk()
+        answer = ask(guest, "fat")
+        disk = answer.record
         assert disk.mounted is not None
         assert disk.volume is not None
         assert disk.mounted.total == disk.volume.sectors
         assert disk.problems == ()
-        assert guest.provenance().found[-1].confidence == "certain"
-        assert as_exported(guest.modules()) == exported(machine)
+        assert answer.found[-1].confidence == "certain"
+        assert as_exported(guest.kernel().modules()) == exported(machine)
     finally:
         machine.stop()
 
@@ -205,7 +196,7 @@ def test_the_file_systems_state_is_found_and_agrees_with_the_disk(firmware: Path
 def test_a_core_a_dump_and_the_gdbstub_answer_like_ram(booted: Booted, tmp_path: Path) -> None:
     machine = booted("stock")
     guest = Guest.attach(machine.memory())
-    answers = {question: (to_json(getattr(guest, question)()), guest.provenance()) for question in QUESTIONS}
+    answers = {question: dumps_answer(ask(guest, question)) for question in QUESTIONS}
     core, dump = tmp_path / "core", tmp_path / "dump"
     machine.dump_core(core)
     dump.write_bytes(machine.read_physical(0, 2 << 20))
@@ -213,8 +204,7 @@ def test_a_core_a_dump_and_the_gdbstub_answer_like_ram(booted: Booted, tmp_path:
         for memory in (ElfCore(core), RawDump(dump), stub):
             other = Guest.attach(memory)
             for question in QUESTIONS:
-                record = to_json(getattr(other, question)())
-                assert (record, other.provenance()) == answers[question], (memory.name, question)
+                assert dumps_answer(ask(other, question)) == answers[question], (memory.name, question)
 
 
 def test_over_the_gdbstub_questions_after_the_search_keep_the_budget(booted: Booted) -> None:
@@ -222,10 +212,10 @@ def test_over_the_gdbstub_questions_after_the_search_keep_the_budget(booted: Boo
     with GdbStub.connect(f"unix:{machine.gdb_socket}") as stub:
         guest = Guest.attach(stub)
         for question in QUESTIONS:
-            blocks = sum(len(pool.blocks) for pool in guest.pools().pools)
+            blocks = sum(len(pool.blocks) for pool in guest.kernel().pools().pools)
             stub.invalidate()
             before = stub.packets
-            getattr(guest, question)()
+            ask(guest, question)
             spent = stub.packets - before
             assert spent <= (10 + blocks if question == "pools" else 10), (question, spent)
 
@@ -240,7 +230,8 @@ class Seen:
 
 def look(guest: Guest, question: str) -> Seen | None:
     try:
-        record = getattr(guest, question)()
+        answer = ask(guest, question)
+        record = answer.record
     except BadData as error:
         assert str(error)
         return None
@@ -251,12 +242,12 @@ def look(guest: Guest, question: str) -> Seen | None:
     else:
         key = "id" if question == "profile" else "index"
         names = [one.name for one in sorted(record.functions, key=lambda one: int(getattr(one, key)))]
-    return Seen(guest.provenance().found[0].address, tuple(names))
+    return Seen(answer.found[0].address, tuple(names))
 
 
 @pytest.mark.parametrize("kernel", ["stock", "stock_unikernel"])
 def test_while_the_kernel_boots_an_answer_is_right_or_not_there_yet(firmware: Path, kernel: str) -> None:
-    machine = Machine.launch(firmware / "stock" / f"{kernel}.img", paused=True)
+    machine = launch(firmware / "stock" / f"{kernel}.img", paused=True)
     try:
         guest = Guest.attach(machine.memory())
         seen: dict[str, list[Seen]] = {"modules": [], "jit": [], "profile": [], "pools": []}
@@ -283,11 +274,11 @@ def test_while_the_kernel_boots_an_answer_is_right_or_not_there_yet(firmware: Pa
 
 
 def test_after_a_reset_nothing_of_the_earlier_run_is_told(firmware: Path, tmp_path: Path) -> None:
-    machine = Machine.launch(firmware / "stock" / "stock.img")
+    machine = launch(firmware / "stock" / "stock.img")
     try:
-        machine.wait_for_serial(KERNEL_END, SECONDS)
+        wait_for_serial(machine, KERNEL_END, SECONDS)
         guest = Guest.attach(machine.memory())
-        assert guest.jit().count > 0
+        assert guest.kernel().jit().count > 0
         machine.pause()
         machine.qmp("system_reset")
         # QEMU answers before it has done so.
@@ -297,7 +288,7 @@ def test_after_a_reset_nothing_of_the_earlier_run_is_told(firmware: Path, tmp_pa
         for source in (guest, Guest.attach(ElfCore(core))):
             for question in ("modules", "jit", "pools", "profile", "swaps"):
                 with pytest.raises(BadData, match="real mode"):
-                    getattr(source, question)()
+                    ask(source, question)
     finally:
         machine.stop()
 
@@ -305,9 +296,9 @@ def test_after_a_reset_nothing_of_the_earlier_run_is_told(firmware: Path, tmp_pa
 def test_two_kernels_side_by_side_keep_their_answers_apart(booted: Booted) -> None:
     one, other = Guest.attach(booted("stock").memory()), Guest.attach(booted("stock_unikernel").memory())
     for _ in range(2):
-        assert one.status().variant == "stock kernel"
-        assert other.status().variant == "stock unikernel"
-        assert [f.name for f in one.jit().functions] != [f.name for f in other.profile().functions]
+        assert one.kernel().status().variant == "stock kernel"
+        assert other.kernel().status().variant == "stock unikernel"
+        assert [f.name for f in one.kernel().jit().functions] != [f.name for f in other.kernel().profile().functions]
 
 
 def test_elf_files_are_told_apart_by_their_code(booted: Booted, firmware: Path) -> None:
@@ -345,13 +336,11 @@ def test_the_command_line_adds_what_the_serial_log_tells(booted: Booted) -> None
 
 @pytest.fixture(scope="module")
 def told(booted: Booted) -> dict[str, Any]:
-    """What the suite's library answers, with the serial log, as JSON."""
+    """What the suite's library answers, with the serial log and the ELF beside the image, as JSON."""
     machine = booted("stock")
-    guest = Guest.attach(machine.memory())
-    guest.stock.serial_log = machine.serial
-    return {
-        question: json.loads(dumps(getattr(guest, question)(), guest.provenance())) for question in QUESTIONS
-    }
+    guest = Guest.attach(machine.memory(), elves=lambda: beside(machine.image))
+    guest.serial_log = machine.serial
+    return {question: json.loads(dumps_answer(ask(guest, question))) for question in QUESTIONS}
 
 
 @pytest.mark.parametrize("gdb", GDBS.values(), ids=GDBS)

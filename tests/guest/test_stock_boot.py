@@ -17,9 +17,10 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.build.fat_image import DiskFile, fat16_image
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.guest.base.find import find_root
+from bareflow_gdb.guest.boot.wait import wait, wait_for_serial
 from bareflow_gdb.memory.qemu_ram import QemuRam
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
-from bareflow_gdb.qemu.progress import wait
 
 BOOT_SECONDS = 120.0
 END_OF_RUN = "--- END JSON ---"
@@ -49,17 +50,7 @@ Final optimization level: O3
 Recompilations triggered: 3 (O0->O1->O2->O3)
 """
 # What the kernel with the adaptive JIT prints on VGA only, and on COM1 only.
-VGA_ONLY = (
-    "[OK]",
-    "[WARN]",
-    "[CACHE]",
-    "[DISK]",
-    "[FAT16]",
-    "[TEST",
-    "[BITCODE]",
-    "[EXCEPTION]",
-    "MODULE SYSTEM",
-)
+VGA_ONLY = ("[OK]", "[WARN]", "[CACHE]", "[DISK]", "[FAT16]", "[TEST", "[BITCODE]", "[EXCEPTION]", "MODULE SYSTEM")
 COM1_ONLY = ("[ADAPTIVE-JIT]", "[Call", "[RECOMPILE]", "[ATOMIC-SWAP]", "JSON", "[serial]")
 
 
@@ -71,8 +62,8 @@ def stock(firmware: Path) -> Path:
 @pytest.fixture(scope="module")
 def kernel(stock: Path) -> Iterator[Machine]:
     """The stock kernel at its last halt, with its disk."""
-    machine = Machine.launch(stock / "stock.img", disk=stock / "stock_disk.img")
-    machine.wait_for_serial(END_OF_RUN, BOOT_SECONDS)
+    machine = launch(stock / "stock.img", disk=stock / "stock_disk.img")
+    wait_for_serial(machine, END_OF_RUN, BOOT_SECONDS)
     wait_for_screen(machine, "System halted.")
     yield machine
     machine.stop()
@@ -81,8 +72,8 @@ def kernel(stock: Path) -> Iterator[Machine]:
 @pytest.fixture(scope="module")
 def unikernel(stock: Path) -> Iterator[Machine]:
     """The stock unikernel at its last halt."""
-    machine = Machine.launch(stock / "stock_unikernel.img")
-    machine.wait_for_serial("System halted.\n", BOOT_SECONDS)
+    machine = launch(stock / "stock_unikernel.img")
+    wait_for_serial(machine, "System halted.\n", BOOT_SECONDS)
     yield machine
     machine.stop()
 
@@ -94,12 +85,7 @@ def lines(machine: Machine) -> list[str]:
 
 
 def wait_for_screen(machine: Machine, text: str) -> list[str]:
-    wait(
-        machine,
-        lambda: any(text in line for line in lines(machine)),
-        BOOT_SECONDS,
-        f"the screen text {text!r}",
-    )
+    wait(machine, lambda: any(text in line for line in lines(machine)), BOOT_SECONDS, f"the screen text {text!r}")
     return lines(machine)
 
 
@@ -198,17 +184,13 @@ def test_an_interactive_kernel_shows_every_vga_line_page_by_page(stock: Path, la
     assert "[ADAPTIVE-JIT] Registered: fibonacci" in log
     assert "[Call 1]" not in log
     press_a_key(machine)
-    machine.wait_for_serial(END_OF_RUN, BOOT_SECONDS)
+    wait_for_serial(machine, END_OF_RUN, BOOT_SECONDS)
 
 
 def test_a_disk_with_something_else_on_it_is_told_on_vga(stock: Path, launched: Boot, tmp_path: Path) -> None:
     good = (stock / "modules" / "gemm_tile.O0.mod").read_bytes()
     newer = good[:44] + (2).to_bytes(4, "little") + good[48:]
-    files = [
-        DiskFile("BROKEN.MOD", b"no module" * 20),
-        DiskFile("NEWER.MOD", newer),
-        DiskFile("GEMM_TIL.MOD", good),
-    ]
+    files = [DiskFile("BROKEN.MOD", b"no module" * 20), DiskFile("NEWER.MOD", newer), DiskFile("GEMM_TIL.MOD", good)]
     disk = tmp_path / "disk.img"
     disk.write_bytes(fat16_image(files))
     machine = launched(stock / "stock_interactive.img", disk=disk)
@@ -217,9 +199,7 @@ def test_a_disk_with_something_else_on_it_is_told_on_vga(stock: Path, launched: 
     assert "[ERROR] Module gemm_tile: header version 2 is not 1" in screen
     assert "[DISK] Loaded 1 modules" in screen
     press_a_key(machine)
-    assert "[TEST 6] Tiled GEMM Module from Disk" in wait_for_screen(
-        machine, "Press any key: the module statistics"
-    )
+    assert "[TEST 6] Tiled GEMM Module from Disk" in wait_for_screen(machine, "Press any key: the module statistics")
 
 
 def test_without_a_disk_and_as_a_floppy_it_boots_and_an_exception_is_told_on_vga_only(
@@ -245,12 +225,10 @@ def test_a_disk_without_a_stock_kernel_ends_in_a_fatal_code(
     disk[at : at + 4] = signature
     image = tmp_path / "disk.img"
     image.write_bytes(disk)
-    launched(image).wait_for_serial(f"FATAL ERROR: {code}", BOOT_SECONDS)
+    wait_for_serial(launched(image), f"FATAL ERROR: {code}", BOOT_SECONDS)
 
 
-def test_three_functions_reach_o3_each_with_code_of_its_own_for_every_level(
-    kernel: Machine, stock: Path
-) -> None:
+def test_three_functions_reach_o3_each_with_code_of_its_own_for_every_level(kernel: Machine, stock: Path) -> None:
     memory = kernel.memory()
     _, jit = local(memory, stock / "stock_twin.elf", "jit")
     names = [string(memory, jit.profiler.functions[i].name) for i in range(jit.profiler.function_count)]
@@ -361,9 +339,7 @@ def test_it_has_no_debug_interface_in_memory_either(kernel: Machine) -> None:
 
 
 @pytest.mark.parametrize("name", ["kernel", "unikernel"])
-def test_the_cpu_ends_halted_without_paging_on_the_gdt_of_stage_2(
-    name: str, request: pytest.FixtureRequest
-) -> None:
+def test_the_cpu_ends_halted_without_paging_on_the_gdt_of_stage_2(name: str, request: pytest.FixtureRequest) -> None:
     machine: Machine = request.getfixturevalue(name)
     wait(machine, lambda: registers(machine)["HLT"] == 1, BOOT_SECONDS, "the last halt")
     found = registers(machine)
@@ -378,7 +354,7 @@ def test_older_generations_keep_the_same_modules_in_shorter_records(
     stock: Path, launched: Boot, bytes_each: int, loaded_at: int | None
 ) -> None:
     machine = launched(stock / f"stock{bytes_each}.img")
-    assert machine.wait_for_serial(END_OF_RUN, BOOT_SECONDS).startswith(FIRST_150_CALLS)
+    assert wait_for_serial(machine, END_OF_RUN, BOOT_SECONDS).startswith(FIRST_150_CALLS)
     region = machine.memory().read(STACK_BOTTOM, STACK_TOP - STACK_BOTTOM, "stack region")
     start = region.find(b"sum".ljust(32, b"\0"))
     for index, (name, calls) in enumerate([("sum", 1), ("fibonacci", 1), ("compute", 10), ("primes", 1)]):
@@ -401,13 +377,9 @@ def test_a_kernel_without_a_cache_says_so(stock: Path, launched: Boot) -> None:
     assert "[CACHE] No optimized modules detected" in screen.read_bytes()[::2].decode("latin-1")
 
 
-def test_a_watchpoint_on_the_slot_sees_each_swap_though_the_swap_is_inlined(
-    stock: Path, launched: Boot
-) -> None:
+def test_a_watchpoint_on_the_slot_sees_each_swap_though_the_swap_is_inlined(stock: Path, launched: Boot) -> None:
     machine = launched(stock / "stock.img", paused=True)
-    slot = layouts.offset("adaptive_jit_t", "functions") + layouts.offset(
-        "jit_function_entry_t", "current_code"
-    )
+    slot = layouts.offset("adaptive_jit_t", "functions") + layouts.offset("jit_function_entry_t", "current_code")
     out = gdb(
         machine,
         f"hbreak *{symbols(stock / 'stock.elf')['adaptive_jit_execute']}",

@@ -16,12 +16,14 @@ import pytest
 from machines import SECONDS, wait_for
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.analysis.agree import trace_agreement
-from bareflow_gdb.analysis.story import tell, verdicts
+from bareflow_gdb.analysis.agree import compare
+from bareflow_gdb.analysis.digest import tell, verdicts
 from bareflow_gdb.analysis.swaps import trace_swaps
 from bareflow_gdb.cli import main as cli
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.tracing.events import decode
 from bareflow_gdb.tracing.recorder import Recorder
@@ -40,9 +42,9 @@ def recorded(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     from bareflow_gdb.qemu.image import RootSettings
 
     directory = tmp_path_factory.mktemp("traces") / "trace"
-    machine = Machine.launch(image, settings=RootSettings(thresholds=(10, 20, 30), hold=1))
+    machine = launch(image, settings=RootSettings(thresholds=(10, 20, 30), hold=1))
     try:
-        machine.wait_for_stage("registered", SECONDS)
+        wait_for_stage(machine, "registered", SECONDS)
         with Recorder(machine, directory) as recorder:
             recorder.release_hold()
             assert recorder.run(until_idle=True, seconds=SECONDS) == "idle"
@@ -59,7 +61,7 @@ def answers(capsys: pytest.CaptureFixture[str], *words: str) -> object:
 def test_every_event_that_the_guest_wrote_is_in_the_trace(recorded: Recorded) -> None:
     machine, directory = recorded
     trace = Trace.open(directory)
-    ring = Guest.attach(machine.memory()).rings()[0]
+    ring = Guest.attach(machine.memory()).kernel().rings()[0]
     events = trace.events()
     main = events[events["ring"] == 0]
     assert ring.head > 300
@@ -89,12 +91,11 @@ def test_the_trace_and_a_core_give_the_same_answers_as_the_guest(
             assert answers(capsys, question, "--json", str(saved)) == live, (question, saved)
 
 
-def test_log_and_ring_tell_the_same_story_and_a_changed_log_is_noticed(
-    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_log_and_ring_tell_the_same_story_and_a_changed_log_is_noticed(recorded: Recorded) -> None:
     _, directory = recorded
     trace = Trace.open(directory)
-    agreement = trace_agreement(trace)
+    swaps = trace_swaps(trace).swaps
+    agreement = compare(trace.serial(), swaps)
     assert agreement.agree and agreement.ring_swaps >= 12
     serial = trace.serial()
     for changed in (
@@ -103,14 +104,13 @@ def test_log_and_ring_tell_the_same_story_and_a_changed_log_is_noticed(
         serial + "[RECOMPILE] sum: O3 -> O1\n[ATOMIC-SWAP] Code pointer updated to O1\n",
     ):
         assert changed != serial
-        monkeypatch.setattr(trace, "serial", lambda text=changed: text)
-        assert not trace_agreement(trace).agree
+        assert not compare(changed, swaps).agree
 
 
 def test_the_code_of_every_version_is_saved_as_it_is_in_guest_memory(recorded: Recorded) -> None:
     machine, directory = recorded
     trace, memory = Trace.open(directory), machine.memory()
-    versions = Guest.attach(memory).versions()
+    versions = Guest.attach(memory).kernel().versions()
     assert {version.number for version in versions} <= set(trace.codes)
     in_memory = [version for version in versions if version.state in ("published", "retired")]
     assert len(in_memory) >= 8
@@ -132,12 +132,7 @@ def test_sql_answers_from_the_trace_and_reaches_nothing_else(recorded: Recorded)
         join functions f on f.number = id where t.name = 'publish' group by 1 order by 1"""
     rows = {row["name"]: row["swaps"] for row in trace.sql(query).to_pylist()}
     assert rows["fibonacci"] == 3
-    for forbidden in (
-        "select * from read_text('/etc/passwd')",
-        "select * from query",
-        "nonsense",
-        "attach 'x'",
-    ):
+    for forbidden in ("select * from read_text('/etc/passwd')", "select * from query", "nonsense", "attach 'x'"):
         with pytest.raises(UsageError):
             trace.sql(forbidden)
 
@@ -159,7 +154,7 @@ def test_many_small_segments_hold_the_same_events_as_one(booted: Boot, tmp_path:
     assert len(list((tmp_path / "trace").glob("events-*.parquet"))) >= 2
     assert not list((tmp_path / "trace").glob("journal-*"))
     assert trace.losses() == [] and trace.lost == 0
-    assert trace_agreement(trace).agree
+    assert compare(trace.serial(), trace_swaps(trace).swaps).agree
 
 
 def test_a_guest_that_dies_in_the_middle_leaves_a_complete_trace(booted: Boot, tmp_path: Path) -> None:
@@ -173,7 +168,7 @@ def test_a_guest_that_dies_in_the_middle_leaves_a_complete_trace(booted: Boot, t
     trace = Trace.open(tmp_path / "trace")
     assert trace.manifest.complete and trace.manifest.ended == "guest gone"
     assert trace.losses() == [] and trace.count >= 100_000
-    assert Guest.attach(trace.memory()).boot().stage == "running"
+    assert Guest.attach(trace.memory()).kernel().boot().stage == "running"
 
 
 def record_in_process(machine: Machine, out: Path) -> subprocess.Popen[bytes]:
@@ -182,9 +177,7 @@ def record_in_process(machine: Machine, out: Path) -> subprocess.Popen[bytes]:
 
 
 def wait_for_journal(out: Path, size: int) -> None:
-    wait_for(
-        lambda: sum(path.stat().st_size for path in out.glob("journal-*")) >= size, "the journal to grow"
-    )
+    wait_for(lambda: sum(path.stat().st_size for path in out.glob("journal-*")) >= size, "the journal to grow")
 
 
 def test_a_recorder_that_is_killed_loses_nothing_that_it_had_drained(booted: Boot, tmp_path: Path) -> None:
@@ -199,7 +192,7 @@ def test_a_recorder_that_is_killed_loses_nothing_that_it_had_drained(booted: Boo
     count = trace.count
     assert count >= (4 << 20) // 40 and trace.losses() == []
     assert trace.manifest.functions[:1] == ("fibonacci",)
-    assert Guest.attach(trace.memory()).boot().stage == "registered"
+    assert Guest.attach(trace.memory()).kernel().boot().stage == "registered"
     recover(out)
     again = Trace.open(out)
     assert again.count == count and again.losses() == []
@@ -226,9 +219,9 @@ def test_a_dead_reader_does_not_stop_the_guest(booted: Boot, tmp_path: Path) -> 
     recorder.kill()
     recorder.wait()
     guest = Guest.attach(machine.memory())
-    wait_for(lambda: guest.rings()[0].reader_deaths, "the guest to find the reader dead")
-    before = guest.rings()[0].head
-    wait_for(lambda: (guest.rings()[0].head - before) % 2**32 >= 100_000, "the guest to go on")
+    wait_for(lambda: guest.kernel().rings()[0].reader_deaths, "the guest to find the reader dead")
+    before = guest.kernel().rings()[0].head
+    wait_for(lambda: (guest.kernel().rings()[0].head - before) % 2**32 >= 100_000, "the guest to go on")
 
 
 def test_there_is_nothing_to_record_in_a_machine_without_a_kernel(
@@ -253,7 +246,7 @@ def test_two_recorders_do_not_take_each_others_events(booted: Boot, tmp_path: Pa
 def test_a_guest_that_takes_an_exception_is_recorded_to_its_end(booted: Boot, tmp_path: Path) -> None:
     machine = booted(stage="registered", hold=1)
     memory = machine.memory()
-    function = Guest.attach(memory).functions()[1]
+    function = Guest.attach(memory).kernel().functions()[1]
     nowhere = layouts.const("BF_WEIGHTS_BASE")
     memory.write(nowhere, b"\x0f\x0b", "UD2 where no code has run yet")
     with Recorder(machine, tmp_path / "trace") as recorder:
@@ -282,7 +275,7 @@ def test_a_full_disk_is_one_sentence_and_the_guest_runs_on(booted: Boot, tmp_pat
     )
     assert done.returncode == 2
     assert "File too large" in done.stderr.splitlines()[-1]
-    assert Guest.attach(machine.memory()).rings()[0].mode == "flight"
+    assert Guest.attach(machine.memory()).kernel().rings()[0].mode == "flight"
     trace = Trace.open(out)
     assert trace.recovered and trace.losses() == [] and trace.count > limit // 40
 
@@ -298,7 +291,7 @@ def test_a_trace_that_could_not_be_written_is_not_called_complete(booted: Boot, 
             recorder.drain()
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert Guest.attach(machine.memory()).rings()[0].mode == "flight"
+    assert Guest.attach(machine.memory()).kernel().rings()[0].mode == "flight"
     trace = Trace.open(out)
     assert trace.recovered and 0 < trace.count <= 1000 // 32
 
@@ -316,13 +309,13 @@ def test_a_guest_that_reboots_ends_the_recording_without_a_false_loss(booted: Bo
 def test_leaving_the_recorder_takes_what_was_written_until_then(booted: Boot, tmp_path: Path) -> None:
     machine = booted(stage="idle")
     with Recorder(machine, tmp_path / "trace"):
-        head = Guest.attach(machine.memory()).rings()[0].head
+        head = Guest.attach(machine.memory()).kernel().rings()[0].head
     assert Trace.open(tmp_path / "trace").count >= head > 300
 
 
 def test_a_stock_kernel_is_refused_at_once(launched: Boot, firmware: Path, tmp_path: Path) -> None:
     machine = launched(firmware / "stock" / "stock.img", with_disk=False)
-    machine.wait_for_serial("--- END JSON ---")
+    wait_for_serial(machine, "--- END JSON ---")
     with pytest.raises(BareflowError, match="stock kernel, which has no events to record"):
         Recorder(machine, tmp_path / "trace", boot_seconds=600)
     assert not (tmp_path / "trace").exists()

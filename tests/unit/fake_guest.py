@@ -131,10 +131,7 @@ class FakeGuest:
             _version(3, 0, 1, CODE + 0x210, state=3, reason=2, published=20_000, first=20_500),
         ]
         self.causes: list[Fields] = [{}, {}, {"calls": 100, "tsc": 19_000}]
-        self.profiles: list[Fields] = [
-            _profile(0, 150, 3000, 10, CODE + 0x210, 1),
-            _profile(1, 5, 50, 9, 0, 0),
-        ]
+        self.profiles: list[Fields] = [_profile(0, 150, 3000, 10, CODE + 0x210, 1), _profile(1, 5, 50, 9, 0, 0)]
         self.entries: list[Fields] = [_entry(0, CODE + 0x210, 1), _entry(1, CODE + 0x110, 0)]
         self.modules: list[Fields] = [_module("alpha", CODE + 0x310), _module("beta", CODE + 0x410)]
         self.module_files = [module_file("alpha"), module_file("beta")]
@@ -151,12 +148,7 @@ class FakeGuest:
         ]
         self.events: list[Fields] = [
             {"tsc": 19_000, "type": 10, "id": 0, "arg": (100, 0, 1, 0)},
-            {
-                "tsc": 20_010,
-                "type": 15,
-                "id": 0,
-                "arg": (JIT, CODE + 0x10, CODE + 0x210, 3 << 8 | 2 << 3 | 1),
-            },
+            {"tsc": 20_010, "type": 15, "id": 0, "arg": (JIT, CODE + 0x10, CODE + 0x210, 3 << 8 | 2 << 3 | 1)},
             {"tsc": 20_500, "type": 16, "id": 0, "arg": (3, CODE + 0x210, 101, 0)},
         ]
         self.ring: Fields = {"capacity": 256, "mode": 1, "type_mask": layouts.const("BF_EVENT_DEFAULT_MASK")}
@@ -189,12 +181,7 @@ class FakeGuest:
         ]
         memory.put(EXPORTS, table("bf_symbol", symbols))
         memory.put(EXCEPTION, layouts.pack("bf_exception", **self.exception))
-        written = {
-            "magic": layouts.const("BF_LOG_MAGIC"),
-            "capacity": 1024,
-            "written": len(self.log),
-            "text": LOG_TEXT,
-        }
+        written = {"magic": layouts.const("BF_LOG_MAGIC"), "capacity": 1024, "written": len(self.log), "text": LOG_TEXT}
         memory.put(LOG, layouts.pack("bf_log", **written))
         memory.put(LOG_TEXT, self.log[-1024:])
 
@@ -205,12 +192,8 @@ class FakeGuest:
         memory.put(JIT, table("function_profile", self.profiles))
         counts = struct.pack("<IQI", len(self.profiles), 155, 1)
         memory.put(JIT + layouts.offset("function_profiler", "function_count"), counts)
-        memory.put(
-            JIT + layouts.offset("adaptive_jit", "functions"), table("jit_function_entry", self.entries)
-        )
-        memory.put(
-            JIT + layouts.offset("adaptive_jit", "function_count"), struct.pack("<II", len(self.entries), 1)
-        )
+        memory.put(JIT + layouts.offset("adaptive_jit", "functions"), table("jit_function_entry", self.entries))
+        memory.put(JIT + layouts.offset("adaptive_jit", "function_count"), struct.pack("<II", len(self.entries), 1))
         memory.put(NAMES, name("alpha") + name("beta"))
         for index, module in enumerate(("alpha", "beta")):
             memory.put(BITCODE + index * 0x400, bitcode(module))
@@ -244,11 +227,7 @@ class FakeGuest:
                 }
             )
             for block in blocks:
-                header = {
-                    "magic": layouts.const("BLOCK_MAGIC"),
-                    "size": block["size"],
-                    "is_free": block["state"] == 1,
-                }
+                header = {"magic": layouts.const("BLOCK_MAGIC"), "size": block["size"], "is_free": block["state"] == 1}
                 memory.put(block["address"], layouts.pack("block_header", **header))
         memory.put(POOLS, table("memory_pool", pools))
         header = {
@@ -271,9 +250,7 @@ class FakeGuest:
                 "ring": index,
                 "head": len(events),
             }
-            memory.put(
-                const(f"BF_RING{index}_HEADER"), layouts.pack("bf_ring_header", **(self.ring | header))
-            )
+            memory.put(const(f"BF_RING{index}_HEADER"), layouts.pack("bf_ring_header", **(self.ring | header)))
             for seq, event in enumerate(events):
                 at = records + seq % self.ring["capacity"] * 32
                 memory.put(at, layouts.pack("bf_event", **({"seq": seq} | event)))
@@ -368,13 +345,7 @@ def _profile(index: int, calls: int, total: int, least: int, code: int, level: i
 
 
 def _entry(index: int, code: int, level: int) -> Fields:
-    return {
-        "profiler_id": index,
-        f"code_v{level}": code,
-        "current_code": code,
-        "compiled_level": level,
-        "is_active": 1,
-    }
+    return {"profiler_id": index, f"code_v{level}": code, "current_code": code, "compiled_level": level, "is_active": 1}
 
 
 def _module(label: str, code: int) -> Fields:

@@ -6,11 +6,13 @@ import re
 import time
 from collections.abc import Callable
 
+from asking import ask, text_of
+
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.memory.cpu import CONTROL, GENERAL, CpuRegisters, SegmentRegister
-from bareflow_gdb.render import tables
-from bareflow_gdb.render.jsonable import dumps
+from bareflow_gdb.questions import registry
+from bareflow_gdb.render.jsonable import dumps, dumps_answer
 
 SECONDS = 5.0
 """Of the processor, far above the few milliseconds of a question: only an endless loop or table is meant."""
@@ -27,46 +29,42 @@ FEW_ADDRESSES = (0x30000, 0x200020, 0xFFFFFFFF)
 HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
+GIVEN: dict[str, list[dict[str, object]]] = {
+    "modules": [{"check": True}],
+    "pools": [{"check": True}],
+    "identify": [{"address": at} for at in ADDRESSES],
+    "header": [{"module": at, "check": True} for at in (*FEW_ADDRESSES, "alpha", "fibonacci", "nobody")],
+    "block": [{"address": at} for at in FEW_ADDRESSES],
+    "stack": [{}, *({"ebp": at} for at in (0x8FF00, *FEW_ADDRESSES))],
+    "bitcode": [{"function": name} for name in ("alpha", "primes")],
+    "disas": [{"place": at} for at in (*FEW_ADDRESSES, "alpha", "primes@O3", "alpha #1")],
+}
+"""What the questions are asked with; without a word where nothing stands here."""
+
+
 def ask_everything(guest: Guest) -> None:
-    """Every question with its table and its JSON: an answer or the suite's own error, each in time."""
-    questions: list[tuple[Callable[[], object], Callable[..., str] | None]] = [
-        (guest.status, tables.status),
-        (guest.boot, tables.boot),
-        (lambda: guest.modules(check=True), tables.modules),
-        (lambda: guest.pools(check=True), tables.pools),
-        (guest.profile, tables.profile),
-        (guest.jit, tables.jit),
-        (guest.swaps, tables.swaps),
-        (guest.exception, tables.exception),
-        (guest.log, tables.log),
-        (guest.mailbox, None),
-        (guest.bitcode, None),
-        (guest.rings, None),
-        (guest.events, None),
-        *((lambda at=at: guest.identify(at), tables.identify) for at in ADDRESSES),
-        *((lambda at=at: guest.header(at, check=True), tables.header) for at in FEW_ADDRESSES),
-        *((lambda at=at: guest.block(at), tables.block) for at in FEW_ADDRESSES),
-        *((lambda at=at: guest.stack(ebp=at), tables.stack) for at in (0x8FF00, *FEW_ADDRESSES)),
-        *((lambda name=name: guest.header(name), tables.header) for name in ("alpha", "fibonacci", "nobody")),
-        *((lambda name=name: guest.bitcode_of(name), tables.bitcode) for name in ("alpha", "primes")),
-        (guest.cache, tables.cache),
-        (guest.cpu, tables.cpu),
-        (guest.irq, tables.irq),
-        (guest.stack, tables.stack),
-        (guest.screen, tables.screen),
-        (guest.disk, tables.disk),
-        (guest.serial, tables.serial),
-    ]
+    """Every question with its text and its JSON: an answer or the suite's own error, each in time."""
     guest.memory.cpu = lambda: REGISTERS  # type: ignore[method-assign]
-    for question, show in questions:
-        started = time.process_time()
-        try:
-            record = question()
-            text = show(record) if show else ""
-            assert not HARMFUL.search(text), text
-            dumps(record)
-        except BareflowError as error:
-            sentence = str(error)
-            assert sentence
-            assert not HARMFUL.search(sentence), sentence
-        assert time.process_time() - started < SECONDS
+    for name in registry.names():
+        for given in GIVEN.get(name, [{}]):
+            _in_time(lambda name=name, given=given: _ask(guest, name, given))  # type: ignore[misc]
+    for read in ("mailbox", "bitcode", "rings", "events"):
+        _in_time(lambda read=read: dumps(getattr(guest.kernel(), read)()))  # type: ignore[misc]
+
+
+def _ask(guest: Guest, name: str, given: dict[str, object]) -> None:
+    answer = ask(guest, name, **given)
+    text = text_of(name, answer.record)
+    assert not HARMFUL.search(text), text
+    dumps_answer(answer)
+
+
+def _in_time(question: Callable[[], object]) -> None:
+    started = time.process_time()
+    try:
+        question()
+    except BareflowError as error:
+        sentence = str(error)
+        assert sentence
+        assert not HARMFUL.search(sentence), sentence
+    assert time.process_time() - started < SECONDS

@@ -45,9 +45,7 @@ class StockGuest:
         self.memory = memory if memory is not None else Bytes(RAM_BYTES)
         self.generation = generation
         # Code after the signature: no header with a root follows it.
-        self.memory.put(
-            0x10000, struct.pack("<I", layouts.const("BF_FLUD_MAGIC")) + bytes.fromhex("fabc00000900") * 40
-        )
+        self.memory.put(0x10000, struct.pack("<I", layouts.const("BF_FLUD_MAGIC")) + bytes.fromhex("fabc00000900") * 40)
 
     def build(self) -> Bytes:
         self.images()
@@ -69,9 +67,7 @@ class StockGuest:
             )
             self.memory.put(at, header + bytes([0x55, 0x89, 0xE5, 0x90 + index]) * 25)
 
-    def manager(
-        self, address: int = MANAGER, calls: tuple[int, ...] = CALLS, count: int | None = None
-    ) -> None:
+    def manager(self, address: int = MANAGER, calls: tuple[int, ...] = CALLS, count: int | None = None) -> None:
         records = []
         for index, name in enumerate(NAMES):
             fields: dict[str, Any] = {
@@ -201,9 +197,7 @@ class StockGuest:
         ]
         self.memory.put(
             address,
-            layouts.pack(
-                "jit_profile", entries=[*entries, *[None] * (32 - len(entries))], num_functions=len(entries)
-            ),
+            layouts.pack("jit_profile", entries=[*entries, *[None] * (32 - len(entries))], num_functions=len(entries)),
         )
         return self.memory
 
@@ -222,9 +216,7 @@ def _profile(name: int, module: int, address: int, calls: int, level: int, hot: 
     }
 
 
-def _entry(
-    profiler_id: int, codes: tuple[int, int, int, int], level: int, buffer: int, used: int
-) -> dict[str, Any]:
+def _entry(profiler_id: int, codes: tuple[int, int, int, int], level: int, buffer: int, used: int) -> dict[str, Any]:
     return {
         "profiler_id": profiler_id,
         "code_v0": codes[0],
@@ -232,12 +224,7 @@ def _entry(
         "code_v2": codes[2],
         "code_v3": codes[3],
         "current_code": codes[level],
-        "jit_ctx": {
-            "code_buffer": buffer,
-            "code_size": used,
-            "code_capacity": LARGE_BUFFER,
-            "allocator": POOLS,
-        },
+        "jit_ctx": {"code_buffer": buffer, "code_size": used, "code_capacity": LARGE_BUFFER, "allocator": POOLS},
         "compiled_level": level,
         "is_active": 1,
     }

@@ -29,10 +29,7 @@ def test_bitcode_and_object_become_a_disk_with_a_module_of_a_cache(tmp_path: Pat
     names = ["--name", "mixed", "--entry", "mixed_main"]
     source = ["--input", str(tmp_path / "mixed.bc"), "--output", str(wrapped)]
     assert cli.main(["build", "wrap", *source, *names]) == 0
-    assert (
-        cli.main(["build", "module", "--object", str(tmp_path / "mixed.o"), "--output", str(image), *names])
-        == 0
-    )
+    assert cli.main(["build", "module", "--object", str(tmp_path / "mixed.o"), "--output", str(image), *names]) == 0
     registry = tmp_path / "registry.c"
     assert cli.main(["build", "registry", "--cache", str(tmp_path), "--output", str(registry)]) == 0
     assert "cache_module_mixed" in registry.read_text()

@@ -93,9 +93,7 @@ def test_every_truncation_is_an_error_of_the_suite(tmp_path: Path, length: int) 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(st.lists(st.tuples(st.integers(4, 780), st.integers(0, 255)), min_size=1, max_size=6))
-def test_garbage_in_the_headers_raises_only_errors_of_the_suite(
-    tmp_path: Path, changes: list[tuple[int, int]]
-) -> None:
+def test_garbage_in_the_headers_raises_only_errors_of_the_suite(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
     data = bytearray(core_bytes())
     for at, value in changes:
         data[at] = value

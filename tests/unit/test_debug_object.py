@@ -16,14 +16,7 @@ from bareflow_gdb.gdb_ui.debug_object import Described, join
 
 def described(data: bytes, base: int, label: str) -> Described:
     return Described(
-        label,
-        ("primes@O2", "primes@jit"),
-        base,
-        0x123,
-        base,
-        data,
-        {".text": base},
-        {"primes_sieve": 0x250000},
+        label, ("primes@O2", "primes@jit"), base, 0x123, base, data, {".text": base}, {"primes_sieve": 0x250000}
     )
 
 

@@ -16,7 +16,7 @@ BASE = layouts.const("BF_IMAGE_BASE")
 def boot(**changes: object) -> Boot:
     fake = FakeGuest()
     fake.boot |= changes
-    return Guest.attach(fake.build()).boot()
+    return Guest.attach(fake.build()).kernel().boot()
 
 
 def test_a_good_boot_has_no_problems_and_counts_milliseconds_from_stage_1() -> None:
@@ -24,18 +24,14 @@ def test_a_good_boot_has_no_problems_and_counts_milliseconds_from_stage_1() -> N
     assert record.ok
     assert record.problems == ()
     assert [(s.name, s.ms) for s in record.stages[:3]] == [("stage1", 0.0), ("stage2", 1.0), ("a20", 2.0)]
-    assert (record.stages[-1].name, record.stages[-1].reached, record.stages[-1].ms) == (
-        "halted",
-        False,
-        None,
-    )
+    assert (record.stages[-1].name, record.stages[-1].reached, record.stages[-1].ms) == ("halted", False, None)
 
 
 def test_the_record_is_read_before_any_kernel_is_in_memory() -> None:
     memory = Bytes()
     fields = FakeGuest().boot | {"stage": 2, "stage_tsc": (0, 5, 9)}
     memory.put(layouts.const("BF_BOOT_RECORD_ADDRESS"), layouts.pack("bf_boot_record", **fields))
-    record = Guest.attach(memory).boot()
+    record = Guest.attach(memory).kernel().boot()
     assert (record.stage, record.tsc_hz) == ("stage2", 0)
     assert record.stages[1].ms is None
     assert not record.ok
@@ -43,16 +39,13 @@ def test_the_record_is_read_before_any_kernel_is_in_memory() -> None:
 
 def test_no_boot_record_is_told_with_the_next_step() -> None:
     with pytest.raises(BadData, match=r"no boot record at 0x00000600: .*check that the disk image"):
-        Guest.attach(Bytes()).boot()
+        Guest.attach(Bytes()).kernel().boot()
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        (
-            {"stage": 4, "fatal": 0x51, "signature": 0},
-            "FATAL ERROR: 0x51: the image in memory does not begin",
-        ),
+        ({"stage": 4, "fatal": 0x51, "signature": 0}, "FATAL ERROR: 0x51: the image in memory does not begin"),
         ({"stage": 2, "fatal": 0xA2}, "FATAL ERROR: 0xA2: no method turned the A20 line on"),
         ({"stage": 3, "fatal": 0xD1, "bios_status": 0x20}, "failed with BIOS status 0x20"),
         ({"stage": 5, "fatal": 0xD2, "crc_computed": 1}, "CRC is 0x00000001, its header says 0x00001234"),
@@ -83,4 +76,4 @@ def test_a_root_whose_boot_record_pointer_is_bad_falls_back_to_the_fixed_place()
     fake.root["boot_record"] = 0xFFFFFFF0
     guest = Guest.attach(fake.build())
     assert guest.root().address == ROOT
-    assert guest.boot().stage == "idle"
+    assert guest.kernel().boot().stage == "idle"

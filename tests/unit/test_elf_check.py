@@ -9,7 +9,7 @@ import pytest
 from fake_guest import Bytes
 
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.names.elf_check import check_elf, load_elf
+from bareflow_gdb.guest.names.elf import check_elf, load_elf
 
 RAM_BYTES = 1 << 20
 CODE = bytes(range(1, 251)) * 16
@@ -42,13 +42,13 @@ def test_the_kernels_own_file_is_recognised(tmp_path: Path) -> None:
     elf = load_elf(make_elf(tmp_path, "own"))
     check = check_elf(loaded(), elf)
     assert (check.same, check.compared, check.different) == (True, len(CODE), 0)
-    assert "g_pools" in elf.symbols
+    assert "g_pools" in elf.symbols.by_name
 
 
 def test_a_stripped_file_is_recognised_and_has_no_symbols(tmp_path: Path) -> None:
     elf = load_elf(make_elf(tmp_path, "bare", strip=True))
     assert check_elf(loaded(), elf).same
-    assert elf.symbols == {}
+    assert not elf.symbols
 
 
 def test_another_kernels_file_is_named_with_how_much_differs(tmp_path: Path) -> None:

@@ -105,9 +105,7 @@ def test_the_last_cluster_can_be_used(tmp_path: Path) -> None:
     assert f"{fat_image.CLUSTERS}/{fat_image.CLUSTERS} clusters" in run("/usr/sbin/fsck.fat", "-n", image)
 
 
-def test_an_error_is_a_sentence_and_leaves_no_image(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_error_is_a_sentence_and_leaves_no_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "disk.img"
     assert fat_image.main(["--output", str(output), str(tmp_path / "missing.mod")]) == 1
     assert "missing.mod" in capsys.readouterr().err

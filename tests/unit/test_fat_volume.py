@@ -101,9 +101,7 @@ def test_two_files_on_one_cluster_are_told(image: bytes) -> None:
         (lambda image: patched(image, 22, b"\x01\0"), "FAT is too small"),
     ],
 )
-def test_what_is_no_fat16_volume_is_one_sentence(
-    image: bytes, damage: Callable[[bytes], bytes], words: str
-) -> None:
+def test_what_is_no_fat16_volume_is_one_sentence(image: bytes, damage: Callable[[bytes], bytes], words: str) -> None:
     with pytest.raises(BadData, match=words):
         read_volume(damage(image), WHERE)
 
@@ -116,9 +114,7 @@ def test_an_image_that_was_cut_off_is_told(image: bytes) -> None:
 
 
 @settings(
-    max_examples=200,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(
     changes=st.lists(
@@ -130,9 +126,7 @@ def test_an_image_that_was_cut_off_is_told(image: bytes) -> None:
         max_size=5,
     )
 )
-def test_random_bytes_anywhere_end_in_an_answer_or_a_sentence(
-    image: bytes, changes: list[tuple[int, bytes]]
-) -> None:
+def test_random_bytes_anywhere_end_in_an_answer_or_a_sentence(image: bytes, changes: list[tuple[int, bytes]]) -> None:
     disk = bytearray(image[: 200 * 512])
     for at, data in changes:
         disk[at : at + len(data)] = data
@@ -151,9 +145,9 @@ def test_fat_list_and_cat_on_the_command_line(
     path.write_bytes(image)
     assert cli.main(["fat", "list", str(path)]) == 0
     assert b"LONG.MOD  10,240" in capfdbinary.readouterr().out
-    assert cli.main(["fat", "cat", str(path), "long.mod"]) == 0
+    assert cli.main(["fat", "cat", "long.mod", str(path)]) == 0
     assert capfdbinary.readouterr().out == LONG
-    assert cli.main(["fat", "cat", str(path), "NONE.TXT"]) == 2
+    assert cli.main(["fat", "cat", "NONE.TXT", str(path)]) == 2
     assert capfdbinary.readouterr().err.count(b"\n") == 1
     with pytest.raises(UsageError, match="`fat list` shows what there is"):
         read_file(image, WHERE, "NONE.TXT")

@@ -7,6 +7,7 @@ from fake_guest import JIT, ROOT, Bytes, FakeGuest
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.base.exports import read_exports
 from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.guest.guest import Guest
 
@@ -24,7 +25,7 @@ def test_the_image_header_leads_to_the_root() -> None:
 
 
 def test_without_an_image_header_the_symbol_leads_to_the_root() -> None:
-    found = find_root(without_header(FakeGuest().build()), {"bareflow_root": ROOT})
+    found = find_root(without_header(FakeGuest().build()), lambda: {"bareflow_root": ROOT})
     assert (found.how, found.root.address) == ("symbol", ROOT)
 
 
@@ -95,8 +96,18 @@ def test_a_pointer_outside_ram_disables_one_question_and_is_named() -> None:
     guest = Guest.attach(fake.build())
     assert guest.root().problems == ("the root's pointer to pools is 0xfee00000, which is not RAM",)
     with pytest.raises(BadData, match="this kernel gives no pools"):
-        guest.pools()
-    assert guest.jit().count == 2
+        guest.kernel().pools()
+    assert guest.kernel().jit().count == 2
+
+
+def test_an_impossible_number_of_exports_is_cut_and_named() -> None:
+    fake = FakeGuest()
+    fake.root["export_count"] = 0xFFFFFFFF
+    guest = Guest.attach(fake.build())
+    (problem,) = guest.root().problems
+    assert problem in guest.kernel().status().problems
+    assert "claims 4294967295 exported symbols, the table holds 1024" in problem
+    assert len(read_exports(guest.memory, guest.root())) == 1024
 
 
 def test_a_pointer_into_device_memory_is_never_followed() -> None:
@@ -104,8 +115,8 @@ def test_a_pointer_into_device_memory_is_never_followed() -> None:
     fake.root["adaptive_jit"] = 0xB8000
     guest = Guest.attach(fake.build())
     with pytest.raises(BadData, match="gives no adaptive JIT"):
-        guest.jit()
-    assert guest.profile().count == 2
+        guest.kernel().jit()
+    assert guest.kernel().profile().count == 2
 
 
 def test_attaching_before_there_is_a_kernel_raises_nothing_and_finds_it_later() -> None:
@@ -114,7 +125,7 @@ def test_attaching_before_there_is_a_kernel_raises_nothing_and_finds_it_later() 
     with pytest.raises(BadData, match="not loaded yet"):
         guest.root()
     FakeGuest().build(memory)
-    assert guest.jit().count == 2
+    assert guest.kernel().jit().count == 2
     assert guest.found_by == "image header"
 
 

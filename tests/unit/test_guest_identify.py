@@ -3,19 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fake_guest import (
-    BITCODE,
-    BLOCKS,
-    CAUSES,
-    CODE,
-    FUNCTIONS,
-    JIT,
-    METADATA,
-    MODULE_FILES,
-    ROOT,
-    Bytes,
-    FakeGuest,
-)
+from fake_guest import BITCODE, BLOCKS, CAUSES, CODE, FUNCTIONS, JIT, METADATA, MODULE_FILES, ROOT, Bytes, FakeGuest
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.guest import Guest
@@ -48,7 +36,7 @@ def guest() -> Guest:
         (0xA0000, "device memory", ""),
         (0xB8000 + 2 * (80 * 3 + 7) + 1, "VGA text", "attribute in row 3, column 7"),
         (0x100010, "heap", ""),
-        (CODE + 0x220, "code pool", "alpha v3 O1"),
+        (CODE + 0x220, "code pool", "alpha@O1 #3"),
         (CODE + 0x200, "code pool", "block header"),
         (CODE + 0x320, "code pool", "module alpha"),
         (CODE + 0x5000, "code pool", "free block"),
@@ -67,42 +55,36 @@ def guest() -> Guest:
     ],
 )
 def test_an_address_is_named(guest: Guest, address: int, region: str, name: str) -> None:
-    found = guest.identify(address)
+    found = guest.kernel().identify(address)
     assert (found.region, found.name) == (region, name)
 
 
 def test_the_offset_is_counted_from_the_object(guest: Guest) -> None:
-    found = guest.identify(CODE + 0x234)
+    found = guest.kernel().identify(CODE + 0x234)
     assert (found.start, found.offset, found.size) == (CODE + 0x210, 0x24, 0x80)
     assert (found.function, found.version, found.level) == ("alpha", 3, 1)
     assert "published code, made because: threshold" in found.detail
 
 
 def test_the_rest_of_a_versions_block_belongs_to_it_too(guest: Guest) -> None:
-    found = guest.identify(CODE + 0x210 + 0x90)
-    assert (found.name, found.function, found.version) == ("alpha v3 O1", "alpha", 3)
+    found = guest.kernel().identify(CODE + 0x210 + 0x90)
+    assert (found.name, found.function, found.version) == ("alpha@O1 #3", "alpha", 3)
 
 
 def test_a_slot_of_the_jit_names_its_function(guest: Guest) -> None:
-    assert guest.identify(JIT + 6672 + 20).function == "alpha"
+    assert guest.kernel().identify(JIT + 6672 + 20).function == "alpha"
 
 
 def test_without_a_root_the_memory_map_still_answers() -> None:
     guest = Guest.attach(Bytes())
-    assert guest.identify(0x7C00).region == "stage 1"
-    assert guest.identify(CODE).region == "code pool"
-
-
-def test_symbols_help_inside_the_kernel_where_no_export_does() -> None:
-    guest = Guest.attach(FakeGuest().build(), {"early": 0x13000, "later": 0x13800})
-    found = guest.identify(0x13420)
-    assert (found.name, found.offset) == ("early", 0x420)
+    assert guest.kernel().identify(0x7C00).region == "stage 1"
+    assert guest.kernel().identify(CODE).region == "code pool"
 
 
 def test_a_damaged_block_table_leaves_the_region_and_its_reason() -> None:
     memory = FakeGuest().build()
     memory.set(BLOCKS, "bf_block_table", "magic", 0)
-    found = Guest.attach(memory).identify(CODE + 0x220)
+    found = Guest.attach(memory).kernel().identify(CODE + 0x220)
     assert found.region == "code pool"
     assert "not BFLK" in found.detail
 
@@ -111,8 +93,8 @@ def test_code_of_a_freed_version_is_still_known() -> None:
     fake = FakeGuest()
     fake.versions[0]["state"] = 5
     fake.blocks[0] |= {"state": 1, "owner_kind": 0}
-    found = Guest.attach(fake.build()).identify(CODE + 0x20)
-    assert (found.name, found.version) == ("alpha v1 O0", 1)
+    found = Guest.attach(fake.build()).kernel().identify(CODE + 0x20)
+    assert (found.name, found.version) == ("alpha@O0 #1", 1)
     assert "freed code" in found.detail
     assert "free block" in found.detail
 
@@ -121,5 +103,5 @@ def test_ram_ends_where_the_boot_record_says() -> None:
     fake = FakeGuest()
     fake.boot["memory_kib"] = 128 * 1024 - 1024 - 128
     guest = Guest.attach(fake.build())
-    assert guest.identify(0x7FFFFFF).region == "model weights"
-    assert guest.identify(0x8000000).region == "outside RAM"
+    assert guest.kernel().identify(0x7FFFFFF).region == "model weights"
+    assert guest.kernel().identify(0x8000000).region == "outside RAM"

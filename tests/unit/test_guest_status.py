@@ -12,7 +12,7 @@ SLOTS = layouts.const("BF_MAILBOX_SLOTS")
 
 
 def status(fake: FakeGuest) -> Status:
-    return Guest.attach(fake.build()).status()
+    return Guest.attach(fake.build()).kernel().status()
 
 
 def test_a_guest_in_order_is_ok_and_points_to_the_functions() -> None:
@@ -24,7 +24,7 @@ def test_a_guest_in_order_is_ok_and_points_to_the_functions() -> None:
 
 
 def test_before_stage_1_there_is_no_boot_record_and_it_says_so() -> None:
-    record = Guest.attach(Bytes()).status()
+    record = Guest.attach(Bytes()).kernel().status()
     assert (record.stage, record.ok) == ("unknown", False)
     assert "no boot record" in record.problems[0]
 
@@ -33,7 +33,7 @@ def test_in_early_boot_nothing_is_wrong_yet() -> None:
     memory = Bytes()
     fields = FakeGuest().boot | {"stage": 2, "sectors_read": 0, "sectors_needed": 0, "signature": 0}
     memory.put(layouts.const("BF_BOOT_RECORD_ADDRESS"), layouts.pack("bf_boot_record", **fields))
-    record = Guest.attach(memory).status()
+    record = Guest.attach(memory).kernel().status()
     assert (record.stage, record.ok, record.abi) == ("stage2", True, "")
 
 
@@ -43,10 +43,10 @@ def test_while_the_kernel_boots_a_mailbox_that_is_not_up_is_no_problem() -> None
     memory = fake.build()
     memory.set(layouts.const("BF_MAILBOX_HEADER"), "bf_mailbox", "magic", 0)
     memory.set(layouts.const("BF_RING0_HEADER"), "bf_ring_header", "magic", 0)
-    record = Guest.attach(memory).status()
+    record = Guest.attach(memory).kernel().status()
     assert (record.stage, record.problems) == ("core", ())
     memory.set(layouts.const("BF_BOOT_RECORD_ADDRESS"), "bf_boot_record", "stage", 14)
-    assert len(Guest.attach(memory).status().problems) == 2
+    assert len(Guest.attach(memory).kernel().status().problems) == 2
 
 
 def test_a_fatal_loader_error_is_the_first_problem() -> None:
@@ -71,13 +71,13 @@ def test_a_held_guest_says_what_it_waits_for() -> None:
     fake.root["hold"] = 1
     record = status(fake)
     assert record.held
-    assert "`hold`" in record.next_step
+    assert "`release`" in record.next_step
 
 
 def test_a_request_that_waits_for_the_host_is_open_mail() -> None:
     memory = FakeGuest().build()
     memory.put(SLOTS, layouts.pack("bf_mail_slot", state=1))
-    record = Guest.attach(memory).status()
+    record = Guest.attach(memory).kernel().status()
     assert record.mail == ("alpha: requested",)
     assert "`recompile`" in record.next_step
 
@@ -93,7 +93,7 @@ def test_a_broken_part_is_a_problem_and_the_rest_is_shown() -> None:
     memory.set(EXCEPTION, "bf_exception", "magic", 1)
     memory.set(layouts.const("BF_RING0_HEADER"), "bf_ring_header", "magic", 1)
     memory.set(layouts.const("BF_MAILBOX_HEADER"), "bf_mailbox", "magic", 1)
-    record = Guest.attach(memory).status()
+    record = Guest.attach(memory).kernel().status()
     assert len(record.problems) == 3
     assert [ring.index for ring in record.rings] == [1]
     assert len(record.functions) == 2

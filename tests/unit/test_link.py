@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -10,13 +11,17 @@ from elftools.elf.elffile import ELFFile
 from guest_code import MIXED, bitcode, compile_c, tier
 from i686_program import Calls
 
+from bareflow_gdb.guest.base.exports import GuestSymbol
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.recompile.compiler import Compiler
-from bareflow_gdb.recompile.link import Linked, NeedMore, Room, SharedSymbol, link
+from bareflow_gdb.recompile.link import Linked, NeedMore, Room, link
 from bareflow_gdb.recompile.objects import with_absolute_symbols
 from bareflow_gdb.recompile.refusal import LinkError
 
 ROOM = Room(code=0x20008, code_capacity=4096, rodata=0x480018, rodata_capacity=4096)
-SHARED = {"mixed_table": SharedSymbol(0x500100, 16), "mixed_calls": SharedSymbol(0x500200, 4)}
+TABLE = GuestSymbol("mixed_table", Address(0x500100), 16)
+CALLS = GuestSymbol("mixed_calls", Address(0x500200), 4)
+SHARED = {"mixed_table": TABLE, "mixed_calls": CALLS}
 
 
 def linked(data: bytes, entry: str, room: Room = ROOM, shared=SHARED, exports=None) -> Linked:  # type: ignore[no-untyped-def]
@@ -41,9 +46,7 @@ def test_all_levels_compute_the_same_from_the_same_shared_data(tmp_path: Path) -
             calls = Calls()
             calls.write(0x500100, b"".join(n.to_bytes(4, "little") for n in (10, 20, 30, 40)))
             calls.write(0x500200, bytes(4))
-            entry = install(
-                calls, linked(compiler.compile(payload, "mixed_main", level).data, "mixed_main"), ROOM
-            )
+            entry = install(calls, linked(compiler.compile(payload, "mixed_main", level).data, "mixed_main"), ROOM)
             results = [calls.call(entry, a, b) for a, b in inputs]
             answers.append((results, calls.read(0x500100, 16), calls.read(0x500200, 4)))
     assert len(set(map(str, answers))) == 1
@@ -68,8 +71,7 @@ def test_too_little_room_is_answered_with_sizes_that_are_enough_anywhere(tmp_pat
     assert isinstance(small, NeedMore)
     for address in range(0x20000, 0x20020):
         assert isinstance(
-            link(data, "mixed_main", Room(address, small.code, address + 0x1000, small.rodata), SHARED, {}),
-            Linked,
+            link(data, "mixed_main", Room(address, small.code, address + 0x1000, small.rodata), SHARED, {}), Linked
         )
 
 
@@ -81,9 +83,7 @@ def test_a_function_without_data_needs_no_room_for_it(tmp_path: Path) -> None:
 
 def test_exported_symbols_of_the_kernel_are_called(tmp_path: Path) -> None:
     calls = Calls()
-    helper = linked(
-        compile_c(tmp_path, "int g(int a) { return a * 7; }", "-O2"), "g", Room(0x40000, 64, 0, 0), {}
-    )
+    helper = linked(compile_c(tmp_path, "int g(int a) { return a * 7; }", "-O2"), "g", Room(0x40000, 64, 0, 0), {})
     calls.write(0x40000, helper.code)
     data = compile_c(tmp_path, "int g(int a); int f(int a, int b) { return g(a) + b; }", "-O2")
     made = linked(data, "f", ROOM, {}, {"g": 0x40000 + helper.entry_offset})
@@ -96,9 +96,9 @@ def test_exported_symbols_of_the_kernel_are_called(tmp_path: Path) -> None:
     ("shared", "words"),
     [
         ({}, "mixed_calls is not among the function's shared data .none."),
-        ({"mixed_table": SharedSymbol(0x500100, 16)}, "mixed_calls is not among"),
+        ({"mixed_table": TABLE}, "mixed_calls is not among"),
         (
-            SHARED | {"mixed_table": SharedSymbol(0x500100, 12)},
+            SHARED | {"mixed_table": dataclasses.replace(TABLE, size=12)},
             "has 16 bytes in the bitcode and 12 in the guest",
         ),
     ],
@@ -120,4 +120,3 @@ def test_the_symbol_file_has_the_shared_variables_where_the_guest_has_them(tmp_p
     (variable,) = table.get_symbol_by_name("mixed_table")
     assert (variable["st_value"], variable["st_shndx"]) == (0x500100, "SHN_ABS")
     assert made.sections[".text"] == ROOM.code + made.entry_offset
-    assert {symbol.name for symbol in made.symbols} >= {"mixed_main", "mixed_digits"}

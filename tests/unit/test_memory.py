@@ -47,16 +47,7 @@ def test_the_screen_and_the_roms_are_not_ram() -> None:
 
 @pytest.mark.parametrize(
     ("address", "size"),
-    [
-        (0x9FFFF, 2),
-        (0xA0000, 1),
-        (0xB8000, 4000),
-        (0xFFFFF, 1),
-        (0xFFFFF, 2),
-        (RAM, 1),
-        (RAM - 1, 2),
-        (-1, 1),
-    ],
+    [(0x9FFFF, 2), (0xA0000, 1), (0xB8000, 4000), (0xFFFFF, 1), (0xFFFFF, 2), (RAM, 1), (RAM - 1, 2), (-1, 1)],
 )
 def test_nothing_outside_ram_is_read_or_written(address: int, size: int) -> None:
     memory = Fake()
@@ -207,9 +198,7 @@ def test_an_empty_dump_is_bad_data(tmp_path: Path) -> None:
         RawDump(tmp_path / "dump")
 
 
-@pytest.mark.parametrize(
-    "text", ["tcp:host", "tcp:host:port", "tcp:host:0", "tcp:h:70000", "unix:", "serial:x"]
-)
+@pytest.mark.parametrize("text", ["tcp:host", "tcp:host:port", "tcp:host:0", "tcp:h:70000", "unix:", "serial:x"])
 def test_a_malformed_stub_address_is_explained(text: str) -> None:
     with pytest.raises(Exception, match="write tcp:HOST:PORT or unix:PATH"):
         GdbStub.connect(text)

@@ -113,18 +113,10 @@ def test_the_image_ends_with_the_sha256_of_the_rest(images: list[bytes]) -> None
         ("int n; int f(int a, int b) { return n += a; }", ["-fcommon"], "n is a common symbol"),
         ("int n; int f(int a, int b) { return n += a; }", ["-fpic"], "_GLOBAL_OFFSET_TABLE_|R_386_GOT"),
         ("static int n = 7; int f(int a, int b) { return n += a; }", ["-O0"], "without a name"),
-        (
-            "int k(int a) { return a; } int (*p)(int) = k; int f(int a, int b) { return p(a); }",
-            [],
-            "pointer into",
-        ),
+        ("int k(int a) { return a; } int (*p)(int) = k; int f(int a, int b) { return p(a); }", [], "pointer into"),
         ('const char *p = "x"; int f(int a, int b) { return *p++; }', [], "pointer into"),
         ("_Thread_local int n; int f(int a, int b) { return n += a; }", [], "start-up|TLS"),
-        (
-            "int f(int a, int b) { return a; }",
-            ["--target=x86_64-linux-gnu", "-march=x86-64"],
-            "not an ELF32 i386",
-        ),
+        ("int f(int a, int b) { return a; }", ["--target=x86_64-linux-gnu", "-march=x86-64"], "not an ELF32 i386"),
     ],
 )
 def test_what_cannot_be_a_module_is_refused_with_a_sentence(

@@ -53,9 +53,7 @@ def visited(library: ctypes.CDLL) -> list[tuple[str, int, bytes]]:
     return found
 
 
-def test_every_image_is_visited_with_its_name_and_level(
-    tmp_path: Path, cache: Path, images: list[bytes]
-) -> None:
+def test_every_image_is_visited_with_its_name_and_level(tmp_path: Path, cache: Path, images: list[bytes]) -> None:
     library = compiled(tmp_path, source(read_cache(cache)))
     assert visited(library) == [("mixed", level, images[level]) for level in (0, 2, 3)]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from trace_maker import SERIAL, SWAP, batch, make
 
-from bareflow_gdb.analysis.story import Story, tell, verdicts
+from bareflow_gdb.analysis.digest import Digest, tell, verdicts
 from bareflow_gdb.cli import main as cli
 from bareflow_gdb.render.report.markup import Markup, escape, tag
 from bareflow_gdb.render.report.page import page
@@ -54,12 +54,12 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Story:
+def digest(tmp_path: Path) -> Digest:
     return tell(Trace.open(make(tmp_path / "trace", [batch(SWAP)])))
 
 
-def test_the_page_is_whole_and_needs_nothing_from_elsewhere(story: Story) -> None:
-    text = page(story)
+def test_the_page_is_whole_and_needs_nothing_from_elsewhere(digest: Digest) -> None:
+    text = page(digest)
     reader = Reader(text)
     assert not {"script", "link", "img", "iframe", "object", "base", "form"} & set(reader.tags)
     for name, value in reader.attributes:
@@ -68,17 +68,13 @@ def test_the_page_is_whole_and_needs_nothing_from_elsewhere(story: Story) -> Non
     assert "url(" not in text and "@import" not in text and "http://" not in text and "https://" not in text
 
 
-def test_the_policy_allows_this_style_sheet_and_nothing_else(story: Story) -> None:
-    text = page(story)
+def test_the_policy_allows_this_style_sheet_and_nothing_else(digest: Digest) -> None:
+    text = page(digest)
     style = re.search(r"<style>(.*)</style>", text, re.S)
     assert style is not None
     digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
-    policies = [
-        value for name, value in Reader(text).attributes if name == "content" and "default-src" in value
-    ]
-    assert policies == [
-        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    ]
+    policies = [value for name, value in Reader(text).attributes if name == "content" and "default-src" in value]
+    assert policies == [f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"]
 
 
 def test_no_string_of_the_guest_becomes_markup(tmp_path: Path) -> None:
@@ -100,47 +96,43 @@ def test_no_string_of_the_guest_becomes_markup(tmp_path: Path) -> None:
     assert reader.text.count("<script>alert(1)</script>") >= 5
 
 
-def test_every_string_of_the_records_is_escaped_too(story: Story) -> None:
-    swap = dataclasses.replace(story.swaps.swaps[0], function=EVIL, reason=EVIL)
-    comparison = dataclasses.replace(story.comparisons[0], swap=swap, missing=EVIL)
+def test_every_string_of_the_records_is_escaped_too(digest: Digest) -> None:
+    swap = dataclasses.replace(digest.swaps.swaps[0], function=EVIL, reason=EVIL)
+    comparison = dataclasses.replace(digest.comparisons[0], swap=swap, missing=EVIL)
     evil = dataclasses.replace(
-        story,
-        swaps=dataclasses.replace(story.swaps, swaps=(swap,)),
+        digest,
+        swaps=dataclasses.replace(digest.swaps, swaps=(swap,)),
         comparisons=(comparison,),
-        agreement=dataclasses.replace(story.agreement, disagreements=(EVIL,)),
+        agreement=dataclasses.replace(digest.agreement, disagreements=(EVIL,)),
         missing=(EVIL,),
     )
     assert not {"script", "img"} & set(Reader(page(evil)).tags)
 
 
-def test_the_numbers_are_those_of_the_trace(story: Story) -> None:
-    words = Reader(page(story)).text
+def test_the_numbers_are_those_of_the_trace(digest: Digest) -> None:
+    words = Reader(page(digest)).text
     for word in ("0x00200010", "0x00200100", "+1.400 us", "0 of 7 events lost", "TSC 1,000 MHz", "fibonacci"):
         assert word in words, word
-    text = summary(story)
+    text = summary(digest)
     for word in ("0x00200100", "fibonacci", "O1", "7, 0 lost", "log and ring tell the same 1 swaps"):
         assert word in text, word
 
 
 def test_what_is_wrong_comes_first(tmp_path: Path) -> None:
     directory = make(
-        tmp_path / "trace",
-        [batch(SWAP), batch(SWAP, 20, lost=13)],
-        serial="nothing",
-        complete=False,
-        open_journal=True,
+        tmp_path / "trace", [batch(SWAP), batch(SWAP, 20, lost=13)], serial="nothing", complete=False, open_journal=True
     )
-    story = tell(Trace.open(directory))
-    bad = [verdict.text for verdict in verdicts(story) if verdict.kind == "bad"]
+    digest = tell(Trace.open(directory))
+    bad = [verdict.text for verdict in verdicts(digest) if verdict.kind == "bad"]
     assert bad[0] == "13 of 27 events lost"
     assert "killed" in bad[1]
     assert "disagree" in bad[2]
-    assert page(story).index("13 of 27 events lost") < page(story).index("<section>")
+    assert page(digest).index("13 of 27 events lost") < page(digest).index("<section>")
 
 
 def test_instructions_are_not_shown_as_time(tmp_path: Path) -> None:
-    story = tell(Trace.open(make(tmp_path / "trace", [batch(SWAP)], clock="icount")))
-    words = Reader(page(story)).text
+    digest = tell(Trace.open(make(tmp_path / "trace", [batch(SWAP)], clock="icount")))
+    words = Reader(page(digest)).text
     assert "1,600 instructions" in words and "exact, equal between runs" in words
 
 

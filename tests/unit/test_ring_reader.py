@@ -139,11 +139,7 @@ def test_sequence_numbers_go_on_past_two_to_the_32(tmp_path: Path, writer: Path)
     second = reader.drain(CAPACITY)
     check(first)
     check(second)
-    assert (first.first, second.first, second.first + len(second.events)) == (
-        start,
-        start + 1500,
-        start + 3000,
-    )
+    assert (first.first, second.first, second.first + len(second.events)) == (start, start + 1500, start + 3000)
 
 
 def test_attaching_takes_what_the_flight_recorder_still_holds(guest: Guest, writer: Path) -> None:
@@ -212,9 +208,7 @@ def test_a_second_reader_is_refused_but_not_after_the_first_was_killed(guest: Gu
     assert RingReader(guest.ram, 0).counts().mode == MODE_FLIGHT
 
 
-def test_a_ring_that_the_guest_sets_up_anew_ends_the_reading_without_a_false_loss(
-    guest: Guest, writer: Path
-) -> None:
+def test_a_ring_that_the_guest_sets_up_anew_ends_the_reading_without_a_false_loss(guest: Guest, writer: Path) -> None:
     assert guest.write(writer, 100).wait() == 0
     reader = RingReader(guest.ram, 0)
     reader.attach(lossless=False)

@@ -6,6 +6,7 @@ import random
 import struct
 
 import pytest
+from asking import TABLES, ask, record_of, text_of
 from fake_guest import Bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,8 +16,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.stock.swaps import Logged, parse_log
-from bareflow_gdb.render import tables
-from bareflow_gdb.render.jsonable import dumps
+from bareflow_gdb.render.jsonable import dumps, dumps_answer
 
 ENTRIES = JIT + layouts.offset("adaptive_jit", "functions")
 LOG = """[ADAPTIVE-JIT] Initialized
@@ -38,7 +38,7 @@ def guest(kernel: StockGuest | None = None) -> Guest:
 
 
 def test_pools_are_walked_and_their_blocks_have_owners() -> None:
-    record = guest().pools()
+    record = guest().kernel().pools()
     assert record.all_problems() == []
     assert [pool.kind for pool in record.pools] == ["code", "data", "metadata"]
     code, data, metadata = record.pools
@@ -61,13 +61,13 @@ def test_pools_are_walked_and_their_blocks_have_owners() -> None:
 
 
 def test_one_pool_can_be_asked_for() -> None:
-    assert [pool.kind for pool in guest().pools("data").pools] == ["data"]
+    assert [pool.kind for pool in guest().kernel().pools("data").pools] == ["data"]
 
 
 def test_an_overwritten_block_header_ends_the_walk_with_a_sentence() -> None:
     memory = StockGuest().build()
     memory.put(HEAP + 8208, struct.pack("<I", 0x41414141))
-    pool = Guest.attach(memory).pools("code").pools[0]
+    pool = Guest.attach(memory).kernel().pools("code").pools[0]
     assert any("0x41414141: overwritten" in text for text in pool.problems)
     assert len(pool.blocks) == 1
 
@@ -75,7 +75,7 @@ def test_an_overwritten_block_header_ends_the_walk_with_a_sentence() -> None:
 def test_a_block_that_reaches_beyond_its_pool_ends_the_walk() -> None:
     memory = StockGuest().build()
     memory.set(HEAP + 8208, "block_header", "size", 0x7FFFFFFF)
-    pool = Guest.attach(memory).pools("code").pools[0]
+    pool = Guest.attach(memory).kernel().pools("code").pools[0]
     assert any("beyond the pool" in text for text in pool.problems)
 
 
@@ -85,7 +85,7 @@ def test_blocks_are_walked_up_to_a_cap_and_the_cap_is_said(monkeypatch: pytest.M
     kernel.build()
     empty = layouts.pack("block_header", magic=layouts.const("BLOCK_MAGIC"), size=0)
     kernel.memory.put(HEAP, empty * 2048)
-    pool = Guest.attach(kernel.memory).pools("code").pools[0]
+    pool = Guest.attach(kernel.memory).kernel().pools("code").pools[0]
     assert len(pool.blocks) == 100
     assert any("more than 100 blocks" in text for text in pool.problems)
 
@@ -94,7 +94,7 @@ def test_a_cycle_in_the_free_list_is_named() -> None:
     memory = StockGuest().build()
     hole = HEAP + 0x10000 + 64
     memory.set(hole, "block_header", "next", hole)
-    pool = Guest.attach(memory).pools("metadata").pools[0]
+    pool = Guest.attach(memory).kernel().pools("metadata").pools[0]
     assert any("cycle" in text for text in pool.problems)
 
 
@@ -102,37 +102,33 @@ def test_the_fragmentation_statistic_that_underflows_is_named() -> None:
     memory = StockGuest().build()
     stats = POOLS + layouts.offset("memory_pool", "stats")
     memory.set(stats, "pool_stats", "fragmentation", 4294967264)
-    assert any("underflowed" in text for text in Guest.attach(memory).pools("code").pools[0].problems)
+    assert any("underflowed" in text for text in Guest.attach(memory).kernel().pools("code").pools[0].problems)
 
 
 def test_a_walk_over_a_gdbstub_costs_at_most_ten_packets_and_one_per_block() -> None:
     kernel = StockGuest(Bytes(RAM_BYTES, cost=1))
     kernel.memory.packet_bytes = 2048
     asked = Guest.attach(kernel.build())
-    asked.pools()
+    asked.kernel().pools()
     kernel.memory.invalidate()
     before = kernel.memory.packets
-    blocks = asked.pools().block_count
+    blocks = asked.kernel().pools().block_count
     assert kernel.memory.packets - before <= 10 + blocks
 
 
 def test_modules_have_their_headers() -> None:
-    record = guest().modules()
+    record = guest().kernel().modules()
     assert record.all_problems() == []
     module = record.modules[1]
     assert module.header is not None
-    assert (module.header.address, module.header.name, module.digest) == (
-        code_of(1) - 48,
-        "fibonacci",
-        "none",
-    )
+    assert (module.header.address, module.header.name, module.digest) == (code_of(1) - 48, "fibonacci", "none")
     assert (module.level, module.source, module.mean_cycles) == (None, "", 100.0)
 
 
 def test_an_entry_stored_raw_is_named_and_hides_no_other_module() -> None:
     memory = StockGuest().build()
     memory.set(MANAGER + 84, "module_profile", "code_ptr", 0x30)
-    record = Guest.attach(memory).modules()
+    record = Guest.attach(memory).kernel().modules()
     assert record.count == 3
     assert record.all_problems() == [
         "fibonacci: its entry 0x00000030 is below the kernel: stored without its load address"
@@ -140,7 +136,7 @@ def test_an_entry_stored_raw_is_named_and_hides_no_other_module() -> None:
 
 
 def test_the_profile_is_that_of_the_adaptive_jit() -> None:
-    record = guest().profile()
+    record = guest().kernel().profile()
     assert [(f.name, f.module, f.calls, f.level, f.hot) for f in record.functions] == [
         ("fibonacci", "fibonacci", 1500, 2, True),
         ("sum", "sum", 7, 0, False),
@@ -150,27 +146,15 @@ def test_the_profile_is_that_of_the_adaptive_jit() -> None:
 
 def test_the_jit_is_told_without_what_the_kernel_does_not_keep() -> None:
     asked = guest()
-    record = asked.jit()
+    record = asked.kernel().jit()
     assert record.problems == ()
     one = record.functions[0]
-    assert (one.name, one.level, one.calls, one.next_threshold, one.agrees) == (
-        "fibonacci",
-        2,
-        1500,
-        10000,
-        True,
-    )
+    assert (one.name, one.level, one.calls, one.next_threshold, one.agrees) == ("fibonacci", 2, 1500, 10000, True)
     assert one.slot == ENTRIES + 20
     assert one.level_codes == (code_of(1), HEAP + 16, HEAP + 144, 0)
-    assert (one.version, one.last_result, one.expected, one.arguments, one.versions) == (
-        None,
-        None,
-        None,
-        None,
-        (),
-    )
+    assert (one.version, one.last_result, one.expected, one.arguments, one.versions) == (None, None, None, None, ())
     assert (record.swap_count, record.version_count) == (2, 4)
-    assert asked.slots() == {"fibonacci": ENTRIES + 20, "sum": ENTRIES + 68}
+    assert asked.kernel().slots() == {"fibonacci": ENTRIES + 20, "sum": ENTRIES + 68}
 
 
 @pytest.mark.parametrize(
@@ -185,35 +169,33 @@ def test_known_defects_of_stock_kernels_are_named(function: int, field: str, val
     memory = StockGuest().build()
     at = ENTRIES + 48 * function + layouts.offset("jit_function_entry", field)
     memory.put(at, struct.pack("<I", value))
-    assert any(said in text for text in Guest.attach(memory).jit().problems)
+    assert any(said in text for text in Guest.attach(memory).kernel().jit().problems)
 
 
 def test_swaps_are_told_from_the_levels_that_were_compiled() -> None:
-    asked = guest()
-    record = asked.swaps()
+    answer = ask(Guest.attach(StockGuest().build()), "swaps")
+    record = answer.record
     assert [(s.function, s.from_level, s.to_level, s.call, s.reason, s.code_size) for s in record.swaps] == [
         ("fibonacci", 0, 1, 100, "threshold", 128),
         ("fibonacci", 1, 2, 1000, "threshold", 120),
     ]
     assert [(s.tsc, s.to_version, s.publish_to_first_us) for s in record.swaps] == [(0, 0, None)] * 2
-    assert [(s.old_code, s.new_code) for s in record.swaps] == [
-        (code_of(1), HEAP + 16),
-        (HEAP + 16, HEAP + 144),
-    ]
-    assert any("default" in text for text in asked.provenance().unknown)
+    assert [(s.old_code, s.new_code) for s in record.swaps] == [(code_of(1), HEAP + 16), (HEAP + 16, HEAP + 144)]
+    assert any("default" in text for text in answer.unknown)
 
 
 def test_a_level_that_is_compiled_and_not_published_yet_is_no_swap() -> None:
     memory = StockGuest().build()
     memory.set(ENTRIES, "jit_function_entry", "code_v3", HEAP + 400)
-    assert [swap.to_level for swap in Guest.attach(memory).swaps().swaps] == [1, 2]
+    assert [swap.to_level for swap in Guest.attach(memory).kernel().swaps().swaps] == [1, 2]
 
 
 def test_a_serial_log_adds_the_calls() -> None:
-    asked = guest()
-    asked.stock.serial_log = lambda: LOG
-    assert [swap.call for swap in asked.swaps().swaps] == [77, 1000]
-    assert not any("default" in text for text in asked.provenance().unknown)
+    asked = Guest.attach(StockGuest().build())
+    asked.serial_log = lambda: LOG
+    answer = ask(asked, "swaps")
+    assert [swap.call for swap in answer.record.swaps] == [77, 1000]
+    assert not any("default" in text for text in answer.unknown)
 
 
 def test_a_threshold_that_was_not_reached_is_no_reason() -> None:
@@ -221,15 +203,10 @@ def test_a_threshold_that_was_not_reached_is_no_reason() -> None:
     memory.put(
         JIT,
         layouts.pack(
-            "function_profile",
-            name=HEAP + 0x10010,
-            call_count=150,
-            total_cycles=9000,
-            min_cycles=9,
-            max_cycles=90,
+            "function_profile", name=HEAP + 0x10010, call_count=150, total_cycles=9000, min_cycles=9, max_cycles=90
         ),
     )
-    assert [(swap.call, swap.reason) for swap in Guest.attach(memory).swaps().swaps] == [
+    assert [(swap.call, swap.reason) for swap in Guest.attach(memory).kernel().swaps().swaps] == [
         (100, "threshold"),
         (None, "none"),
     ]
@@ -239,7 +216,7 @@ def test_equal_code_of_two_levels_is_seen() -> None:
     kernel = StockGuest()
     memory = kernel.build()
     memory.put(HEAP + 144, bytes(memory.ram[HEAP + 16 : HEAP + 16 + 120]))
-    assert [swap.same_code for swap in Guest.attach(memory).swaps().swaps] == [False, True]
+    assert [swap.same_code for swap in Guest.attach(memory).kernel().swaps().swaps] == [False, True]
 
 
 def test_the_log_of_the_last_run_counts() -> None:
@@ -255,24 +232,17 @@ def test_any_text_is_a_log(log: str) -> None:
 
 
 def test_status_is_one_screen_without_a_boot_record() -> None:
-    record = guest().status()
+    record = guest().kernel().status()
     assert (record.stage, record.ok, record.abi, record.variant) == ("running", True, "", "stock kernel")
     assert [(line.name, line.level) for line in record.functions] == [("fibonacci", 2), ("sum", 0)]
-    assert [(pool.kind, pool.used) for pool in record.pools] == [
-        ("code", 16416),
-        ("data", 0),
-        ("metadata", 128),
-    ]
-    assert "no debug interface" in tables.status(record)
+    assert [(pool.kind, pool.used) for pool in record.pools] == [("code", 16416), ("data", 0), ("metadata", 128)]
+    assert "no debug interface" in text_of("status", record)
 
 
 def test_a_unikernel_has_a_profile_and_says_so_when_asked_for_more() -> None:
-    asked = Guest.attach(StockGuest().unikernel())
+    asked = Guest.attach(StockGuest().unikernel()).kernel()
     record = asked.profile()
-    assert [(f.name, f.calls, f.min_cycles) for f in record.functions] == [
-        ("sum_to_n", 100, 40),
-        ("fibonacci", 10, 40),
-    ]
+    assert [(f.name, f.calls, f.min_cycles) for f in record.functions] == [("sum_to_n", 100, 40), ("fibonacci", 10, 40)]
     assert (record.total_calls, record.thresholds) == (110, None)
     assert asked.status().variant == "stock unikernel"
     for question in (asked.modules, asked.jit, asked.swaps):
@@ -283,25 +253,24 @@ def test_a_unikernel_has_a_profile_and_says_so_when_asked_for_more() -> None:
 def test_a_unikernel_that_measures_its_first_function_is_recognised() -> None:
     memory = StockGuest().unikernel(counts=(0,))
     memory.set(PROFILE, "jit_profile_entry", "active", 1)
-    assert [f.calls for f in Guest.attach(memory).profile().functions] == [0]
+    assert [f.calls for f in Guest.attach(memory).kernel().profile().functions] == [0]
 
 
-@pytest.mark.parametrize("question", ["status", "modules", "pools", "profile", "jit", "swaps"])
+@pytest.mark.parametrize("question", [name for name in TABLES if name != "boot"])
 def test_every_answer_is_text_and_json_with_its_provenance(question: str) -> None:
-    asked = guest()
-    record = getattr(asked, question)()
-    assert getattr(tables, question)(record)
-    made = dumps(record, asked.provenance())
+    answer = ask(Guest.attach(StockGuest().build()), question)
+    assert text_of(question, answer.record)
+    made = dumps_answer(answer)
     assert '"found": [' in made
     assert '"confidence": "certain"' in made
-    assert dumps(record) == dumps(getattr(guest(), question)())
+    assert dumps(answer.record) == dumps(record_of(Guest.attach(StockGuest().build()), question))
 
 
 def test_control_characters_in_names_do_not_reach_the_reader() -> None:
     memory = StockGuest().build()
     names = StockGuest().names()
     memory.put(names[2], b"\x1b[31mred\0")
-    assert "\x1b" not in tables.jit(Guest.attach(memory).jit())
+    assert "\x1b" not in text_of("jit", Guest.attach(memory).kernel().jit())
 
 
 @given(st.integers(0, 1 << 32), st.integers(1, 40))
@@ -311,15 +280,14 @@ def test_a_damaged_stock_guest_answers_or_says_why_not(seed: int, strokes: int) 
     source = random.Random(seed)
     memory = StockGuest().build()
     asked = Guest.attach(memory)
-    asked.jit()
+    asked.kernel().jit()
     for _ in range(strokes):
         base, size = source.choice([(JIT, 8216), (MANAGER, 1356), (POOLS, 132), (HEAP, 0x18000)])
         memory.put(
-            base + 4 * source.randrange(size // 4),
-            struct.pack("<I", source.choice((0, 1, 0xFFFFFFFF, 0xB8000, HEAP))),
+            base + 4 * source.randrange(size // 4), struct.pack("<I", source.choice((0, 1, 0xFFFFFFFF, 0xB8000, HEAP)))
         )
-    for question in ("status", "modules", "pools", "profile", "jit", "swaps"):
+    for question in TABLES:
         try:
-            dumps(getattr(asked, question)(), asked.provenance())
+            dumps_answer(ask(asked, question))
         except BareflowError as error:
             assert str(error)

@@ -17,6 +17,7 @@ from trace_maker import SWAP, batch, make, records
 from bareflow_gdb.analysis.latencies import summarise, swap_times
 from bareflow_gdb.analysis.swaps import trace_swaps
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.files import replacing
 from bareflow_gdb.memory import snapshot
 from bareflow_gdb.memory.protocol import CheckedMemory
 from bareflow_gdb.memory.snapshot import SnapshotMemory
@@ -74,9 +75,13 @@ def test_a_segment_written_before_the_kill_is_not_read_twice(tmp_path: Path) -> 
     kept = (directory / "journal-000.raw").read_bytes()
     assert recover(directory) == len(SWAP)
     (directory / "journal-000.raw").write_bytes(kept)
-    (directory / "events-001.parquet.partial").write_bytes(b"half")
+    with replacing(directory / "events-001.parquet") as partial:
+        name = partial.name
+        partial.touch()
+    (directory / "events-001.parquet").rename(directory / name)
     assert Trace.open(directory).count == len(SWAP)
     assert recover(directory) == 0
+    assert not (directory / name).exists()
     assert Trace.open(directory).count == len(SWAP)
 
 
@@ -175,9 +180,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trace with everything in it."""
     import zlib
 
-    directory = make(
-        tmp_path_factory.mktemp("whole") / "trace", [batch(SWAP)], [batch(SWAP, 7)], open_journal=True
-    )
+    directory = make(tmp_path_factory.mktemp("whole") / "trace", [batch(SWAP)], [batch(SWAP, 7)], open_journal=True)
     snapshot.save(Bytes(bytes(4096)), [(0x1000, 0x2000)], directory)
     store = codes.CodeStore(directory)
     crc = zlib.crc32(bytes(16))

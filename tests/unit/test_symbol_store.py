@@ -8,9 +8,10 @@ import pytest
 from guest_code import compile_c
 
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.code.symbol_index import read_index
 from bareflow_gdb.recompile import store
 from bareflow_gdb.recompile.link import Linked, Room, link
-from bareflow_gdb.recompile.store import SymbolStore, read_index
+from bareflow_gdb.recompile.store import SymbolStore
 
 
 @pytest.fixture
@@ -32,13 +33,7 @@ def test_each_version_has_a_file_and_an_entry(tmp_path: Path, linked: Linked) ->
     assert path.name == "f.O3.v7.elf"
     assert path.read_bytes()[:4] == b"\x7fELF"
     first, second = read_index(tmp_path)
-    assert (first.function, first.version, first.level, first.text, first.path) == (
-        "f",
-        7,
-        3,
-        0x200010,
-        path.name,
-    )
+    assert (first.function, first.version, first.level, first.text, first.path) == ("f", 7, 3, 0x200010, path)
     assert first.sections == {".text": 0x200010}
     assert second.version == 8
 
@@ -49,12 +44,10 @@ def test_old_files_go(tmp_path: Path, linked: Linked, monkeypatch: pytest.Monkey
     for version in range(1, 6):
         symbols.add("f", version, 3, 0x200010, 0, linked)
     assert [entry.version for entry in read_index(tmp_path)] == [3, 4, 5]
-    assert sorted(path.name for path in (tmp_path / "jit").glob("*.elf")) == [
-        f"f.O3.v{n}.elf" for n in (3, 4, 5)
-    ]
+    assert sorted(path.name for path in (tmp_path / "jit").glob("*.elf")) == [f"f.O3.v{n}.elf" for n in (3, 4, 5)]
 
 
-@pytest.mark.parametrize("text", ["{", "7", '[{"function": "f"}]', "[7]"])
+@pytest.mark.parametrize("text", ["{", "7", '[{"function": "f"}]', "[7]", '[{"sections": 7}]'])
 def test_a_damaged_index_is_one_sentence(tmp_path: Path, text: str) -> None:
     SymbolStore(tmp_path)
     (tmp_path / "jit" / "index.json").write_text(text)

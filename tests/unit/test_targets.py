@@ -56,9 +56,7 @@ def test_reading_beyond_the_end_of_a_truncated_dump_says_where_it_ends(tmp_path:
         (b"[serial] init ok\r\n[kernel] up\r\n", "serial", "serial log"),
     ],
 )
-def test_a_file_without_guest_memory_says_what_it_is(
-    tmp_path: Path, data: bytes, kind: str, words: str
-) -> None:
+def test_a_file_without_guest_memory_says_what_it_is(tmp_path: Path, data: bytes, kind: str, words: str) -> None:
     target = open_path(made(tmp_path, data))
     assert target.kind == kind
     with pytest.raises(UsageError, match=f"{words}.*give a running machine, a core, a dump or a trace"):
@@ -81,9 +79,7 @@ def test_an_elf_for_another_machine_is_refused(tmp_path: Path) -> None:
         (b"# Read me\n", UsageError),
     ],
 )
-def test_an_empty_truncated_or_foreign_file_is_refused(
-    tmp_path: Path, data: bytes, error: type[BareflowError]
-) -> None:
+def test_an_empty_truncated_or_foreign_file_is_refused(tmp_path: Path, data: bytes, error: type[BareflowError]) -> None:
     with pytest.raises(error):
         open_path(made(tmp_path, data))
 

@@ -68,9 +68,7 @@ def test_events_are_shown_with_names_instead_of_numbers(capsys: Captured) -> Non
 
 
 def test_sql_answers_in_rows(capsys: Captured) -> None:
-    query = (
-        "select name, count(*) as n from events join types on number = type where name = 'publish' group by 1"
-    )
+    query = "select name, count(*) as n from events join types on number = type where name = 'publish' group by 1"
     swaps = told(capsys, "trace", "show", SAMPLE)["swaps"]
     assert told(capsys, "events", SAMPLE, "--sql", query) == [{"name": "publish", "n": swaps}]
     assert cli.main(["events", SAMPLE, "--sql", query]) == 0
@@ -99,8 +97,6 @@ def test_swaps_of_a_trace_without_any_are_a_no(tmp_path: Path, capsys: Captured)
         (("trace", "record", "a", "--machine", "b", "--out", "/tmp/never-made"), "two machines"),
     ],
 )
-def test_what_cannot_be_answered_is_one_sentence(
-    words: tuple[str, ...], sentence: str, capsys: Captured
-) -> None:
+def test_what_cannot_be_answered_is_one_sentence(words: tuple[str, ...], sentence: str, capsys: Captured) -> None:
     assert sentence in complaint(capsys, *words)
     assert not Path("/tmp/never-made").exists()

@@ -43,11 +43,7 @@ def ours(trace: Trace) -> list[Row]:
     for event in decode(trace.events()):
         kind = kinds[event.type]
         names = [*kind.arguments, *(f"unused{index}" for index in range(len(kind.arguments), 4))]
-        fields = {
-            "cpu": event.cpu,
-            kind.id or "number": event.id,
-            **dict(zip(names, event.args, strict=True)),
-        }
+        fields = {"cpu": event.cpu, kind.id or "number": event.id, **dict(zip(names, event.args, strict=True))}
         rows.append((event.tsc, event.type, fields))
     return rows
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bareflow_gdb.analysis.story import tell, verdicts
+from bareflow_gdb.analysis.digest import tell, verdicts
 from bareflow_gdb.cli import main as cli
 from bareflow_gdb.tracing.store import Trace
 
@@ -32,19 +32,19 @@ def test_every_question_has_an_answer(question: str, capsys: pytest.CaptureFixtu
 
 def test_the_sample_tells_three_swaps_of_each_function_at_10_20_and_30_calls() -> None:
     trace = Trace.open(SAMPLE)
-    story = tell(trace)
-    told = [(swap.function, swap.to_level, swap.call) for swap in story.swaps.swaps]
+    digest = tell(trace)
+    told = [(swap.function, swap.to_level, swap.call) for swap in digest.swaps.swaps]
     names = trace.manifest.functions
     assert names[:4] == ("fibonacci", "sum", "compute", "primes")
     assert told == [(name, level, 10 * level) for name in names for level in (1, 2, 3)]
-    assert [verdict.text for verdict in verdicts(story) if verdict.kind == "bad"] == []
-    assert story.missing == ()
+    assert [verdict.text for verdict in verdicts(digest) if verdict.kind == "bad"] == []
+    assert digest.missing == ()
 
 
 def test_the_code_of_the_tiers_differs_where_the_guest_says_so() -> None:
     trace = Trace.open(SAMPLE)
-    story = tell(trace)
-    for comparison in story.comparisons:
+    digest = tell(trace)
+    for comparison in digest.comparisons:
         assert comparison.missing == ""
         assert comparison.equal == comparison.swap.same_code
     fibonacci = [code.sha256 for code in trace.codes.values() if code.function == 0]

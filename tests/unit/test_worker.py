@@ -53,9 +53,7 @@ def test_code_for_i686_keeps_its_frame_and_uses_no_sse(compiler: Compiler, paylo
 
 
 def test_remarks_tell_what_was_inlined(compiler: Compiler, payload: bytes) -> None:
-    assert any(
-        "'count' inlined into 'mixed_main'" in r for r in compiler.compile(payload, "mixed_main", 3).remarks
-    )
+    assert any("'count' inlined into 'mixed_main'" in r for r in compiler.compile(payload, "mixed_main", 3).remarks)
     assert compiler.compile(payload, "mixed_main", 0).remarks == ()
 
 
@@ -64,9 +62,7 @@ def test_debug_information_goes_through(compiler: Compiler, payload: bytes) -> N
 
 
 @pytest.mark.parametrize("size", [0, 3, 4, 100, 2000, -4])
-def test_truncated_bitcode_is_refused_and_the_worker_lives(
-    compiler: Compiler, payload: bytes, size: int
-) -> None:
+def test_truncated_bitcode_is_refused_and_the_worker_lives(compiler: Compiler, payload: bytes, size: int) -> None:
     pid = compiler.pid
     with pytest.raises(BadBitcode) as caught:
         compiler.compile(payload[:size], "mixed_main", 3)

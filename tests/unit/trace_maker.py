@@ -68,11 +68,7 @@ def manifest(**changes: Any) -> Manifest:
 
 
 def make(
-    directory: Path,
-    *segments: Sequence[Batch],
-    serial: str = SERIAL,
-    open_journal: bool = False,
-    **changes: Any,
+    directory: Path, *segments: Sequence[Batch], serial: str = SERIAL, open_journal: bool = False, **changes: Any
 ) -> Path:
     """A trace of these segments, the last one left as a journal when asked for; without a memory snapshot."""
     directory.mkdir()

@@ -6,6 +6,7 @@ import argparse
 import importlib
 from typing import Any
 
+GROUP = "build"
 HELP = "make wrapped bitcode, module images, registries, a module disk"
 COULD_NOT = 2
 
@@ -29,6 +30,7 @@ class ToolParser(argparse.ArgumentParser):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run_verb=main)
     parser.epilog = "`bareflow build TOOL --help` lists a tool's words."
     tools = parser.add_subparsers(dest="tool", metavar="TOOL", required=True, parser_class=ToolParser)
     for word, _, help_text in TOOLS:

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.doctor import Check
-    from bareflow_gdb.memory.protocol import Memory
+    from bareflow_gdb.guest.guest import Guest
 
+GROUP = "look"
 HELP = "which parts work here, which do not, why, and what to do"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    from bareflow_gdb.cli.ask import add_elf
-    from bareflow_gdb.cli.targets import add_target
+    parser.set_defaults(run_verb=main)
+    from bareflow_gdb.cli.arguments import ELF_HELP, add_target
 
     add_target(parser)
-    add_elf(parser)
+    parser.add_argument("--elf", type=Path, metavar="FILE", help=ELF_HELP)
     parser.add_argument("--host", action="store_true", help="look at this host only, at no guest")
     parser.epilog = "Exit code 1 when something fails."
 
@@ -31,8 +32,7 @@ def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.qemu.machine import Machine
     from bareflow_gdb.render.doctor import doctor
     from bareflow_gdb.render.jsonable import dumps
-    from bareflow_gdb.render.tables import WIDTH
-    from bareflow_gdb.render.text import wants_colour
+    from bareflow_gdb.render.text import WIDTH, wants_colour
 
     checks = check_host()
     if not options.host:
@@ -51,28 +51,29 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _guest(options: argparse.Namespace) -> list[Check]:
-    from bareflow_gdb.cli.ask import attach
+    from bareflow_gdb.cli.ask import TargetContext
     from bareflow_gdb.cli.targets import open_target
     from bareflow_gdb.errors import BareflowError
     from bareflow_gdb.guest.doctor import FAILS, WORKS, Check, check_guest
 
     try:
         target = open_target(options.target)
-        guest = attach(options, target)
+        guest = TargetContext(target, options.elf).guest
     except BareflowError as error:
         return [Check("guest", FAILS, str(error))]
     checks = [Check("guest", WORKS, target.description), *check_guest(guest)]
     if options.elf is not None:
-        checks.append(_elf(options.elf, guest.memory))
+        checks.append(_elf(options.elf, guest))
     return checks
 
 
-def _elf(path: Path, memory: Memory) -> Check:
+def _elf(path: Path, guest: Guest) -> Check:
     from bareflow_gdb.guest.doctor import FAILS, WORKS, Check, attempt
-    from bareflow_gdb.guest.names.elf_check import check_elf, load_elf
+    from bareflow_gdb.guest.names.elf import check_elf, load_elf
 
     def look() -> Check:
-        found = check_elf(memory, load_elf(path))
+        build_id = guest.root().build_id if guest.found_by else ""
+        found = check_elf(guest.memory, load_elf(path), build_id)
         return Check("ELF", WORKS if found.same else FAILS, found.verdict)
 
     return attempt("ELF", look)

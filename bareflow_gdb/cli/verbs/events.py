@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 from bareflow_gdb.errors import UsageError
 
 if TYPE_CHECKING:
-    from bareflow_gdb.cli.targets import Target
+    from bareflow_gdb.cli.target import Target
     from bareflow_gdb.guest.code.events import Event
     from bareflow_gdb.tracing.store import Trace
 
+GROUP = "record"
 HELP = "events of a trace or of a guest's rings, or SQL over a trace"
 LAST = 100
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    from bareflow_gdb.cli.targets import add_target
+    parser.set_defaults(run_verb=main)
+    from bareflow_gdb.cli.arguments import add_target
 
     add_target(parser)
     parser.add_argument("--type", action="append", metavar="T", help="only this type; may be repeated")
-    parser.add_argument(
-        "--last", type=int, default=LAST, metavar="N", help=f"only the last N (default {LAST})"
-    )
+    parser.add_argument("--last", type=int, default=LAST, metavar="N", help=f"only the last N (default {LAST})")
     parser.add_argument("--sql", metavar="QUERY", help="tables: events, types, functions, modules (DuckDB)")
     parser.epilog = "Exit code 1 when there is no such event, or the query has no rows."
 
@@ -64,11 +64,11 @@ def _events(options: argparse.Namespace, target: Target) -> tuple[list[Event], C
     unknown = [name for name in options.type or () if name not in BY_NAME]
     if unknown:
         raise UsageError(f"there is no event type {unknown[0]!r}; the types are {', '.join(sorted(BY_NAME))}")
-    guest = Guest.attach(target.memory)
-    events = guest.events(max(options.last, 1))
+    kernel = Guest.attach(target.memory).kernel()
+    events = kernel.events(max(options.last, 1))
     chosen = [event for event in events if not options.type or event.type in options.type]
-    functions = [function.name for function in guest.functions()]
-    modules = [module.name for module in guest.modules().modules]
+    functions = [function.name for function in kernel.functions()]
+    modules = [module.name for module in kernel.modules().modules]
     known = {"function": functions, "module": modules}
     return chosen[max(0, len(chosen) - options.last) :], _names(known)
 
@@ -126,6 +126,5 @@ def _grid(heads: list[str], rows: Iterable[list[str]]) -> str:
     listed = [heads, *rows]
     widths = [max(map(len, column)) for column in itertools.zip_longest(*listed, fillvalue="")]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in listed
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in listed
     )

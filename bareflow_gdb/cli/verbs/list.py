@@ -6,16 +6,19 @@ import argparse
 import json
 import time
 
+GROUP = "do"
 HELP = "the running machines of yours"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run_verb=main)
     parser.epilog = "Exit code 1 when no machine is running."
 
 
 def main(options: argparse.Namespace) -> int:
+    from bareflow_gdb.guest.base.values import word
+    from bareflow_gdb.guest.boot.wait import last_stage, last_words
     from bareflow_gdb.qemu.machine import Machine
-    from bareflow_gdb.qemu.progress import last_words, stage_word
 
     running, ended = Machine.all(), Machine.stale()
     if options.json:
@@ -24,7 +27,7 @@ def main(options: argparse.Namespace) -> int:
         return 0 if running else 1
     for machine in running:
         age = int(time.time() - machine.created)
-        stage = stage_word(machine.stage())
+        stage = word("bf_boot_stage", last_stage(machine))
         print(f"{machine.name:<16} process {machine.pid:<8} {age:>6} s  stage {stage:<11} {machine.image}")
     for machine in ended:
         hint = f"`bareflow stop {machine.name}` cleans up"

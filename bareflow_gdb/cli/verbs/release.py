@@ -5,23 +5,27 @@ from __future__ import annotations
 import argparse
 import json
 
+from bareflow_gdb.cli.arguments import add_machine
 from bareflow_gdb.errors import UsageError
 
+GROUP = "do"
 HELP = "let a guest started with --hold begin its run"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", nargs="?", metavar="TARGET", help="machine (default: the newest)")
+    parser.set_defaults(run_verb=main)
+    add_machine(parser)
     parser.epilog = "Exit code 1 when the guest was not held."
 
 
 def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.cli.targets import open_target
+    from bareflow_gdb.guest.boot.wait import release
 
     target = open_target(options.target)
     if target.machine is None:
         raise UsageError(f"{target.description} is not a running machine; `bareflow list` shows them")
-    held = target.machine.release()
+    held = release(target.machine)
     if options.json:
         print(json.dumps({"machine": target.machine.name, "released": held}))
     elif held:

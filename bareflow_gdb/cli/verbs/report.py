@@ -1,16 +1,17 @@
-"""`bareflow report TRACE`: the story of a trace as a self-contained HTML page, and as text."""
+"""`bareflow report TRACE`: the digest of a trace as a self-contained HTML page, and as text."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 
+GROUP = "record"
 HELP = "make a report (HTML, text) of a trace"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run_verb=main)
     parser.add_argument("directory", type=Path, metavar="TRACE", help="trace directory")
     parser.add_argument("--out", type=Path, metavar="FILE", help="HTML file (default: TRACE/report.html)")
     parser.add_argument("--text", type=Path, metavar="FILE", help="also write the text summary to a file")
@@ -18,18 +19,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    from bareflow_gdb.analysis.story import tell, verdicts
+    from bareflow_gdb.analysis.digest import tell, verdicts
+    from bareflow_gdb.files import write_atomically
     from bareflow_gdb.render.report.page import page
     from bareflow_gdb.render.report.summary import summary
     from bareflow_gdb.tracing.store import Trace
 
-    story = tell(Trace.open(options.directory))
+    digest = tell(Trace.open(options.directory))
     out: Path = options.out or options.directory / "report.html"
-    _write(out, page(story))
-    text = summary(story)
+    write_atomically(out, page(digest))
+    text = summary(digest)
     if options.text is not None:
-        _write(options.text, text)
-    found = verdicts(story)
+        write_atomically(options.text, text)
+    found = verdicts(digest)
     if options.json:
         findings = [{"kind": verdict.kind, "finding": verdict.text} for verdict in found]
         print(json.dumps({"report": str(out), "findings": findings}, indent=2))
@@ -37,13 +39,3 @@ def main(options: argparse.Namespace) -> int:
         print(text, end="")
         print(f"report: {out}")
     return 1 if any(verdict.kind == "bad" for verdict in found) else 0
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a file that is never there half-written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

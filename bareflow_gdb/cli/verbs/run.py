@@ -8,13 +8,16 @@ from pathlib import Path
 
 from bareflow_gdb.errors import UsageError
 
+GROUP = "do"
 HELP = "start a machine (QEMU with the BareFlow image), detached"
-BUILT = Path("build/firmware/fluid.img")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run_verb=main)
     parser.add_argument("--name", help="name to find it by (default: vm1, vm2, …)")
-    parser.add_argument("--image", type=Path, help=f"boot disk image (default {BUILT})")
+    parser.add_argument(
+        "--image", type=Path, help="boot disk image (default: the one built here, else the packaged one)"
+    )
     parser.add_argument(
         "--disk",
         type=Path,
@@ -22,9 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-disk", action="store_true", help="no second disk")
     parser.add_argument("--floppy", action="store_true", help="boot the image as a 1.44 MB floppy (CHS path)")
-    parser.add_argument(
-        "--hold", action="store_true", help="let the guest wait before its run, for `bareflow release`"
-    )
+    parser.add_argument("--hold", action="store_true", help="let the guest wait before its run, for `bareflow release`")
     parser.add_argument("--thresholds", metavar="A,B,C", help="calls for O1, O2, O3 (default 100,1000,10000)")
     parser.add_argument("--paused", action="store_true", help="do not start the CPU; gdb or `cont` does")
     parser.add_argument(
@@ -34,25 +35,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="time = instructions, 2^N ns each: the same in every run; keeps a host CPU busy",
     )
     parser.add_argument("--memory", type=int, default=64, metavar="MIB", help="RAM in MiB (default 64)")
-    parser.add_argument(
-        "--wait", metavar="STAGE", help="return when this boot stage is reached, for instance idle"
-    )
-    parser.add_argument(
-        "--timeout", type=float, default=60.0, metavar="S", help="seconds that --wait waits (60)"
-    )
+    parser.add_argument("--wait", metavar="STAGE", help="return when this boot stage is reached, for instance idle")
+    parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds that --wait waits (60)")
 
 
 def main(options: argparse.Namespace) -> int:
+    from bareflow_gdb.guest.boot.boot import stage_number
+    from bareflow_gdb.guest.boot.wait import wait_for_stage
+    from bareflow_gdb.qemu.default import default_image
     from bareflow_gdb.qemu.image import RootSettings
-    from bareflow_gdb.qemu.machine import Machine
-    from bareflow_gdb.qemu.progress import stage_number
+    from bareflow_gdb.qemu.launch import launch
 
     settings = None
     if options.hold or options.thresholds:
         thresholds = parse_thresholds(options.thresholds) if options.thresholds else (100, 1000, 10000)
         settings = RootSettings(thresholds=thresholds, hold=int(options.hold))
     wanted = stage_number(options.wait) if options.wait else None
-    machine = Machine.launch(
+    machine = launch(
         options.image or default_image(),
         name=options.name,
         memory_mib=options.memory,
@@ -65,7 +64,7 @@ def main(options: argparse.Namespace) -> int:
     )
     if wanted is not None:
         try:
-            machine.wait_for_stage(wanted, options.timeout)
+            wait_for_stage(machine, wanted, options.timeout)
         except BaseException:
             # It was to be waited for; a machine that nobody was told of must not stay behind.
             machine.stop()
@@ -74,16 +73,11 @@ def main(options: argparse.Namespace) -> int:
         print(json.dumps(machine.record(), indent=2))
     else:
         print(f"machine {machine.name} runs (process {machine.pid})")
+        print(f"  image    {machine.image}")
         print(f"  serial   {machine.serial_path}")
-        print(f"  gdb      target remote {machine.gdb_socket}")
+        print(f"  gdb      bareflow gdb {machine.name}, or `target remote {machine.gdb_socket}` in yours")
         print(f"  stop     bareflow stop {machine.name}")
     return 0
-
-
-def default_image() -> Path:
-    """The image that `make firmware` built, here or in the repository that this suite is run from."""
-    beside = Path(__file__).parents[3] / BUILT
-    return beside if beside.is_file() and not BUILT.is_file() else BUILT
 
 
 def parse_thresholds(text: str) -> tuple[int, int, int]:

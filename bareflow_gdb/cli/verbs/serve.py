@@ -10,19 +10,22 @@ import threading
 
 from bareflow_gdb.errors import BareflowError, ReadError
 
+GROUP = "do"
 HELP = "compile what a running guest asks for, until Ctrl-C"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    from bareflow_gdb.cli.targets import add_target
+    parser.set_defaults(run_verb=main)
+    from bareflow_gdb.cli.arguments import add_target
 
     add_target(parser)
 
 
 def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.cli.targets import open_target
-    from bareflow_gdb.cli.verbs.recompile import describe, open_service
+    from bareflow_gdb.cli.verbs.recompile import open_service
     from bareflow_gdb.render.jsonable import to_json
+    from bareflow_gdb.render.outcome import outcome
 
     target = open_target(options.target)
     served = 0
@@ -35,14 +38,9 @@ def main(options: argparse.Namespace) -> int:
         # A handler of its own: a job in the background starts with SIGINT ignored, and one interrupt must suffice.
         before = signal.signal(signal.SIGINT, lambda *_: stop.set())
         try:
-            for outcome in service.serve(stop.is_set):
+            for record in service.serve(stop.is_set):
                 served += 1
-                if options.json:
-                    print(json.dumps(to_json(outcome)), flush=True)
-                elif outcome.installed:
-                    print("\n".join(describe(outcome)), flush=True)
-                else:
-                    print(f"{outcome.function} at O{outcome.level}: {outcome.message}", flush=True)
+                print(json.dumps(to_json(record)) if options.json else outcome(record), flush=True)
             print(f"{served} requests answered", file=sys.stderr)
         except ReadError:
             if target.machine is None or target.machine.alive():

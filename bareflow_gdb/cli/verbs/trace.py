@@ -11,29 +11,30 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from bareflow_gdb.cli.arguments import add_machine
 from bareflow_gdb.errors import UsageError
 
 if TYPE_CHECKING:
     from bareflow_gdb.tracing.manifest import Manifest
     from bareflow_gdb.tracing.recorder import Progress, Recorder
 
+GROUP = "record"
 HELP = "record what a running machine does; show, recover or convert a trace"
 
 LINE_SECONDS = 1.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run_verb=main)
     parser.epilog = "Exit code 1 when events were lost."
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     record = actions.add_parser("record", help="record a running machine into a new directory")
-    record.add_argument("target", nargs="?", metavar="MACHINE", help="machine (default: the newest)")
+    add_machine(record)
     record.add_argument("--machine", metavar="NAME", help="the same as MACHINE")
     record.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty directory")
     record.add_argument("--until-idle", action="store_true", help="end when the guest's run has ended")
     record.add_argument("--seconds", type=float, metavar="N", help="end after N seconds")
-    record.add_argument(
-        "--release", action="store_true", help="let a guest started with --hold begin its run"
-    )
+    record.add_argument("--release", action="store_true", help="let a guest started with --hold begin its run")
     record.add_argument("--flight", action="store_true", help="never make the guest wait; may lose events")
     show = actions.add_parser("show", help="what a trace holds")
     show.add_argument("directory", type=Path, metavar="TRACE")
@@ -97,9 +98,7 @@ def _run(options: argparse.Namespace, recorder: Recorder, stop: threading.Event)
             counts = f"{now.events:,} events  {now.lost:,} lost  {now.swaps} swaps"
             show(f"{now.seconds:6.1f} s  {counts}  {now.stage}")
 
-    recorder.run(
-        until_idle=options.until_idle, seconds=options.seconds, stopped=stop.is_set, progress=progress
-    )
+    recorder.run(until_idle=options.until_idle, seconds=options.seconds, stopped=stop.is_set, progress=progress)
     recorder.finish(lambda segments: show(f"completing the trace: {segments} segments to write"))
     if rewrite:
         print(file=sys.stderr)
@@ -135,18 +134,17 @@ def _ctf(options: argparse.Namespace) -> int:
 
 def _tell(options: argparse.Namespace, directory: Path) -> int:
     from bareflow_gdb.analysis.overview import overview
+    from bareflow_gdb.analysis.swaps import trace_swaps
     from bareflow_gdb.render.jsonable import to_json
     from bareflow_gdb.tracing.store import Trace
 
     trace = Trace.open(directory)
-    found = overview(trace)
+    found = overview(trace, trace_swaps(trace))
     if options.json:
         print(json.dumps(to_json(found), indent=2))
         return 1 if found.lost else 0
     print(f"trace {directory}: {_ending(trace.manifest)}")
-    print(
-        f"  guest      {found.variant} {found.build_id[:12] or 'without build id'}, machine {found.machine}"
-    )
+    print(f"  guest      {found.variant} {found.build_id[:12] or 'without build id'}, machine {found.machine}")
     print(f"  clock      {found.clock}")
     print(f"  events     {found.events:,} ({found.lost:,} lost) in {found.span}")
     print(f"  functions  {', '.join(found.functions) or 'none'}")

@@ -5,21 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 
+from bareflow_gdb.cli.arguments import add_machine
+
+GROUP = "do"
 HELP = "wait until a machine reaches a boot stage, for instance idle"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("machine", metavar="MACHINE", help="machine's name")
+    parser.set_defaults(run_verb=main)
+    add_machine(parser, "machine", nargs=None, help="a machine's name")
     parser.add_argument("stage", metavar="STAGE", help="boot stage, as `bareflow boot` names them")
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds to wait (60)")
 
 
 def main(options: argparse.Namespace) -> int:
+    from bareflow_gdb.guest.boot.wait import wait_for_stage
     from bareflow_gdb.qemu.machine import Machine
-    from bareflow_gdb.qemu.progress import stage_number
 
     machine = Machine.find(options.machine)
-    machine.wait_for_stage(stage_number(options.stage), options.timeout)
+    wait_for_stage(machine, options.stage, options.timeout)
     if options.json:
         print(json.dumps({"machine": machine.name, "stage": options.stage}))
     else:

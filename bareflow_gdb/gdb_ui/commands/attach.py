@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from typing import Any
 
 import gdb
 
 from bareflow_gdb.errors import Unreachable
-from bareflow_gdb.gdb_ui.command import argument, command
+from bareflow_gdb.gdb_ui.command import command
+from bareflow_gdb.gdb_ui.completers import MACHINES
 from bareflow_gdb.gdb_ui.session import Session
-
-
-def machine_names(session: Session) -> Iterable[str]:  # noqa: ARG001 - a completer
-    from bareflow_gdb.qemu.machine import Machine
-
-    return [machine.name for machine in Machine.all()]
+from bareflow_gdb.questions.question import argument
 
 
 def gdb_address(target: str | None) -> str:
@@ -38,7 +33,7 @@ def gdb_address(target: str | None) -> str:
             "target",
             nargs="?",
             metavar="MACHINE",
-            complete=machine_names,
+            names=MACHINES,
             help="machine name, tcp:HOST:PORT or unix:PATH (default: the newest machine)",
         ),
     ),

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import gdb
 
 from bareflow_gdb.gdb_ui.breakpoints import jit_location
-from bareflow_gdb.gdb_ui.command import argument, command
-from bareflow_gdb.gdb_ui.guards import only_when_stopped
-from bareflow_gdb.gdb_ui.guest_names import function_names
+from bareflow_gdb.gdb_ui.command import command
+from bareflow_gdb.gdb_ui.completers import JIT_CODE
 from bareflow_gdb.gdb_ui.session import Session
-
-
-def _places(session: Session) -> Iterable[str]:
-    return [f"jit:{name}{tier}" for name in function_names(session) for tier in ("", *_TIERS)]
-
-
-_TIERS = tuple(f"@O{level}" for level in range(4))
+from bareflow_gdb.questions.question import argument
 
 
 @dataclass(frozen=True)
@@ -34,14 +26,14 @@ class Follows:
 
 @command(
     "break",
+    needs=Session.require_stopped,
     example="bf break jit:primes@O3",
     arguments=(
-        argument("place", metavar="jit:FUNCTION[@TIER]", complete=_places, help="whose code, of which tier"),
+        argument("place", metavar="jit:FUNCTION[@TIER]", names=JIT_CODE, help="whose code, of which tier"),
         argument("--temporary", action="store_true", help="delete it when it is reached, as tbreak does"),
     ),
     show=lambda record: _text(record),
 )
-@only_when_stopped
 def break_jit(options: argparse.Namespace, session: Session) -> Follows:
     """Stop in the code of a JIT function, whatever version runs by then.
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import gdb
 
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.gdb_ui.command import argument, command
-from bareflow_gdb.gdb_ui.guards import only_when_stopped
-from bareflow_gdb.gdb_ui.guest_names import function_names, publish_store, slot_of
+from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
 from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,19 @@ class SwapBreakpoint:
 
 @command(
     "break-swap",
+    needs=Session.require_stopped,
     example="bf break-swap primes",
     arguments=(
         argument(
             "function",
             nargs="?",
             metavar="FUNCTION",
-            complete=function_names,
+            names=FUNCTIONS,
             help="swaps of this function only (default: of any)",
         ),
     ),
     show=lambda record: _text(record),
 )
-@only_when_stopped
 def break_swap(options: argparse.Namespace, session: Session) -> SwapBreakpoint:
     """Stop at each swap, before the store that publishes the new code.
 
@@ -60,16 +60,14 @@ def break_swap(options: argparse.Namespace, session: Session) -> SwapBreakpoint:
         except BaseException:
             breakpoint.delete()
             raise
-    breakpoint.commands = (
-        f'printf "swap of {options.function or "slot"} 0x%08x: new code 0x%08x\\n", $edx, $eax'
-    )
+    breakpoint.commands = f'printf "swap of {options.function or "slot"} 0x%08x: new code 0x%08x\\n", $edx, $eax'
     session.bound.append(breakpoint)
     return SwapBreakpoint(breakpoint.number, 1, options.function or "", "breakpoint", Address(store))
 
 
 def watch_slot(session: Session, function: str | None) -> SwapBreakpoint:
     """A write watchpoint on a function's code pointer, or on those of all; raises BareflowError."""
-    slots = session.guest.slots()
+    slots = session.guest.kernel().slots()
     names = [function] if function is not None else list(slots)
     if not names:
         raise BareflowError("no function is registered yet, so there is no code pointer to watch")

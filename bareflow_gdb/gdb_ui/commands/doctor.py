@@ -14,9 +14,10 @@ import gdb
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import child
-from bareflow_gdb.gdb_ui.command import argument, command
+from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.show import colored, width
+from bareflow_gdb.questions.question import argument
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.doctor import Check, Diagnosis
@@ -39,9 +40,7 @@ KERNEL_TYPE = "module_profile_t"
     "doctor",
     example="bf doctor --host",
     arguments=(
-        argument(
-            "--host", action="store_true", help="start the host program and each tool too, a second or so"
-        ),
+        argument("--host", action="store_true", help="start the host program and each tool too, a second or so"),
     ),
     show=lambda record: _text(record),
     verdict=lambda record: record.healthy,
@@ -115,9 +114,7 @@ def _host_program(start: bool) -> list[Check]:
         return [_check(part, "fails", str(error), "recompile and trace need it")]
     except subprocess.TimeoutExpired:
         process.kill()
-        return [
-            _check(part, "fails", f"{child.program()} does not answer", "run `bareflow doctor` beside gdb")
-        ]
+        return [_check(part, "fails", f"{child.program()} does not answer", "run `bareflow doctor` beside gdb")]
     except (ValueError, KeyError, TypeError):
         return [_check(part, "fails", f"{child.program()}: {child.last_words(err)}", "`make setup`")]
     return [_check(part, "works", child.program()), *checks]
@@ -174,31 +171,22 @@ def _reader(session: Session) -> Check:
 
 def _elf(session: Session) -> Check:
     """Does gdb have this kernel's ELF, and with debug information?"""
-    from bareflow_gdb.guest.names.elf_check import check_elf, load_elf
+    from bareflow_gdb.guest.names.elf import check_elf, load_elf
 
     part = "ELF"
     name = gdb.current_progspace().filename
     if not name:
         return _check(part, "limited", "gdb has none: no source lines of the kernel", "`file kernel.elf`")
     guest = session.guest
-    loaded = next((item.build_id for item in gdb.objfiles() if item.filename == name), None)
-    running = guest.root().build_id if guest.found_by else None
-    if loaded and running:
-        if loaded != running:
-            found = f"{name} is of build {loaded[:12]}, the guest of {running[:12]}"
-            return _check(part, "fails", found, "load the right one with `file`")
-        how = "the same build id"
-    else:
-        code = check_elf(guest.memory, load_elf(Path(name)))
-        if not code.same:
-            return _check(part, "fails", code.verdict)
-        how = "the same code"
+    build_id = guest.root().build_id if guest.found_by else ""
+    code = check_elf(guest.memory, load_elf(Path(name)), build_id)
+    if not code.same:
+        return _check(part, "fails", code.verdict, "load the right one with `file`")
+    how = "the same build id" if build_id else "the same code"
     try:
         gdb.lookup_type(KERNEL_TYPE)
     except gdb.error:
-        return _check(
-            part, "limited", f"{name}, {how}; without debug information", "build it with -g for lines"
-        )
+        return _check(part, "limited", f"{name}, {how}; without debug information", "build it with -g for lines")
     return _check(part, "works", f"{name}, {how}, with debug information")
 
 

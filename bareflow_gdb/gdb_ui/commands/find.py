@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.gdb_ui import running
-from bareflow_gdb.gdb_ui.command import argument, command
-from bareflow_gdb.gdb_ui.guards import only_when_stopped, only_with_guest
-from bareflow_gdb.gdb_ui.session import Session, symbol
+from bareflow_gdb.gdb_ui.command import command
+from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.values import symbol
+from bareflow_gdb.guest.base.answer import Finding
 from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.guest.stock.places import ARGUMENTS, Finding
+from bareflow_gdb.guest.stock.places import ARGUMENTS
 from bareflow_gdb.guest.stock.search import KINDS
+from bareflow_gdb.questions.question import argument
 
 if TYPE_CHECKING:
     import gdb
@@ -66,16 +68,14 @@ class Places:
 
 @command(
     "find",
+    needs=Session.require,
     example="bf find --at-entry",
     arguments=(
-        argument(
-            "--at-entry", action="store_true", help="let the guest run and catch the records as arguments"
-        ),
+        argument("--at-entry", action="store_true", help="let the guest run and catch the records as arguments"),
         argument("--go-on", action="store_true", help="with --at-entry: let the guest run on afterwards"),
     ),
     show=lambda record: _text(record),
 )
-@only_with_guest
 def find(options: argparse.Namespace, session: Session) -> Places:
     """Show where the kernel's records are, how each was found, and how sure that is.
 
@@ -86,7 +86,7 @@ def find(options: argparse.Namespace, session: Session) -> Places:
     """
     if options.go_on and not options.at_entry:
         raise UsageError("--go-on is for --at-entry: nothing else lets the guest run")
-    wait = _catch(options, session) if options.at_entry else Wait((), (), "")
+    wait = _catch(session) if options.at_entry else Wait((), (), "")
     records, missing = _look(session)
     if options.go_on:
         session.go_on()
@@ -96,7 +96,7 @@ def find(options: argparse.Namespace, session: Session) -> Places:
 def _look(session: Session) -> tuple[tuple[Finding, ...], tuple[Missing, ...]]:
     guest = session.guest
     # The registers of this stop, not of the one before.
-    session.begin_question()
+    guest.places.begin()
     if guest.found_by:
         root = guest.root().address
         evidence = "it leads to every other record"
@@ -104,15 +104,15 @@ def _look(session: Session) -> tuple[tuple[Finding, ...], tuple[Missing, ...]]:
     records, missing = [], []
     for kind in KINDS:
         try:
-            records.append(guest.stock.places.find(kind))
+            records.append(guest.places.find(kind))
         except BadData as error:
             missing.append(Missing(kind, str(error)))
     return tuple(records), tuple(missing)
 
 
-@only_when_stopped
-def _catch(options: argparse.Namespace, session: Session) -> Wait:  # noqa: ARG001 - as every guarded function
+def _catch(session: Session) -> Wait:
     """Runs until each function was entered, or something else stops the guest."""
+    session.require_stopped()
     functions = _functions(session)
     caught: list[Caught] = []
     session.say(f"waiting for {', '.join(functions)} …")
@@ -172,29 +172,20 @@ def _take(session: Session, entered: list[str], waiting: dict[str, gdb.Breakpoin
     for name in entered:
         esp = running.read_register("esp")
         value = int.from_bytes(session.memory.read(esp + 4, 4, f"first argument of {name}"), "little")
-        session.guest.stock.places.tell([(name, value)])
+        session.guest.places.tell([(name, value)])
         caught.append(Caught(name, ARGUMENTS[name], Address(value)))
         waiting.pop(name).delete()
     return caught
 
 
 def _text(record: Places) -> str:
-    lines = [
-        f"{item.function} was entered with 0x{item.argument:08x} ({item.what})" for item in record.caught
-    ]
+    lines = [f"{item.function} was entered with 0x{item.argument:08x} ({item.what})" for item in record.caught]
     if record.not_entered:
-        lines.append(
-            f"not entered: {', '.join(record.not_entered)}; {record.stopped_by} stopped the guest first"
-        )
-    rows = [
-        (item.what, f"0x{item.address:08x}", item.how, item.confidence, item.evidence)
-        for item in record.records
-    ]
+        lines.append(f"not entered: {', '.join(record.not_entered)}; {record.stopped_by} stopped the guest first")
+    rows = [(item.what, f"0x{item.address:08x}", item.how, item.confidence, item.evidence) for item in record.records]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
     lines += ["  ".join((*(f"{row[i]:<{widths[i]}}" for i in range(4)), row[4])) for row in rows]
     lines += [f"{item.what}: {item.why}" for item in record.missing]
     if record.caught:
-        lines.append(
-            "the guest goes on; `interrupt` stops it" if record.goes_on else "the guest remains stopped"
-        )
+        lines.append("the guest goes on; `interrupt` stops it" if record.goes_on else "the guest remains stopped")
     return "\n".join(lines)

@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 
-from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.gdb_ui.command import command
-from bareflow_gdb.gdb_ui.guards import only_with_guest
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.guest.base.values import Address
-
-
-@dataclass(frozen=True)
-class Released:
-    """The word of the root descriptor that held the guest."""
-
-    hold: Address
-    before: int
+from bareflow_gdb.guest.base.root import Released, release_hold
 
 
 @command(
     "release",
+    needs=Session.require,
     example="bf release",
     show=lambda record: f"released: the hold word at 0x{record.hold:08x} was {record.before} and is 0 now",
 )
-@only_with_guest
 def release(options: argparse.Namespace, session: Session) -> Released:  # noqa: ARG001 - every command has both
     """Let a guest that was started with --hold begin its run.
 
     Writes 0 to `hold` in the root descriptor; a stopped guest begins when it is continued.
     """
-    root = session.guest.need_interface("it cannot be held; start it with --paused and `continue`")
-    if root.hold == 0:
+    root = session.guest.kernel().need_interface("it cannot be held; start it with --paused and `continue`")
+    released = release_hold(session.memory, root)
+    if released.before == 0:
         raise UsageError("this guest is not held; `bf status` shows where it is")
-    address = root.address + layouts.offset("bf_root", "hold")
-    session.memory.write(address, bytes(4), "hold word")
-    return Released(Address(address), root.hold)
+    return released

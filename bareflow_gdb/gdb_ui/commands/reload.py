@@ -24,11 +24,7 @@ class Reloaded:
     """The trace that was being recorded and is complete now, "" = none."""
 
 
-@command(
-    "reload",
-    example="bf reload",
-    show=lambda record: _text(record),
-)
+@command("reload", example="bf reload", show=lambda record: _text(record))
 def reload(options: argparse.Namespace, session: Session) -> Reloaded:  # noqa: ARG001 - every command has both
     """Load the suite anew, without leaving anything of the old one: handlers, breakpoints, caches.
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import running
-from bareflow_gdb.gdb_ui.command import argument, command
-from bareflow_gdb.gdb_ui.guards import only_when_stopped
-from bareflow_gdb.gdb_ui.guest_names import function_names, publish_store, slot_of
+from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
+from bareflow_gdb.guest.base.values import Address, code_name
+from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 LINES = 40
 
@@ -47,23 +47,21 @@ class SwapStep:
 
 @command(
     "step-swap",
+    needs=Session.require_stopped,
     example="bf step-swap primes --stay",
     arguments=(
         argument(
             "function",
             nargs="?",
             metavar="FUNCTION",
-            complete=function_names,
+            names=FUNCTIONS,
             help="wait for a swap of this function, others pass (default: the next swap of any)",
         ),
         argument("--stay", action="store_true", help="remain stopped after the store"),
-        argument(
-            "--lines", type=int, default=LINES, help=f"lines of code at most, 0 = all (default {LINES})"
-        ),
+        argument("--lines", type=int, default=LINES, help=f"lines of code at most, 0 = all (default {LINES})"),
     ),
     show=lambda step: _text(step),
 )
-@only_when_stopped
 def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
     """Stop before the next atomic swap, show old and new code, step across the store, and go on.
 
@@ -71,7 +69,7 @@ def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
     pointer is shown before and after. Afterwards the guest runs in the background (`interrupt` stops it), or
     remains stopped with --stay. The breakpoint is internal and removed on every way out, also by Ctrl-C.
     """
-    session.guest.need_interface(
+    session.guest.kernel().need_interface(
         "its publishing store is inlined, so there is no one place before it; `bf break-swap` stops after each swap"
     )
     store = publish_store(session)
@@ -82,9 +80,7 @@ def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
     with running.internal_breakpoint(store, condition) as breakpoint:
         stop = running.resume()
     if breakpoint not in stop.breakpoints:
-        raise BareflowError(
-            f"no swap came: {stop} stopped the guest first; nothing of this command is left set"
-        )
+        raise BareflowError(f"no swap came: {stop} stopped the guest first; nothing of this command is left set")
     session.refresh()
     step = _across(session, store, stay=options.stay, lines=options.lines)
     if step.goes_on:
@@ -97,7 +93,7 @@ def _across(session: Session, store: int, *, stay: bool, lines: int) -> SwapStep
 
     slot, entry = running.read_register("edx"), running.read_register("eax")
     eip_before = running.read_register("eip")
-    jit = session.guest.jit()
+    jit = session.guest.kernel().jit()
     name = next((function.name for function in jit.functions if function.slot == slot), f"slot 0x{slot:08x}")
     before = _pointer(session, slot)
     versions = sorted(
@@ -116,7 +112,7 @@ def _across(session: Session, store: int, *, stay: bool, lines: int) -> SwapStep
     ]
     code = session.memory.read(store, 16, "publishing store")
     instruction = code_diff.disassemble(code, store)[0].text
-    listing = _listing(session, *sides, most=lines)
+    listing = _listing(session, name, *sides, most=lines)
     running.step_off()
     session.refresh()
     return SwapStep(
@@ -139,9 +135,9 @@ def _pointer(session: Session, slot: int) -> int:
     return int.from_bytes(session.memory.read(slot, 4, "published code pointer"), "little")
 
 
-def _listing(session: Session, old: Side | None, new: Side | None, *, most: int) -> tuple[str, ...]:
+def _listing(session: Session, function: str, old: Side | None, new: Side | None, *, most: int) -> tuple[str, ...]:
     from bareflow_gdb.guest.code import code_diff
-    from bareflow_gdb.render.code_diff import two_columns
+    from bareflow_gdb.render.disas import two_columns
 
     if old is None or new is None:
         missing = "old" if old is None else "new"
@@ -150,12 +146,15 @@ def _listing(session: Session, old: Side | None, new: Side | None, *, most: int)
     for side in (old, new):
         size = min(side.code_size, code_diff.LONGEST)
         listings.append(
-            code_diff.disassemble(session.memory.read(side.code, size, f"code of v{side.version}"), side.code)
+            code_diff.disassemble(
+                session.memory.read(side.code, size, f"code of {function} #{side.version}"), side.code
+            )
         )
-    titles = tuple(f"v{s.version} O{s.level}, {s.code_size} bytes at 0x{s.code:08x}" for s in (old, new))
-    return tuple(
-        two_columns(code_diff.align(*listings), (titles[0], titles[1]), most=most or None).splitlines()
+    rows = code_diff.pairs(code_diff.align(*listings))
+    titles = tuple(
+        f"{code_name(function, s.level, s.version)}, {s.code_size} bytes at 0x{s.code:08x}" for s in (old, new)
     )
+    return tuple(two_columns(rows, (titles[0], titles[1]), most=most or None))
 
 
 def _text(step: SwapStep) -> str:

@@ -6,9 +6,9 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from bareflow_gdb.errors import UsageError
-from bareflow_gdb.gdb_ui.command import argument, command
-from bareflow_gdb.gdb_ui.guards import only_with_machine
-from bareflow_gdb.gdb_ui.session import Session, require_machine
+from bareflow_gdb.gdb_ui.command import command
+from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.questions.question import argument
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.recording import Progress
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 @command(
     "trace",
+    needs=Session.require_machine,
     example="bf trace start /tmp/run1",
     arguments=(
         argument("action", choices=("start", "status", "stop"), help="start, status or stop"),
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     ),
     show=lambda record: _text(record),
 )
-@only_with_machine
 def trace(options: argparse.Namespace, session: Session) -> Any:
     """Record the guest's events into a trace directory, while it runs and while it is stopped.
 
@@ -37,9 +37,9 @@ def trace(options: argparse.Namespace, session: Session) -> Any:
     if options.action == "start":
         if session.recording is not None and session.recording.process.poll() is None:
             raise UsageError(f"recording into {session.recording.directory} already; `bf trace stop` ends it")
-        name = require_machine(session, "bf trace").name
+        name = session.require_machine("bf trace").name
         # The recorder would wait for such a kernel to appear.
-        session.guest.need_interface(
+        session.guest.kernel().need_interface(
             "it has no events to record; `bf swaps` tells its swaps, `bf break-swap` stops at them"
         )
         session.recording = Recording.start(name, new_directory(options.directory, name))
@@ -57,8 +57,6 @@ def _text(record: Progress | dict[str, Any]) -> str:
     if not isinstance(record, dict):
         return f"{record.state}: machine {record.machine} into {record.directory}\n  {record.progress}"
     lines = [f"trace {record['directory']}"]
-    lines += [
-        f"  {name:<10} {record[name]}" for name in ("events", "lost", "swaps", "span") if name in record
-    ]
+    lines += [f"  {name:<10} {record[name]}" for name in ("events", "lost", "swaps", "span") if name in record]
     lines.append(f"  ask it     bareflow swaps {record['directory']}")
     return "\n".join(lines)

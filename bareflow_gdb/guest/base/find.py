@@ -7,7 +7,7 @@ Each candidate is validated (version, sizes, checksum, pointers) before it is be
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
@@ -28,15 +28,17 @@ class Found:
     how: str
 
 
-def find_root(memory: Memory, symbols: Mapping[str, int] | None = None, *, scan: bool = True) -> Found:
+def find_root(memory: Memory, symbols: Callable[[], Mapping[str, int]] = dict, *, scan: bool = True) -> Found:
     """The first candidate that is valid; `scan` looks through RAM when nothing points to one.
+
+    `symbols` is asked when the image header leads to none.
 
     Over a source whose reads cost packets the scan stays below 640 KiB (about 300 packets, once per attach).
     Raises BadData with the reason that says most when there is none.
     """
     complaints: list[BadData] = []
     seen: set[int] = set()
-    for how, address in _candidates(memory, {} if symbols is None else symbols, scan):
+    for how, address in _candidates(memory, symbols, scan):
         if address in seen:
             continue
         seen.add(address)
@@ -59,12 +61,13 @@ def read_root(memory: Memory, address: int) -> Root:
     return decode_root(address, memory.read(address, layouts.size("bf_root"), "root descriptor"))
 
 
-def _candidates(memory: Memory, symbols: Mapping[str, int], scan: bool) -> Iterator[tuple[str, int]]:
+def _candidates(memory: Memory, symbols: Callable[[], Mapping[str, int]], scan: bool) -> Iterator[tuple[str, int]]:
     from_header = _image_header(memory)
     if from_header is not None:
         yield "image header", from_header
-    if ROOT_SYMBOL in symbols:
-        yield "symbol", symbols[ROOT_SYMBOL]
+    by_name = symbols().get(ROOT_SYMBOL)
+    if by_name is not None:
+        yield "symbol", by_name
     for address in _scan(memory) if scan else ():
         yield "scan", address
 

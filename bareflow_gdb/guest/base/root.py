@@ -8,8 +8,9 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.base.reading import capped
 from bareflow_gdb.guest.base.values import Address, word, words
-from bareflow_gdb.memory.protocol import ram_ranges
+from bareflow_gdb.memory.protocol import Memory, ram_ranges
 
 _POINTERS = (
     "boot_record",
@@ -33,6 +34,9 @@ _POINTERS = (
 )
 
 _MAPPED = ram_ranges(3 << 30)
+
+MOST_SYMBOLS = 1024
+"""More than any kernel exports, or any function shares between its versions."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Root:
     log_buffer: Address
     exports: Address
     export_count: int
+    """At most MOST_SYMBOLS; a cut is named in `problems`."""
     status: Address
     cache: Address
     module_images: Address
@@ -82,6 +87,24 @@ class Root:
     scenario_stop: int
     run_calls: int
     problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Released:
+    """The word of the root descriptor that holds a guest after registration."""
+
+    hold: Address
+    before: int
+    """What it was; 0 = the guest was not held. It is 0 now."""
+
+
+def release_hold(memory: Memory, root: Root) -> Released:
+    """Lets a guest go on that waits after registration."""
+    address = Address(root.address + layouts.offset("bf_root", "hold"))
+    before = int.from_bytes(memory.read(address, 4, "hold word"), "little")
+    if before != 0:
+        memory.write(address, bytes(4), "hold word")
+    return Released(address, before)
 
 
 def is_ram(address: int, size: int = 1) -> bool:
@@ -137,7 +160,7 @@ def _checked(address: int, raw: Any) -> Root:
         image_bytes=raw.image_bytes,
         image_end=Address(raw.image_end),
         rings=tuple(pointer(f"ring {index}", value) for index, value in enumerate(raw.rings)),
-        export_count=raw.export_count,
+        export_count=capped(raw.export_count, MOST_SYMBOLS, "exported symbols", problems),
         thresholds=raw.thresholds,
         hooks=words("bf_hook", raw.hook_mask),
         hold=raw.hold,

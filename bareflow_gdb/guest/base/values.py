@@ -16,6 +16,9 @@ Address = NewType("Address", int)
 Word = NewType("Word", int)
 """A 32-bit pattern that is read in hexadecimal: a CRC, a magic number, a register."""
 
+TIERS = ("O0", "O1", "O2", "O3")
+"""The tiers by their level."""
+
 NO_MINIMUM = (1 << 64) - 1
 """What a profiler's minimum holds before the first call."""
 
@@ -61,9 +64,12 @@ def clean(raw: bytes) -> str:
 def lines_of(raw: bytes) -> str:
     """Guest output as text: printable ASCII, tabs and line ends only."""
     keep = {0x09, 0x0A}
-    return "".join(
-        chr(byte) if 0x20 <= byte < 0x7F or byte in keep else "?" for byte in raw.replace(b"\r\n", b"\n")
-    )
+    return "".join(chr(byte) if 0x20 <= byte < 0x7F or byte in keep else "?" for byte in raw.replace(b"\r\n", b"\n"))
+
+
+def code_name(function: str, tier: int, version: int | None = None) -> str:
+    """What a version is called: `primes@O3 #24`; `primes@O3` where the kernel does not number them."""
+    return f"{function}@O{tier}" if version is None else f"{function}@O{tier} #{version}"
 
 
 def microseconds(ticks: int, tsc_hz: int) -> float | None:

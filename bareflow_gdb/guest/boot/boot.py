@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BadData
+from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.guest.base.reading import one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word, milliseconds, word
@@ -86,6 +86,24 @@ class Boot:
     problems: tuple[str, ...]
 
 
+def stage_of(memory: Memory) -> int:
+    """The last stage reached, 0 when there is no boot record yet."""
+    raw = one(memory, "bf_boot_record", layouts.const("BF_BOOT_RECORD_ADDRESS"), "boot record")
+    return int(raw.stage) if raw.magic == layouts.const("BF_BOOT_MAGIC") else 0
+
+
+def stage_number(stage: int | str) -> int:
+    """The number of a boot stage given as a number, "idle" or "BF_STAGE_IDLE"; raises UsageError."""
+    if isinstance(stage, int):
+        return stage
+    names = layouts.enum_values("bf_boot_stage")
+    found = names.get(stage, names.get(f"BF_STAGE_{stage.upper()}"))
+    if found is None:
+        words = ", ".join(word("bf_boot_stage", value) for value in names.values())
+        raise UsageError(f"there is no boot stage {stage!r}; the stages are {words}")
+    return found
+
+
 def read_boot(memory: Memory, root: Root | None, tsc_hz: int = 0) -> Boot:
     """Raises BadData when there is no boot record, ReadError when memory cannot be read."""
     address = root.boot_record if root and root.boot_record else layouts.const("BF_BOOT_RECORD_ADDRESS")
@@ -153,9 +171,7 @@ def _problems(raw: Any) -> list[str]:
             f"{const('BF_IMAGE_MAX_SECTORS')}: make the kernel smaller"
         )
     if stage >= const("BF_STAGE_LOADED") and raw.sectors_read < raw.sectors_needed:
-        found.append(
-            f"{raw.sectors_read} of {raw.sectors_needed} sectors were read: the end of the kernel is missing"
-        )
+        found.append(f"{raw.sectors_read} of {raw.sectors_needed} sectors were read: the end of the kernel is missing")
     verified = stage >= const("BF_STAGE_VERIFIED") or raw.fatal == const("BF_FATAL_VERIFY")
     if verified and raw.crc_expected != raw.crc_computed:
         found.append(f"the image's CRC is 0x{raw.crc_computed:08x}, its header says 0x{raw.crc_expected:08x}")

@@ -78,12 +78,7 @@ def code_place(memory: Memory) -> CodePlace:
         mode = "virtual 8086"
     eip = cpu.general["eip"]
     return CodePlace(
-        mode,
-        _code_bits(memory, mode),
-        Word(cs.selector),
-        Address(cs.base),
-        Address(eip),
-        _linear(cs.base, eip),
+        mode, _code_bits(memory, mode), Word(cs.selector), Address(cs.base), Address(eip), _linear(cs.base, eip)
     )
 
 

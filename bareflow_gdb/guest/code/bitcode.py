@@ -1,6 +1,6 @@
 """Which bitcode does a function carry, and is its wrapper right?
 
-Read budget: 1 packet per function. `read_payload` reads all of it: 1 packet per 2 KB.
+Read budget: 1 packet per function.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BadData, ReadError
+from bareflow_gdb.errors import ReadError
 from bareflow_gdb.guest.base.values import Address, Word, clean
 from bareflow_gdb.guest.code.functions import Function
 from bareflow_gdb.memory.protocol import Memory
 
 PAYLOAD_MAGIC = b"BC\xc0\xde"
 LARGEST = 1 << 20
+"""Bytes of payload."""
 HEADER_SIZES = (128, 124, 120)
 """As documented; as the stock wrapper tool writes it; as the stock C header has it."""
 
@@ -50,12 +51,21 @@ def read_bitcode(memory: Memory, function: Function) -> Bitcode:
 
 def read_wrapper(memory: Memory, name: str, address: Address, size: int = 0) -> Bitcode:
     """The wrapper at an address; `size` is that of header and payload when something tells it."""
-    length = layouts.size("bitcode_header") + len(PAYLOAD_MAGIC)
     try:
-        data = memory.read(address, length, f"bitcode of {name}" if name else "bitcode")
+        data = memory.read(address, wrapper_bytes(), f"bitcode of {name}" if name else "bitcode")
     except ReadError as error:
         problems = (str(error),)
         return Bitcode(name, address, size, Word(0), "", "", Address(0), 0, 0, 0, 0, problems)
+    return decode_wrapper(data, name, address, size)
+
+
+def wrapper_bytes() -> int:
+    """Bytes that hold a header of any size and the magic of its payload."""
+    return layouts.size("bitcode_header") + len(PAYLOAD_MAGIC)
+
+
+def decode_wrapper(data: bytes, name: str, address: Address, size: int = 0) -> Bitcode:
+    """The wrapper from its first `wrapper_bytes()` bytes."""
     raw = layouts.unpack("bitcode_header", data)
     header = next((n for n in HEADER_SIZES if data[n : n + len(PAYLOAD_MAGIC)] == PAYLOAD_MAGIC), 0)
     return Bitcode(
@@ -87,13 +97,3 @@ def _problems(size: int, magic: int, payload: int, header: int) -> list[str]:
     elif header and size and header + payload > size:
         found.append(f"the wrapper claims {payload} bytes of payload, {size - header} are there")
     return found
-
-
-def read_payload(memory: Memory, bitcode: Bitcode) -> bytes:
-    """The LLVM bitcode itself; raises BadData with what is wrong with its wrapper, ReadError."""
-    if not bitcode.address:
-        raise BadData(f"{bitcode.function} carries no bitcode")
-    fatal = [text for text in bitcode.problems if "offset" not in text or not bitcode.payload]
-    if fatal:
-        raise BadData(f"the bitcode of {bitcode.function} cannot be used: {fatal[0]}")
-    return memory.read(bitcode.payload, bitcode.payload_size, f"bitcode of {bitcode.function}")

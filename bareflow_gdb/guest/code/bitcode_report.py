@@ -8,12 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.guest.base.clock import read_counters
-from bareflow_gdb.guest.base.root import Root, is_ram
+from bareflow_gdb.guest.base.root import is_ram
 from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.guest.code.bitcode import Bitcode, read_bitcode, read_wrapper
+from bareflow_gdb.guest.code.bitcode import Bitcode, read_wrapper
 from bareflow_gdb.guest.code.bitstream import Producer, read_producer
-from bareflow_gdb.guest.code.functions import read_functions
 from bareflow_gdb.memory.protocol import Memory
 
 _READ_BYTES = 8192
@@ -35,16 +33,6 @@ class BitcodeReport:
     """Of the header; "" = the function has no bitcode."""
     producer: Producer | None
     problems: tuple[str, ...]
-
-
-def read_bitcode_report(memory: Memory, root: Root, name: str) -> BitcodeReport:
-    """Raises UsageError when no function of that name is registered, BadData, ReadError."""
-    functions = read_functions(memory, root, read_counters(memory, root), [])
-    function = next((item for item in functions if item.name == name), None)
-    if function is None:
-        known = ", ".join(item.name for item in functions) or "none yet"
-        raise UsageError(f"no function {name!r} is registered; there are: {known}")
-    return report_bitcode(memory, read_bitcode(memory, function))
 
 
 def read_bitcode_at(memory: Memory, address: int) -> BitcodeReport:

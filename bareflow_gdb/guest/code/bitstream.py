@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.code.bitcode import PAYLOAD_MAGIC
 
-_MAGIC = b"BC\xc0\xde"
 _END_BLOCK, _ENTER_SUBBLOCK, _DEFINE_ABBREV, _UNABBREV = range(4)
 _MODULE_BLOCK, _IDENTIFICATION_BLOCK = 8, 13
 _IDENTIFICATION_STRING, _EPOCH = 1, 2
@@ -43,10 +43,8 @@ def read_producer(data: bytes) -> Producer:
 
     Raises BadData when it is no bitcode, or damaged.
     """
-    if data[:4] != _MAGIC:
-        raise BadData(
-            f"the payload begins with {data[:4].hex(' ') or 'nothing'}, not 42 43 c0 de: no bitcode"
-        )
+    if not data.startswith(PAYLOAD_MAGIC):
+        raise BadData(f"the payload begins with {data[:4].hex(' ') or 'nothing'}, not 42 43 c0 de: no bitcode")
     reader = _Reader(data, 32)
     found: dict[tuple[int, int], list[int]] = {}
     try:

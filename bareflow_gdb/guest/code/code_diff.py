@@ -1,4 +1,4 @@
-"""What changed between two versions of a function's code? Both listings side by side, equal parts aligned.
+"""What are the instructions of a piece of code, and what changed between two versions of it?
 
 Branch targets inside the code are written as offsets (`+0x1c`), so that code that only moved compares equal.
 """
@@ -6,6 +6,7 @@ Branch targets inside the code are written as offsets (`+0x1c`), so that code th
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +14,10 @@ from typing import Any
 
 LONGEST = 64 << 10
 """Bytes of one version that are disassembled; a larger size in guest memory cannot be right."""
+_LEAST_ADDRESS = 0x600
+# Not those that are subtracted from a register.
+_NUMBER = re.compile(r"(?<!- )0x([0-9a-f]+)")
+_BRANCHES = ("j", "call", "loop")
 
 
 @dataclass(frozen=True)
@@ -20,12 +25,19 @@ class Instruction:
     """One machine instruction; `offset` counts from the start of the version's code."""
 
     offset: int
-    size: int
+    code: bytes
     text: str
+    addresses: tuple[int, ...] = ()
+    """Operands that may be addresses outside of the code."""
 
     @property
     def is_padding(self) -> bool:
         return self.text.startswith("nop")
+
+    @property
+    def cell(self) -> str:
+        """The instruction with its offset, for a column of a comparison."""
+        return f"+{self.offset:03x} {self.text}"
 
 
 @dataclass(frozen=True)
@@ -40,38 +52,50 @@ class Row:
         return self.old is not None and self.new is not None and self.old.text == self.new.text
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A row as text; "" where one side has no instruction."""
+
+    old: str
+    new: str
+    equal: bool
+
+
 @cache
-def _disassembler() -> Any:
+def _disassembler(bits: int) -> Any:
     import capstone
 
-    engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_32)
+    engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_16 if bits == 16 else capstone.CS_MODE_32)
     # Bytes that are no instruction become `.byte`, so that garbage is shown and not cut off.
     engine.skipdata = True
     return engine
 
 
-def disassemble(code: bytes, address: int) -> list[Instruction]:
+def disassemble(code: bytes, address: int, bits: int = 32) -> list[Instruction]:
     """The instructions of `code` as it runs at `address`."""
     size = min(len(code), LONGEST)
     found: list[Instruction] = []
-    for start, length, mnemonic, operands in _disassembler().disasm_lite(code[:size], address):
+    for start, length, mnemonic, operands in _disassembler(bits).disasm_lite(code[:size], address):
         offset = start - address
+        raw = code[offset : offset + length]
         if mnemonic == "nop" and found and found[-1].is_padding:
             # Compilers fill up to the next loop or function with many of them: one line says it all.
             padding = found.pop()
-            total = padding.size + length
-            found.append(Instruction(padding.offset, total, f"nop ({total} bytes)"))
+            raw = padding.code + raw
+            found.append(Instruction(padding.offset, raw, f"nop ({len(raw)} bytes)"))
         else:
-            found.append(Instruction(offset, length, _text(mnemonic, operands, address, size)))
+            found.append(_instruction(offset, raw, mnemonic, operands, address, size))
     return found
 
 
-def _text(mnemonic: str, operands: str, address: int, size: int) -> str:
-    if mnemonic.startswith(("j", "call", "loop")) and operands.startswith("0x"):
+def _instruction(offset: int, raw: bytes, mnemonic: str, operands: str, address: int, size: int) -> Instruction:
+    if mnemonic.startswith(_BRANCHES) and operands.startswith("0x"):
         target = int(operands, 16)
         if address <= target < address + size:
-            return f"{mnemonic} +0x{target - address:x}"
-    return f"{mnemonic} {operands}".rstrip()
+            return Instruction(offset, raw, f"{mnemonic} +0x{target - address:x}")
+    numbers = (int(digits, 16) for digits in _NUMBER.findall(operands))
+    addresses = tuple(number for number in numbers if number >= _LEAST_ADDRESS)
+    return Instruction(offset, raw, f"{mnemonic} {operands}".rstrip(), addresses)
 
 
 def align(old: Sequence[Instruction], new: Sequence[Instruction]) -> list[Row]:
@@ -84,10 +108,10 @@ def align(old: Sequence[Instruction], new: Sequence[Instruction]) -> list[Row]:
     for _, i, i_end, j, j_end in matcher.get_opcodes():
         left, right = old[i:i_end], new[j:j_end]
         for index in range(max(len(left), len(right))):
-            rows.append(
-                Row(
-                    left[index] if index < len(left) else None,
-                    right[index] if index < len(right) else None,
-                )
-            )
+            rows.append(Row(left[index] if index < len(left) else None, right[index] if index < len(right) else None))
     return rows
+
+
+def pairs(rows: Sequence[Row]) -> tuple[Pair, ...]:
+    """The rows as text."""
+    return tuple(Pair(row.old.cell if row.old else "", row.new.cell if row.new else "", row.equal) for row in rows)

@@ -72,14 +72,10 @@ def read_ring(memory: Memory, root: Root, index: int) -> Ring | None:
         return None
     raw = one(memory, "bf_ring_header", address, f"header of ring {index}")
     if raw.magic != layouts.const("BF_RING_MAGIC"):
-        raise BadData(
-            f"ring {index} has magic 0x{raw.magic:08x}, not BRNG: not up yet, or something wrote over it"
-        )
+        raise BadData(f"ring {index} has magic 0x{raw.magic:08x}, not BRNG: not up yet, or something wrote over it")
     size = layouts.size("bf_event")
     if raw.record_size != size or raw.capacity & raw.capacity - 1 or not 0 < raw.capacity <= _MAX_CAPACITY:
-        raise BadData(
-            f"ring {index} claims {raw.capacity} records of {raw.record_size} bytes, which cannot be right"
-        )
+        raise BadData(f"ring {index} claims {raw.capacity} records of {raw.record_size} bytes, which cannot be right")
     return _ring(index, address, raw)
 
 
@@ -103,11 +99,7 @@ def _ring(index: int, address: int, raw: Any) -> Ring:
 
 
 def read_last(
-    memory: Memory,
-    root: Root,
-    index: int = 0,
-    last: int | None = None,
-    types: frozenset[str] | None = None,
+    memory: Memory, root: Root, index: int = 0, last: int | None = None, types: frozenset[str] | None = None
 ) -> list[Event]:
     """The last events of one ring by sequence number; empty when there is no such ring.
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.base.clock import Counters, read_counters
 from bareflow_gdb.guest.base.reading import ONE_PACKET, bulk, capped, many, need
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import Address, Word, clean, word
+from bareflow_gdb.guest.base.values import Address, Word, clean, code_name, word
 from bareflow_gdb.memory.protocol import Memory
 
 NO_MODULE = 0xFFFFFFFF
@@ -80,6 +80,11 @@ class Version:
     tsc_asked: int
     """When it did."""
 
+    @property
+    def title(self) -> str:
+        """`primes@O3 #24`."""
+        return code_name(self.function_name, self.level, self.number)
+
     def holds(self, address: int) -> bool:
         """Is the address inside this version's code?"""
         return self.code_size > 0 and self.code <= address < self.code + self.code_size
@@ -134,9 +139,7 @@ def read_versions(
     table = need(root.version_table, "version table")
     capacity = layouts.const("BF_MAX_VERSIONS")
     if counters.version_count > capacity:
-        problems.append(
-            f"{counters.version_count} versions were made, the table holds {capacity}: the oldest are gone"
-        )
+        problems.append(f"{counters.version_count} versions were made, the table holds {capacity}: the oldest are gone")
     if spans is None:
         spans = [(0, min(counters.version_count, capacity))]
     raws = _records(memory, "bf_version", table, spans, "version table")
@@ -160,17 +163,13 @@ def _spans(memory: Memory, counters: Counters, functions: Iterable[Function]) ->
     if not memory.packets or count <= CHEAP_PARTS * step:
         return [(0, count)]
     newest = (counters.version_count - 1) % capacity // step
-    published = Counter(
-        (function.version - 1) % capacity // step for function in functions if function.version
-    )
+    published = Counter((function.version - 1) % capacity // step for function in functions if function.version)
     others = [part for part, _ in published.most_common() if part != newest]
     parts = sorted({newest, *others[: CHEAP_PARTS - 2]})
     return [(part * step, min(step, count - part * step)) for part in parts]
 
 
-def _records(
-    memory: Memory, layout: str, table: int, spans: Iterable[tuple[int, int]], what: str
-) -> list[Any]:
+def _records(memory: Memory, layout: str, table: int, spans: Iterable[tuple[int, int]], what: str) -> list[Any]:
     size = layouts.size(layout)
     pieces = [(table + first * size, count * size, what) for first, count in spans if count]
     return [raw for data in bulk(memory, pieces) for raw in layouts.unpack_array(layout, data)]
@@ -212,8 +211,13 @@ class Tables:
     """Records of the version table that were left out, because each packet of them takes a round trip."""
 
 
-def read_tables(memory: Memory, root: Root, problems: list[str], every: bool = False) -> Tables:
-    """Raises BadData when the kernel has none of these tables, ReadError."""
+def read_tables(memory: Memory, root: Root, problems: list[str], every: bool = False, causes: bool = True) -> Tables:
+    """Raises BadData when the kernel has none of these tables, ReadError.
+
+    Without `causes` it is left out why each version was made, which costs a packet of its own.
+    """
+    if not causes:
+        root = replace(root, version_causes=Address(0))
     counters = read_counters(memory, root)
     functions = read_functions(memory, root, counters, problems)
     spans = None if every else _spans(memory, counters, functions)

@@ -73,13 +73,7 @@ class Jit:
     problems: tuple[str, ...]
 
 
-def read_jit(
-    memory: Memory,
-    root: Root,
-    tables: Tables,
-    mailbox: Mailbox | None,
-    problems: list[str],
-) -> Jit:
+def read_jit(memory: Memory, root: Root, tables: Tables, mailbox: Mailbox | None, problems: list[str]) -> Jit:
     """Raises BadData when the kernel has no adaptive JIT, ReadError."""
     functions = tables.functions
     address = need(root.adaptive_jit, "adaptive JIT")
@@ -97,9 +91,7 @@ def read_jit(
         "function profiles",
     )
     by_slot = _entries_by_slot(address + entries_at, raw.functions[:count])
-    values = bulk(
-        memory, [(f.slot, 4, f"slot of {f.name}") for f in functions if f.slot not in by_slot and f.slot]
-    )
+    values = bulk(memory, [(f.slot, 4, f"slot of {f.name}") for f in functions if f.slot not in by_slot and f.slot])
     strays = iter(values)
     decoded = []
     for function in functions:
@@ -152,16 +144,13 @@ def _function(
     agrees = published.entry == current if published is not None else None if tables.unread else False
     if published is not None and not agrees:
         problems.append(
-            f"{function.name} runs 0x{current:08x}, its version {published.number} begins at "
-            f"0x{published.entry:08x}"
+            f"{function.name} runs 0x{current:08x}, its version {published.number} begins at 0x{published.entry:08x}"
         )
     elif published is None and function.version and not tables.unread:
         problems.append(f"{function.name} runs version {function.version}, which is not in the version table")
     profile = profiles[function.profiler_id] if function.profiler_id < len(profiles) else None
     if profile is None:
-        problems.append(
-            f"{function.name} is counted under id 0x{function.profiler_id:x}, unknown to the profiler"
-        )
+        problems.append(f"{function.name} is counted under id 0x{function.profiler_id:x}, unknown to the profiler")
     mail = mailbox.slots[function.index] if mailbox and function.index < len(mailbox.slots) else None
     return JitFunction(
         index=function.index,

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.errors import UsageError
+from bareflow_gdb.guest.base.values import Address, code_name
 from bareflow_gdb.guest.code.functions import Function, Version
 from bareflow_gdb.guest.code.jit import JitFunction
-from bareflow_gdb.guest.guest import Guest
 
 BUFFER_BYTES = 8192
 """code_capacity of a stock kernel's jit_ctx."""
@@ -45,29 +45,60 @@ class JitCode:
     @property
     def name(self) -> str:
         """`primes@O2`."""
-        return f"{self.function}@O{self.level}"
+        return code_name(self.function, self.level)
 
     @property
     def title(self) -> str:
         """`primes@O2 #3`."""
-        return self.name if self.version is None else f"{self.name} #{self.version}"
+        return code_name(self.function, self.level, self.version)
 
     def holds(self, address: int) -> bool:
         return self.code <= address < self.code + self.size
 
 
-def read_jit_code(guest: Guest, every: bool = False) -> tuple[JitCode, ...]:
-    """The code in memory by address; raises BareflowError when the kernel has no adaptive JIT.
+@dataclass(frozen=True)
+class CodeName:
+    """What a user calls JIT code: a function, and perhaps one tier or one version of it."""
 
-    Over a gdbstub, and unless `every` is asked for, the newest of very many versions and most published ones.
-    """
-    try:
-        functions = guest.functions()
-        versions = guest.versions(causes=False, every=every)
-        found = [_of_version(version, functions) for version in versions if _is_in_memory(version)]
-    except BareflowError:
-        found = _of_levels(guest.jit().functions, guest.stock.code_sizes())
-    return tuple(sorted(found, key=lambda code: (code.code, code.version or 0)))
+    function: str
+    level: int | None = None
+    version: int | None = None
+
+    def means(self, code: JitCode) -> bool:
+        """Is this code one of those that the name means? Without tier and version: of the function."""
+        return (
+            code.function == self.function and self.level in (None, code.level) and self.version in (None, code.version)
+        )
+
+    def __str__(self) -> str:
+        tier = "" if self.level is None else f"@O{self.level}"
+        return f"{self.function}{tier}" if self.version is None else f"{self.function}{tier} #{self.version}"
+
+
+_NAME = re.compile(r"(?:jit:)?(?P<function>[^@#\s]+)(?:@[Oo]?(?P<level>[0-3]))?(?:\s*#(?P<version>\d+))?")
+
+
+def code_name_of(text: str) -> CodeName:
+    """`primes`, `primes@O2`, `primes@O3 #24`, each also after `jit:`; raises UsageError."""
+    found = _NAME.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{text!r} does not name JIT code; write primes, primes@O3 or primes@O3 #24")
+    level, version = found["level"], found["version"]
+    return CodeName(found["function"], int(level) if level else None, int(version) if version else None)
+
+
+def of_versions(functions: Sequence[Function], versions: Iterable[Version]) -> tuple[JitCode, ...]:
+    """The code in memory by a version table, by address."""
+    return _by_address(_of_version(version, functions) for version in versions if _is_in_memory(version))
+
+
+def of_levels(functions: Iterable[JitFunction], sizes: Mapping[Address, int]) -> tuple[JitCode, ...]:
+    """The code in memory by the entries of each level; `sizes` are those of code that something tells."""
+    return _by_address(_of_levels(functions, sizes))
+
+
+def _by_address(codes: Iterable[JitCode]) -> tuple[JitCode, ...]:
+    return tuple(sorted(codes, key=lambda code: (code.code, code.version or 0)))
 
 
 def code_at(codes: Iterable[JitCode], address: int) -> JitCode | None:
@@ -79,30 +110,29 @@ def code_at(codes: Iterable[JitCode], address: int) -> JitCode | None:
 def after_store(codes: Iterable[JitCode], slot: int, entry: int) -> tuple[JitCode, ...]:
     """The same codes as they are once `entry` has been stored to the code pointer at `slot`."""
     return tuple(
-        dataclasses.replace(code, published=code.entry == entry) if code.slot == slot else code
-        for code in codes
+        dataclasses.replace(code, published=code.entry == entry) if code.slot == slot else code for code in codes
     )
 
 
-def named(guest: Guest, function: str, level: int | None = None) -> JitCode:
-    """A function's published code, or its newest of a level; raises UsageError, BareflowError."""
-    codes = read_jit_code(guest)
-    if not any(
-        c.function == function and (c.published if level is None else c.level == level) for c in codes
-    ):
+def named(read: Callable[[bool], tuple[JitCode, ...]], name: CodeName) -> JitCode:
+    """The published code of the name, else its newest; raises UsageError that lists what there is, BareflowError.
+
+    `read` gives the code in memory; with True all of it, also where that costs many packets.
+    """
+    exact = name.level is not None or name.version is not None
+    codes = read(False)
+    if not any(name.means(code) and (exact or code.published) for code in codes):
         # Perhaps among the versions that were left out.
-        codes = read_jit_code(guest, every=True)
-    kept = [code for code in codes if code.function == function]
-    if not kept:
+        codes = read(True)
+    of_function = [code for code in codes if code.function == name.function]
+    if not of_function:
         known = ", ".join(dict.fromkeys(code.function for code in codes)) or "none yet"
-        raise UsageError(f"no function {function!r} has JIT code; there are: {known}")
-    if level is None:
-        return max(kept, key=lambda code: (code.published, code.version or 0))
-    tiers = sorted({f"O{code.level}" for code in kept})
-    kept = [code for code in kept if code.level == level]
-    if not kept:
-        raise UsageError(f"{function} has no code at O{level} in memory; it has {', '.join(tiers)}")
-    return max(kept, key=lambda code: code.version or 0)
+        raise UsageError(f"no function {name.function!r} has JIT code; there are: {known}")
+    meant = [code for code in of_function if name.means(code)]
+    if not meant:
+        known = ", ".join(code.title for code in of_function)
+        raise UsageError(f"{name} is not in memory; of {name.function} there are: {known}")
+    return max(meant, key=lambda code: (not exact and code.published, code.version or 0))
 
 
 def _is_in_memory(version: Version) -> bool:

@@ -83,9 +83,7 @@ def read_mailbox(memory: Memory, root: Root, functions: list[Function]) -> Mailb
             f"the mailbox has magic 0x{raw.magic:08x}, not MBOX: the JIT is not up yet, or it was overwritten"
         )
     if raw.slot_size != layouts.size("bf_mail_slot"):
-        raise BadData(
-            f"the mailbox has slots of {raw.slot_size} bytes, known are {layouts.size('bf_mail_slot')}"
-        )
+        raise BadData(f"the mailbox has slots of {raw.slot_size} bytes, known are {layouts.size('bf_mail_slot')}")
     problems: list[str] = []
     count = capped(raw.slot_count, layouts.const("BF_MAX_FUNCTIONS"), "mailbox slots", problems)
     used = min(count, len(functions))

@@ -63,11 +63,7 @@ class Swaps:
     @property
     def complete(self) -> bool:
         """Every swap is told, and from which version it led."""
-        return (
-            not self.forgotten
-            and not self.unread
-            and all(swap.from_version is not None for swap in self.swaps)
-        )
+        return not self.forgotten and not self.unread and all(swap.from_version is not None for swap in self.swaps)
 
 
 @dataclass(frozen=True)
@@ -143,9 +139,7 @@ def _publications(function: int, versions: Sequence[Version], story: _Story) -> 
     ]
     since = {publication.version: publication.tsc for publication in last}
     # The table holds the time of the store; the event of the same store is written right after it.
-    earlier = [
-        item for item in story.published if item.version not in since or item.tsc < since[item.version]
-    ]
+    earlier = [item for item in story.published if item.version not in since or item.tsc < since[item.version]]
     return sorted(last + earlier, key=lambda publication: (publication.tsc, publication.version))
 
 
@@ -201,9 +195,7 @@ def _swap(
     )
 
 
-def _asked(
-    version: Version | None, previous: _Publication | None, now: _Publication, story: _Story
-) -> _Asked | None:
+def _asked(version: Version | None, previous: _Publication | None, now: _Publication, story: _Story) -> _Asked | None:
     """By the version's cause, else by the newest THRESHOLD event between two publications of the function."""
     if version is not None and version.tsc_asked:
         return _Asked(version.asked_at_call, version.tsc_asked)

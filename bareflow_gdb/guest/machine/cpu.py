@@ -10,16 +10,9 @@ from dataclasses import dataclass
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word
-from bareflow_gdb.guest.machine.descriptors import (
-    ENTRY_BYTES,
-    MOST_GATES,
-    Descriptor,
-    Gate,
-    read_gates,
-    read_gdt,
-)
+from bareflow_gdb.guest.machine.descriptors import ENTRY_BYTES, MOST_GATES, Descriptor, Gate, read_gates, read_gdt
 from bareflow_gdb.guest.machine.exception import Registers, read_exception
-from bareflow_gdb.guest.names.kernel_symbols import KernelSymbols
+from bareflow_gdb.guest.names.elf import KernelSymbols
 from bareflow_gdb.guest.names.names import Names, Place
 from bareflow_gdb.memory.cpu import CpuRegisters
 from bareflow_gdb.memory.protocol import Memory
@@ -43,19 +36,7 @@ _EFLAGS = {
     21: "ID",
 }
 """Intel SDM volume 1, 3.4.3; the control registers: volume 3A, 2.5."""
-_CR0 = {
-    0: "PE",
-    1: "MP",
-    2: "EM",
-    3: "TS",
-    4: "ET",
-    5: "NE",
-    16: "WP",
-    18: "AM",
-    29: "NW",
-    30: "CD",
-    31: "PG",
-}
+_CR0 = {0: "PE", 1: "MP", 2: "EM", 3: "TS", 4: "ET", 5: "NE", 16: "WP", 18: "AM", 29: "NW", 30: "CD", 31: "PG"}
 _CR4 = {
     0: "VME",
     1: "PVI",
@@ -217,16 +198,14 @@ def idt_of(memory: Memory, symbols: KernelSymbols, notes: list[str]) -> tuple[Cp
 def _idt_place(raw: CpuRegisters | None, symbols: KernelSymbols) -> tuple[int, int, str]:
     if raw is not None:
         return raw.segments["idt"].base, raw.segments["idt"].limit + 1, "register"
-    address = symbols.address_of(IDT_SYMBOL)
+    address = symbols.by_name.get(IDT_SYMBOL)
     if address is None:
         return 0, 0, ""
     symbol = symbols.at(address)
     return address, (symbol.size if symbol else 0) or MOST_GATES * ENTRY_BYTES, "symbol"
 
 
-def _read_idt(
-    memory: Memory, base: int, size: int, names: Names, problems: list[str]
-) -> tuple[tuple[Gate, ...], int]:
+def _read_idt(memory: Memory, base: int, size: int, names: Names, problems: list[str]) -> tuple[tuple[Gate, ...], int]:
     if size > MOST_GATES * ENTRY_BYTES:
         problems.append(f"the IDT claims {size} bytes, more than {MOST_GATES} gates: only those are shown")
     try:
@@ -236,9 +215,7 @@ def _read_idt(
         return (), 0
     problems += [f"vector {gate.vector} ({gate.meaning}): {gate.problem}" for gate in gates if gate.problem]
     if len(gates) < 32:
-        problems.append(
-            f"{len(gates)} gates are present: some exceptions have no handler and reset the machine"
-        )
+        problems.append(f"{len(gates)} gates are present: some exceptions have no handler and reset the machine")
     return tuple(gates), min(size // ENTRY_BYTES, MOST_GATES) - len(gates)
 
 

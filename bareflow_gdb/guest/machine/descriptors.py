@@ -15,13 +15,7 @@ from bareflow_gdb.guest.names.names import Names
 from bareflow_gdb.memory.protocol import Memory
 
 _SYSTEM = {1: "16-bit TSS", 2: "LDT", 3: "16-bit TSS, busy", 9: "TSS", 11: "TSS, busy", 12: "call gate"}
-_GATES = {
-    5: "task gate",
-    6: "16-bit interrupt gate",
-    7: "16-bit trap gate",
-    14: "interrupt gate",
-    15: "trap gate",
-}
+_GATES = {5: "task gate", 6: "16-bit interrupt gate", 7: "16-bit trap gate", 14: "interrupt gate", 15: "trap gate"}
 """Intel SDM volume 3A, table 3-2."""
 MOST_GATES = 256
 _MOST_DESCRIPTORS = 64
@@ -96,9 +90,7 @@ def meaning(vector: int) -> str:
 
 def read_gdt(memory: Memory, base: int, size: int, problems: list[str]) -> tuple[Descriptor, ...]:
     try:
-        data = memory.read(
-            base, min(size, _MOST_DESCRIPTORS * ENTRY_BYTES) // ENTRY_BYTES * ENTRY_BYTES, "GDT"
-        )
+        data = memory.read(base, min(size, _MOST_DESCRIPTORS * ENTRY_BYTES) // ENTRY_BYTES * ENTRY_BYTES, "GDT")
     except BareflowError as error:
         problems.append(f"the GDT cannot be read: {error}")
         return ()

@@ -150,9 +150,7 @@ def read_file(image: Image, where: str, name: str) -> bytes:
             parts.append(bytes(image[at : at + geometry.cluster_sectors * SECTOR]))
         data = b"".join(parts)[: entry.size]
         if len(data) != entry.size:
-            raise BadData(
-                f"{found.name} needs {entry.size} bytes, {where} is cut off after {len(data)} of them"
-            )
+            raise BadData(f"{found.name} needs {entry.size} bytes, {where} is cut off after {len(data)} of them")
         return data
     raise UsageError(f"there is no file {name.upper()} on {where}; `fat list` shows what there is")
 
@@ -192,9 +190,7 @@ def _geometry(image: Image, where: str) -> tuple[_Geometry, Any]:
         total=raw.sectors16 or raw.sectors32,
     )
     if geometry.total <= geometry.data_start:
-        raise BadData(
-            f"{where} is no FAT16 volume: {geometry.total} sectors are fewer than its own tables need"
-        )
+        raise BadData(f"{where} is no FAT16 volume: {geometry.total} sectors are fewer than its own tables need")
     if not _FEWEST <= geometry.clusters < _MOST:
         raise BadData(f"{where} has {geometry.clusters} clusters: FAT16 has {_FEWEST} to {_MOST - 1}")
     if raw.sectors_per_fat * SECTOR < (geometry.clusters + _FIRST) * 2:
@@ -245,9 +241,7 @@ def _chain(fat: memoryview, geometry: _Geometry, first: int, size: int) -> _Chai
         found[at] = None
         at = int(fat[at])
     if len(found) < needed:
-        return _Chain(
-            tuple(found), f"it claims {size} bytes, its chain has {len(found)} of {needed} clusters"
-        )
+        return _Chain(tuple(found), f"it claims {size} bytes, its chain has {len(found)} of {needed} clusters")
     return _Chain(tuple(found), "")
 
 

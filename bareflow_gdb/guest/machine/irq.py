@@ -37,9 +37,7 @@ LINES = (
     "second ATA channel, or spurious",
 )
 _USUAL_BASE = 0x20
-_PIC = re.compile(
-    r"^pic([01]): irr=([0-9a-f]+) imr=([0-9a-f]+) isr=([0-9a-f]+).* irq_base=([0-9a-f]+)", re.MULTILINE
-)
+_PIC = re.compile(r"^pic([01]): irr=([0-9a-f]+) imr=([0-9a-f]+) isr=([0-9a-f]+).* irq_base=([0-9a-f]+)", re.MULTILINE)
 _CASCADE = 2
 
 
@@ -117,9 +115,7 @@ def _read_pics(memory: Memory, notes: list[str]) -> list[_Pic]:
     except BareflowError as error:
         notes.append(f"masks are not known: {error}")
         return []
-    found = {
-        int(number): _Pic(*(int(value, 16) for value in values)) for number, *values in _PIC.findall(text)
-    }
+    found = {int(number): _Pic(*(int(value, 16) for value in values)) for number, *values in _PIC.findall(text)}
     if found.keys() != {0, 1}:
         notes.append("masks are not known: this QEMU's `info pic` tells nothing of two 8259 controllers")
         return []

@@ -36,9 +36,7 @@ def read_log(memory: Memory, root: Root, last: int | None = None) -> Log:
     """
     raw = one(memory, "bf_log", need(root.log_buffer, "log buffer"), "log buffer")
     if raw.magic != layouts.const("BF_LOG_MAGIC"):
-        raise BadData(
-            f"the log buffer has magic 0x{raw.magic:08x}, not BLOG: nothing printed yet, or overwritten"
-        )
+        raise BadData(f"the log buffer has magic 0x{raw.magic:08x}, not BLOG: nothing printed yet, or overwritten")
     if raw.capacity & raw.capacity - 1 or not 0 < raw.capacity <= _LARGEST:
         raise BadData(f"the log buffer claims {raw.capacity} bytes, which cannot be right")
     held = min(raw.written, raw.capacity)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.memory.protocol import SCREEN_BYTES, Memory
 
-COLUMNS, ROWS = 80, 25
+COLUMNS = 80
 
 
 @dataclass(frozen=True)

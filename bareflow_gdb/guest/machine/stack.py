@@ -13,6 +13,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.code.prologue import FRAME_SET_UP, PUSH_EBP, RET
 from bareflow_gdb.guest.machine.cpu import mode_of, read_registers
 from bareflow_gdb.guest.machine.exception import read_exception
 from bareflow_gdb.guest.names.names import Names, Place, is_code
@@ -22,7 +23,6 @@ MOST_FRAMES = 64
 _STEP = 2048
 _MOST_STEPS = 3
 """Packets below ESP that a search for the deepest use may cost, where reading costs any."""
-_PUSH_EBP, _MOV_EBP_ESP, _RET = b"\x55", b"\x89\xe5", b"\xc3"
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,7 @@ def _frames(memory: Memory, names: Names, eip: int, esp: int, ebp: int) -> tuple
     frames: list[Frame] = []
 
     def add(frame: int, code: int) -> None:
-        frames.append(
-            Frame(len(frames), Address(frame), Address(code), names.place(code, returned_to=bool(frames)))
-        )
+        frames.append(Frame(len(frames), Address(frame), Address(code), names.place(code, returned_to=bool(frames))))
 
     caller = _frameless_caller(memory, eip, esp) if eip else 0
     if eip:
@@ -150,10 +148,7 @@ def _frames(memory: Memory, names: Names, eip: int, esp: int, ebp: int) -> tuple
             return frames, "the first frame: its return address is 0"
         add(above, back)
         if not is_code(back):
-            return (
-                frames,
-                f"the return address 0x{back:08x} at 0x{at + 4:08x} is no code: the frame is damaged",
-            )
+            return (frames, f"the return address 0x{back:08x} at 0x{at + 4:08x} is no code: the frame is damaged")
         if above and above <= at:
             return frames, f"the frame at 0x{at:08x} leads back to 0x{above:08x}: a cycle, or damaged"
         at = above
@@ -173,9 +168,9 @@ def _frameless_caller(memory: Memory, eip: int, esp: int) -> int:
         first, second = struct.unpack("<II", memory.read(esp, 8, "stack at ESP"))
     except ReadError:
         return 0
-    if code[1:2] in (_PUSH_EBP, _RET):
+    if code[1:2] in (PUSH_EBP, RET):
         return int(first)
-    if code[:1] == _PUSH_EBP and code[1:] == _MOV_EBP_ESP:
+    if code == FRAME_SET_UP:
         return int(second)
     return 0
 

@@ -6,7 +6,6 @@ with `check`, and their SHA-256 stays unchecked otherwise.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from dataclasses import dataclass
 
@@ -14,11 +13,11 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.guest.base.root import is_ram
 from bareflow_gdb.guest.base.values import Address, Word, clean
+from bareflow_gdb.guest.modules.judge import DIGEST_BYTES, digest_is_right, header_problems, make_header
 from bareflow_gdb.guest.modules.modules import LARGEST_IMAGE, Module, Modules
 from bareflow_gdb.memory.protocol import Memory
 
 CHEAP_BYTES = 12 << 10
-_DIGEST = 32
 _MOST_RELOCATIONS = 4096
 _MOST_SYMBOLS = 256
 
@@ -60,9 +59,7 @@ class HeaderReport:
     problems: tuple[str, ...]
 
 
-def read_header(
-    memory: Memory, modules: Modules | None, wanted: str | int, check: bool = False
-) -> HeaderReport:
+def read_header(memory: Memory, modules: Modules | None, wanted: str | int, check: bool = False) -> HeaderReport:
     """The image of a module, by name, or by an address in its image or its code.
 
     Raises UsageError when there is no such module, BadData when nothing is kept of it, ReadError.
@@ -99,62 +96,47 @@ def _find(modules: Modules | None, wanted: str | int) -> Module | None:
     return None
 
 
-def _report(
-    memory: Memory, address: int, module: str, level: int | None, image_size: int, check: bool
-) -> HeaderReport:
+def _report(memory: Memory, address: int, module: str, level: int | None, image_size: int, check: bool) -> HeaderReport:
     size = layouts.size("module_header")
     if not is_ram(address, size):
-        raise UsageError(
-            f"0x{address:08x} is not RAM: no header can be there; `modules` shows where they are"
-        )
+        raise UsageError(f"0x{address:08x} is not RAM: no header can be there; `modules` shows where they are")
     data = memory.read(address, size, "module header")
-    raw = layouts.unpack("module_header", data)
+    header = make_header(address, layouts.unpack("module_header", data))
+    tailed = header.is_one and header.version == 2
+    end = size + header.code_size
     problems: list[str] = []
-    name = clean(raw.name)
-    magic = layouts.const("MODULE_MAGIC")
-    right = raw.magic == magic
-    if not right:
-        problems.append(f"the magic is 0x{raw.magic:08x}, not BDOM (0x{magic:08x}): this is no module header")
-    if right and module and name != module:
-        problems.append(f"the header names it {name!r}, the module manager {module!r}")
-    if right and raw.version not in (1, 2):
-        problems.append(f"version {raw.version} is not known; 1 and 2 are")
-    if right and not 0 < raw.code_size <= LARGEST_IMAGE and not (raw.version == 1 and raw.code_size == 0):
-        problems.append(f"it claims {raw.code_size} bytes of code, which cannot be right")
     whole = b""
-    if right and raw.version == 2 and raw.code_size <= LARGEST_IMAGE:
-        whole = _whole(memory, address, image_size, size + raw.code_size, check, problems)
-    trailer = _Trailer.read(whole, size + raw.code_size, problems) if whole else _Trailer(0, 0, 0)
-    real = image_size or trailer.end or size + min(raw.code_size, LARGEST_IMAGE)
-    if right and not _entry_fits(raw.entry_point, address, size, raw.code_size, real):
-        problems.append(f"the entry 0x{raw.entry_point:08x} is outside its code")
+    if tailed and 0 < header.code_size <= LARGEST_IMAGE:
+        whole = _whole(memory, address, image_size, end, check, problems)
+    trailer = _Trailer.read(whole, end, problems) if whole else _Trailer(0, 0, 0)
+    real = image_size or trailer.end or size + min(header.code_size, LARGEST_IMAGE)
+    if tailed and not header.code_size:
+        problems.append("it claims 0 bytes of code, which cannot be right")
     if image_size and trailer.end and trailer.end != image_size:
         problems.append(f"the header leads to {trailer.end} bytes, the kernel keeps {image_size}")
-    parts, symbols = _tail(whole, size, raw.code_size, problems) if whole else ((), ())
+    parts, symbols = _tail(whole, size, header.code_size, problems) if whole else ((), ())
     return HeaderReport(
         module=module,
         level=level,
         address=Address(address),
         image_size=real,
-        magic=Word(raw.magic),
+        magic=header.magic,
         magic_text=clean(data[:4]),
-        name=name,
-        entry_point=Word(raw.entry_point),
-        code_size=raw.code_size,
-        version=raw.version,
+        name=header.name,
+        entry_point=header.entry_point,
+        code_size=header.code_size,
+        version=header.version,
         raw=data.hex(),
         parts=parts,
         symbols=symbols,
         relocations=trailer.relocations,
         bss_size=trailer.bss_size,
-        digest=_digest(whole, trailer.end, raw.version if right else 0, problems),
-        problems=tuple(problems),
+        digest=_digest(whole[: trailer.end], problems) if header.is_one and header.version > 1 else "none",
+        problems=(*header_problems(header, module, real), *problems),
     )
 
 
-def _whole(
-    memory: Memory, address: int, image_size: int, before: int, check: bool, problems: list[str]
-) -> bytes:
+def _whole(memory: Memory, address: int, image_size: int, before: int, check: bool, problems: list[str]) -> bytes:
     """The image up to its SHA-256, b"" when it is too long to be read unasked, or cannot be."""
     if not image_size:
         counts = memory.read(address + before, 8, "relocation count")
@@ -162,9 +144,10 @@ def _whole(
         if count > _MOST_RELOCATIONS or bss > LARGEST_IMAGE:
             problems.append(f"it claims {count} relocations and {bss} bytes of .bss, which cannot be right")
             return b""
-        image_size = before + 8 + 4 * count + _DIGEST
-    if not before + 8 + _DIGEST <= image_size <= LARGEST_IMAGE:
-        problems.append(f"{before - 48} bytes of code do not fit an image of {image_size} bytes")
+        image_size = before + 8 + 4 * count + DIGEST_BYTES
+    if not before + 8 + DIGEST_BYTES <= image_size <= LARGEST_IMAGE:
+        if before <= image_size:
+            problems.append(f"what follows its code does not fit an image of {image_size} bytes")
         return b""
     if image_size > CHEAP_BYTES and not check and memory.packets:
         return b""
@@ -183,7 +166,7 @@ class _Trailer:
     @classmethod
     def read(cls, whole: bytes, at: int, problems: list[str]) -> _Trailer:
         bss, count = struct.unpack_from("<II", whole, at)
-        end = at + 8 + 4 * count + _DIGEST
+        end = at + 8 + 4 * count + DIGEST_BYTES
         if count > _MOST_RELOCATIONS or end > len(whole):
             problems.append(f"{count} relocations do not fit an image of {len(whole)} bytes")
             return cls(bss, count, 0)
@@ -192,15 +175,11 @@ class _Trailer:
         size = at - layouts.size("module_header")
         wrong = [word for word in words if (word & mask) + 4 > size or word >> shift > 2]
         if wrong:
-            problems.append(
-                f"{len(wrong)} of {count} relocations lead out of the code, 0x{wrong[0]:08x} first"
-            )
+            problems.append(f"{len(wrong)} of {count} relocations lead out of the code, 0x{wrong[0]:08x} first")
         return cls(bss, count, end)
 
 
-def _tail(
-    whole: bytes, header: int, code_size: int, problems: list[str]
-) -> tuple[tuple[Part, ...], tuple[str, ...]]:
+def _tail(whole: bytes, header: int, code_size: int, problems: list[str]) -> tuple[tuple[Part, ...], tuple[str, ...]]:
     size = layouts.size("bf_module_tail")
     if code_size < size:
         problems.append(f"{code_size} bytes have no room for the tail, which says what is code and data")
@@ -226,16 +205,10 @@ def _tail(
     return parts, tuple(names)
 
 
-def _entry_fits(entry: int, address: int, header: int, code_size: int, size: int) -> bool:
-    return header <= entry < header + max(code_size, 1) or address <= entry < address + size
-
-
-def _digest(whole: bytes, end: int, version: int, problems: list[str]) -> str:
-    if version < 2:
-        return "none"
-    if not whole or not end:
+def _digest(image: bytes, problems: list[str]) -> str:
+    if not image:
         return "not checked"
-    if hashlib.sha256(whole[: end - _DIGEST]).digest() == whole[end - _DIGEST : end]:
+    if digest_is_right(image):
         return "right"
     problems.append("the SHA-256 is wrong: something wrote over the image, or it is truncated")
     return "wrong"

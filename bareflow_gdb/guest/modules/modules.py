@@ -6,7 +6,6 @@ not lie within 2 KB of another. `check` also reads every image for its SHA-256: 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,24 +13,11 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.guest.base.reading import bulk, capped, many, need, one
 from bareflow_gdb.guest.base.root import Root, is_ram
-from bareflow_gdb.guest.base.values import NO_MINIMUM, Address, Word, clean, word
+from bareflow_gdb.guest.base.values import NO_MINIMUM, Address, clean, word
+from bareflow_gdb.guest.modules.judge import ModuleHeader, digest_is_right, header_problems, make_header
 from bareflow_gdb.memory.protocol import Memory
 
 LARGEST_IMAGE = 1 << 20
-_DIGEST = 32
-
-
-@dataclass(frozen=True)
-class ModuleHeader:
-    """`module_header_t`: the first 48 bytes of a module image."""
-
-    address: Address
-    magic: Word
-    name: str
-    entry_point: Word
-    """As stored: an offset into the image, or absolute."""
-    code_size: int
-    version: int
 
 
 @dataclass(frozen=True)
@@ -132,21 +118,7 @@ def _headers(memory: Memory, images: list[Any]) -> dict[int, ModuleHeader]:
     return found
 
 
-def make_header(address: int, raw: Any) -> ModuleHeader:
-    """The header at `address`."""
-    return ModuleHeader(
-        address=Address(address),
-        magic=Word(raw.magic),
-        name=clean(raw.name),
-        entry_point=Word(raw.entry_point),
-        code_size=raw.code_size,
-        version=raw.version,
-    )
-
-
-def _module(
-    memory: Memory, index: int, raw: Any, image: Any, header: ModuleHeader | None, check: bool
-) -> Module:
+def _module(memory: Memory, index: int, raw: Any, image: Any, header: ModuleHeader | None, check: bool) -> Module:
     name = clean(raw.name)
     problems = _problems(name, raw, image, header)
     digest = "not checked"
@@ -193,7 +165,7 @@ def _digest(memory: Memory, image: Any, problems: list[str]) -> str:
     except (BadData, ReadError) as error:
         problems.append(str(error))
         return "not checked"
-    if len(data) <= _DIGEST or hashlib.sha256(data[:-_DIGEST]).digest() != data[-_DIGEST:]:
+    if not digest_is_right(data):
         problems.append("the image's SHA-256 is wrong: something wrote over it, or it is truncated")
         return "wrong"
     return "right"
@@ -209,21 +181,4 @@ def _problems(name: str, raw: Any, image: Any, header: ModuleHeader | None) -> l
         if image is not None and image.image:
             found.append(f"its image at 0x{image.image:08x} cannot be read")
         return found
-    magic = layouts.const("MODULE_MAGIC")
-    if header.magic != magic:
-        found.append(f"its header has magic 0x{header.magic:08x}, not BDOM (0x{magic:08x})")
-        return found
-    if header.name != name:
-        found.append(f"its header names it {header.name!r}")
-    if header.version not in (1, 2):
-        found.append(f"its header has version {header.version}; known are 1 and 2")
-    size = layouts.size("module_header")
-    if image.image_size and header.code_size + size > image.image_size:
-        found.append(f"its header claims {header.code_size} bytes of code in an image of {image.image_size}")
-    entry = header.entry_point
-    if not (
-        size <= entry < size + max(header.code_size, 1)
-        or image.image <= entry < image.image + image.image_size
-    ):
-        found.append(f"its header's entry 0x{entry:08x} is outside its code")
-    return found
+    return found + header_problems(header, name, image.image_size)

@@ -6,23 +6,23 @@ the export table (1 packet per 50 symbols) for the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.exports import read_exports
 from bareflow_gdb.guest.base.reading import many
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import Address, clean
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.boot.boot import read_boot
 from bareflow_gdb.guest.code.functions import function_table
 from bareflow_gdb.guest.modules.modules import read_module_names
-from bareflow_gdb.guest.names.kernel_symbols import KernelSymbols
+from bareflow_gdb.guest.names.elf import KernelSymbols
 from bareflow_gdb.guest.pools.owners import Owners, read_owners
 from bareflow_gdb.guest.pools.pools import HEADER_BYTES, read_blocks
 from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START, RAM_SIZE, Memory
 
-_MAX_EXPORTS = 1024
 _EBDA = 0x9FC00
 _MEGABYTE = 1 << 20
 
@@ -49,7 +49,7 @@ class Identity:
     level: int | None
 
 
-def identify(memory: Memory, root: Root | None, symbols: Mapping[str, int], address: int) -> Identity:
+def identify(memory: Memory, root: Root | None, address: int) -> Identity:
     """Never raises for an address, however odd; a table that cannot be read leaves the region alone."""
     if not 0 <= address < 1 << 32:
         return identity(address & 0xFFFFFFFF, "outside RAM", detail="this is not a 32-bit address")
@@ -64,19 +64,17 @@ def identify(memory: Memory, root: Root | None, symbols: Mapping[str, int], addr
             )
             if found is not None:
                 return found
-        return _symbol(memory, root, symbols, address, region) or _special(address, region, start) or plain
+        return _exported(memory, root, address, region) or _special(address, region, start) or plain
     except BareflowError as error:
         return identity(address, region, start=start, size=end - start, detail=str(error))
 
 
-def by_elf(plain: Identity, symbols: KernelSymbols) -> Identity:
+def by_elf(plain: Identity, symbols: Callable[[], KernelSymbols]) -> Identity:
     """What the kernel's ELF calls an address of its image of which nothing else is known."""
-    symbol = symbols.at(plain.address) if plain.region == "kernel" and not plain.name else None
+    symbol = symbols().at(plain.address) if plain.region == "kernel" and not plain.name else None
     if symbol is None:
         return plain
-    return identity(
-        plain.address, plain.region, symbol.name, symbol.address, symbol.size, "symbol of the kernel's ELF"
-    )
+    return identity(plain.address, plain.region, symbol.name, symbol.address, symbol.size, "symbol of the kernel's ELF")
 
 
 def identity(
@@ -161,12 +159,7 @@ def _tables(root: Root) -> Iterator[tuple[str, int, str, int]]:
     yield "image header", const("BF_IMAGE_BASE"), "bf_image_header", 1
     yield "boot record", root.boot_record, "bf_boot_record", 1
     yield "status record", root.status, "bf_status", 1
-    yield (
-        "JIT entry",
-        root.adaptive_jit + layouts.offset("adaptive_jit", "functions"),
-        "jit_function_entry",
-        32,
-    )
+    yield ("JIT entry", root.adaptive_jit + layouts.offset("adaptive_jit", "functions"), "jit_function_entry", 32)
     yield "function profile", root.function_profiler, "function_profile", const("MAX_PROFILED_FUNCTIONS")
     yield "adaptive JIT", root.adaptive_jit, "adaptive_jit", 1
     yield "module", root.module_manager, "module_profile", const("MAX_MODULES")
@@ -179,7 +172,7 @@ def _tables(root: Root) -> Iterator[tuple[str, int, str, int]]:
     yield "block table", root.block_table, "bf_block_table", 1
     yield "exception record", root.exception, "bf_exception", 1
     yield "log buffer", root.log_buffer, "bf_log", 1
-    yield "export", root.exports, "bf_symbol", min(root.export_count, _MAX_EXPORTS)
+    yield "export", root.exports, "bf_symbol", root.export_count
     yield "mailbox header", root.mailbox, "bf_mailbox", 1
     yield "mailbox slot", const("BF_MAILBOX_SLOTS"), "bf_mail_slot", const("BF_MAX_FUNCTIONS")
     for index, ring in enumerate(root.rings):
@@ -270,7 +263,7 @@ def _of_version(owners: Owners, address: int, region: str, text: str) -> Identit
     return identity(
         address,
         region,
-        name=f"{version.function_name} v{version.number} O{version.level}",
+        name=version.title,
         start=version.code,
         size=version.code_size,
         detail=f"{detail}; {text}" if text else detail,
@@ -298,22 +291,14 @@ def _module_file(memory: Memory, root: Root, address: int, region: str) -> Ident
     return None
 
 
-def _symbol(
-    memory: Memory, root: Root | None, symbols: Mapping[str, int], address: int, region: str
-) -> Identity | None:
-    """The exported symbol around the address, else the nearest one before it."""
-    if region != "kernel":
+def _exported(memory: Memory, root: Root | None, address: int, region: str) -> Identity | None:
+    """The exported symbol around the address."""
+    if region != "kernel" or root is None:
         return None
-    if root is not None and root.exports:
-        count = min(root.export_count, _MAX_EXPORTS)
-        for raw in many(memory, "bf_symbol", root.exports, count, "export table"):
-            if raw.address <= address < raw.address + max(raw.size, 1):
-                return identity(address, region, clean(raw.name), raw.address, raw.size, "exported symbol")
-    before = [(value, name) for name, value in symbols.items() if value <= address]
-    if not before:
-        return None
-    start, name = max(before)
-    return identity(address, region, name, start, 0, "nearest symbol before the address")
+    for export in read_exports(memory, root):
+        if export.address <= address < export.address + max(export.size, 1):
+            return identity(address, region, export.name, export.address, export.size, "exported symbol")
+    return None
 
 
 def _special(address: int, region: str, start: int) -> Identity | None:

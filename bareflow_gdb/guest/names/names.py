@@ -7,24 +7,22 @@ Read budget: functions and versions as in functions.py, module manager 1 packet,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.guest.base.reading import many
+from bareflow_gdb.guest.base.exports import read_exports
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import Address, clean
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.functions import Version, read_tables
+from bareflow_gdb.guest.names.elf import KernelSymbols, Symbol
 from bareflow_gdb.guest.names.identify import identify
-from bareflow_gdb.guest.names.kernel_symbols import KernelSymbols, Symbol
 from bareflow_gdb.memory.protocol import Memory
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.code.jit_code import JitCode
-
-_MOST_EXPORTS = 256
 
 
 @dataclass(frozen=True)
@@ -50,21 +48,29 @@ class Names:
         self,
         memory: Memory,
         root: Root | None,
-        symbols: KernelSymbols,
+        elf: Callable[[], KernelSymbols],
         stock_code: Callable[[], Sequence[JitCode]] | None = None,
     ) -> None:
-        """`stock_code` tells the JIT code of a kernel that has no root, and with it no version table."""
+        """`elf` gives the names in the kernel's ELF.
+
+        `stock_code` gives the JIT code of a kernel that has no root, and with it no version table.
+        """
         self._memory = memory
         self._root = root
-        self.symbols = symbols
+        self._elf = elf
         self._stock_code = stock_code
 
     @cached_property
+    def symbols(self) -> KernelSymbols:
+        """What the kernel's ELF calls its addresses."""
+        return self._elf()
+
+    @cached_property
     def _exports(self) -> dict[int, str]:
-        if self._root is None or not self._root.exports:
+        if self._root is None:
             return {}
         try:
-            return _exports(self._memory, self._root)
+            return {export.address: export.name for export in read_exports(self._memory, self._root)}
         except BareflowError:
             # Names are a help, not the question.
             return {}
@@ -75,7 +81,7 @@ class Names:
             return []
         try:
             # Why a version was made is not asked here, and would cost packets.
-            return read_tables(self._memory, replace(self._root, version_causes=Address(0)), []).versions
+            return read_tables(self._memory, self._root, [], causes=False).versions
         except BareflowError:
             return []
 
@@ -96,16 +102,13 @@ class Names:
         looked up by the byte before it.
         """
         sought = address - 1 if returned_to and address else address
-        region = identify(self._memory, None, {}, sought).region
+        region = identify(self._memory, None, sought).region
         version = self._version(sought) if region == "code pool" else None
         if version is not None:
-            name = f"{version.function_name}@O{version.level} #{version.number}"
-            text = _plus(name, address - version.code)
+            text = _plus(version.title, address - version.code)
             return Place(Address(address), text, region, version.function_name, version.level, version.number)
         # The pools of stock kernels lie in the kernel's own .bss.
-        code = (
-            next((code for code in self._codes if code.holds(sought)), None) if region == "kernel" else None
-        )
+        code = next((code for code in self._codes if code.holds(sought)), None) if region == "kernel" else None
         if code is not None:
             text = _plus(code.title, address - code.code)
             return Place(Address(address), text, region, code.function, code.level, None)
@@ -124,12 +127,6 @@ class Names:
         # Exports have no size: only their first byte is surely theirs.
         name = self._exports.get(address)
         return Symbol(name, address, 0) if name else None
-
-
-def _exports(memory: Memory, root: Root) -> dict[int, str]:
-    count = min(root.export_count, _MOST_EXPORTS)
-    raws = many(memory, "bf_symbol", root.exports, count, "export table")
-    return {raw.address: clean(raw.name) for raw in raws}
 
 
 def _plus(name: str, offset: int) -> str:

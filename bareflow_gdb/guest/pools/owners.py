@@ -6,11 +6,10 @@ Read budget: the tables of functions.py, and 1 packet for the module manager.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.functions import Version, read_tables
 from bareflow_gdb.guest.modules.modules import read_module_names
 from bareflow_gdb.memory.protocol import Memory
@@ -27,9 +26,7 @@ class Owners:
         """A block's owner in words; "" for none."""
         if kind == "version":
             version = self.versions.get(owner)
-            if version is None:
-                return f"version {owner}"
-            return f"{version.function_name} v{owner} O{version.level}"
+            return version.title if version is not None else f"version {owner}"
         if kind == "module":
             return f"module {self.modules.get(owner, owner)}"
         if kind == "file":
@@ -43,7 +40,7 @@ def read_owners(memory: Memory, root: Root) -> Owners:
     modules: dict[int, str] = {}
     try:
         # Why a version was made is not shown with a block.
-        tables = read_tables(memory, replace(root, version_causes=Address(0)), [])
+        tables = read_tables(memory, root, [], causes=False)
         versions = {version.number: version for version in tables.versions}
         modules = dict(enumerate(read_module_names(memory, root)))
     except BareflowError:

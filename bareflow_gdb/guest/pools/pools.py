@@ -85,15 +85,10 @@ class Pools:
 
     def all_problems(self) -> list[str]:
         """Those of the block table and of every pool."""
-        return [
-            *self.problems,
-            *(f"{pool.kind} pool: {text}" for pool in self.pools for text in pool.problems),
-        ]
+        return [*self.problems, *(f"{pool.kind} pool: {text}" for pool in self.pools for text in pool.problems)]
 
 
-def read_pools(
-    memory: Memory, root: Root, owners: Owners, kind: str | None = None, check: bool = False
-) -> Pools:
+def read_pools(memory: Memory, root: Root, owners: Owners, kind: str | None = None, check: bool = False) -> Pools:
     """All pools, or only the one of that kind.
 
     Raises UsageError for a kind that does not exist, BadData when the tables cannot be right, ReadError.
@@ -123,9 +118,7 @@ def read_pools(
 def read_blocks(memory: Memory, root: Root, owners: Owners) -> list[tuple[str, Block]]:
     """All blocks with the kind of their pool, by address."""
     table = one(memory, "bf_block_table", need(root.block_table, "block table"), "block table")
-    found = [
-        (KINDS[raw.pool], _block(raw, owners)) for raw in _records(memory, table, []) if raw.pool < len(KINDS)
-    ]
+    found = [(KINDS[raw.pool], _block(raw, owners)) for raw in _records(memory, table, []) if raw.pool < len(KINDS)]
     return sorted(found, key=lambda item: item[1].address)
 
 
@@ -231,9 +224,7 @@ def _walk(memory: Memory, raw: Any, blocks: list[Block]) -> list[str]:
         header = layouts.unpack("block_header", data[at : at + size])
         where = raw.base + at
         if header.magic != magic:
-            found.append(
-                f"the header at 0x{where:08x} has magic 0x{header.magic:08x}: overwritten; walk ends there"
-            )
+            found.append(f"the header at 0x{where:08x} has magic 0x{header.magic:08x}: overwritten; walk ends there")
             return found
         if header.is_free:
             free[where] = header.next

@@ -5,9 +5,11 @@ Header generations: 120, 124 and 128 bytes, told apart by where the payload's ma
 
 from __future__ import annotations
 
+import dataclasses
+
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.base.values import Address, Word, clean
-from bareflow_gdb.guest.code.bitcode import HEADER_SIZES, LARGEST, PAYLOAD_MAGIC, Bitcode
+from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.code.bitcode import LARGEST, Bitcode, decode_wrapper, wrapper_bytes
 from bareflow_gdb.guest.stock.signatures import is_name
 from bareflow_gdb.guest.stock.window import START, Window
 
@@ -28,26 +30,10 @@ def find_bitcode(window: Window) -> tuple[Bitcode, ...]:
 
 
 def _wrapped(window: Window, address: int) -> Bitcode | None:
-    size = layouts.size("bitcode_header")
-    data = window.bytes(address, size + len(PAYLOAD_MAGIC))
+    data = window.bytes(address, wrapper_bytes())
     if data is None:
         return None
-    raw = layouts.unpack("bitcode_header", data)
-    header = next((n for n in HEADER_SIZES if data[n : n + len(PAYLOAD_MAGIC)] == PAYLOAD_MAGIC), 0)
-    if not header or not is_name(raw.module_name) or not 0 < raw.bitcode_size <= LARGEST or raw.opt_level > 3:
-        return None
-    name = clean(raw.module_name)
-    return Bitcode(
-        function=name,
-        address=Address(address),
-        size=header + raw.bitcode_size,
-        magic=Word(raw.magic),
-        module=name,
-        entry=clean(raw.entry_name),
-        payload=Address(address + header),
-        payload_size=raw.bitcode_size,
-        header_size=header,
-        version=raw.version,
-        level=raw.opt_level,
-        problems=(),
-    )
+    found = decode_wrapper(data, "", Address(address))
+    right = found.header_size and 0 < found.payload_size <= LARGEST and found.level <= 3
+    named = is_name(f"{found.module}\0".encode())
+    return dataclasses.replace(found, function=found.module) if right and named else None

@@ -33,11 +33,7 @@ def exception_at(memory: Memory, raw: CpuRegisters, gates: Sequence[Gate]) -> Ex
     eip, cs, eflags = words[coded : coded + 3]
     possible = [gate for gate in gates if (gate.vector in _WITH_ERROR_CODE) == coded] or list(gates)
     registers = dataclasses.replace(
-        named_registers(raw),
-        eip=Address(eip),
-        cs=Word(cs),
-        eflags=Word(eflags),
-        esp=Address(esp + 4 * (3 + coded)),
+        named_registers(raw), eip=Address(eip), cs=Word(cs), eflags=Word(eflags), esp=Address(esp + 4 * (3 + coded))
     )
     try:
         code = memory.read(eip, _CODE_BYTES, "code at the exception").hex()

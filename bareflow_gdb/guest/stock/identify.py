@@ -30,12 +30,7 @@ def identify_stock(stock: StockKernel, plain: Identity) -> Identity:
         return identity(plain.address, "RAM above 1 MiB", start=DEVICES_END, size=RAM_SIZE - DEVICES_END)
     if plain.region not in _REGIONS:
         return plain
-    ways: tuple[Callable[[StockKernel, Identity], Identity | None], ...] = (
-        _record,
-        _jit_code,
-        _module,
-        _block,
-    )
+    ways: tuple[Callable[[StockKernel, Identity], Identity | None], ...] = (_record, _jit_code, _module, _block)
     for way in ways:
         try:
             found = way(stock, plain)
@@ -85,9 +80,7 @@ def _jit_code(stock: StockKernel, plain: Identity) -> Identity | None:
         for level, code in enumerate(function.level_codes):
             size = sizes.get(code, 0)
             if code and code <= plain.address < code + size:
-                detail = (
-                    "published code" if code == function.current_code else "code that calls do not go to now"
-                )
+                detail = "published code" if code == function.current_code else "code that calls do not go to now"
                 kind = _pool_at(stock, plain.address)
                 found = identity(
                     plain.address,
@@ -115,9 +108,7 @@ def _module(stock: StockKernel, plain: Identity) -> Identity | None:
 def _pool_at(stock: StockKernel, address: int) -> str:
     """The kind of the pool that the address is in; "" = in none."""
     raws = many(stock.memory, "memory_pool", stock.address(POOLS), len(KINDS), "pools")
-    held = (
-        kind for kind, raw in zip(KINDS, raws, strict=True) if raw.base <= address < raw.base + raw.total_size
-    )
+    held = (kind for kind, raw in zip(KINDS, raws, strict=True) if raw.base <= address < raw.base + raw.total_size)
     return next(held, "")
 
 
@@ -128,9 +119,7 @@ def _block(stock: StockKernel, plain: Identity) -> Identity | None:
         for block in pool.blocks:
             text = f"{block.state} block of {block.size} bytes"
             if block.start <= plain.address < block.address:
-                return identity(
-                    plain.address, region, "block header", block.start, HEADER_BYTES, f"of a {text}"
-                )
+                return identity(plain.address, region, "block header", block.start, HEADER_BYTES, f"of a {text}")
             if block.address <= plain.address < block.end:
                 owner = block.owner_name if block.state == "used" else "free block"
                 return identity(plain.address, region, owner or "used block", block.address, block.size, text)

@@ -73,8 +73,7 @@ def read_entries(memory: Memory, address: int) -> Entries:
     step, slot_at = layouts.size("jit_function_entry"), layouts.offset("jit_function_entry", "current_code")
     first = address + layouts.offset("adaptive_jit", "functions") + slot_at
     entries = tuple(
-        _entry(index, first + index * step, entry, profiles, names)
-        for index, entry in enumerate(raw.functions[:count])
+        _entry(index, first + index * step, entry, profiles, names) for index, entry in enumerate(raw.functions[:count])
     )
     for entry in entries:
         problems += _problems(entry, known)
@@ -107,15 +106,11 @@ def _problems(entry: Entry, profiles: int) -> list[str]:
     """Defects that stock kernels are known for, as far as the record shows them."""
     found: list[str] = []
     if not entry.name_at:
-        found.append(
-            f"{entry.name} is counted under an id unknown to the profiler, which has {profiles} functions"
-        )
+        found.append(f"{entry.name} is counted under an id unknown to the profiler, which has {profiles} functions")
     if not entry.buffer:
         found.append(f"{entry.name} has no code buffer: the CODE pool had no room for it")
     elif entry.buffer_used > entry.buffer_bytes:
-        found.append(
-            f"{entry.name} has {entry.buffer_used} bytes of code in a buffer of {entry.buffer_bytes}"
-        )
+        found.append(f"{entry.name} has {entry.buffer_used} bytes of code in a buffer of {entry.buffer_bytes}")
     if entry.level < len(entry.codes) and entry.current != entry.codes[entry.level]:
         found.append(
             f"{entry.name} runs 0x{entry.current:08x}, its O{entry.level} code is at 0x{entry.codes[entry.level]:08x}"
@@ -124,9 +119,7 @@ def _problems(entry: Entry, profiles: int) -> list[str]:
     for number, (level, code) in enumerate(filled):
         for later, same in filled[number + 1 :]:
             if code == same:
-                found.append(
-                    f"O{level} and O{later} of {entry.name} share one buffer: a swap rewrites live code"
-                )
+                found.append(f"O{level} and O{later} of {entry.name} share one buffer: a swap rewrites live code")
     return found
 
 
@@ -147,9 +140,7 @@ def to_jit(read: Entries) -> Jit:
 
 def swapped_levels(entry: Entry) -> tuple[int, ...]:
     """The levels above O0 that were published: compiled, and not above the present one."""
-    return tuple(
-        level for level, code in enumerate(entry.codes) if level > 0 and code != 0 and level <= entry.level
-    )
+    return tuple(level for level, code in enumerate(entry.codes) if level > 0 and code != 0 and level <= entry.level)
 
 
 def _function(entry: Entry) -> JitFunction:

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
+from bareflow_gdb.guest.base.answer import Finding
 from bareflow_gdb.guest.base.reading import many
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.bitcode import Bitcode
 from bareflow_gdb.guest.code.jit import Jit
-from bareflow_gdb.guest.code.profiler import Profile, read_profile_at
+from bareflow_gdb.guest.code.jit_code import JitCode, of_levels
+from bareflow_gdb.guest.code.profiler import Profile, read_jit_profile, read_profile_at
 from bareflow_gdb.guest.code.swaps import Swaps
+from bareflow_gdb.guest.kernel import Kernel
 from bareflow_gdb.guest.modules.modules import Modules
-from bareflow_gdb.guest.pools.pools import KINDS, Pools
+from bareflow_gdb.guest.pools.pools import KINDS, Block, Pools
 from bareflow_gdb.guest.status import FunctionLine, PoolLine, Status
 from bareflow_gdb.guest.stock import search
 from bareflow_gdb.guest.stock.bitcode import find_bitcode
 from bareflow_gdb.guest.stock.jit import THRESHOLDS, Entries, read_entries, swapped_levels, to_jit
 from bareflow_gdb.guest.stock.modules import module_names, read_modules
-from bareflow_gdb.guest.stock.places import Finding, Places
+from bareflow_gdb.guest.stock.places import Places
 from bareflow_gdb.guest.stock.pools import Owner, read_pools
-from bareflow_gdb.guest.stock.profile import read_jit_profile
-from bareflow_gdb.guest.stock.search import JIT, JIT_PROFILE, MANAGER, POOLS
+from bareflow_gdb.guest.stock.search import FAT16, JIT, JIT_PROFILE, MANAGER, POOLS
 from bareflow_gdb.guest.stock.swaps import BY_DEFAULTS, COMPARED, UNKNOWN, list_swaps
 from bareflow_gdb.guest.stock.window import START, Window, kernel_is_loaded
 from bareflow_gdb.memory.protocol import Memory
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.names.elf import KernelSymbols
+    from bareflow_gdb.guest.names.identify import Identity
 
 _SHORT_JUMP = 0xEB
 
@@ -44,53 +50,29 @@ def looks_stock(memory: Memory) -> bool:
     if header.magic != layouts.const("BF_FLUD_MAGIC"):
         return False
     limit = layouts.const("BF_IMAGE_LIMIT")
-    ours = (
-        header.jump[0] == _SHORT_JUMP and START <= header.root < limit and header.image_bytes <= limit - START
-    )
+    ours = header.jump[0] == _SHORT_JUMP and START <= header.root < limit and header.image_bytes <= limit - START
     return not ours
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """How an answer came about, beside the answer; empty for kernels with a root descriptor."""
+class StockKernel(Kernel):
+    """A kernel without a root descriptor, whose records have to be found."""
 
-    found: tuple[Finding, ...]
-    """The records that it was read from."""
-    unknown: tuple[str, ...]
-    """What it cannot tell, as sentences."""
+    def __init__(
+        self, memory: Memory, elf: Callable[[], KernelSymbols], places: Places, serial_log: Callable[[], str] | None
+    ) -> None:
+        """`serial_log` gives what was printed on COM1, where that is kept."""
+        super().__init__(memory, elf)
+        self.places = places
+        self.serial_log = serial_log
 
-    def lines(self) -> list[str]:
-        """The same in words, for people."""
-        found = [
-            f"(the {item.what} is at 0x{item.address:08x}, by {item.how}, {item.confidence}: {item.evidence})"
-            for item in self.found
-        ]
-        return [*found, *(f"(not known: {text})" for text in self.unknown)]
-
-
-class StockKernel:
-    """A kernel without a root descriptor. Every question raises only BareflowError and its children."""
-
-    def __init__(self, memory: Memory, symbols: Mapping[str, int]) -> None:
-        self.memory = memory
-        self.places = Places(memory, symbols)
-        self.serial_log: Callable[[], str] | None = None
-        """Gives what was printed on COM1, where that is kept."""
-        self.used: list[Finding] = []
-        """What the last answer was read from."""
-        self.unknown: tuple[str, ...] = ()
-        """What the last answer cannot tell, as sentences."""
-
-    def begin(self) -> None:
-        """A new question: forgets what the last one used."""
-        self.used, self.unknown = [], ()
-        self.places.begin()
+    def need_interface(self, instead: str) -> NoReturn:
+        raise BadData(f"this is a stock kernel, without the debug interface: {instead}")
 
     def address(self, kind: str) -> Address:
         """Where a record is; raises BadData with one sentence when it is not there (yet)."""
         finding = self.places.find(kind)
-        if finding not in self.used:
-            self.used.append(finding)
+        if finding not in self.found:
+            self.found.append(finding)
         return finding.address
 
     def all_known(self) -> list[Finding]:
@@ -105,18 +87,24 @@ class StockKernel:
         except BadData:
             return None
 
-    def modules(self) -> Modules:
+    def modules(self, check: bool = False) -> Modules:  # noqa: ARG002 - it has no SHA-256
         address = self.address(MANAGER)
         self.unknown = ("the tier and the source of each module: this kernel does not keep them",)
-        return read_modules(self.memory, address, self.places.generation())
+        return self._settled(lambda: read_modules(self.memory, address, self.places.generation()))
 
-    def pools(self, kind: str | None) -> Pools:
+    def pools(self, kind: str | None = None, check: bool = False) -> Pools:  # noqa: ARG002 - always walked
         address = self.address(POOLS)
-        owners = self._owners()
         self.unknown = ("owners of blocks that neither the adaptive JIT nor the module manager points to",)
-        return read_pools(self.memory, address, owners, kind)
+        return self._settled(lambda: read_pools(self.memory, address, self._owners(), kind))
+
+    def pool_blocks(self) -> list[tuple[str, Block]]:
+        """Without a block table: the pools are walked."""
+        return [(pool.kind, block) for pool in self.pools().pools for block in pool.blocks]
 
     def profile(self) -> Profile:
+        return self._settled(self._profile)
+
+    def _profile(self) -> Profile:
         jit = self._if_there(JIT)
         if jit is not None:
             return read_profile_at(self.memory, jit, THRESHOLDS)
@@ -126,15 +114,17 @@ class StockKernel:
             # A kernel that has modules will have an adaptive JIT: say that of it.
             return read_profile_at(self.memory, self.address(JIT), THRESHOLDS)
 
-    def jit(self) -> Jit:
-        entries = self._entries()
+    def jit(self, every: bool = False) -> Jit:  # noqa: ARG002 - it keeps no versions
         self.unknown = (
             "versions, arguments, results and control words: this kernel does not keep them",
             "the thresholds are the default ones: they are not in this kernel's data",
         )
-        return to_jit(entries)
+        return self._settled(lambda: to_jit(self._entries()))
 
-    def swaps(self) -> Swaps:
+    def swaps(self, last: int | None = None, every: bool = False) -> Swaps:  # noqa: ARG002 - nor events
+        return self._settled(self._swaps)
+
+    def _swaps(self) -> Swaps:
         entries = self._entries()
         manager = self._if_there(MANAGER)
         modules = [] if manager is None else module_names(self.memory, manager, self.places.generation())
@@ -148,26 +138,35 @@ class StockKernel:
         """Where each function's published code pointer is kept."""
         return {entry.name: entry.slot for entry in self._entries().entries}
 
+    def jit_code(self, every: bool = False) -> tuple[JitCode, ...]:  # noqa: ARG002 - it keeps no versions
+        return of_levels(self.jit().functions, self.code_sizes())
+
+    def identify(self, address: int) -> Identity:
+        from bareflow_gdb.guest.names.identify import by_elf, identify
+        from bareflow_gdb.guest.stock.identify import identify_stock
+
+        return by_elf(identify_stock(self, identify(self.memory, None, address)), self.elf)
+
+    def module_table(self) -> tuple[Address, int]:
+        # Found first: by it the generation is known.
+        address = self.address(MANAGER)
+        return address, self.places.generation().profile_bytes
+
+    def pool_table(self) -> Address:
+        return self.address(POOLS)
+
+    def _fat16(self) -> Address:
+        return self._if_there(FAT16) or Address(0)
+
     def code_sizes(self) -> dict[Address, int]:
         """Bytes of each level's code by its address, as far as the records tell."""
-        return self._sizes(self._entries(), self._if_there(MANAGER))
-
-    def known_code(self) -> dict[Address, int]:
-        """The same of records that were found before: nothing is searched, and the CPU is not asked."""
-        found = {finding.what: finding.address for finding in self.places.known()}
-        return self._sizes(read_entries(self.memory, found[JIT]), found.get(MANAGER)) if JIT in found else {}
-
-    def _sizes(self, entries: Entries, manager: Address | None) -> dict[Address, int]:
-        modules = [] if manager is None else module_names(self.memory, manager, self.places.generation())
-        sizes = {code: size for _, code, size in modules}
-        for entry in entries.entries:
-            sizes |= {
-                code: entry.code_size(level) or sizes.get(code, 0) for level, code in enumerate(entry.codes)
-            }
-        return {code: size for code, size in sizes.items() if code and size}
+        return _code_sizes(self.memory, self._entries(), self._if_there(MANAGER), self.places)
 
     def status(self) -> Status:
-        """Raises BadData when there is no kernel in memory; what it has not filled yet is no problem."""
+        """Raises BadData when there is no kernel in memory; what it has not filled yet is not a problem."""
+        return self._settled(self._status)
+
+    def _status(self) -> Status:
         if not kernel_is_loaded(self.memory):
             raise BadData("there is no kernel at 0x10000; `boot` shows how far the boot got")
         problems: list[str] = []
@@ -211,9 +210,10 @@ class StockKernel:
             next_step=_next_step(jit, profile, manager),
         )
 
-    def bitcode(self) -> tuple[Bitcode, ...]:
+    def bitcode(self, function: str | None = None) -> tuple[Bitcode, ...]:
         """What the image carries; the kernel keeps no table of it."""
-        return find_bitcode(Window(self.memory, self.places.progress))
+        found = find_bitcode(Window(self.memory, self.places.progress))
+        return tuple(one for one in found if function in (None, one.function))
 
     def _entries(self) -> Entries:
         return read_entries(self.memory, self.address(JIT))
@@ -223,18 +223,14 @@ class StockKernel:
         if address is None:
             return ()
         raws = many(self.memory, "memory_pool", address, len(KINDS), "pools")
-        return tuple(
-            PoolLine(kind, raw.stats.used, raw.total_size) for kind, raw in zip(KINDS, raws, strict=True)
-        )
+        return tuple(PoolLine(kind, raw.stats.used, raw.total_size) for kind, raw in zip(KINDS, raws, strict=True))
 
     def _owners(self) -> dict[int, Owner]:
-        """Who points into a pool: names are a help, not the question, so what is not there is left out."""
+        """Who points into a pool: what is not there (yet) gives no name."""
         owners: dict[int, Owner] = {}
         manager, jit = self._if_there(MANAGER), self._if_there(JIT)
         if manager is not None:
-            for index, (name, code, _) in enumerate(
-                module_names(self.memory, manager, self.places.generation())
-            ):
+            for index, (name, code, _) in enumerate(module_names(self.memory, manager, self.places.generation())):
                 owners[code] = Owner("module", index, f"module {name}")
         if jit is not None:
             for entry in read_entries(self.memory, jit).entries:
@@ -256,3 +252,19 @@ def _next_step(jit: Address | None, profile: Address | None, manager: Address | 
     if manager is not None:
         return "`modules` shows what is loaded; let it run on until functions are registered"
     return "let the guest run on: it has not filled its tables yet"
+
+
+def known_code(memory: Memory, places: Places) -> dict[Address, int]:
+    """`code_sizes` of records that were found before: nothing is searched, and the CPU is not asked."""
+    found = {finding.what: finding.address for finding in places.known()}
+    if JIT not in found:
+        return {}
+    return _code_sizes(memory, read_entries(memory, found[JIT]), found.get(MANAGER), places)
+
+
+def _code_sizes(memory: Memory, entries: Entries, manager: Address | None, places: Places) -> dict[Address, int]:
+    modules = [] if manager is None else module_names(memory, manager, places.generation())
+    sizes = {code: size for _, code, size in modules}
+    for entry in entries.entries:
+        sizes |= {code: entry.code_size(level) or sizes.get(code, 0) for level, code in enumerate(entry.codes)}
+    return {code: size for code, size in sizes.items() if code and size}

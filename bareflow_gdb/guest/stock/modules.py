@@ -10,7 +10,8 @@ from bareflow_gdb.errors import ReadError
 from bareflow_gdb.guest.base.reading import capped, strays
 from bareflow_gdb.guest.base.root import is_ram
 from bareflow_gdb.guest.base.values import NO_MINIMUM, Address, clean
-from bareflow_gdb.guest.modules.modules import Module, ModuleHeader, Modules, deviation, make_header
+from bareflow_gdb.guest.modules.judge import ModuleHeader, make_header
+from bareflow_gdb.guest.modules.modules import Module, Modules, deviation
 from bareflow_gdb.guest.stock.generations import Generation, ModuleRecord, decode_manager
 from bareflow_gdb.memory.protocol import Memory
 
@@ -42,9 +43,9 @@ def _headers(memory: Memory, modules: tuple[ModuleRecord, ...]) -> dict[int, Mod
     ):
         if data is None:
             continue
-        raw = layouts.unpack("module_header", data)
-        if raw.magic == layouts.const("MODULE_MAGIC"):
-            found[index] = make_header(address, raw)
+        header = make_header(address, layouts.unpack("module_header", data))
+        if header.is_one:
+            found[index] = header
     return found
 
 

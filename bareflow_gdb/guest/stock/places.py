@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from bareflow_gdb.errors import BadData, ReadError
+from bareflow_gdb.guest.base.answer import Finding
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.stock import signatures
 from bareflow_gdb.guest.stock.generations import GENERATIONS, NEWEST, Generation
@@ -76,23 +77,11 @@ def cpu_of_packet(registers: bytes) -> Cpu | None:
     return Cpu(protected=bool(cr0 & _PROTECTED), esp=int.from_bytes(raw[_ESP_AT : _ESP_AT + 4], "little"))
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Where a record is, how it was found, and how sure that is."""
-
-    what: str
-    address: Address
-    how: str
-    """"root descriptor", "symbol", "argument", "search of the stack", "search of the kernel's data"."""
-    confidence: str
-    """"certain", "likely", "told" (an argument that points to a record not filled yet)."""
-    evidence: str
-
-
 class Places:
     """The places of one kernel's records."""
 
-    def __init__(self, memory: Memory, symbols: Mapping[str, int]) -> None:
+    def __init__(self, memory: Memory, symbols: Callable[[], Mapping[str, int]]) -> None:
+        """`symbols` gives addresses by name; it is asked when a record is sought."""
         self.memory = memory
         self.symbols = symbols
         self.cpu: Callable[[], Cpu | None] | None = None
@@ -164,9 +153,7 @@ class Places:
         except ReadError:
             return None
 
-    def _check(
-        self, kind: str, address: int, deep: bool, generation: Generation | None = None
-    ) -> Match | None:
+    def _check(self, kind: str, address: int, deep: bool, generation: Generation | None = None) -> Match | None:
         if kind != MANAGER:
             return _CHECKS[kind](self._read, address, deep)
         for one in GENERATIONS if generation is None else (generation,):
@@ -183,15 +170,13 @@ class Places:
 
     def _by_symbol(self, kind: str) -> tuple[Finding, Generation | None] | None:
         for name, meant in SYMBOLS.items():
-            if meant == kind and name in self.symbols:
-                address = self.symbols[name]
+            address = self.symbols().get(name) if meant == kind else None
+            if address is not None:
                 match = self._check(kind, address, True)
                 if match is not None:
                     return _finding(kind, match, "symbol", match.certain)
                 if any(self._read(address, 132) or b""):
-                    self._doubt(
-                        f"the symbol {name} (0x{address:08x}) leads to no {kind}: is it this kernel's ELF?"
-                    )
+                    self._doubt(f"the symbol {name} (0x{address:08x}) leads to no {kind}: is it this kernel's ELF?")
         return None
 
     def _by_argument(self, kind: str, cpu: Cpu | None) -> tuple[Finding, Generation | None] | None:
@@ -205,9 +190,7 @@ class Places:
         """The last argument, when it can be the address of such a record: the kernel is about to fill it."""
         for address in reversed(self._told.get(kind, [])):
             if address % 4 == 0 and START <= address < END:
-                finding = Finding(
-                    kind, Address(address), "argument", "told", "the kernel has not filled it yet"
-                )
+                finding = Finding(kind, Address(address), "argument", "told", "the kernel has not filled it yet")
                 return finding, None
         return None
 
@@ -227,9 +210,7 @@ class Places:
             if matches:
                 best, alone = _best(window, matches)
                 where = "the stack" if best.address >= STACK else "the kernel's data"
-                self._found[kind] = _finding(
-                    kind, best, f"search of {where}", best.certain and alone, matches
-                )
+                self._found[kind] = _finding(kind, best, f"search of {where}", best.certain and alone, matches)
         self._absent_at = fingerprint
 
     def _fingerprint(self) -> int | None:
@@ -281,8 +262,6 @@ def _best(window: Window, matches: list[Match]) -> tuple[Match, bool]:
     """
     words = window.words[(STACK - START) // 4 :]
     ranked = sorted(
-        matches,
-        key=lambda match: (match.certain, words.count(match.address) > 0, match.address),
-        reverse=True,
+        matches, key=lambda match: (match.certain, words.count(match.address) > 0, match.address), reverse=True
     )
     return ranked[0], len(matches) == 1

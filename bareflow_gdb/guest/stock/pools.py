@@ -34,9 +34,7 @@ def read_pools(memory: Memory, address: int, owners: Mapping[int, Owner], kind: 
         raise UsageError(f"there is no pool {kind!r}; the pools are {', '.join(KINDS)}")
     raws = many(memory, "memory_pool", address, len(KINDS), "pools")
     pools = tuple(
-        _pool(memory, name, raw, owners)
-        for name, raw in zip(KINDS, raws, strict=True)
-        if kind is None or name == kind
+        _pool(memory, name, raw, owners) for name, raw in zip(KINDS, raws, strict=True) if kind is None or name == kind
     )
     return Pools(
         pools=pools,
@@ -72,14 +70,10 @@ def _walk(memory: Memory, raw: Any, owners: Mapping[int, Owner], problems: list[
             problems.append(str(error))
             return blocks
         if header.magic != magic:
-            problems.append(
-                f"the header at 0x{at:08x} has magic 0x{header.magic:08x}: overwritten; walk ends there"
-            )
+            problems.append(f"the header at 0x{at:08x} has magic 0x{header.magic:08x}: overwritten; walk ends there")
             return blocks
         if header.size > end - at - HEADER_BYTES:
-            problems.append(
-                f"the block at 0x{at:08x} ({header.size} bytes) reaches beyond the pool; walk ends there"
-            )
+            problems.append(f"the block at 0x{at:08x} ({header.size} bytes) reaches beyond the pool; walk ends there")
             return blocks
         if header.is_free:
             free[at] = header.next
@@ -116,9 +110,7 @@ def _problems(raw: Any, blocks: list[Block]) -> list[str]:
         found.append(f"the fragmentation statistic is {stats.fragmentation} percent: it has underflowed")
     bare = sum(used)
     if stats.used not in (bare, bare + HEADER_BYTES * len(used), bare + HEADER_BYTES * len(blocks)):
-        found.append(
-            f"the statistics count {stats.used} bytes used, its blocks {bare + HEADER_BYTES * len(used)}"
-        )
+        found.append(f"the statistics count {stats.used} bytes used, its blocks {bare + HEADER_BYTES * len(used)}")
     if len(used) != stats.num_allocations - stats.num_deallocations:
         found.append(
             f"{stats.num_allocations} allocations less {stats.num_deallocations} frees "

@@ -14,13 +14,7 @@ from bareflow_gdb.guest.stock.generations import GENERATIONS
 from bareflow_gdb.guest.stock.signatures import Match
 from bareflow_gdb.guest.stock.window import START, Window
 
-MANAGER, JIT, POOLS, JIT_PROFILE, FAT16 = (
-    "module manager",
-    "adaptive JIT",
-    "pool table",
-    "JIT profile",
-    "FAT16 state",
-)
+MANAGER, JIT, POOLS, JIT_PROFILE, FAT16 = ("module manager", "adaptive JIT", "pool table", "JIT profile", "FAT16 state")
 KINDS = (MANAGER, JIT, POOLS, JIT_PROFILE, FAT16)
 
 

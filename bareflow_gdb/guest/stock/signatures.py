@@ -139,8 +139,7 @@ def _has_header(read: Read, module: ModuleRecord) -> bool:
         return False
     header = layouts.unpack("module_header", data)
     return bool(
-        header.magic == layouts.const("MODULE_MAGIC")
-        and header.name.split(b"\0")[0] == module.name.split(b"\0")[0]
+        header.magic == layouts.const("MODULE_MAGIC") and header.name.split(b"\0")[0] == module.name.split(b"\0")[0]
     )
 
 
@@ -160,9 +159,7 @@ def adaptive_jit(read: Read, address: int, deep: bool = True) -> Match | None:
         return None
     if not all(_is_profile(profile) for profile in profiles):
         return None
-    if raw.function_count < len(raw.functions) and _is_entry(
-        raw.functions[raw.function_count], len(profiles)
-    ):
+    if raw.function_count < len(raw.functions) and _is_entry(raw.functions[raw.function_count], len(profiles)):
         return None
     if not deep:
         return Match(address, False, "it still is one")
@@ -302,11 +299,7 @@ def fat16(read: Read, address: int, deep: bool = True) -> Match | None:  # noqa:
         return None
     raw = layouts.unpack("fat16_fs", data)
     boot = raw.boot_sector
-    if (
-        not boot.file_system.startswith(b"FAT16")
-        or boot.bytes_per_sector != 512
-        or not 1 <= boot.fat_count <= 2
-    ):
+    if not boot.file_system.startswith(b"FAT16") or boot.bytes_per_sector != 512 or not 1 <= boot.fat_count <= 2:
         return None
     root = raw.fat_start + boot.fat_count * boot.sectors_per_fat
     if raw.fat_start < boot.reserved_sectors or raw.root_dir_start != root:

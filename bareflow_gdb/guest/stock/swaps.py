@@ -7,18 +7,15 @@ Read budget, beyond that of jit.py: 1 packet for the module manager, 1 to 2 for 
 
 from __future__ import annotations
 
-import re
+import dataclasses
 from dataclasses import dataclass
 
 from bareflow_gdb.guest.base.reading import ONE_PACKET, strays
+from bareflow_gdb.guest.code.log_lines import Reached, Recompiled, last_run, swap_lines
 from bareflow_gdb.guest.code.swaps import Swap, Swaps
 from bareflow_gdb.guest.stock.jit import THRESHOLDS, Entries, Entry, swapped_levels
 from bareflow_gdb.memory.protocol import Memory
 
-_RECOMPILE = re.compile(r"\[RECOMPILE\] (\S+): O(\d) -> O(\d)$")
-_REACHED = re.compile(r"\[Call (\d{1,18})\] Threshold reached - recompiling to O(\d)\.\.\.$")
-_BEGIN = "[ADAPTIVE-JIT] Initialized"
-_MOST_LINES = 200_000
 COMPARED = 3
 """Functions whose levels are compared by their bytes: the buffers that a stock CODE pool of 32 KB holds; each is a
 packet."""
@@ -27,9 +24,7 @@ UNKNOWN = (
     "when each swap was, how long it took, and roll-backs: this kernel keeps no events; a watchpoint on the slot sees "
     "the next one",
 )
-BY_DEFAULTS = (
-    "the calls at which swaps were decided are the default thresholds: they are not in this kernel's data"
-)
+BY_DEFAULTS = "the calls at which swaps were decided are the default thresholds: they are not in this kernel's data"
 
 
 @dataclass(frozen=True)
@@ -44,25 +39,18 @@ class Logged:
 
 def parse_log(text: str) -> list[Logged]:
     """The recompilations of the log's last run, in the order of time."""
-    lines = text[text.rfind(_BEGIN) if _BEGIN in text else 0 :].splitlines()
     found: list[Logged] = []
-    for line in lines[:_MOST_LINES]:
-        swap = _RECOMPILE.match(line.rstrip())
-        if swap is not None:
-            found.append(Logged(swap[1], int(swap[2]), int(swap[3]), None))
-            continue
-        reached = _REACHED.match(line.rstrip())
-        if reached is not None and found and found[-1].to_level == int(reached[2]):
-            last = found[-1]
-            found[-1] = Logged(last.function, last.from_level, last.to_level, int(reached[1]))
+    for said in swap_lines(last_run(text)):
+        if isinstance(said, Recompiled):
+            found.append(Logged(said.function, said.from_level, said.to_level, None))
+        elif isinstance(said, Reached) and found and found[-1].to_level == said.level:
+            found[-1] = dataclasses.replace(found[-1], call=said.call)
     return found
 
 
 def list_swaps(memory: Memory, read: Entries, modules: dict[int, int], log: str | None = None) -> Swaps:
     """`modules`: bytes of the code of each module by its address, for what O0 code has."""
-    logged = {
-        (item.function, item.to_level): (place, item) for place, item in enumerate(parse_log(log or ""))
-    }
+    logged = {(item.function, item.to_level): (place, item) for place, item in enumerate(parse_log(log or ""))}
     found: list[tuple[int, Swap]] = []
     codes = _codes(memory, read.entries[:COMPARED], modules)
     for entry in read.entries:
@@ -85,11 +73,7 @@ def _codes(memory: Memory, entries: tuple[Entry, ...], modules: dict[int, int]) 
             if code and 0 < size <= ONE_PACKET:
                 sizes[code] = size
     read = strays(memory, [(address, size, "code of a level") for address, size in sizes.items()])
-    return {
-        address: data.rstrip(b"\0\x90\xcc")
-        for address, data in zip(sizes, read, strict=True)
-        if data is not None
-    }
+    return {address: data.rstrip(b"\0\x90\xcc") for address, data in zip(sizes, read, strict=True) if data is not None}
 
 
 def _swap(codes: dict[int, bytes], entry: Entry, before: int, level: int, logged: Logged | None) -> Swap:
@@ -104,11 +88,7 @@ def _swap(codes: dict[int, bytes], entry: Entry, before: int, level: int, logged
         from_version=None,
         to_version=0,
         reason="threshold" if reached or logged is not None else "none",
-        call=logged.call
-        if logged is not None and logged.call is not None
-        else threshold
-        if reached
-        else None,
+        call=logged.call if logged is not None and logged.call is not None else threshold if reached else None,
         old_code=old,
         new_code=new,
         code_size=entry.code_size(level),

@@ -69,9 +69,7 @@ class Window:
 def kernel_is_loaded(memory: Memory) -> bool:
     """Does the signature, which every loader checks, stand where kernels are loaded? One packet."""
     try:
-        return memory.read(START, 4, "kernel signature") == layouts.const("BF_FLUD_MAGIC").to_bytes(
-            4, "little"
-        )
+        return memory.read(START, 4, "kernel signature") == layouts.const("BF_FLUD_MAGIC").to_bytes(4, "little")
     except ReadError:
         return False
 

@@ -60,10 +60,7 @@ def table(heads: str, rows: Iterable[Iterable[Child]], empty: str = "none") -> M
     """A table; `heads` are headings separated by `|`, one that begins with `>` is aligned to the right."""
     names = heads.split("|")
     classes = ["n" if name.startswith(">") else None for name in names]
-    body = [
-        tag("tr", [tag("td", cell, class_=kind) for cell, kind in zip(row, classes, strict=True)])
-        for row in rows
-    ]
+    body = [tag("tr", [tag("td", cell, class_=kind) for cell, kind in zip(row, classes, strict=True)]) for row in rows]
     if not body:
         return tag("p", empty, class_="quiet")
     head = [tag("th", name.lstrip(">"), class_=kind) for name, kind in zip(names, classes, strict=True)]

@@ -10,7 +10,7 @@ import base64
 import hashlib
 from pathlib import Path
 
-from bareflow_gdb.analysis.story import Story
+from bareflow_gdb.analysis.digest import Digest
 from bareflow_gdb.render.report import sections
 from bareflow_gdb.render.report.markup import Markup, join, tag
 
@@ -28,20 +28,20 @@ _SECTIONS = (
 )
 
 
-def page(story: Story) -> str:
+def page(digest: Digest) -> str:
     """The whole document."""
     css = Path(__file__).with_name("report.css").read_text()
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    hashed = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{hashed}'; base-uri 'none'; form-action 'none'"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="referrer", content="no-referrer"),
-        tag("title", f"BareFlow trace of {story.overview.machine}"),
+        tag("title", f"BareFlow trace of {digest.overview.machine}"),
         tag("style", Markup(css)),
     )
-    parts = [tag("section", tag("h2", title), make(story)) for title, make in _SECTIONS]
-    body = tag("body", sections.header(story), sections.figures(story), parts)
+    parts = [tag("section", tag("h2", title), make(digest)) for title, make in _SECTIONS]
+    body = tag("body", sections.header(digest), sections.figures(digest), parts)
     return f"<!doctype html>\n{join(tag('html', head, body, lang='en'))}\n"

@@ -14,11 +14,7 @@ OWNERS = ("version", "module", "cache", "file", "table", "test", "none")
 def pool_picture(pools: Pools) -> Markup:
     """All pools, each with its figures."""
     used = {block.owner_kind for pool in pools.pools for block in pool.blocks if block.state == "used"}
-    legend = [
-        tag("span", tag("i", class_=f"key o-{kind}"), kind, class_="legend")
-        for kind in OWNERS
-        if kind in used
-    ]
+    legend = [tag("span", tag("i", class_=f"key o-{kind}"), kind, class_="legend") for kind in OWNERS if kind in used]
     return tag("div", [_strip(pool) for pool in pools.pools], tag("p", legend), class_="pools")
 
 

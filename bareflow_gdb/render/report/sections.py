@@ -1,8 +1,8 @@
-"""What stands in each part of the report? One function per section: a story in, HTML out."""
+"""What stands in each part of the report? One function per section: a digest in, HTML out."""
 
 from __future__ import annotations
 
-from bareflow_gdb.analysis.story import Comparison, Story, verdicts
+from bareflow_gdb.analysis.digest import Comparison, Digest, verdicts
 from bareflow_gdb.guest.code.code_diff import Row
 from bareflow_gdb.guest.code.swaps import Swap
 from bareflow_gdb.render.report.markup import Markup, join, table, tag
@@ -14,11 +14,11 @@ MAX_ROWS = 1000
 MAX_SERIAL = 200_000
 
 
-def header(story: Story) -> Markup:
+def header(digest: Digest) -> Markup:
     """Name, guest, clock, and the lines a reader wants first."""
-    view = story.overview
+    view = digest.overview
     build = view.build_id[:12] or "unknown build"
-    chips = [tag("li", verdict.text, class_=verdict.kind) for verdict in verdicts(story)]
+    chips = [tag("li", verdict.text, class_=verdict.kind) for verdict in verdicts(digest)]
     ended = f"ended: {view.ended}" if view.ended else "not completed"
     return tag(
         "header",
@@ -28,9 +28,9 @@ def header(story: Story) -> Markup:
     )
 
 
-def figures(story: Story) -> Markup:
+def figures(digest: Digest) -> Markup:
     """The cards with the big numbers, and the clock."""
-    view = story.overview
+    view = digest.overview
     cards = [
         ("events", f"{view.events:,}"),
         ("lost", f"{view.lost:,}"),
@@ -40,26 +40,23 @@ def figures(story: Story) -> Markup:
         ("first to last event", view.span),
     ]
     boxes = [tag("div", tag("b", value), tag("span", name), class_="card") for name, value in cards]
-    levels = [
-        tag("span", tag("i", class_=f"key l{level}"), f"O{level}", class_="legend") for level in range(4)
-    ]
+    levels = [tag("span", tag("i", class_=f"key l{level}"), f"O{level}", class_="legend") for level in range(4)]
     return join(
-        tag("div", boxes, class_="cards"),
-        tag("p", "Clock: ", view.clock, ". Levels: ", levels, class_="quiet"),
+        tag("div", boxes, class_="cards"), tag("p", "Clock: ", view.clock, ". Levels: ", levels, class_="quiet")
     )
 
 
-def swaps(story: Story) -> Markup:
+def swaps(digest: Digest) -> Markup:
     """Timeline and table."""
-    listed = story.swaps.swaps
+    listed = digest.swaps.swaps
     if not listed:
         return tag("p", "No code was swapped in this trace.", class_="quiet")
-    duration = story.overview.duration
-    picture = swap_timeline(listed, story.overview.last_tsc, duration)
+    duration = digest.overview.duration
+    picture = swap_timeline(listed, digest.overview.last_tsc, duration)
     rows = [
         (
             tag("a", number, href=f"#swap-{number}"),
-            f"+{duration(swap.tsc - story.overview.first_tsc)}",
+            f"+{duration(swap.tsc - digest.overview.first_tsc)}",
             swap.function,
             _levels(swap),
             _count(swap.call),
@@ -82,9 +79,9 @@ def swaps(story: Story) -> Markup:
     return join(picture, table(heads, rows), note)
 
 
-def latencies(story: Story) -> Markup:
+def latencies(digest: Digest) -> Markup:
     """Each step of the swaps, and the whole."""
-    duration = story.overview.duration
+    duration = digest.overview.duration
     rows = [
         (
             f"{step.start} → {step.end}".replace("_", " "),
@@ -93,27 +90,25 @@ def latencies(story: Story) -> Markup:
             duration(int(step.median)),
             duration(step.maximum),
         )
-        for step in story.latencies
+        for step in digest.latencies
     ]
     return table("step|>swaps|>shortest|>median|>longest", rows, "The trace holds no complete step.")
 
 
-def agreement(story: Story) -> Markup:
+def agreement(digest: Digest) -> Markup:
     """Serial log against event ring."""
-    found = story.agreement
+    found = digest.agreement
     if found.agree:
         return tag("p", f"The serial log and the event ring both tell the same {found.ring_swaps} swaps.")
     lines = [tag("li", line) for line in found.disagreements[:MAX_ROWS]]
-    return join(
-        tag("p", f"The log tells {found.log_swaps} swaps, the ring {found.ring_swaps}:"), tag("ul", lines)
-    )
+    return join(tag("p", f"The log tells {found.log_swaps} swaps, the ring {found.ring_swaps}:"), tag("ul", lines))
 
 
-def boot(story: Story) -> Markup:
+def boot(digest: Digest) -> Markup:
     """The stages reached."""
-    if story.boot is None:
+    if digest.boot is None:
         return _missing()
-    record = story.boot
+    record = digest.boot
     words = (
         f"Reached {record.stage}; disk {record.disk_method}, A20 {record.a20_method}, "
         f"{record.sectors_read} of {record.sectors_needed} sectors read, "
@@ -122,16 +117,16 @@ def boot(story: Story) -> Markup:
     return join(tag("p", words), boot_timeline(record), _problems(record.problems))
 
 
-def pools(story: Story) -> Markup:
+def pools(digest: Digest) -> Markup:
     """A strip per pool."""
-    if story.pools is None:
+    if digest.pools is None:
         return _missing()
-    return join(pool_picture(story.pools), _problems(story.pools.all_problems()))
+    return join(pool_picture(digest.pools), _problems(digest.pools.all_problems()))
 
 
-def modules(story: Story) -> Markup:
+def modules(digest: Digest) -> Markup:
     """The module manager's records."""
-    if story.modules is None:
+    if digest.modules is None:
         return _missing()
     rows = [
         (
@@ -144,17 +139,17 @@ def modules(story: Story) -> Markup:
             _mean(module.mean_cycles),
             module.digest,
         )
-        for module in story.modules.modules
+        for module in digest.modules.modules
     ]
     heads = "module|source|level|entry|>bytes|>calls|>mean cycles|SHA-256"
-    return join(table(heads, rows), _problems(story.modules.all_problems()))
+    return join(table(heads, rows), _problems(digest.modules.all_problems()))
 
 
-def profile(story: Story) -> Markup:
+def profile(digest: Digest) -> Markup:
     """What the function profiler counted."""
-    if story.profile is None:
+    if digest.profile is None:
         return _missing()
-    total = max(1, sum(function.total_cycles for function in story.profile.functions))
+    total = max(1, sum(function.total_cycles for function in digest.profile.functions))
     rows = [
         (
             function.name,
@@ -166,14 +161,14 @@ def profile(story: Story) -> Markup:
             _count(function.min_cycles),
             f"{function.max_cycles:,}",
         )
-        for function in story.profile.functions
+        for function in digest.profile.functions
     ]
     return table("function|level|>calls|>total cycles|>share|>mean|>shortest|>longest", rows)
 
 
-def code(story: Story) -> Markup:
+def code(digest: Digest) -> Markup:
     """Old and new machine code of each swap, side by side."""
-    parts = [_comparison(number, found) for number, found in enumerate(story.comparisons, 1)]
+    parts = [_comparison(number, found) for number, found in enumerate(digest.comparisons, 1)]
     return join(parts) if parts else tag("p", "No swap, no code to compare.", class_="quiet")
 
 
@@ -206,9 +201,9 @@ def _listing(rows: tuple[Row, ...]) -> Markup:
     return join(tag("div", tag("table", tag("tbody", body), class_="code"), class_="scroll"), note)
 
 
-def events(story: Story) -> Markup:
+def events(digest: Digest) -> Markup:
     """How many of each type, and the loss account of each source."""
-    kinds = [(name, f"{count:,}") for name, count in story.overview.types]
+    kinds = [(name, f"{count:,}") for name, count in digest.overview.types]
     sources = [
         (
             source.name,
@@ -220,10 +215,10 @@ def events(story: Story) -> Markup:
             f"{source.guest_dropped:,}",
             source.reader_deaths,
         )
-        for source in story.sources
+        for source in digest.sources
     ]
     heads = "source|>events|>lost|>first number|>capacity|>guest waited|>guest dropped|>reader found dead"
-    gaps = [(loss.ring, f"{loss.first:,}", f"{loss.count:,}") for loss in story.losses[:MAX_ROWS]]
+    gaps = [(loss.ring, f"{loss.first:,}", f"{loss.count:,}") for loss in digest.losses[:MAX_ROWS]]
     return join(
         table("event|>count", kinds, "no events"),
         tag("h3", "Loss account"),
@@ -232,22 +227,20 @@ def events(story: Story) -> Markup:
     )
 
 
-def ending(story: Story) -> Markup:
+def ending(digest: Digest) -> Markup:
     """Exception, serial output, and what the trace could not answer."""
     parts: list[Markup] = []
-    record = story.exception
+    record = digest.exception
     if record is not None and record.count:
         parts.append(
-            tag(
-                "p", f"{record.count} exceptions; the last: {record.name} at {_address(record.registers.eip)}"
-            )
+            tag("p", f"{record.count} exceptions; the last: {record.name} at {_address(record.registers.eip)}")
         )
-    text = story.serial[-MAX_SERIAL:]
-    cut = "" if len(text) == len(story.serial) else f" (the last {MAX_SERIAL:,} characters)"
+    text = digest.serial[-MAX_SERIAL:]
+    cut = "" if len(text) == len(digest.serial) else f" (the last {MAX_SERIAL:,} characters)"
     parts.append(tag("details", tag("summary", f"COM1 output{cut}"), tag("pre", text)))
-    if story.missing:
+    if digest.missing:
         parts.append(tag("h3", "Not in this trace"))
-        parts.append(tag("ul", [tag("li", line) for line in story.missing]))
+        parts.append(tag("ul", [tag("li", line) for line in digest.missing]))
     return join(parts)
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from bareflow_gdb.analysis.story import Story, verdicts
+from bareflow_gdb.analysis.digest import Digest, verdicts
 from bareflow_gdb.render import text
 from bareflow_gdb.render.view import Table, View, address, facts, number, table
 
 MAX_SWAPS = 200
 
 
-def summary(story: Story) -> str:
+def summary(digest: Digest) -> str:
     """The text, one trailing newline."""
-    view = story.overview
+    view = digest.overview
     build = view.build_id[:12] or "unknown build"
     shown = text.plain(
         View(
@@ -25,19 +25,19 @@ def summary(story: Story) -> str:
                 ("swaps", f"{view.swaps}"),
                 ("ended", view.ended or "recorder killed"),
             ),
-            parts=(_swaps(story), _latencies(story), _verdicts(story)),
-            problems=story.agreement.disagreements,
-            notes=tuple(f"not in this trace: {line}" for line in story.missing),
+            parts=(_swaps(digest), _latencies(digest), _verdicts(digest)),
+            problems=digest.agreement.disagreements,
+            notes=tuple(f"not in this trace: {line}" for line in digest.missing),
         )
     )
     return shown + "\n"
 
 
-def _swaps(story: Story) -> Table:
-    first = story.overview.first_tsc
+def _swaps(digest: Digest) -> Table:
+    first = digest.overview.first_tsc
     rows = [
         (
-            f"+{story.overview.duration(swap.tsc - first)}",
+            f"+{digest.overview.duration(swap.tsc - first)}",
             swap.function,
             f"{'?' if swap.from_level is None else f'O{swap.from_level}'} -> O{swap.to_level}",
             swap.call,
@@ -47,24 +47,24 @@ def _swaps(story: Story) -> Table:
             swap.code_size,
             number(swap.publish_to_first_us),
         )
-        for swap in story.swaps.swaps[:MAX_SWAPS]
+        for swap in digest.swaps.swaps[:MAX_SWAPS]
     ]
-    more = len(story.swaps.swaps) - len(rows)
-    title = "swaps" if more <= 0 else f"swaps (the first {MAX_SWAPS} of {len(story.swaps.swaps)})"
+    more = len(digest.swaps.swaps) - len(rows)
+    title = "swaps" if more <= 0 else f"swaps (the first {MAX_SWAPS} of {len(digest.swaps.swaps)})"
     heads = ">time|function|level|>call|reason|old entry|new entry|>bytes|>to first call, us"
     return table(heads, rows, title, "no code was swapped")
 
 
-def _latencies(story: Story) -> Table:
-    duration = story.overview.duration
+def _latencies(digest: Digest) -> Table:
+    duration = digest.overview.duration
     rows = [
         (f"{step.start} -> {step.end}", step.count, duration(int(step.median)), duration(step.maximum))
-        for step in story.latencies
+        for step in digest.latencies
     ]
     return table("step|>swaps|>median|>longest", rows, "latencies")
 
 
-def _verdicts(story: Story) -> Table:
+def _verdicts(digest: Digest) -> Table:
     words = {"good": "ok", "note": "note", "bad": "WRONG"}
-    rows = [(words[verdict.kind], verdict.text) for verdict in verdicts(story)]
+    rows = [(words[verdict.kind], verdict.text) for verdict in verdicts(digest)]
     return table("|finding", rows, "findings")

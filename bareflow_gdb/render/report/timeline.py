@@ -65,14 +65,7 @@ def _lane(
     for begin, end, level in zip(edges, edges[1:], levels, strict=False):
         x = place(begin)
         parts.append(
-            tag(
-                "rect",
-                x=x,
-                y=middle - BAR / 2,
-                width=max(place(end) - x, 0.5),
-                height=BAR,
-                class_=level_class(level),
-            )
+            tag("rect", x=x, y=middle - BAR / 2, width=max(place(end) - x, 0.5), height=BAR, class_=level_class(level))
         )
     for swap in swaps:
         x = place(swap.tsc)
@@ -127,8 +120,7 @@ def boot_timeline(boot: Boot) -> Markup | None:
         before = stage.tsc
     height = len(reached) * 20 + 4
     return tag(
-        "figure",
-        tag("svg", parts, viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label="boot stages over time"),
+        "figure", tag("svg", parts, viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label="boot stages over time")
     )
 
 

@@ -1,0 +1,146 @@
+"""What happened in a trace, all questions asked once? HTML report and text summary are made from this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bareflow_gdb.analysis.agree import Agreement, compare
+from bareflow_gdb.analysis.latencies import PhaseSummary, summarise, swap_times
+from bareflow_gdb.analysis.overview import Overview, overview
+from bareflow_gdb.analysis.swaps import trace_swaps
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.boot.boot import Boot
+from bareflow_gdb.guest.code.code_diff import Row, align, disassemble
+from bareflow_gdb.guest.code.jit import Jit
+from bareflow_gdb.guest.code.profiler import Profile
+from bareflow_gdb.guest.code.swaps import Swap, Swaps
+from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.guest.machine.exception import ExceptionRecord
+from bareflow_gdb.guest.modules.modules import Modules
+from bareflow_gdb.guest.pools.pools import Pools
+from bareflow_gdb.tracing.manifest import Source
+from bareflow_gdb.tracing.store import Loss, Trace
+
+T = TypeVar("T")
+
+MAX_COMPARISONS = 200
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The code of both sides of one swap."""
+
+    swap: Swap
+    old_size: int
+    new_size: int
+    equal: bool
+    rows: tuple[Row, ...]
+    missing: str
+    """Why there are no rows, "" when there are."""
+
+
+@dataclass(frozen=True)
+class Digest:
+    """The answers that a trace gives: None where it does not hold one, then `missing` says why."""
+
+    overview: Overview
+    sources: tuple[Source, ...]
+    losses: tuple[Loss, ...]
+    swaps: Swaps
+    latencies: tuple[PhaseSummary, ...]
+    agreement: Agreement
+    comparisons: tuple[Comparison, ...]
+    boot: Boot | None
+    modules: Modules | None
+    pools: Pools | None
+    profile: Profile | None
+    jit: Jit | None
+    exception: ExceptionRecord | None
+    serial: str
+    missing: tuple[str, ...]
+
+
+def tell(trace: Trace) -> Digest:
+    """Asks everything; raises BadData when the events themselves cannot be read."""
+    missing: list[str] = []
+
+    def ask(what: str, question: Callable[[], T]) -> T | None:
+        try:
+            return question()
+        except BareflowError as error:
+            missing.append(f"{what}: {error}")
+            return None
+
+    kernel = ask("memory", lambda: Guest.attach(trace.memory(), trace.symbols).kernel())
+    swaps, serial = trace_swaps(trace), trace.serial()
+    return Digest(
+        overview=overview(trace, swaps),
+        sources=trace.manifest.sources,
+        losses=tuple(trace.losses()),
+        swaps=swaps,
+        latencies=tuple(summarise(swap_times(trace))),
+        agreement=compare(serial, swaps.swaps),
+        comparisons=tuple(_compare(trace, swap) for swap in swaps.swaps[:MAX_COMPARISONS]),
+        boot=ask("boot", kernel.boot) if kernel else None,
+        modules=ask("modules", lambda: kernel.modules(check=True)) if kernel else None,
+        pools=ask("pools", lambda: kernel.pools(check=True)) if kernel else None,
+        profile=ask("profile", kernel.profile) if kernel else None,
+        jit=ask("adaptive JIT", kernel.jit) if kernel else None,
+        exception=ask("exception", kernel.exception) if kernel else None,
+        serial=serial,
+        missing=tuple(missing),
+    )
+
+
+def _compare(trace: Trace, swap: Swap) -> Comparison:
+    try:
+        if swap.from_version is None:
+            raise BareflowError("the trace does not tell which version ran before")
+        old, new = trace.code_bytes(swap.from_version), trace.code_bytes(swap.to_version)
+    except BareflowError as error:
+        return Comparison(swap, 0, 0, False, (), str(error))
+    at = trace.codes[swap.from_version].address, trace.codes[swap.to_version].address
+    rows = align(disassemble(old, at[0]), disassemble(new, at[1]))
+    return Comparison(swap, len(old), len(new), old == new or swap.same_code, tuple(rows), "")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One line that a reader wants first; `kind` is "good", "note" or "bad"."""
+
+    kind: str
+    text: str
+
+
+def verdicts(digest: Digest) -> list[Verdict]:
+    """Loss, completeness, agreement; then what is wrong, and what is worth a look."""
+    view = digest.overview
+    complete = "recording complete" if view.complete else "the recorder was killed: read from its journal"
+    found = [
+        _judge(view.lost == 0, f"{view.lost:,} of {view.events + view.lost:,} events lost"),
+        _judge(view.complete, complete),
+        _judge(digest.agreement.agree, _agreement(digest.agreement)),
+    ]
+    if digest.boot is not None and not digest.boot.ok:
+        found.append(Verdict("bad", f"boot: {'; '.join(digest.boot.problems) or digest.boot.stage}"))
+    if digest.exception is not None and digest.exception.count:
+        found.append(Verdict("bad", f"{digest.exception.count} CPU exceptions were taken"))
+    for name, record in (("modules", digest.modules), ("pools", digest.pools)):
+        problems = record.all_problems() if record is not None else []
+        found += [Verdict("bad", f"{name}: {problem}") for problem in problems]
+    same = sum(1 for swap in digest.swaps.swaps if swap.same_code)
+    if same:
+        found.append(Verdict("note", f"{same} swaps to equal code: the compiler found nothing to improve"))
+    return found
+
+
+def _judge(good: bool, text: str) -> Verdict:
+    return Verdict("good" if good else "bad", text)
+
+
+def _agreement(agreement: Agreement) -> str:
+    if agreement.agree:
+        return f"log and ring tell the same {agreement.ring_swaps} swaps"
+    return f"log and ring disagree in {len(agreement.disagreements)} places"

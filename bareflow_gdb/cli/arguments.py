@@ -1,0 +1,38 @@
+"""Which words do verbs have in common, and which of them are addresses?"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bareflow_gdb.cli.completers import completed, machines, targets
+
+_TARGET = "machine name, tcp:HOST:PORT, unix:PATH, core, dump or trace (default: the newest machine)"
+ELF_HELP = "the kernel's ELF file, for names (default: the one beside the machine's image)"
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """Adds the optional TARGET word, as `options.target`."""
+    completed(parser.add_argument("target", nargs="?", metavar="TARGET", help=_TARGET), targets)
+
+
+def add_machine(parser: argparse.ArgumentParser, name: str = "target", **keywords: Any) -> None:
+    """Adds a MACHINE word, as `options.NAME`, by default the newest machine."""
+    words = {"nargs": "?", "metavar": "MACHINE", "help": "a machine's name (default: the newest)", **keywords}
+    completed(parser.add_argument(name, **words), machines)
+
+
+def address(text: str) -> int:
+    """A number, 0x… or decimal; for argparse."""
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address; try 0x10000") from None
+
+
+def name_or_address(text: str) -> str | int:
+    """An address if it begins like a number, else a name."""
+    try:
+        return int(text, 0)
+    except ValueError:
+        return text

@@ -1,0 +1,155 @@
+"""`bareflow demo`: the main job, end to end, on a real guest; every figure is read from the run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from bareflow_gdb.errors import BareflowError, UsageError
+
+GROUP = "do"
+HELP = "run the main job, narrated: boot, trace, step a swap, recompile, report"
+# -P: what lies in the current directory is not to be taken for the suite.
+BAREFLOW = (sys.executable, "-P", "-m", "bareflow_gdb.cli.main")
+REPORT = "report.html"
+LEFT = (REPORT, "serial.log", "summary.txt", "trace")
+SWAPPED = "primes"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run_verb=main)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        default=Path("bareflow-demo"),
+        help=f"for {', '.join(LEFT)}; replaces those of an earlier demo (default bareflow-demo)",
+    )
+    parser.add_argument("--gdb", metavar="PATH", help="the gdb to use, as for `bareflow gdb`")
+    parser.add_argument("--thresholds", metavar="A,B,C", help="calls for O1, O2, O3 (default 100,1000,10000)")
+
+
+def main(options: argparse.Namespace) -> int:
+    started = time.monotonic()
+    prepare(options.out)
+    demo = Demo(options.out, f"demo-{os.getpid()}", options.gdb, sys.stderr if options.json else sys.stdout)
+    demo.show(options.thresholds)
+    seconds = round(time.monotonic() - started, 1)
+    demo.say(f"\nDone in {seconds} s. {demo.out} holds {', '.join(LEFT)}; open {demo.out / REPORT}.")
+    if options.json:
+        print(json.dumps({"out": str(demo.out), "files": LEFT, "seconds": seconds}))
+    return 0
+
+
+def prepare(out: Path) -> None:
+    """Makes the directory, empty; raises UsageError when it holds something that no demo left there."""
+    out.mkdir(parents=True, exist_ok=True)
+    names = {each.name for each in out.iterdir()}
+    if names and not {REPORT} <= names <= {*LEFT}:
+        raise UsageError(f"{out} holds other files than a demo's; give --out a new directory")
+    for name in names:
+        shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink()
+
+
+@dataclass(frozen=True)
+class Demo:
+    """One run, its commands shown as a person would type them."""
+
+    out: Path
+    machine: str
+    debugger: str | None
+    narration: TextIO
+
+    def show(self, thresholds: str | None) -> None:
+        """Raises BareflowError when a step does not do what it shows."""
+        self._title(1, "The unikernel boots, runs its modules, registers functions with the adaptive JIT")
+        chosen = ["--thresholds", thresholds] if thresholds else []
+        self._run("run", "--name", self.machine, "--hold", "--wait", "registered", *chosen)
+        try:
+            self._at_the_machine()
+        except BaseException:
+            subprocess.run([*BAREFLOW, "stop", self.machine], capture_output=True)
+            raise
+        trace, report, text = (str(self.out / name) for name in ("trace", REPORT, "summary.txt"))
+        self._run("report", trace, "--out", report, "--text", text)
+
+    def _at_the_machine(self) -> None:
+        self._run("log", self.machine)
+        self._title(2, "gdb attaches and shows it")
+        self._gdb(*(f"bf {question}" for question in ("boot", "modules", "pools", "profile", "jit")))
+
+        self._title(3, "Every swap is traced while the guest runs; 4. gdb steps through one of them")
+        with self._recorded():
+            self._gdb("bf release", f"bf step-swap {SWAPPED} --stay")
+            self._run("wait", self.machine, "idle")
+            self._run("swaps", self.machine)
+            self._title(5, "The host's LLVM recompiles a function from the bitcode in guest memory")
+            self._gdb(f"bf recompile {SWAPPED} --tier O3 --stop", "backtrace", "finish")
+
+        self._title(6, "The guest ends; the report is made from its trace")
+        shutil.copyfile(self.out / "trace" / "serial.log", self.out / "serial.log")
+        self._run("stop", self.machine)
+
+    def say(self, text: str) -> None:
+        """Tells it as it happens."""
+        print(text, file=self.narration, flush=True)
+
+    def _title(self, number: int, text: str) -> None:
+        self.say(f"\n== {number}. {text}")
+
+    def _run(self, *words: str) -> None:
+        """`bareflow WORDS`, with what it prints."""
+        shown = f"bareflow {shlex.join(words)}".replace(" -ex ", " \\\n    -ex ")
+        self.say(f"$ {shown}")
+        with self._started(words) as child:
+            self._tell(child)
+        if child.returncode:
+            raise BareflowError(f"`{shown}` ended with exit code {child.returncode}")
+
+    def _gdb(self, *commands: str) -> None:
+        every = ("set bareflow exit-on-error on", *commands, "detach")
+        chosen = ["--gdb", self.debugger] if self.debugger else []
+        executed = [word for each in every for word in ("-ex", each)]
+        self._run("gdb", *chosen, self.machine, "--", "-nx", "-batch", *executed)
+
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
+        """`bareflow trace record` in the background, from when it says that it records until it has ended."""
+        words = ("trace", "record", self.machine, "--out", str(self.out / "trace"))
+        self.say(f"$ bareflow {shlex.join(words)} &")
+        with self._started(words) as recorder:
+            first = recorder.stdout.readline().rstrip() if recorder.stdout else ""
+            if not first.startswith("recording"):
+                raise BareflowError(f"the recorder did not start: {first}")
+            self.say(first)
+            try:
+                yield
+                recorder.send_signal(signal.SIGINT)
+                self._tell(recorder)
+                recorder.wait()
+            finally:
+                recorder.kill()
+        if recorder.returncode:
+            raise BareflowError(f"the recorder ended with exit code {recorder.returncode}")
+
+    def _tell(self, child: subprocess.Popen[str]) -> None:
+        for line in child.stdout or ():
+            self.narration.write(line)
+            self.narration.flush()
+
+    def _started(self, words: tuple[str, ...]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*BAREFLOW, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )

@@ -1,0 +1,64 @@
+"""What does the kernel print about its swaps?
+
+For each `[RECOMPILE] NAME: O0 -> O1`, then `[ATOMIC-SWAP] Code pointer updated to O1`, and, when a threshold asked
+for it, `[Call 100] Threshold reached - recompiling to O1...`. Stock kernels print the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_SAID = re.compile(
+    r"\[RECOMPILE\] (?P<function>\S+): O(?P<old>\d) -> O(?P<new>\d)"
+    r"|\[ATOMIC-SWAP\] Code pointer updated to O(?P<stored>\d)"
+    r"|\[Call (?P<call>\d{1,18})\] Threshold reached - recompiling to O(?P<reached>\d)"
+)
+_BEGIN = "[ADAPTIVE-JIT] Initialized"
+
+
+@dataclass(frozen=True)
+class Recompiled:
+    """New code is there."""
+
+    line: int
+    function: str
+    from_level: int
+    to_level: int
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The code pointer was changed."""
+
+    line: int
+    level: int
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The call at which a threshold had asked for the last recompilation."""
+
+    line: int
+    level: int
+    call: int
+
+
+def swap_lines(log: str) -> Iterator[Recompiled | Stored | Reached]:
+    """What the log tells of swaps, in its order; lines count from 1."""
+    for number, line in enumerate(log.splitlines(), 1):
+        match = _SAID.search(line)
+        if match is None:
+            continue
+        if match["function"]:
+            yield Recompiled(number, match["function"], int(match["old"]), int(match["new"]))
+        elif match["stored"]:
+            yield Stored(number, int(match["stored"]))
+        else:
+            yield Reached(number, int(match["reached"]), int(match["call"]))
+
+
+def last_run(log: str) -> str:
+    """What was printed since the kernel was booted the last time."""
+    return log[max(log.rfind(_BEGIN), 0) :]

@@ -1,0 +1,78 @@
+"""What became of one request to recompile a function?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bareflow_gdb.guest.base.values import Address
+
+
+@dataclass(frozen=True)
+class Phases:
+    """Milliseconds on the host's clock; a phase that was not reached is None."""
+
+    request: float | None = None
+    """Doorbell to the guest's request."""
+    compile: float | None = None
+    link: float | None = None
+    """Linking and staging."""
+    install: float | None = None
+    """Staged to installed, or to rejected, by the guest."""
+    first_execution: float | None = None
+    """Published to first called, on the guest's clock."""
+    total: float | None = None
+    """From the doorbell (without one: from the guest's request) to the first call."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The request, and the version that came of it."""
+
+    function: str
+    request: int
+    """Number of the request, counted by the guest per function."""
+    level: int
+    state: str
+    """"installed" or "rejected"."""
+    reason: str
+    """Why it was rejected, as a word of enum bf_reason."""
+    message: str
+    """The same as a sentence; empty when installed."""
+    version: int | None
+    code: Address
+    code_size: int
+    rodata: Address
+    rodata_size: int
+    result: int | None
+    """What the guest's first call of the new version returned."""
+    expected: int | None
+    correct: bool | None
+    milliseconds: Phases
+    remarks: tuple[str, ...]
+    """What LLVM said about its optimisations."""
+    symbol_file: str | None
+
+    @property
+    def installed(self) -> bool:
+        """Whether the guest calls the new version from now on."""
+        return self.state == "installed"
+
+    @property
+    def right(self) -> bool:
+        """Whether it is installed, and its first call returned what was expected, as far as that is known."""
+        return self.installed and self.correct is not False
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Outcome:
+        """The record that `bareflow recompile --json` prints. Raises KeyError, TypeError, ValueError."""
+        return cls(
+            **{
+                **record,
+                "code": Address(int(record["code"], 16)),
+                "rodata": Address(int(record["rodata"], 16)),
+                "milliseconds": Phases(**record["milliseconds"]),
+                "remarks": tuple(record["remarks"]),
+            }
+        )

@@ -1,0 +1,268 @@
+"""Is this ELF file the one of the kernel in memory, and what does it call the kernel's addresses?
+
+Kernels with a build id are compared by it; of stock kernels, which have none, the code is: in full where reads are
+free, over a gdbstub some pieces of it, 4 packets at most. A stripped file has no names.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BadData, BareflowError, ReadError
+from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.memory.protocol import Memory
+
+_PIECES = 4
+_PIECE = 256
+_MOST_CODE = 1 << 20
+# A debugger of another kind may have put breakpoints into the code.
+_TOLERATED = 1 / 64
+_MOST_SYMBOLS = 100_000
+_UNNAMED = {3, 4}
+"""Types of symbols that name no place in the program: section, file (System V ABI, figure 4-17)."""
+_ENTRY = struct.Struct("<IIIBBH")
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A named place; size 0 = not known."""
+
+    name: str
+    address: int
+    size: int
+
+
+class KernelSymbols:
+    """Symbols by address; empty when there is no ELF."""
+
+    def __init__(self, symbols: Iterable[Symbol] = ()) -> None:
+        # Of several names for one place the sized and then the first by name wins, so that answers are stable.
+        found = sorted(symbols, key=lambda item: (item.address, item.size, item.name))
+        self._symbols = list({item.address: item for item in found}.values())
+        self._addresses = [item.address for item in self._symbols]
+        self.by_name = {item.name: item.address for item in found}
+
+    def __bool__(self) -> bool:
+        return bool(self._symbols)
+
+    def at(self, address: int) -> Symbol | None:
+        """The symbol that the address is in, or the nearest one before it when that has no size."""
+        index = bisect_right(self._addresses, address) - 1
+        if index < 0:
+            return None
+        symbol = self._symbols[index]
+        inside = symbol.size == 0 or address < symbol.address + symbol.size
+        return symbol if inside else None
+
+
+@dataclass(frozen=True)
+class KernelElf:
+    """What is needed of a kernel's ELF file."""
+
+    path: Path
+    build_id: str
+    """GNU build id, hexadecimal; "" = it has none."""
+    symbols: KernelSymbols
+    """Empty when the file is stripped."""
+    text_address: Address
+    text: bytes
+    """The section .text, or of a file without sections what it loads as code."""
+    lowest: Address
+    """The lowest address that it loads anything to."""
+
+
+@dataclass(frozen=True)
+class ElfCheck:
+    """The comparison of an ELF file with the memory."""
+
+    path: str
+    same: bool
+    """It is this kernel's."""
+    compared: int
+    """Bytes of code; 0 = the build ids were compared."""
+    different: int
+    verdict: str
+    """One sentence that names the file."""
+    absent: bool = False
+    """There is nothing in memory yet to compare it with."""
+
+
+def beside(image: Path) -> list[Path]:
+    """The ELF files that the build leaves beside a boot image: fluid.img and kernel.elf, NAME.img and NAME.elf."""
+    return [path for path in (image.with_suffix(".elf"), image.with_name("kernel.elf")) if path.is_file()]
+
+
+def load_elf(path: Path) -> KernelElf:
+    """Raises BadData when the file is not an i386 kernel ELF or is damaged."""
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
+    try:
+        with path.open("rb") as file:
+            return _read(path, ELFFile(file))
+    except OSError as error:
+        raise BadData(f"{path} cannot be read ({error.strerror}); give the kernel's ELF file") from error
+    except (ELFError, struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise BadData(f"{path} is not an i386 ELF file, or damaged ({error}); give the kernel's ELF file") from error
+
+
+def _read(path: Path, elf: Any) -> KernelElf:
+    if elf.header["e_machine"] != "EM_386" or elf.header["e_type"] not in ("ET_EXEC", "ET_DYN"):
+        raise BadData(f"{path} is an ELF file, but not of an i386 kernel; give the kernel's ELF file")
+    loads = [segment for segment in elf.iter_segments() if segment["p_type"] == "PT_LOAD"]
+    code = [segment for segment in loads if segment["p_flags"] & 1 and segment["p_filesz"]]
+    text = elf.get_section_by_name(".text")
+    if not code or (text is None and elf.num_sections() > 1):
+        raise BadData(f"{path} has no code; give the kernel's ELF file")
+    part, where = (text, text["sh_addr"]) if text is not None else (code[0], code[0]["p_vaddr"])
+    tables = [section for section in elf.iter_sections() if section["sh_type"] == "SHT_SYMTAB"]
+    names = [symbol for table in tables for symbol in _symbols(table.data(), table.stringtable.data())]
+    note = elf.get_section_by_name(".note.gnu.build-id")
+    ids = [item["n_desc"] for item in note.iter_notes() if item["n_type"] == "NT_GNU_BUILD_ID"] if note else []
+    return KernelElf(
+        path=path,
+        build_id=ids[0] if ids else "",
+        symbols=KernelSymbols(names),
+        text_address=Address(where),
+        text=bytes(part.data()[:_MOST_CODE]),
+        lowest=Address(min(segment["p_vaddr"] for segment in loads)),
+    )
+
+
+def _symbols(table: bytes, names: bytes) -> Iterable[Symbol]:
+    """pyelftools takes 20 ms to make an object of each symbol of a kernel; the bytes take one."""
+    usable = len(table) - len(table) % _ENTRY.size
+    for at, address, size, info, _, home in _ENTRY.iter_unpack(table[: min(usable, _MOST_SYMBOLS * _ENTRY.size)]):
+        if at and 0 < home < 0xFF00 and info & 15 not in _UNNAMED:
+            name = names[at : names.index(b"\0", at)].decode("latin-1")
+            yield Symbol("".join(c if c.isprintable() else "?" for c in name), address, size)
+
+
+def check_elf(memory: Memory, elf: KernelElf, build_id: str = "") -> ElfCheck:
+    """By the build id when the kernel in memory has one; else by its code, where it was linked or is loaded."""
+    if build_id:
+        return _by_build_id(elf, build_id)
+    compared, different, empty = _compare(memory, elf, 0)
+    if compared and different <= compared * _TOLERATED:
+        return _check(elf, True, compared, different, f"{elf.path.name} is this kernel's: its code is in memory")
+    shift = layouts.const("BF_IMAGE_BASE") - elf.lowest
+    if shift:
+        moved, wrong, _ = _compare(memory, elf, shift)
+        if moved and wrong <= moved * _TOLERATED:
+            return _check(
+                elf,
+                False,
+                moved,
+                wrong,
+                f"{elf.path.name} is linked at 0x{elf.lowest:x}, but loaded at 0x{elf.lowest + shift:x}: every string "
+                f"and data address of this kernel is off by 0x{abs(shift):x}; link it where it is loaded",
+            )
+    if empty:
+        why = f"{elf.path.name} cannot be compared yet: there is no code at 0x{elf.text_address:x}"
+        return ElfCheck(str(elf.path), False, compared, different, why, absent=True)
+    return _check(
+        elf,
+        False,
+        compared,
+        different,
+        f"{elf.path.name} is another kernel's: {different} of {compared} compared bytes of its code differ from "
+        "memory; its symbols are not used, give the right file",
+    )
+
+
+def _by_build_id(elf: KernelElf, build_id: str) -> ElfCheck:
+    if elf.build_id == build_id:
+        return _check(elf, True, 0, 0, f"{elf.path.name} is this kernel's: the same build id")
+    theirs = f"build {elf.build_id[:12]}" if elf.build_id else "a build without an id"
+    return _check(
+        elf,
+        False,
+        0,
+        0,
+        f"{elf.path.name} is another kernel's ({theirs}, the guest is {build_id[:12]}); its symbols are not used, "
+        "give the right file",
+    )
+
+
+def _check(elf: KernelElf, same: bool, compared: int, different: int, verdict: str) -> ElfCheck:
+    return ElfCheck(str(elf.path), same, compared, different, verdict)
+
+
+def _compare(memory: Memory, elf: KernelElf, shift: int) -> tuple[int, int, bool]:
+    """Bytes compared, bytes that differ, and whether the memory there is nothing but zeros."""
+    compared = different = 0
+    empty = True
+    for start, size in _pieces(memory, len(elf.text)):
+        try:
+            there = memory.read(elf.text_address + shift + start, size, "code of the kernel")
+        except ReadError:
+            different += size
+            compared += size
+            continue
+        wanted = elf.text[start : start + size]
+        compared += size
+        empty = empty and not any(there)
+        if there != wanted:
+            different += sum(one != other for one, other in zip(there, wanted, strict=True))
+    return compared, different, empty
+
+
+def _pieces(memory: Memory, size: int) -> list[tuple[int, int]]:
+    if memory.packets == 0 or size <= _PIECE * _PIECES:
+        return [(0, size)] if size else []
+    step = (size - _PIECE) // (_PIECES - 1)
+    return [(index * step, _PIECE) for index in range(_PIECES)]
+
+
+class ElfOfKernel:
+    """The kernel's own ELF among some files that may be it; each is read once, when a name is first needed."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        given: Callable[[], Iterable[Path]] = tuple,
+        guessed: Callable[[], Iterable[Path]] = tuple,
+        complain: Callable[[str], None] | None = None,
+    ) -> None:
+        """`complain` gets, once and in a sentence, why a file that was given is not used; a guess may be wrong."""
+        self._memory = memory
+        self._given = given
+        self._guessed = guessed
+        self._complain = complain
+        self._files: dict[Path, KernelElf | str] = {}
+        self._refused: set[Path] = set()
+
+    def symbols(self, build_id: str = "") -> KernelSymbols:
+        """Of the first candidate that is the kernel of `build_id`, or whose code is in memory; empty without one."""
+        given = list(self._given())
+        for path in (*given, *self._guessed()):
+            elf = self._loaded(path)
+            if isinstance(elf, KernelElf):
+                check = check_elf(self._memory, elf, build_id)
+                if check.same and elf.symbols:
+                    return elf.symbols
+                elf = "" if check.same or check.absent else check.verdict
+            if elf and path in given:
+                self.refuse(path, elf)
+        return KernelSymbols()
+
+    def refuse(self, path: Path, why: str) -> None:
+        """Says why a candidate is not used, unless that was said before."""
+        if path not in self._refused and self._complain is not None:
+            self._refused.add(path)
+            self._complain(why)
+
+    def _loaded(self, path: Path) -> KernelElf | str:
+        """The file, or why it is not one."""
+        if path not in self._files:
+            try:
+                self._files[path] = load_elf(path)
+            except BareflowError as error:
+                self._files[path] = str(error)
+        return self._files[path]

@@ -1,0 +1,160 @@
+"""How do kernels with the debug interface answer, and what can be said when no kernel is there?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+from bareflow_gdb.errors import BadData, BareflowError
+from bareflow_gdb.guest.base.root import Root
+from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.kernel import Kernel
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.code.bitcode import Bitcode
+    from bareflow_gdb.guest.code.jit import Jit
+    from bareflow_gdb.guest.code.jit_code import JitCode
+    from bareflow_gdb.guest.code.profiler import Profile
+    from bareflow_gdb.guest.code.swaps import Swaps
+    from bareflow_gdb.guest.modules.modules import Modules
+    from bareflow_gdb.guest.names.elf import KernelSymbols
+    from bareflow_gdb.guest.pools.pools import Block, Pools
+    from bareflow_gdb.guest.status import Status
+    from bareflow_gdb.memory.protocol import Memory
+
+
+class OwnKernel(Kernel):
+    """A kernel whose root descriptor leads to everything else."""
+
+    root: Root
+
+    def __init__(self, memory: Memory, elf: Callable[[], KernelSymbols], root: Root) -> None:
+        super().__init__(memory, elf)
+        self.root = root
+
+    def need_interface(self, instead: str) -> Root:  # noqa: ARG002 - the protocol's signature
+        return self.root
+
+    def status(self) -> Status:
+        from bareflow_gdb.guest.status import read_status
+
+        return self._settled(lambda: read_status(self.memory, self.root))
+
+    def modules(self, check: bool = False) -> Modules:
+        from bareflow_gdb.guest.modules.modules import read_modules
+
+        return self._settled(lambda: read_modules(self.memory, self.root, check))
+
+    def pools(self, kind: str | None = None, check: bool = False) -> Pools:
+        from bareflow_gdb.guest.pools.owners import read_owners
+        from bareflow_gdb.guest.pools.pools import read_pools
+
+        owners = read_owners(self.memory, self.root)
+        return self._settled(lambda: read_pools(self.memory, self.root, owners, kind, check))
+
+    def pool_blocks(self) -> list[tuple[str, Block]]:
+        from bareflow_gdb.guest.pools.owners import read_owners
+        from bareflow_gdb.guest.pools.pools import read_blocks
+
+        return read_blocks(self.memory, self.root, read_owners(self.memory, self.root))
+
+    def profile(self) -> Profile:
+        from bareflow_gdb.guest.code.profiler import read_profile
+
+        return self._settled(lambda: read_profile(self.memory, self.root))
+
+    def jit(self, every: bool = False) -> Jit:
+        return self._settled(lambda: self._jit(every))
+
+    def _jit(self, every: bool) -> Jit:
+        from bareflow_gdb.guest.code.functions import read_tables
+        from bareflow_gdb.guest.code.jit import read_jit
+        from bareflow_gdb.guest.code.mailbox import read_mailbox
+
+        problems: list[str] = []
+        tables = read_tables(self.memory, self.root, problems, every)
+        mailbox = None
+        if self.root.mailbox:
+            try:
+                mailbox = read_mailbox(self.memory, self.root, tables.functions)
+            except BadData as error:
+                problems.append(str(error))
+        return read_jit(self.memory, self.root, tables, mailbox, problems)
+
+    def swaps(self, last: int | None = None, every: bool = False) -> Swaps:
+        return self._settled(lambda: self._swaps(last, every))
+
+    def _swaps(self, last: int | None, every: bool) -> Swaps:
+        from bareflow_gdb.guest.code.events import read_last
+        from bareflow_gdb.guest.code.functions import read_tables
+        from bareflow_gdb.guest.code.swaps import EVENTS, list_swaps
+
+        tables = read_tables(self.memory, self.root, [], every)
+        told = list_swaps(tables, [])
+        if self.root.version_causes and told.complete:
+            return told
+        return list_swaps(tables, read_last(self.memory, self.root, 0, last, EVENTS))
+
+    def bitcode(self, function: str | None = None) -> tuple[Bitcode, ...]:
+        from bareflow_gdb.guest.code.bitcode import read_bitcode
+
+        wanted = (item for item in self.functions() if function in (None, item.name))
+        return tuple(read_bitcode(self.memory, item) for item in wanted)
+
+    def slots(self) -> dict[str, Address]:
+        return {function.name: function.slot for function in self.functions()}
+
+    def jit_code(self, every: bool = False) -> tuple[JitCode, ...]:
+        from bareflow_gdb.guest.code.functions import read_tables
+        from bareflow_gdb.guest.code.jit_code import of_versions
+
+        tables = read_tables(self.memory, self.root, [], every, causes=False)
+        return of_versions(tables.functions, tables.versions)
+
+    def module_table(self) -> tuple[Address, int]:
+        from bareflow_gdb.abi import layouts
+
+        return self.root.module_manager, layouts.size("module_profile")
+
+    def pool_table(self) -> Address:
+        return self.root.pools
+
+    def _fat16(self) -> Address:
+        return self.root.fat16
+
+
+class LibraryKernel(OwnKernel):
+    """An application on our kernel library: its profile is its own, and its library keeps no other table."""
+
+    def profile(self) -> Profile:
+        from bareflow_gdb.guest.base.reading import need
+        from bareflow_gdb.guest.code.profiler import read_jit_profile
+
+        address = need(self.root.jit_profile, "JIT profile")
+        return self._settled(lambda: read_jit_profile(self.memory, address))
+
+
+class NoKernel(Kernel):
+    """No kernel that can be asked: none is loaded yet, or its root descriptor is damaged."""
+
+    def __init__(self, memory: Memory, elf: Callable[[], KernelSymbols], reason: BareflowError) -> None:
+        """`reason` says why, and what to do; every question for a table raises it."""
+        super().__init__(memory, elf)
+        self.reason = reason
+
+    def need_interface(self, instead: str) -> NoReturn:  # noqa: ARG002 - the protocol's signature
+        raise self.reason
+
+    def status(self) -> Status:
+        from bareflow_gdb.guest.status import read_status
+
+        return self._settled(lambda: read_status(self.memory, None))
+
+    def _nothing(self, *_: object, **__: object) -> NoReturn:
+        raise self.reason
+
+    modules = pools = pool_blocks = profile = jit = swaps = bitcode = slots = jit_code = _nothing
+    module_table = pool_table = _nothing
+
+    def _fat16(self) -> Address:
+        return Address(0)

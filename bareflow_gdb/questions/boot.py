@@ -1,0 +1,64 @@
+"""Which boot stages were reached, what was loaded, what failed?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bareflow_gdb.questions.question import Question
+from bareflow_gdb.render.view import Cell, View, address, facts, number, table
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.boot.boot import Boot
+
+
+def _view(record: Boot) -> View:
+    """Stages, then what was loaded."""
+    rows = [
+        (
+            str(stage.number),
+            stage.name,
+            _reached(record, stage.number, stage.reached),
+            number(stage.ms, 3),
+            stage.tsc or None,
+            Cell(stage.meaning, "" if stage.reached else "dim"),
+        )
+        for stage in record.stages
+    ]
+    right = record.crc_expected == record.crc_computed
+    head = facts(
+        ("reached", Cell(record.stage, "good" if record.ok else "bad")),
+        ("fatal", Cell(f"0x{record.fatal_code:02X} {record.fatal}", "bad") if record.fatal_code else "none"),
+        ("disk", f"drive 0x{record.drive:02x} by {record.disk_method.upper()}"),
+        ("sectors", f"{record.sectors_needed} needed, {record.sectors_asked} asked, {record.sectors_read} read"),
+        ("loaded at", address(record.load_address)),
+        ("signature", f"0x{record.signature:08x}"),
+        ("CRC", Cell(_crc(record), "good" if right else "bad")),
+        ("A20", record.a20_method.replace("_", " ")),
+        ("memory", f"{record.memory_kib:,} KiB above 1 MiB"),
+        ("clock", f"{record.tsc_hz / 1e6:,.1f} MHz TSC" if record.tsc_hz else "not measured yet"),
+    )
+    return View("Boot", head, (table(">#|stage|reached|>ms|>~TSC|meaning", rows),), record.problems)
+
+
+def _reached(record: Boot, stage: int, reached: bool) -> Cell:
+    if reached:
+        return Cell("yes", "good")
+    return Cell("skipped", "dim") if stage < record.stage_number else Cell("no", "dim")
+
+
+def _crc(record: Boot) -> str:
+    if record.crc_expected == record.crc_computed:
+        return f"0x{record.crc_computed:08x}, as the header says"
+    return f"0x{record.crc_computed:08x} computed, 0x{record.crc_expected:08x} expected"
+
+
+QUESTION = Question(
+    name="boot",
+    help="boot stages with their times, what was loaded, what failed",
+    details="Answers from stage 1 on, in real mode too, when there is no kernel yet.",
+    example="boot",
+    ask=lambda context, _: context.kernel.boot(),
+    view=_view,
+    verdict=lambda record: record.ok,
+    no="the boot has not come to the kernel or the record shows a fault",
+)

@@ -1,0 +1,83 @@
+"""Which functions does the adaptive JIT know, and which versions of each?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bareflow_gdb.questions.question import Question, argument
+from bareflow_gdb.render.versions import unread
+from bareflow_gdb.render.view import Cell, View, address, facts, result, table, version, yes
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.code.jit import Jit, JitFunction
+
+
+def _view(record: Jit) -> View:
+    """Functions, then every version."""
+    rows = [_jit_row(f) for f in record.functions]
+    head = facts(
+        ("adaptive JIT", yes(record.enabled, "on", "off")),
+        ("functions", f"{record.count} of at most {record.capacity}"),
+        ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds)),
+        ("swaps", f"{record.swap_count:,} published, {record.version_count:,} versions made"),
+        *unread(record.unread),
+    )
+    versions = [
+        (
+            f.name,
+            version(v.number),
+            f"O{v.level}",
+            Cell(v.state, "good" if v.state == "published" else ""),
+            v.reason,
+            v.provider,
+            address(v.code),
+            v.code_size,
+            address(v.entry),
+            f"equals #{v.same_as}" if v.same_as else "-",
+        )
+        for f in record.functions
+        for v in f.versions
+    ]
+    columns = ">~#|function|tier|version|>calls|>~next at|~slot|current code|table|~control|~mailbox|>last result"
+    if record.functions and not versions:
+        second = table("function|O0|O1|O2|O3", [_tier_row(f) for f in record.functions], "Compiled code")
+    else:
+        names = "function|version|tier|state|reason|~provider|code|>bytes|~entry|~same code"
+        second = table(names, versions, "Versions")
+    return View("Adaptive JIT", head, (table(columns, rows), second), record.problems)
+
+
+def _jit_row(f: JitFunction) -> tuple[str | int | Cell | None, ...]:
+    control = "-" if f.control in ("", "allow") else f"{f.control} {f.control_argument}"
+    return (
+        str(f.index),
+        f.name,
+        f"O{f.level}",
+        version(f.version),
+        f.calls,
+        f.next_threshold,
+        address(f.slot),
+        address(f.current_code),
+        yes(f.agrees, "agrees", "differs") if f.agrees is not None else "not read",
+        control,
+        f.mail_state or "-",
+        result(f.last_result, f.expected),
+    )
+
+
+def _tier_row(f: JitFunction) -> tuple[str | Cell, ...]:
+    return (f.name, *(address(code) for code in f.level_codes))
+
+
+QUESTION = Question(
+    name="jit",
+    help="functions of the adaptive JIT: tier, calls, thresholds, versions, control words",
+    example="jit",
+    arguments=(
+        argument("--all", action="store_true", help="every version, where that costs more than ten packets too"),
+    ),
+    ask=lambda context, options: context.kernel.jit(every=options.all),
+    view=_view,
+    verdict=lambda record: not record.problems,
+    no="code pointers and tables contradict one another",
+)

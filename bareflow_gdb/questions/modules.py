@@ -1,0 +1,56 @@
+"""Which modules run, from where, is each header right?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bareflow_gdb.questions.question import Question, argument
+from bareflow_gdb.render.view import Cell, View, address, facts, number, table
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.modules.modules import Module, Modules
+
+
+def _view(record: Modules) -> View:
+    """One line per module."""
+    rows = [
+        (
+            str(m.index),
+            m.name,
+            "-" if m.level is None else f"O{m.level}",
+            m.source or "-",
+            address(m.code),
+            m.code_size,
+            _header(m),
+            m.digest,
+            m.calls,
+            m.total_cycles,
+            m.min_cycles,
+            number(m.mean_cycles),
+            m.max_cycles,
+        )
+        for m in record.modules
+    ]
+    head = facts(("modules", f"{record.count} of at most {record.capacity}"), ("calls", record.total_calls))
+    columns = ">~#|module|tier|~source|code|>bytes|header|~SHA-256|>calls|>~cycles|>~min|>mean|>~max"
+    return View("Modules", head, (table(columns, rows),), tuple(record.all_problems()))
+
+
+def _header(module: Module) -> Cell:
+    if module.header is None:
+        return Cell("not kept", "dim")
+    if module.problems:
+        return Cell("wrong", "bad")
+    return Cell(f"right, v{module.header.version}", "good")
+
+
+QUESTION = Question(
+    name="modules",
+    help="loaded modules: address, size, header, calls, cycles",
+    example="modules --check",
+    arguments=(argument("--check", action="store_true", help="compute the SHA-256 of each image too"),),
+    ask=lambda context, options: context.kernel.modules(options.check),
+    view=_view,
+    verdict=lambda record: not record.all_problems(),
+    no="a header or an image is not right",
+)

@@ -1,0 +1,72 @@
+"""What is in the JIT pools, who owns each block?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bareflow_gdb.questions.question import Question, argument
+from bareflow_gdb.render.pool_map import pool_map
+from bareflow_gdb.render.view import Cell, Table, View, address, table
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.pools.pools import Pool, Pools
+
+
+KINDS = ("code", "data", "metadata")
+
+
+def _view(record: Pools) -> View:
+    """Statistics, pictures, blocks."""
+    rows = [
+        (
+            pool.kind,
+            address(pool.base),
+            pool.size,
+            Cell(f"{pool.used:,}", "strong"),
+            pool.free,
+            pool.largest_free,
+            f"{pool.fragmentation}%",
+            pool.allocations,
+            pool.frees,
+            pool.peak,
+        )
+        for pool in record.pools
+    ]
+    columns = "pool|~base|>size|>used|>free|>~largest free|>~fragmented|>~allocs|>~frees|>~peak"
+    parts: list[Table | str] = [table(columns, rows)]
+    for pool in record.pools:
+        parts += _pool_parts(pool)
+    holds = f"the block table holds {record.block_capacity:,}" if record.block_capacity is not None else "walked"
+    notes = [f"{record.block_count:,} blocks, {holds}"]
+    return View("JIT pools", (), tuple(parts), tuple(record.all_problems()), tuple(notes))
+
+
+def _pool_parts(pool: Pool) -> list[Table | str]:
+    rows = [
+        (
+            address(block.address),
+            block.size,
+            Cell(block.state, "dim" if block.state == "free" else ""),
+            block.owner_name or "-",
+        )
+        for block in pool.blocks
+    ]
+    title = f"{pool.kind} pool"
+    blocks = table("payload|>bytes|state|owner", rows, "", "no blocks recorded")
+    picture = pool_map(pool)
+    return ["", f"{title}\n{picture}" if picture else title, blocks]
+
+
+QUESTION = Question(
+    name="pools",
+    help="the JIT pools: used, free, fragmentation, a picture, the owner of each block",
+    example="pools code",
+    arguments=(
+        argument("kind", nargs="?", choices=KINDS, metavar="KIND", help="code, data or metadata (default: all)"),
+        argument("--check", action="store_true", help="walk the block headers too, about a packet per 2 KB"),
+    ),
+    ask=lambda context, options: context.kernel.pools(options.kind, options.check),
+    view=_view,
+    verdict=lambda record: not record.all_problems(),
+    no="statistics, block table and headers contradict one another",
+)

@@ -1,0 +1,156 @@
+"""What is a question, before anybody knows whether it is asked in gdb or in a shell?
+
+A question names its arguments, says what it needs, asks a kernel (or a machine, or a trace) for a record, makes a
+view of the record, and gives a verdict: is the answer "no", or are there findings? The interfaces do the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from bareflow_gdb.guest.base.answer import Answer
+from bareflow_gdb.render.text import WIDTH, show
+from bareflow_gdb.render.view import View
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.guest import Guest
+    from bareflow_gdb.guest.kernel import Kernel
+    from bareflow_gdb.qemu.machine import Machine
+
+R = TypeVar("R")
+
+Options = argparse.Namespace
+
+ADDRESS, NAME_OR_ADDRESS = "address", "name or address"
+FUNCTIONS, MODULES, FILES = "functions", "modules", "files"
+
+MEMORY, KERNEL, ROOT, MACHINE, TRACE = "memory", "kernel", "root", "machine", "trace"
+"""What a question asks: guest memory, a kernel in it, the kernel's root descriptor; QEMU or its files, a trace's
+events. Where it asks several, it takes what is there."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument: what argparse wants to know, and what the interfaces add to it.
+
+    kind: ADDRESS is a number in a shell and any expression in gdb, NAME_OR_ADDRESS a name before that.
+    names: what is completed: FUNCTIONS, MODULES or FILES of the guest. of: the value of another argument, as
+    ("action", "cat"), without which this one does not take a word.
+    """
+
+    flags: tuple[str, ...]
+    keywords: dict[str, Any]
+    kind: str = ""
+    names: str = ""
+    of: tuple[str, str] | None = None
+
+    @property
+    def is_option(self) -> bool:
+        """Does it begin with a dash?"""
+        return self.flags[0].startswith("-")
+
+    @property
+    def dest(self) -> str:
+        """The attribute that holds its value."""
+        return self.flags[0].lstrip("-").replace("-", "_")
+
+    @property
+    def usage(self) -> str:
+        """As it stands in a line of usage."""
+        if not self.is_option:
+            name = str(self.keywords.get("metavar", self.flags[0].upper()))
+            return f"[{name}]" if self.keywords.get("nargs") == "?" else name
+        if self.keywords.get("action") == "store_true":
+            return f"[{self.flags[0]}]"
+        choices = self.keywords.get("choices")
+        value = "|".join(map(str, choices)) if choices else self.keywords.get("metavar", "N")
+        return f"[{self.flags[0]} {' '.join(value) if isinstance(value, tuple) else value}]"
+
+    def takes(self, word: str, options: Options) -> bool:
+        """May this word be its value, after what was taken before?"""
+        if self.of is not None and getattr(options, self.of[0]) != self.of[1]:
+            return False
+        return word in self.keywords.get("choices", (word,))
+
+
+def argument(
+    *flags: str, kind: str = "", names: str = "", of: tuple[str, str] | None = None, **keywords: Any
+) -> Argument:
+    """An argument in argparse's own words."""
+    return Argument(flags, keywords, kind, names, of)
+
+
+class Context(ABC):
+    """What the interface that asks can offer; a new one for each question."""
+
+    machine: Machine | None = None
+    """The machine of `bareflow run` that is asked."""
+    trace: Any = None
+    """The trace that is asked."""
+    serial_file: Path | None = None
+    """Where COM1 was written to."""
+    disk_image: Path | None = None
+    """The disk image that is asked, when nothing else is."""
+
+    @property
+    @abstractmethod
+    def guest(self) -> Guest:
+        """Raises BareflowError when there is none."""
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The kernel, for this question. Raises BareflowError."""
+        return self.guest.kernel()
+
+    def symbol(self, address: int) -> str:  # noqa: ARG002 - a shell knows none
+        """What a debugger's own symbols call an address: `main+12`; "" = nothing."""
+        return ""
+
+    def bits(self) -> int:
+        """Is the CPU's code of this moment of 16 or 32 bits?"""
+        return 32
+
+
+@dataclass(frozen=True)
+class Question(Generic[R]):
+    """`ask` gives a record; `view` or `draw` shows it; `verdict` is False when the answer is "no"."""
+
+    name: str
+    help: str
+    """One line, without a full stop."""
+    example: str
+    """Without `bf` or `bareflow` before it."""
+    ask: Callable[[Context, Options], R]
+    view: Callable[[R], View] | None = None
+    draw: Callable[[R, int, bool], str] | None = None
+    """Instead of a view: the text for a width, with or without colour."""
+    arguments: tuple[Argument, ...] = ()
+    needs: tuple[str, ...] = (KERNEL,)
+    details: str = ""
+    """More of the help text, as sentences."""
+    verdict: Callable[[R], bool] | None = None
+    no: str = ""
+    """When that is: "Exit code 1 when …"."""
+
+    def answer(self, context: Context, options: Options) -> Answer[R]:
+        """The record and where it comes from. Raises BareflowError."""
+        record = self.ask(context, options)
+        kernel = context.__dict__.get("kernel")
+        return Answer(record) if kernel is None else Answer(record, tuple(kernel.found), kernel.unknown)
+
+    def text(self, record: R, width: int = WIDTH, color: bool = False) -> str:
+        """The record for people, no newline at the end."""
+        if self.draw is not None:
+            return self.draw(record, width, color)
+        assert self.view is not None
+        return show(self.view(record), width, color)
+
+    def says_yes(self, record: R) -> bool:
+        """The verdict; questions without one are always answered."""
+        return self.verdict is None or self.verdict(record)

@@ -1,0 +1,62 @@
+"""Where is the guest, what is wrong, what next?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bareflow_gdb.questions.question import MEMORY, Question
+from bareflow_gdb.render.view import Cell, View, facts, result, table, version
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.status import Status
+
+
+def _view(record: Status) -> View:
+    """One screen."""
+    build = f"{record.variant}, debug interface {record.abi}, build {record.build_id[:12]}"
+    head = facts(
+        ("stage", Cell(record.stage + (" (held)" if record.held else ""), "good" if record.ok else "bad")),
+        ("kernel", build if record.abi else _without_interface(record)),
+        ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds) if record.thresholds else None),
+        ("swaps", f"{record.swap_count:,} published, {record.version_count:,} versions made"),
+        ("pools", ", ".join(f"{p.kind} {_share(p.used, p.size)}" for p in record.pools) or None),
+        ("rings", ", ".join(f"{r.index}: {r.events:,} events, {r.mode}" for r in record.rings) or None),
+        ("mailbox", (", ".join(record.mail) or "nothing open") if record.abi else None),
+        (
+            "exception",
+            Cell(f"{record.exception} at 0x{record.exception_eip:08x}", "bad")
+            if record.exception
+            else "none"
+            if record.abi
+            else None,
+        ),
+    )
+    rows = [
+        (f.name, f"O{f.level}", version(f.version), result(f.last_result, f.expected), f.expected)
+        for f in record.functions
+    ]
+    parts = (table("function|tier|version|>last result|>expected", rows),) if rows else ()
+    return View("Status", head, parts, record.problems, (f"next: {record.next_step}",))
+
+
+def _share(used: int, size: int) -> str:
+    return f"{used:,} of {size:,} ({100 * used // size}%)" if size else f"{used:,}"
+
+
+def _without_interface(record: Status) -> Cell:
+    if record.variant:
+        return Cell(f"{record.variant}, no debug interface")
+    return Cell("no root descriptor found", "bad")
+
+
+QUESTION = Question(
+    name="status",
+    help="where the guest is, what is wrong with it, what to do next",
+    details="Works at every moment, also before a kernel is in memory.",
+    example="status",
+    needs=(MEMORY,),
+    ask=lambda context, _: context.kernel.status(),
+    view=_view,
+    verdict=lambda record: record.ok,
+    no="something is wrong",
+)

@@ -1,0 +1,68 @@
+"""When was each function swapped, why, and to what?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bareflow_gdb.questions.question import KERNEL, TRACE, Context, Options, Question, argument
+from bareflow_gdb.render.versions import unread
+from bareflow_gdb.render.view import Cell, View, address, facts, number, table, version
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.code.swaps import Swap, Swaps
+
+
+def _ask(context: Context, options: Options) -> Swaps:
+    if context.trace is None:
+        return context.kernel.swaps(every=options.all)
+    from bareflow_gdb.analysis.swaps import trace_swaps
+
+    return trace_swaps(context.trace)
+
+
+def _view(record: Swaps) -> View:
+    """One line per swap, in the order of time."""
+    rows = [_swap_row(index, swap) for index, swap in enumerate(record.swaps, start=1)]
+    head = facts(
+        ("swaps", f"{record.swap_count:,} by the guest's own count, {record.forgotten:,} of them forgotten"),
+        *unread(record.unread),
+    )
+    columns = (
+        ">~#|function|from|to|>at call|reason|version|~old code|~new code|>~bytes"
+        "|>~threshold to publish us|>~publish to first us"
+    )
+    return View("Swaps", head, (table(columns, rows, empty="no swap yet"),))
+
+
+def _swap_row(index: int, swap: Swap) -> tuple[str | int | Cell | None, ...]:
+    before = "-" if swap.from_level is None else f"O{swap.from_level}"
+    same = Cell(f"O{swap.to_level} same code", "bad") if swap.same_code else f"O{swap.to_level}"
+    return (
+        str(index),
+        swap.function,
+        before,
+        same,
+        swap.call,
+        swap.reason,
+        version(swap.to_version),
+        address(swap.old_code),
+        address(swap.new_code),
+        swap.code_size,
+        number(swap.threshold_to_publish_us),
+        number(swap.publish_to_first_us),
+    )
+
+
+QUESTION = Question(
+    name="swaps",
+    help="every code swap: call, reason, tiers, addresses, times",
+    example="swaps",
+    arguments=(
+        argument("--all", action="store_true", help="every version, where that costs more than ten packets too"),
+    ),
+    needs=(KERNEL, TRACE),
+    ask=_ask,
+    view=_view,
+    verdict=lambda record: bool(record.swaps),
+    no="nothing was swapped",
+)

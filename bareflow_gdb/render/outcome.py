@@ -1,0 +1,37 @@
+"""How is it shown what became of a request to recompile a function?"""
+
+from __future__ import annotations
+
+from bareflow_gdb.guest.base.values import code_name
+from bareflow_gdb.guest.code.outcome import Outcome
+
+
+def outcome(record: Outcome, *, remarks: bool = False) -> str:
+    """A line for a rejection; for an installed version its code, its first call and the time it took."""
+    if not record.installed:
+        why = record.reason.replace("_", " ")
+        return f"{code_name(record.function, record.level)} {record.state} ({why}): {record.message}"
+    head = f"{code_name(record.function, record.level, record.version)} installed, "
+    head += f"{record.code_size} bytes at 0x{record.code:08x}"
+    if record.rodata_size:
+        head += f", {record.rodata_size} read-only at 0x{record.rodata:08x}"
+    lines = [head]
+    if record.result is not None:
+        verdict = "as expected" if record.correct else f"expected {record.expected}"
+        lines.append(f"  first call  {record.result} ({verdict})")
+    spent = record.milliseconds
+    phases = {
+        "request": spent.request,
+        "compile": spent.compile,
+        "link": spent.link,
+        "install": spent.install,
+        "first call": spent.first_execution,
+    }
+    parts = ", ".join(f"{name} {value:.1f}" for name, value in phases.items() if value is not None)
+    total = f"; {spent.total:.1f} ms in all" if spent.total is not None else ""
+    lines.append(f"  ms          {parts}{total}")
+    if record.symbol_file is not None:
+        lines.append(f"  symbols     {record.symbol_file}")
+    if remarks:
+        lines += [f"  {remark}" for remark in record.remarks] or ["  no remarks"]
+    return "\n".join(lines)

@@ -1,0 +1,149 @@
+"""What of a guest is saved so that every question can still be asked when it is gone?
+
+A moment: the ranges of RAM that the decoders read, and the names that make events readable.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BadData, BareflowError, ReadError, Unreachable
+from bareflow_gdb.guest.base.clock import read_counters
+from bareflow_gdb.guest.base.exports import GuestSymbol, read_exports
+from bareflow_gdb.guest.base.find import find_root
+from bareflow_gdb.guest.base.root import Root, is_ram
+from bareflow_gdb.guest.code.functions import Version, read_functions, read_versions
+from bareflow_gdb.guest.modules.modules import read_modules
+from bareflow_gdb.guest.stock.kernel import looks_stock
+from bareflow_gdb.memory.protocol import Memory, Range
+from bareflow_gdb.qemu.machine import Machine
+
+_POLL_SECONDS = 0.01
+_MAX_POOL_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What was read of the guest at one time."""
+
+    root: Root
+    tsc_hz: int
+    rings: tuple[int, ...]
+    functions: tuple[str, ...]
+    modules: tuple[str, ...]
+    versions: tuple[Version, ...]
+    symbols: tuple[GuestSymbol, ...]
+    ranges: tuple[Range, ...]
+
+
+def wait_for_kernel(memory: Memory, machine: Machine, seconds: float) -> Moment:
+    """The first moment at which the kernel has a root descriptor and its rings.
+
+    Raises Unreachable when QEMU ends first, BadData at once for a stock kernel, which has none, and with what is
+    missing when the time is over.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            moment = read_moment(memory)
+        except BareflowError as error:
+            why = str(error)
+        else:
+            if moment.rings:
+                return moment
+            why = "the kernel has no event ring"
+        if not machine.alive():
+            raise Unreachable(f"QEMU of machine {machine.name} ended before its kernel was up: {why}")
+        if looks_stock(memory):
+            raise BadData(
+                f"machine {machine.name} runs a stock kernel, which has no events to record; `bareflow swaps` tells "
+                "its swaps"
+            )
+        if time.monotonic() >= deadline:
+            raise BadData(f"machine {machine.name} shows nothing to record after {seconds:g} s: {why}")
+        time.sleep(_POLL_SECONDS)
+
+
+def read_moment(memory: Memory) -> Moment:
+    """Reads it all; a part that is not there yet is empty. Raises BareflowError when there is no root."""
+    root = find_root(memory).root
+    functions: list[Any] = []
+    versions: list[Version] = []
+    modules: tuple[str, ...] = ()
+    tsc_hz = 0
+    problems: list[str] = []
+    try:
+        counters = read_counters(memory, root)
+        tsc_hz = counters.tsc_hz
+        functions = read_functions(memory, root, counters, problems)
+        versions = read_versions(memory, root, counters, functions, problems)
+        modules = tuple(module.name for module in read_modules(memory, root).modules)
+    except (BadData, ReadError) as error:
+        # A kernel that is still booting: the next moment has more.
+        problems.append(str(error))
+    return Moment(
+        root=root,
+        tsc_hz=tsc_hz,
+        rings=tuple(int(address) for address in root.rings if _is_ring(memory, address)),
+        functions=tuple(function.name for function in functions),
+        modules=modules,
+        versions=tuple(versions),
+        symbols=tuple(_symbols(memory, root)),
+        ranges=tuple(_ranges(memory, root)),
+    )
+
+
+def _is_ring(memory: Memory, address: int) -> bool:
+    return address != 0 and _ring_header(memory, address) is not None
+
+
+def _ring_header(memory: Memory, address: int) -> Any:
+    try:
+        data = memory.read(address, layouts.size("bf_ring_header"), "ring header")
+    except ReadError:
+        return None
+    header = layouts.unpack("bf_ring_header", data)
+    return header if header.magic == layouts.const("BF_RING_MAGIC") else None
+
+
+def _symbols(memory: Memory, root: Root) -> list[GuestSymbol]:
+    try:
+        return read_exports(memory, root)
+    except ReadError:
+        return []
+
+
+def _ranges(memory: Memory, root: Root) -> list[Range]:
+    """The RAM that decoders read: boot record, image with .bss, stack, heap, pools, rings, mailbox."""
+    const = layouts.const
+    boot = const("BF_BOOT_RECORD_ADDRESS")
+    found: list[Range] = [
+        (boot, boot + layouts.size("bf_boot_record")),
+        (root.image_base, max(root.image_end, root.image_base + root.image_bytes)),
+        (const("BF_STACK_BOTTOM"), const("BF_STACK_TOP")),
+        (const("BF_HEAP_BASE"), const("BF_HEAP_BASE") + const("BF_HEAP_SIZE")),
+        (const("BF_MAILBOX_SLOTS"), const("BF_STAGING_BASE")),
+    ]
+    found += _pool_ranges(memory, root)
+    for address in root.rings:
+        header = _ring_header(memory, address) if address else None
+        if header is not None:
+            used = min(header.head, header.capacity, const("BF_RING0_CAPACITY")) * layouts.size("bf_event")
+            found.append((address, address + layouts.size("bf_ring_header")))
+            found.append((header.records, header.records + used))
+    return [(start, end) for start, end in found if start < end and is_ram(start, end - start)]
+
+
+def _pool_ranges(memory: Memory, root: Root) -> list[Range]:
+    if not root.pools:
+        return []
+    size = layouts.size("memory_pool")
+    try:
+        data = memory.read(root.pools, 3 * size, "pools")
+    except ReadError:
+        return []
+    pools = layouts.unpack_array("memory_pool", data, 3)
+    return [(pool.base, pool.base + pool.total_size) for pool in pools if 0 < pool.total_size <= _MAX_POOL_BYTES]
