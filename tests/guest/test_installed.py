@@ -18,6 +18,7 @@ from elftools.elf.elffile import ELFFile
 ROOT = Path(__file__).parents[2]
 SUITE = ROOT / "bareflow_gdb"
 SECONDS = 300
+WAIT = ("--wait", "idle", "--timeout", str(SECONDS))
 OTHER = str(Path(sys.executable).parent / "gdb")
 GDBS = {"own": ("18.", ()), "debian": ("13.", ("--gdb", "/usr/bin/gdb")), "other": ("18.", ("--gdb", OTHER))}
 SUITE_OF_GDB = ("-ex", "python import bareflow_gdb; print('gdb', gdb.VERSION, 'with', bareflow_gdb.__file__)")
@@ -76,7 +77,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, firmware: Path) -> Insta
 @pytest.fixture(scope="module")
 def machine(installed: Installed) -> Iterator[str]:
     """A machine at its end, of the packaged kernel."""
-    told = installed.run("bareflow", "run", "--name", "installed", "--wait", "idle").stdout
+    told = installed.run("bareflow", "run", "--name", "installed", "--thresholds", "10,20,30", *WAIT).stdout
     assert f"image    {installed.package}/demo/fluid.img\n" in told
     yield "installed"
     installed.run("bareflow", "stop", "installed")
