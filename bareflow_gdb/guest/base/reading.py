@@ -43,7 +43,7 @@ def filled(kind: type[T], raw: Any, /, **given: Any) -> T:
     TypeError.
     """
     shared = _shared(kind, type(raw))  # type: ignore[arg-type] # mypy: a class is hashable
-    return kind(**{name: getattr(raw, name) for name in shared if name not in given}, **given)
+    return kind(**{name: getattr(raw, name) for name in shared} | given)
 
 
 @cache
