@@ -1,6 +1,6 @@
 """What can be asked of a kernel, whichever it is? One protocol for ours, stock ones, and none at all.
 
-A `Kernel` answers one question: it is made anew for each, so that what the answer was read from belongs to that
+A `Kernel` answers one question: it is made again for each, so that what the answer was read from belongs to that
 answer. Nothing is read before it is asked for, and nothing is kept: caching is the memory reader's business, which
 knows when the guest has moved. Every question raises only BareflowError and its children.
 """

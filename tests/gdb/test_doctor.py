@@ -128,7 +128,7 @@ def test_a_missing_host_program_is_named_and_the_rest_goes_on(gdb: Gdb, tmp_path
 def test_a_running_guest_and_names_that_gdb_has_are_told(gdb: Gdb, idle_machine: Machine) -> None:
     result = gdb.run(f"bf attach {idle_machine.name}", "bf jitsym", "continue &", "bf doctor --json", "disconnect")
     checks = parts(result)
-    assert checks["guest"]["found"] == f"remote machine {idle_machine.name}, runs"
+    assert checks["guest"]["found"] == f"remote machine {idle_machine.name}, running"
     assert "not compared while the guest runs" in checks["reader"]["found"]
     assert checks["JIT symbols"]["found"] == "gdb knows 12 published versions"
     assert checks["JIT symbols"]["state"] == "works"

@@ -217,7 +217,7 @@ def test_a_program_gets_an_answer_to_each_line(idle_machine: Machine) -> None:
         timeout=SECONDS,
     )
     wrong, unknown, right = map(json.loads, done.stdout.splitlines())
-    assert wrong["error"].startswith("this is no question")
+    assert wrong["error"].startswith("this is not a question")
     assert "the guest has no function 'nothing'" in unknown["error"]
     assert right["state"] == "installed" and right["correct"] is True
     assert (done.returncode, done.stderr) == (0, "")

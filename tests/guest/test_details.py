@@ -110,7 +110,7 @@ def test_what_is_no_return_address_ends_the_chain() -> None:
     memory.put(0x8F000, struct.pack("<II", 0x8F100, 0xB8000))
     other = Guest(memory)
     assert "a cycle, or damaged" in other.kernel().stack(ebp=0x8FF00).end
-    assert "is no code" in other.kernel().stack(ebp=0x8F000).end
+    assert "is not code" in other.kernel().stack(ebp=0x8F000).end
     assert "outside the stack" in other.kernel().stack(ebp=0x12345).end
 
 

@@ -42,7 +42,7 @@ class Producer:
 def read_producer(data: bytes) -> Producer:
     """From the whole bitcode or its beginning, with what that much says.
 
-    Raises BadData when it is no bitcode, or damaged.
+    Raises BadData when it is not bitcode, or damaged.
     """
     if not data.startswith(PAYLOAD_MAGIC):
         raise BadData(f"the payload begins with {data[:4].hex(' ') or 'nothing'}, not 42 43 c0 de: no bitcode")

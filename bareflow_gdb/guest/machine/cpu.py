@@ -81,7 +81,7 @@ def read_cpu(memory: Memory, root: Root | None, names: Names) -> Cpu:
     elif how:
         gates, absent = _read_idt(memory, base, size, names, problems)
     else:
-        notes.append("where the IDT is cannot be told: no registers, and no symbol `idt`")
+        notes.append("where the IDT is cannot be known: no registers, and no symbol `idt`")
     protected = mode.startswith("protected")
     return Cpu(
         mode=mode,

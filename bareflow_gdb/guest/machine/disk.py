@@ -53,7 +53,7 @@ def read_disk(memory: Memory, state: Address) -> Disk:
 
     What cannot be told is None, and the reason is in `notes`.
 
-    Raises BadData when the disk's image is no FAT16 volume.
+    Raises BadData when the disk's image is not a FAT16 volume.
     """
     notes: list[str] = []
     mounted = _mounted(memory, state, notes)

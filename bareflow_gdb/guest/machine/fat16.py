@@ -72,7 +72,7 @@ class FatContent:
     size: int
     sha256: str
     text: str
-    """Empty when it is no text."""
+    """Empty when it is not text."""
     data: str
     """Hexadecimal."""
 
@@ -170,15 +170,15 @@ def content(name: str, data: bytes) -> FatContent:
 
 def _geometry(image: Image, where: str) -> tuple[_Geometry, Any]:
     if len(image) < SECTOR or bytes(image[510:512]) != b"\x55\xaa":
-        raise BadData(f"{where} has no boot sector signature (55 AA at 510): it is no disk image")
+        raise BadData(f"{where} has no boot sector signature (55 AA at 510): it is not a disk image")
     raw = layouts.unpack("fat16_boot_sector", bytes(image[:SECTOR]))
     if raw.bytes_per_sector != SECTOR:
-        raise BadData(f"{where} is no FAT16 volume: {raw.bytes_per_sector} bytes per sector instead of 512")
+        raise BadData(f"{where} is not a FAT16 volume: {raw.bytes_per_sector} bytes per sector instead of 512")
     per_cluster = raw.sectors_per_cluster
     if per_cluster == 0 or per_cluster & per_cluster - 1:
-        raise BadData(f"{where} is no FAT16 volume: {per_cluster} sectors per cluster is no power of two")
+        raise BadData(f"{where} is not a FAT16 volume: {per_cluster} sectors per cluster is not a power of two")
     if not (raw.reserved_sectors and 0 < raw.fat_count <= 4 and raw.sectors_per_fat and raw.root_entries):
-        raise BadData(f"{where} is no FAT16 volume: it has no FAT or no root directory")
+        raise BadData(f"{where} is not a FAT16 volume: it has no FAT or no root directory")
     root_start = raw.reserved_sectors + raw.fat_count * raw.sectors_per_fat
     geometry = _Geometry(
         cluster_sectors=per_cluster,
@@ -190,11 +190,11 @@ def _geometry(image: Image, where: str) -> tuple[_Geometry, Any]:
         total=raw.sectors16 or raw.sectors32,
     )
     if geometry.total <= geometry.data_start:
-        raise BadData(f"{where} is no FAT16 volume: {geometry.total} sectors are fewer than its own tables need")
+        raise BadData(f"{where} is not a FAT16 volume: {geometry.total} sectors are fewer than its own tables need")
     if not _FEWEST <= geometry.clusters < _MOST:
         raise BadData(f"{where} has {geometry.clusters} clusters: FAT16 has {_FEWEST} to {_MOST - 1}")
     if raw.sectors_per_fat * SECTOR < (geometry.clusters + _FIRST) * 2:
-        raise BadData(f"{where} is no FAT16 volume: its FAT is too small for {geometry.clusters} clusters")
+        raise BadData(f"{where} is not a FAT16 volume: its FAT is too small for {geometry.clusters} clusters")
     return geometry, raw
 
 

@@ -250,7 +250,7 @@ def check_free_list(head: int, free: dict[int, int]) -> list[str]:
         if at in seen:
             return [f"the free list has a cycle at 0x{at:08x}"]
         if at not in free:
-            return [f"the free list leads to 0x{at:08x}, which is no free block"]
+            return [f"the free list leads to 0x{at:08x}, which is not a free block"]
         seen.add(at)
         at = free[at]
     lost = len(free) - len(seen)
