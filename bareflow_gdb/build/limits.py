@@ -5,7 +5,6 @@ python -m bareflow_gdb.build.limits --firmware build/firmware
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.build import tool
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings, read_image_header
@@ -121,16 +121,14 @@ def _status(machine: Machine) -> Any:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bareflow_gdb.build.limits", description=__doc__.splitlines()[0])
+    parser = tool.parser("limits", __doc__)
     parser.add_argument("--firmware", type=Path, required=True, help="the directory that was built")
-    options = parser.parse_args(arguments)
-    try:
-        found = [*sizes(options.firmware), *counted(options.firmware), call_site(options.firmware)]
-    except (BareflowError, OSError) as error:
-        print(f"limits: {error}", file=sys.stderr)
-        return 2
+    return tool.run("limits", parser.parse_args(arguments), _tell)
+
+
+def _tell(options: tool.Options) -> None:
+    found = [*sizes(options.firmware), *counted(options.firmware), call_site(options.firmware)]
     print("\n".join(limit.line() for limit in found))
-    return 0
 
 
 if __name__ == "__main__":
