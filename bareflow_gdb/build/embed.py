@@ -10,15 +10,14 @@ The registry: `struct embedded_module[]` (firmware/kernel/jit.h), in the order g
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.files import write_atomically
+from bareflow_gdb.build import tool
+from bareflow_gdb.errors import UsageError
 
 ALIGNMENT = 16
 
@@ -94,24 +93,21 @@ def assembly(modules: Sequence[Module], directory: Path, tiers: Collection[str],
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bareflow_gdb.build.embed", description=__doc__)
+    parser = tool.parser("embed", __doc__)
     parser.add_argument("--directory", type=Path, required=True, help="where the modules' files are")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("modules", nargs="+", metavar="NAME:A:B:EXPECTED")
     for option, what in (("--tiers", "at every level"), ("--bitcode", "with their bitcode")):
         parser.add_argument(option, nargs="*", default=[], metavar="NAME", help=f"modules to embed {what}")
-    options = parser.parse_args(arguments)
-    try:
-        modules = [parse_module(text) for text in options.modules]
-        unknown = {*options.tiers, *options.bitcode} - {module.name for module in modules}
-        if unknown:
-            raise UsageError(f"{', '.join(sorted(unknown))}: not among the modules; name them as NAME:A:B:EXPECTED")
-        text = assembly(modules, options.directory, options.tiers, options.bitcode)
-        write_atomically(options.output, text)
-    except (BareflowError, OSError) as error:
-        print(f"embed: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return tool.make("embed", parser.parse_args(arguments), _embedded)
+
+
+def _embedded(options: tool.Options) -> str:
+    modules = [parse_module(text) for text in options.modules]
+    unknown = {*options.tiers, *options.bitcode} - {module.name for module in modules}
+    if unknown:
+        raise UsageError(f"{', '.join(sorted(unknown))}: not among the modules; name them as NAME:A:B:EXPECTED")
+    return assembly(modules, options.directory, options.tiers, options.bitcode)
 
 
 if __name__ == "__main__":

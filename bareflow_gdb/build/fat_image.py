@@ -9,7 +9,6 @@ files give the same bytes. Format: Microsoft FAT specification 1.03.
 
 from __future__ import annotations
 
-import argparse
 import re
 import struct
 import sys
@@ -18,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.files import write_atomically
+from bareflow_gdb.build import tool
+from bareflow_gdb.errors import UsageError
 
 SECTOR = 512
 SECTORS = 32768
@@ -56,13 +55,10 @@ class DiskFile:
 
 def disk_name(file_name: str) -> str:
     """The 8.3 name of a file; raises UsageError when there is none."""
+    stem, _, extension = file_name.rpartition(".") if "." in file_name else (file_name, "", "")
     for ending, kind in KINDS:
         if file_name.endswith(ending):
             stem, extension = file_name.removesuffix(ending), kind
-            break
-    else:
-        stem, dot, extension = file_name.rpartition(".")
-        stem, extension = (stem, extension) if dot else (extension, "")
     return checked_name((stem[:8] + (f".{extension}" if extension else "")).upper())
 
 
@@ -70,7 +66,7 @@ def checked_name(name: str) -> str:
     """The name itself; raises UsageError when it is not 8.3 in upper case."""
     if not NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no name for a FAT16 disk: up to 8 capital letters, digits or _ - ~ $, "
+            f"{name!r} is not a name for a FAT16 disk: up to 8 capital letters, digits or _ - ~ $, "
             "a dot, up to 3 more; give another one as FILE=NAME.EXT"
         )
     return name
@@ -151,21 +147,11 @@ def _entry(name: bytes, attributes: int, first_cluster: int, size: int) -> bytes
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bareflow_gdb.build.fat_image", description=__doc__.splitlines()[0])
+    parser = tool.parser("fat_image", __doc__)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("files", nargs="+", metavar="FILE[=NAME.EXT]")
     options = parser.parse_args(arguments)
-    try:
-        image = fat16_image([parse_file(text) for text in options.files])
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.output, image)
-    except OSError as error:
-        print(f"disk: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
-    except BareflowError as error:
-        print(f"disk: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return tool.make("disk", options, lambda given: fat16_image([parse_file(text) for text in given.files]))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ An image larger than the loader reads is refused here, where it can be seen.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import zlib
 from pathlib import Path
@@ -18,7 +17,8 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection, SymbolTableSection
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BadData, BareflowError
+from bareflow_gdb.build import tool
+from bareflow_gdb.errors import BadData
 from bareflow_gdb.files import write_atomically
 from bareflow_gdb.qemu.image import SECTOR, compose_disk, decode_image_header, image_crc
 
@@ -89,27 +89,23 @@ def elf_facts(elf: Path) -> tuple[bytes, int, int]:
     return build_id, found["bareflow_root"], found["_end"]
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description="complete a kernel image and compose the boot disk")
-    parser.add_argument("--elf", type=Path, required=True)
+def main(arguments: list[str] | None = None) -> int:
+    parser = tool.parser("finish_image", __doc__)
     parser.add_argument("--kernel", type=Path, required=True, help="raw image, completed in place")
-    parser.add_argument("--stage1", type=Path, required=True)
-    parser.add_argument("--stage2", type=Path, required=True)
-    parser.add_argument("--disk", type=Path, required=True)
-    options = parser.parse_args(arguments)
-    try:
-        build_id, root, end = elf_facts(options.elf)
-        kernel = finished_kernel(options.kernel.read_bytes(), build_id, root, end)
-        disk = compose_disk(options.stage1.read_bytes(), options.stage2.read_bytes(), kernel)
-    except BareflowError as error:
-        print(f"finish_image: {error}", file=sys.stderr)
-        return 1
+    for option in ("--elf", "--stage1", "--stage2", "--disk"):
+        parser.add_argument(option, type=Path, required=True)
+    return tool.run("finish_image", parser.parse_args(arguments), _finish)
+
+
+def _finish(options: tool.Options) -> None:
+    build_id, root, end = elf_facts(options.elf)
+    kernel = finished_kernel(options.kernel.read_bytes(), build_id, root, end)
+    disk = compose_disk(options.stage1.read_bytes(), options.stage2.read_bytes(), kernel)
     write_atomically(options.kernel, kernel)
     write_atomically(options.disk, disk)
     limit = layouts.const("BF_IMAGE_MAX_SECTORS")
     print(f"image: {len(kernel)} bytes, {-(-len(kernel) // SECTOR)} of {limit} sectors")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -5,7 +5,6 @@ python -m bareflow_gdb.build.image_info --elf kernel.elf --disk fluid.img
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.build import tool
 from bareflow_gdb.build.finish_image import elf_facts
-from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.qemu.image import SECTOR, read_image_header
 
 
@@ -59,21 +58,18 @@ def sizes(elf: Path, disk: Path) -> list[Size]:
     return found
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description="print the firmware's sizes against their limits")
+def main(arguments: list[str] | None = None) -> int:
+    parser = tool.parser("image_info", __doc__)
     parser.add_argument("--elf", type=Path, required=True)
     parser.add_argument("--disk", type=Path, required=True)
-    options = parser.parse_args(arguments)
-    try:
-        found = sizes(options.elf, options.disk)
-        header = read_image_header(options.disk)
-    except BareflowError as error:
-        print(f"image_info: {error}", file=sys.stderr)
-        return 1
-    print("\n".join(size.line() for size in found))
+    return tool.run("image_info", parser.parse_args(arguments), _tell)
+
+
+def _tell(options: tool.Options) -> None:
+    print("\n".join(size.line() for size in sizes(options.elf, options.disk)))
+    header = read_image_header(options.disk)
     print(f"{header.sectors} of {layouts.const('BF_IMAGE_MAX_SECTORS')} sectors, CRC 0x{header.crc:08x}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -15,7 +15,6 @@ may not point into code or read-only data: those belong to one version and go aw
 
 from __future__ import annotations
 
-import argparse
 import struct
 import sys
 from dataclasses import dataclass
@@ -23,8 +22,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.files import write_atomically
+from bareflow_gdb.build import tool
 from bareflow_gdb.guest.base.values import clean
 from bareflow_gdb.guest.modules.judge import digest_is_right
 from bareflow_gdb.recompile.objects import R_386_32, Area, Compiled, check_name, place, read_object, relocate, undefined
@@ -238,23 +236,20 @@ def _align(size: int) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bareflow_gdb.build.module", description=__doc__.splitlines()[0])
-    parser.add_argument("--object", type=Path, required=True, help="the tier's relocatable object")
+    parser = tool.parser("module", __doc__)
+    parser.add_argument("--object", dest="input", type=Path, required=True, help="the tier's relocatable object")
     parser.add_argument("--name", required=True, help="the module's name")
     parser.add_argument("--entry", required=True, help="its entry function")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--data-from", type=Path, help="another tier's image, whose writable data must be the same")
-    options = parser.parse_args(arguments)
-    try:
-        image = link_module(options.object.read_bytes(), options.name, options.entry)
-        if options.data_from:
-            require_same_data(image, options.data_from.read_bytes(), options.data_from.name)
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.output, image)
-    except (BareflowError, OSError) as error:
-        print(f"module: {options.object}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return tool.make("module", parser.parse_args(arguments), _module)
+
+
+def _module(options: tool.Options) -> bytes:
+    image = link_module(options.input.read_bytes(), options.name, options.entry)
+    if options.data_from:
+        require_same_data(image, options.data_from.read_bytes(), options.data_from.name)
+    return image
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ offset as `struct.field`, every struct size as `sizeof.struct`. So assembly and 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
 
 from dissect.cstruct import cstruct
 
-from bareflow_gdb.files import write_atomically
+from bareflow_gdb.build import tool
 
 HEADER = Path(__file__).parents[1] / "abi" / "bareflow.h"
 
@@ -33,13 +32,11 @@ def nasm_constants(header_text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description="write the ABI's constants as a nasm include file")
+def main() -> int:
+    parser = tool.parser("nasm_constants", __doc__)
     parser.add_argument("--output", type=Path, required=True)
-    options = parser.parse_args(arguments)
-    write_atomically(options.output, nasm_constants(HEADER.read_text()))
-    return 0
+    return tool.make("nasm_constants", parser.parse_args(), lambda _: nasm_constants(HEADER.read_text()))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -9,16 +9,15 @@ a C array, `cache_module_NAME` or `cache_module_NAME_O2`, 16-byte aligned, besid
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bareflow_gdb.build import tool
 from bareflow_gdb.build.module import read_module
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.files import write_atomically
 
 FILE_NAME = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]{0,30})(\.O(?P<level>[0-3]))?\.mod")
 BYTES_PER_LINE = 16
@@ -93,21 +92,10 @@ def source(modules: Sequence[CachedModule]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bareflow_gdb.build.registry", description=__doc__.splitlines()[0])
+    parser = tool.parser("registry", __doc__)
     parser.add_argument("--cache", type=Path, required=True, help="directory with NAME.mod files")
     parser.add_argument("--output", type=Path, required=True)
-    options = parser.parse_args(arguments)
-    try:
-        text = source(read_cache(options.cache))
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.output, text)
-    except OSError as error:
-        print(f"registry: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
-    except BareflowError as error:
-        print(f"registry: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return tool.make("registry", parser.parse_args(arguments), lambda given: source(read_cache(given.cache)))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ module loader as an i686 program. The exit code is 1 when a result is wrong.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import struct
 import subprocess
@@ -19,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bareflow_gdb.build import tool
 from bareflow_gdb.build.embed import Module, parse_module
 from bareflow_gdb.build.module import link_module
 from bareflow_gdb.errors import BareflowError
@@ -89,27 +89,23 @@ def check_module(compiler: Compiler, program: Path, module: Module, wrapped: byt
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bareflow_gdb.build.test_interface", description=__doc__.splitlines()[0]
-    )
+    parser = tool.parser("test_interface", __doc__)
     parser.add_argument("--directory", type=Path, required=True, help="where NAME.bc.wrapped are")
     parser.add_argument("--program", type=Path, required=True, help="firmware/user's module_test")
     parser.add_argument("modules", nargs="+", metavar="NAME:A:B:EXPECTED")
-    options = parser.parse_args(arguments)
+    return tool.run("test_interface", parser.parse_args(arguments), _check)
+
+
+def _check(options: tool.Options) -> int:
     print("BITCODE INTERFACE TEST (USERSPACE)")
-    failed = []
-    try:
-        with Compiler() as compiler:
-            for module in [parse_module(text) for text in options.modules]:
-                wrapped = (options.directory / f"{module.name}.bc.wrapped").read_bytes()
-                if not check_module(compiler, options.program, module, wrapped):
-                    failed.append(module.name)
-    except (BareflowError, OSError) as error:
-        print(f"test_interface: {error}", file=sys.stderr)
-        return 1
-    print(f"\n{len(options.modules) - len(failed)} of {len(options.modules)} modules passed")
+    passed = 0
+    with Compiler() as compiler:
+        for module in [parse_module(text) for text in options.modules]:
+            wrapped = (options.directory / f"{module.name}.bc.wrapped").read_bytes()
+            passed += check_module(compiler, options.program, module, wrapped)
+    print(f"\n{passed} of {len(options.modules)} modules passed")
     print("=== ALL BITCODE TESTS COMPLETED ===")
-    return 1 if failed else 0
+    return int(passed < len(options.modules))
 
 
 if __name__ == "__main__":

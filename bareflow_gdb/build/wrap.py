@@ -5,13 +5,12 @@ python -m bareflow_gdb.build.wrap --input m.bc --output wrapped.bc --name primes
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.files import write_atomically
+from bareflow_gdb.build import tool
+from bareflow_gdb.errors import UsageError
 from bareflow_gdb.recompile import ir
 
 
@@ -34,7 +33,7 @@ def wrap(payload: bytes, name: str, entry: str, level: int = 0, version: int = 1
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bareflow_gdb.build.wrap", description=__doc__)
+    parser = tool.parser("wrap", __doc__)
     parser.add_argument("--input", type=Path, required=True, help="LLVM bitcode (clang -emit-llvm -c)")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--name", required=True, help="the module's name")
@@ -42,15 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--level", type=int, choices=range(4), default=0, help="level of the bitcode itself")
     parser.add_argument("--version", type=int, default=1)
     options = parser.parse_args(arguments)
-    try:
-        payload = options.input.read_bytes()
-        wrapped = wrap(payload, options.name, options.entry, options.level, options.version)
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.output, wrapped)
-    except (BareflowError, OSError) as error:
-        print(f"wrap: {options.input}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return tool.make(
+        "wrap",
+        options,
+        lambda given: wrap(given.input.read_bytes(), given.name, given.entry, given.level, given.version),
+    )
 
 
 if __name__ == "__main__":

@@ -50,19 +50,18 @@ class TargetContext(Context):
     def guest(self) -> Guest:
         from bareflow_gdb.guest.guest import Guest
 
-        guest = Guest.attach(self.target.memory, elves=self._elves, say=_say)
+        given = () if self.elf is None else (self.elf,)
+        guest = Guest.attach(self.target.memory, elves=lambda: given, guesses=self._guesses, say=_say)
         machine = self.machine
         if machine is not None:
             guest.serial_log = lambda: _text(machine.serial_path)
         return guest
 
-    def _elves(self) -> Iterable[Path]:
-        """The file that was given, else those beside the machine's image."""
+    def _guesses(self) -> Iterable[Path]:
+        """When none was given, the kernel's ELF may lie beside the machine's image."""
         from bareflow_gdb.guest.names.elf import beside
 
-        if self.elf is not None:
-            return (self.elf,)
-        return beside(self.machine.image) if self.machine is not None else ()
+        return beside(self.machine.image) if self.machine is not None and self.elf is None else ()
 
     def source(self, answer: Answer[Any]) -> str:
         """Where an answer came from, how what it is about was found, and what it cannot tell."""

@@ -72,7 +72,7 @@ def _tier_row(f: JitFunction) -> tuple[str | Cell, ...]:
 QUESTION = Question(
     name="jit",
     help="functions of the adaptive JIT: tier, calls, thresholds, versions, control words",
-    example="jit --json",
+    example="jit",
     arguments=(
         argument("--all", action="store_true", help="every version, where that costs more than ten packets too"),
     ),

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.files import write_atomically
+
+T = TypeVar("T")
 
 FILE = "manifest.json"
 KIND = "bareflow trace"
@@ -87,42 +91,28 @@ def load(directory: Path) -> Manifest:
             " use the suite that recorded it"
         )
     try:
-        return _decode(record)
+        return _decode(Manifest, record)
     except (KeyError, TypeError, ValueError) as error:
         raise BadData(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
 
-def _decode(record: dict[str, Any]) -> Manifest:
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(Manifest):
-        value = record[field.name]
-        if field.name == "sources":
-            value = tuple(_source(item) for item in _listed(value))
-        elif field.name == "thresholds":
-            value = tuple(int(item) for item in _listed(value))
-        elif field.name in ("functions", "modules"):
-            value = tuple(_text(item) for item in _listed(value))
-        elif field.name == "complete":
-            value = value is True
-        elif field.name == "seconds":
-            value = float(value)
-        elif field.name == "tsc_hz":
-            value = _count(value)
-        else:
-            value = _text(value)
-        values[field.name] = value
-    return Manifest(**values)
+def _decode(kind: type[T], record: dict[str, Any]) -> T:
+    hints = typing.get_type_hints(kind)
+    return kind(**{name: _value(hint, record[name]) for name, hint in hints.items()})
 
 
-def _source(item: dict[str, Any]) -> Source:
-    numbers = {field.name: _count(item[field.name]) for field in dataclasses.fields(Source)[1:]}
-    return Source(name=_text(item["name"]), **numbers)
-
-
-def _listed(value: Any) -> list[Any]:
-    if not isinstance(value, list) or len(value) > 4096:
-        raise ValueError("a list was expected")
-    return value
+def _value(kind: Any, value: Any) -> Any:
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list) or len(value) > 4096:
+            raise ValueError("a list was expected")
+        return tuple(_value(typing.get_args(kind)[0], item) for item in value)
+    checked: dict[Any, Callable[[Any], Any]] = {
+        bool: lambda value: value is True,
+        float: float,
+        int: _count,
+        str: _text,
+    }
+    return checked[kind](value) if kind in checked else _decode(kind, value)
 
 
 def _count(value: Any) -> int:

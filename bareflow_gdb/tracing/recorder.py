@@ -12,11 +12,11 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from bareflow_gdb.abi import layouts
@@ -35,7 +35,7 @@ from bareflow_gdb.tracing.events import Batch
 from bareflow_gdb.tracing.journal import JournalWriter, journal_path
 from bareflow_gdb.tracing.manifest import Manifest, Source
 from bareflow_gdb.tracing.ring import Rings
-from bareflow_gdb.tracing.snapshot_plan import Moment, read_moment, wait_for_kernel
+from bareflow_gdb.tracing.snapshot_plan import read_moment, wait_for_kernel
 
 SEGMENT_RECORDS = 2_000_000
 LOOK_SECONDS = 0.05
@@ -103,16 +103,13 @@ class Recorder:
     def __enter__(self) -> Recorder:
         self._rings.__enter__()
         try:
-            self._save_moment()
-            self._save_manifest("", ())
+            self._refresh()
         except BaseException:
             self._rings.__exit__(None, None, None)
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._finished:
             return
         if isinstance(error, OSError):
@@ -178,11 +175,10 @@ class Recorder:
 
     def drain(self) -> int:
         """Takes one batch per ring into the journal; returns the number of events."""
-        taken = 0
-        for batch in self._rings.drain():
-            taken += len(batch.events)
+        batches = self._rings.drain()
+        for batch in batches:
             self._take(batch)
-        return taken
+        return sum(len(batch.events) for batch in batches)
 
     def _take(self, batch: Batch) -> None:
         if not len(batch.events) and not batch.lost:
@@ -226,7 +222,7 @@ class Recorder:
         counts = self._rings.counts()
         return Progress(
             seconds=time.monotonic() - self._began,
-            events=sum(count.taken for count in counts),
+            events=sum(count.events for count in counts),
             lost=sum(count.lost for count in counts),
             swaps=self._swaps,
             stage=word("bf_boot_stage", stage_of(self.ram)),
@@ -243,7 +239,7 @@ class Recorder:
             self._next_segment()
             self._journal.close()
             self._journal.path.unlink()
-            sources = self._sources()
+            sources = tuple(self._rings.counts())
         finally:
             self._rings.__exit__(None, None, None)
         if self._snapshot is not None and not self._snapshot.cancel():
@@ -259,26 +255,12 @@ class Recorder:
         self.ram.close()
         return self._save_manifest(self._ended or "interrupted", sources)
 
-    def _sources(self) -> tuple[Source, ...]:
-        return tuple(
-            Source(
-                name=f"ring {count.ring}",
-                ring=count.ring,
-                capacity=count.capacity,
-                first=count.first,
-                events=count.taken,
-                lost=count.lost,
-                guest_dropped=count.guest_dropped,
-                guest_waits=count.guest_waits,
-                reader_deaths=count.reader_deaths,
-            )
-            for count in self._rings.counts()
-        )
-
     def _save_moment(self) -> None:
         """Saves tables, code, symbols and serial output as they are now."""
         self._seconds = round(time.monotonic() - self._began, 3)
-        moment = self._read_moment()
+        with suppress(BareflowError):  # the guest has destroyed its root descriptor: the last readable tables count
+            self.moment = read_moment(self.ram)
+        moment = self.moment
         for version in moment.versions:
             self._codes.listed(self.ram, version)
         self._codes.save()
@@ -310,11 +292,3 @@ class Recorder:
         )
         manifest.save(self.directory)
         return manifest
-
-    def _read_moment(self) -> Moment:
-        """The tables now; the last readable ones when the guest has destroyed its root descriptor."""
-        try:
-            self.moment = read_moment(self.ram)
-        except BareflowError:
-            return self.moment
-        return self.moment

@@ -10,8 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from types import TracebackType
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +17,7 @@ import numpy as np
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.tracing.events import EVENT_DTYPE, Batch
+from bareflow_gdb.tracing.manifest import Source
 
 HEARTBEAT_SECONDS = 0.02
 ALIVE_SECONDS = 0.2
@@ -41,21 +40,6 @@ def _word(field: str) -> int:
 _MODE, _HEAD, _TAIL, _HEARTBEAT = _word("mode"), _word("head"), _word("tail"), _word("heartbeat")
 _DROPPED, _WAITS, _DEATHS = _word("dropped"), _word("waits"), _word("reader_deaths")
 _TYPE_MASK = _word("type_mask")
-
-
-@dataclass(frozen=True)
-class RingCounts:
-    """What reader and guest counted. `taken + lost` is how far the reader has come since it attached."""
-
-    ring: int
-    capacity: int
-    mode: int
-    first: int
-    taken: int
-    lost: int
-    guest_dropped: int
-    guest_waits: int
-    reader_deaths: int
 
 
 class MappedRam(Protocol):
@@ -93,7 +77,7 @@ class RingReader:
         self._first = self._next
         self._lost = 0
         self.restarted = False
-        """The guest has set the ring up anew, by a reboot: nothing more can be taken."""
+        """The guest has set the ring up again, by a reboot: nothing more can be taken."""
 
     def attach(self, *, lossless: bool, past: bool = True) -> None:
         """Start at the oldest record that is still there (`past`) or at the newest; switch the mode.
@@ -168,7 +152,7 @@ class RingReader:
         events = rows.view(EVENT_DTYPE)[:, 0]
         # The record at head - capacity may be half overwritten at this very moment: it counts as lost too.
         head = self.head
-        # Set up anew while they were copied: their sequence numbers tell which were still there.
+        # Set up again while they were copied: their sequence numbers tell which were still there.
         self.restarted = head - first > _RESTARTED
         overtaken = 0 if self.restarted else max(0, min(count, head - self.capacity + 1 - first))
         expected = np.arange(first + overtaken, first + count, dtype=np.uint64).astype(np.uint32)
@@ -183,15 +167,20 @@ class RingReader:
         self._lost += lost
         return Batch(self.ring, events[overtaken:], first + overtaken, lost)
 
-    def counts(self) -> RingCounts:
-        """The loss account of this reader and of the guest."""
+    @property
+    def mode(self) -> int:
+        """What the guest does when the ring is full."""
+        return self._words[_MODE]
+
+    def counts(self) -> Source:
+        """The loss account of this reader and of the guest; `events + lost` is how far the reader has come."""
         words = self._words
-        return RingCounts(
+        return Source(
+            name=f"ring {self.ring}",
             ring=self.ring,
             capacity=self.capacity,
-            mode=words[_MODE],
             first=self._first,
-            taken=self._next - self._first - self._lost,
+            events=self._next - self._first - self._lost,
             lost=self._lost,
             guest_dropped=words[_DROPPED],
             guest_waits=words[_WAITS],
@@ -230,9 +219,7 @@ class Rings:
         self._heart.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._heart.join()
         for reader in self.readers:
@@ -244,7 +231,7 @@ class Rings:
 
         One that lives beats; one that was killed left the mode behind and beats no more.
         """
-        lossless = [reader for reader in self.readers if reader.counts().mode == MODE_LOSSLESS]
+        lossless = [reader for reader in self.readers if reader.mode == MODE_LOSSLESS]
         before = [reader.heartbeat for reader in lossless]
         if lossless:
             time.sleep(ALIVE_SECONDS)
@@ -270,7 +257,7 @@ class Rings:
 
     @property
     def restarted(self) -> bool:
-        """The guest has set its rings up anew."""
+        """The guest has set its rings up again."""
         return any(reader.restarted for reader in self.readers)
 
     @property
@@ -278,6 +265,6 @@ class Rings:
         """Whether the guest has room for a while, so that the reader may sleep."""
         return all(reader.pending < reader.capacity // 8 for reader in self.readers)
 
-    def counts(self) -> list[RingCounts]:
+    def counts(self) -> list[Source]:
         """The loss account of every ring."""
         return [reader.counts() for reader in self.readers]

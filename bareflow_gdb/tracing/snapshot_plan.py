@@ -6,6 +6,7 @@ A moment: the ranges of RAM that the decoders read, and the names that make even
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from bareflow_gdb.errors import BadData, BareflowError, ReadError, Unreachable
 from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.exports import GuestSymbol, read_exports
 from bareflow_gdb.guest.base.find import find_root
+from bareflow_gdb.guest.base.reading import many, one
 from bareflow_gdb.guest.base.root import Root, is_ram
 from bareflow_gdb.guest.code.functions import Version, read_functions, read_versions
 from bareflow_gdb.guest.modules.modules import read_modules
@@ -59,7 +61,7 @@ def wait_for_kernel(memory: Memory, machine: Machine, seconds: float) -> Moment:
             raise Unreachable(f"QEMU of machine {machine.name} ended before its kernel was up: {why}")
         if looks_stock(memory):
             raise BadData(
-                f"machine {machine.name} runs a stock kernel, which has no events to record; `bareflow swaps` tells "
+                f"machine {machine.name} runs a stock kernel, which has no events to record; `bareflow swaps` shows "
                 "its swaps"
             )
         if time.monotonic() >= deadline:
@@ -74,46 +76,38 @@ def read_moment(memory: Memory) -> Moment:
     versions: list[Version] = []
     modules: tuple[str, ...] = ()
     tsc_hz = 0
+    symbols: list[GuestSymbol] = []
     problems: list[str] = []
-    try:
+    with suppress(ReadError):
+        symbols = read_exports(memory, root)
+    # A kernel that is still booting: the next moment has more.
+    with suppress(BadData, ReadError):
         counters = read_counters(memory, root)
         tsc_hz = counters.tsc_hz
         functions = read_functions(memory, root, counters, problems)
         versions = read_versions(memory, root, counters, functions, problems)
         modules = tuple(module.name for module in read_modules(memory, root).modules)
-    except (BadData, ReadError) as error:
-        # A kernel that is still booting: the next moment has more.
-        problems.append(str(error))
     return Moment(
         root=root,
         tsc_hz=tsc_hz,
-        rings=tuple(int(address) for address in root.rings if _is_ring(memory, address)),
+        rings=tuple(_rings(memory, root)),
         functions=tuple(function.name for function in functions),
         modules=modules,
         versions=tuple(versions),
-        symbols=tuple(_symbols(memory, root)),
+        symbols=tuple(symbols),
         ranges=tuple(_ranges(memory, root)),
     )
 
 
-def _is_ring(memory: Memory, address: int) -> bool:
-    return address != 0 and _ring_header(memory, address) is not None
-
-
-def _ring_header(memory: Memory, address: int) -> Any:
-    try:
-        data = memory.read(address, layouts.size("bf_ring_header"), "ring header")
-    except ReadError:
-        return None
-    header = layouts.unpack("bf_ring_header", data)
-    return header if header.magic == layouts.const("BF_RING_MAGIC") else None
-
-
-def _symbols(memory: Memory, root: Root) -> list[GuestSymbol]:
-    try:
-        return read_exports(memory, root)
-    except ReadError:
-        return []
+def _rings(memory: Memory, root: Root) -> dict[int, Any]:
+    """The headers of the rings that are set up, by address."""
+    found = {}
+    for address in filter(None, map(int, root.rings)):
+        with suppress(ReadError):
+            header = one(memory, "bf_ring_header", address, "ring header")
+            if header.magic == layouts.const("BF_RING_MAGIC"):
+                found[address] = header
+    return found
 
 
 def _ranges(memory: Memory, root: Root) -> list[Range]:
@@ -127,23 +121,11 @@ def _ranges(memory: Memory, root: Root) -> list[Range]:
         (const("BF_HEAP_BASE"), const("BF_HEAP_BASE") + const("BF_HEAP_SIZE")),
         (const("BF_MAILBOX_SLOTS"), const("BF_STAGING_BASE")),
     ]
-    found += _pool_ranges(memory, root)
-    for address in root.rings:
-        header = _ring_header(memory, address) if address else None
-        if header is not None:
-            used = min(header.head, header.capacity, const("BF_RING0_CAPACITY")) * layouts.size("bf_event")
-            found.append((address, address + layouts.size("bf_ring_header")))
-            found.append((header.records, header.records + used))
+    with suppress(ReadError):
+        pools = many(memory, "memory_pool", root.pools, 3 if root.pools else 0, "pools")
+        found += [(pool.base, pool.base + pool.total_size) for pool in pools if pool.total_size <= _MAX_POOL_BYTES]
+    for address, header in _rings(memory, root).items():
+        used = min(header.head, header.capacity, const("BF_RING0_CAPACITY")) * layouts.size("bf_event")
+        found.append((address, address + layouts.size("bf_ring_header")))
+        found.append((header.records, header.records + used))
     return [(start, end) for start, end in found if start < end and is_ram(start, end - start)]
-
-
-def _pool_ranges(memory: Memory, root: Root) -> list[Range]:
-    if not root.pools:
-        return []
-    size = layouts.size("memory_pool")
-    try:
-        data = memory.read(root.pools, 3 * size, "pools")
-    except ReadError:
-        return []
-    pools = layouts.unpack_array("memory_pool", data, 3)
-    return [(pool.base, pool.base + pool.total_size) for pool in pools if 0 < pool.total_size <= _MAX_POOL_BYTES]

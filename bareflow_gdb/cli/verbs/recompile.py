@@ -1,4 +1,4 @@
-"""`bareflow recompile`: has LLVM compile a function anew and the guest install and call it, now."""
+"""`bareflow recompile`: has LLVM compile a function again and the guest install and call it, now."""
 
 from __future__ import annotations
 

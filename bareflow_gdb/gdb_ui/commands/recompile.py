@@ -1,4 +1,4 @@
-"""`bf recompile`: the host's LLVM compiles a function's bitcode anew, and the guest swaps it in."""
+"""`bf recompile`: the host's LLVM compiles a function's bitcode again, and the guest swaps it in."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import gdb
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
-from bareflow_gdb.gdb_ui.guards import only_with_machine
-from bareflow_gdb.gdb_ui.session import Session, require_machine
+from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
 from bareflow_gdb.guest.base.values import TIERS
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
@@ -21,12 +20,13 @@ if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.compiler import Request
     from bareflow_gdb.guest.code.outcome import Outcome
 
-# When the guest stands still after the new code was installed, the host program waits this long for a result.
+# When the guest is stopped still after the new code was installed, the host program waits this long for a result.
 GRACE_SECONDS = 5.0
 
 
 @command(
     "recompile",
+    needs=Session.require_machine,
     example="bf recompile primes --tier O3 --stop",
     arguments=(
         argument("function", metavar="FUNCTION", names=FUNCTIONS, help="the function to compile"),
@@ -38,15 +38,14 @@ GRACE_SECONDS = 5.0
     show=lambda outcome: _text(outcome),
     verdict=lambda outcome: outcome.right,
 )
-@only_with_machine
 def recompile(options: argparse.Namespace, session: Session) -> Outcome:
-    """Compile a function anew with the host's LLVM and let the guest swap it in.
+    """Compile a function again with the host's LLVM and let the guest swap it in.
 
     The bitcode is read out of guest memory, and the guest installs the code at a safe point; so a stopped
     guest runs until that is done, and is stopped again. Debug information of the new code is attached to its
     address, that of replaced versions removed.
     """
-    machine = require_machine(session, "bf recompile")
+    machine = session.require_machine("bf recompile")
     session.guest.kernel().need_interface(
         "it takes no code from outside; `bf disas` shows what its own JIT has made, by tier"
     )

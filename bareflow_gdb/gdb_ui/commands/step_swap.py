@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
-from bareflow_gdb.gdb_ui.guards import only_when_stopped
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
 from bareflow_gdb.guest.base.values import Address, code_name
@@ -48,6 +47,7 @@ class SwapStep:
 
 @command(
     "step-swap",
+    needs=Session.require_stopped,
     example="bf step-swap primes --stay",
     arguments=(
         argument(
@@ -62,7 +62,6 @@ class SwapStep:
     ),
     show=lambda step: _text(step),
 )
-@only_when_stopped
 def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
     """Stop before the next atomic swap, show old and new code, step across the store, and go on.
 
