@@ -46,20 +46,22 @@ print({MARKER!r} + json.dumps([
 
 INTRODUCTION = """# Reference
 
-Made from the commands' own definitions by `make docs`; do not edit it. New here? Begin with the [tutorial](tutorial.md).
-Words such as *slot* or *hold* are explained in the [glossary](glossary.md); expressions, breakpoints by JIT name, windows, editors
-and scripts in [gdb-facilities.md](gdb-facilities.md).
+Made from the commands' own definitions by `make docs`; do not edit it. New here? Begin with the
+[tutorial](tutorial.md). Words such as *slot* or *hold* are explained in the [glossary](glossary.md); expressions,
+breakpoints by JIT name, windows, editors and scripts in [gdb-facilities.md](gdb-facilities.md).
 
-A question is asked as `bf QUESTION` in gdb and as `bareflow QUESTION [TARGET]` in a shell; the answer is the same. TARGET is a machine's
-name (default: the newest), `tcp:HOST:PORT`, `unix:PATH`, or a file recognised by its content: ELF core, raw dump, trace directory.
+A question is asked as `bf QUESTION` in gdb and as `bareflow QUESTION [TARGET]` in a shell; the answer is the same.
+TARGET is a machine's name (default: the newest), `tcp:HOST:PORT`, `unix:PATH`, or a file recognised by its content:
+ELF core, raw dump, trace directory.
 
 | everywhere | |
 |---|---|
 | `--json` | print the record as JSON |
 | `--debug` | when it fails, show the Python traceback too |
-| `--elf FILE` | in a shell: the kernel's ELF, for names (default: the one beside the machine's image); gdb has its own |
+| `--elf FILE` | in a shell: the kernel's ELF (default: the one beside the machine's image); gdb has its own |
 
-Exit codes: 0 fine, 1 the answer is "no" or has findings, 2 could not look. In gdb they count after `set bareflow exit-on-error on`.
+Exit codes: 0 fine, 1 the answer is "no" or has findings, 2 could not look. In gdb they count after
+`set bareflow exit-on-error on`.
 """
 
 

@@ -102,15 +102,7 @@ SESSIONS = {
     "serial": Session("idle", (ATTACH, "bf serial")),
     "find": Session("stock", (ATTACH, "bf status", "bf find"), elf=False),
     "core": Session("core", (f"core-file {CORE}", "bf status", "bf stack", "bf identify 0x00201760")),
-    "exception": Session(
-        "held",
-        (
-            ATTACH,
-            *DIES,
-            "bf exception",
-            "bf identify 0x00201760",
-        ),
-    ),
+    "exception": Session("held", (ATTACH, *DIES, "bf exception", "bf identify 0x00201760")),
     "screen": Session("idle", (ATTACH, "bf screen")),
     "doctor": Session("idle", (ATTACH, "bf doctor --host")),
     "no-guest": Session("none", ("bf status",), elf=False),
