@@ -126,7 +126,7 @@ def step_instruction() -> None:
 
 
 def step_off() -> None:
-    """Steps the instruction at which a breakpoint stopped the guest; not for one that jumps to itself.
+    """Steps the instruction at which the guest stands after a stop; not for one that jumps to itself.
 
     Now and then gdb is told of that stop a second time, before the instruction was executed.
     """

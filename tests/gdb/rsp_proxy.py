@@ -112,3 +112,27 @@ class TcpProxy(RspProxy):
         self.path.unlink()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
+
+
+class OneStep(RspProxy):
+    """Answers one of gdb's steps itself: with `instead`, else with the stop that came before it."""
+
+    number = 1
+    """Which step."""
+    instead = b""
+    answered = False
+    _steps = 0
+    _stop = b""
+
+    def answer(self, data: bytes) -> bytes:
+        self._steps += b"vCont;s" in data
+        if self.answered or self._steps < self.number:
+            return b""
+        self.answered = True
+        return b"+" + (self.instead or self._stop)
+
+    def _count(self, data: bytes, *, from_gdb: bool) -> bytes:
+        stops = re.findall(rb"\$T05[^#]*#..", data)
+        if stops and not from_gdb:
+            self._stop = stops[-1]
+        return super()._count(data, from_gdb=from_gdb)

@@ -16,9 +16,11 @@ import pytest
 from gdb_harness import KERNEL, SCRIPT, SECONDS, Gdb
 from machines import wait_for
 from mi_gdb import MiError, MiGdb
+from rsp_proxy import OneStep
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.qemu import directory as places
 from bareflow_gdb.qemu.machine import Machine
 
 Boot = Callable[..., Machine]
@@ -45,6 +47,19 @@ def test_a_backtrace_in_the_new_code_shows_its_function_by_name(gdb: Gdb, idle: 
     assert re.fullmatch(r"primes@O3 #\d+", frames[0]) and frames[1] == "adaptive_jit_call"
     assert "kernel_main" in frames
     assert re.search(r"primes@O3 #\d+ \(a=1000, b=0\) at firmware/modules/primes.c:", result.out)
+
+
+@pytest.mark.parametrize("step", (1, 2))
+def test_a_stop_that_is_told_twice_does_not_end_before_the_frame(
+    gdb: Gdb, idle: Machine, tmp_path: Path, step: int
+) -> None:
+    with OneStep(tmp_path / "gdb.sock", idle.gdb_socket) as proxy:
+        proxy.number = step
+        places.write_record(idle.directory, {**idle.record(), "gdb_socket": str(proxy.path)})
+        result = gdb.run(f"target remote {proxy.path}", "bf recompile primes --stop", "info args", elf=KERNEL)
+        places.write_record(idle.directory, idle.record())
+    assert proxy.answered
+    assert "a = 1000\nb = 0\n" in result.out, result.out
 
 
 def test_finish_out_of_the_new_code_shows_the_result(gdb: Gdb, idle: Machine) -> None:

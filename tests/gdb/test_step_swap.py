@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 from gdb_harness import KERNEL, SCRIPT, Gdb, bareflow
 from mi_gdb import MiError, MiGdb
-from rsp_proxy import RspProxy
+from rsp_proxy import OneStep
 
 from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.guest.guest import Guest
@@ -142,29 +141,9 @@ def test_the_wrong_elf_does_not_mislead_it(gdb: Gdb, held: Machine, tmp_path: Pa
     assert "sum: stopped before the publishing store" in result.out
 
 
-class FirstStep(RspProxy):
-    """Answers gdb's first step itself: with `instead`, else with the stop that came before it."""
-
-    _stop = b""
-    instead = b""
-    answered = False
-
-    def answer(self, data: bytes) -> bytes:
-        if b"vCont;s" not in data or self.answered:
-            return b""
-        self.answered = True
-        return b"+" + (self.instead or self._stop)
-
-    def _count(self, data: bytes, *, from_gdb: bool) -> bytes:
-        stops = re.findall(rb"\$T05[^#]*#..", data)
-        if stops and not from_gdb:
-            self._stop = stops[-1]
-        return super()._count(data, from_gdb=from_gdb)
-
-
 def test_a_stop_that_is_told_twice_is_no_step_across_the_store(gdb: Gdb, held: Machine, tmp_path: Path) -> None:
     # Seen now and then, when the machine is busy.
-    with FirstStep(tmp_path / "gdb.sock", held.gdb_socket) as proxy:
+    with OneStep(tmp_path / "gdb.sock", held.gdb_socket) as proxy:
         record = gdb.run(f"target remote {proxy.path}", "bf release", "bf step-swap --stay --json").json()
     assert proxy.answered
     assert record["after"] == f"0x{int(record['new']['entry'], 16):08x}" != record["before"]
@@ -172,7 +151,7 @@ def test_a_stop_that_is_told_twice_is_no_step_across_the_store(gdb: Gdb, held: M
 
 
 def test_a_guest_that_ends_during_the_step_is_one_sentence(gdb: Gdb, held: Machine, tmp_path: Path) -> None:
-    with FirstStep(tmp_path / "gdb.sock", held.gdb_socket) as proxy:
+    with OneStep(tmp_path / "gdb.sock", held.gdb_socket) as proxy:
         proxy.instead = b"$W00#b7"
         result = gdb.run(f"target remote {proxy.path}", "bf release", "bf step-swap --stay")
     said = result.err.strip().splitlines()[-1]

@@ -125,7 +125,7 @@ def _enter_frame(session: Session) -> None:
     """Steps over the two instructions that set up the EBP frame: the arguments are found by it."""
     if session.memory.read(running.read_register("eip"), len(FRAME_SET_UP), "new code") == FRAME_SET_UP:
         running.step_off()
-        running.step_instruction()
+        running.step_off()
 
 
 def _text(record: Outcome) -> str:
