@@ -10,7 +10,7 @@ import argparse
 import shutil
 import sys
 from collections.abc import Iterable
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,9 +52,8 @@ class TargetContext(Context):
 
         given = () if self.elf is None else (self.elf,)
         guest = Guest.attach(self.target.memory, elves=lambda: given, guesses=self._guesses, say=_say)
-        machine = self.machine
-        if machine is not None:
-            guest.serial_log = lambda: _text(machine.serial_path)
+        if self.machine is not None:
+            guest.serial_log = self.machine.serial
         return guest
 
     def _guesses(self) -> Iterable[Path]:
@@ -94,7 +93,6 @@ def configure(question: Question[Any], parser: argparse.ArgumentParser) -> None:
     parser.description = f"{question.help[0].upper()}{question.help[1:]}. {question.details}".rstrip()
     no = f"Exit code 1 when {question.no}. " if question.no else ""
     parser.epilog = f"{no}Example: bareflow {question.example}"
-    parser.set_defaults(run_verb=partial(main, question))
 
 
 def main(question: Question[R], options: argparse.Namespace) -> int:
@@ -138,11 +136,3 @@ def print_answer(question: Question[R], options: argparse.Namespace, answer: Ans
 
 def _say(sentence: str) -> None:
     print(f"bareflow: {sentence}", file=sys.stderr)
-
-
-def _text(path: Path) -> str:
-    """A serial log as far as it can be read; it only adds to what memory says."""
-    try:
-        return path.read_text(encoding="latin-1")
-    except OSError:
-        return ""

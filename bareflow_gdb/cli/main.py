@@ -42,7 +42,8 @@ class Verb:
     group: str
     help: str
     configure: Callable[[argparse.ArgumentParser], None]
-    """Adds its words, and sets `run_verb`."""
+    """Adds its words."""
+    main: Callable[[argparse.Namespace], int]
 
 
 def verb_names() -> list[str]:
@@ -56,12 +57,13 @@ def load_verb(name: str) -> Verb:
     """One verb; a file of cli/verbs may add to a question of that name."""
     module_name = f"{verbs.__name__}.{name.replace('-', '_')}"
     if importlib.util.find_spec(module_name) is None:
-        from bareflow_gdb.cli.ask import configure
+        from bareflow_gdb.cli import ask
 
         question = registry.load(name)
-        return Verb(name, "look", question.help, partial(configure, question))
+        return Verb(name, "look", question.help, partial(ask.configure, question), partial(ask.main, question))
     module = importlib.import_module(module_name)
-    return Verb(name, module.GROUP, module.HELP, module.configure)
+    # Looked up when it runs: this answer is kept, and the module may have got another `main` since.
+    return Verb(name, module.GROUP, module.HELP, module.configure, lambda options: module.main(options))
 
 
 class VerbParser(argparse.ArgumentParser):
@@ -103,7 +105,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
         child = choices.add_parser(verb.name, description=verb.help, conflict_handler="resolve")
         child.add_argument("--json", action="store_true", help="print the records as JSON")
         child.add_argument("--debug", action="store_true", help="show the Python traceback of an error")
-        child.set_defaults(verb_parser=child)
+        child.set_defaults(verb_parser=child, run_verb=verb.main)
         verb.configure(child)
     return parser
 

@@ -20,6 +20,7 @@ from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.jit_symbols import ANY_TIER
 from bareflow_gdb.gdb_ui.slots import publish_store
 from bareflow_gdb.gdb_ui.values import symbol
+from bareflow_gdb.guest.base.reading import read_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,9 +72,7 @@ class _AtStore(_Follower):
     """None: a followed function is not registered yet, so every swap matters."""
 
     def stop(self) -> bool:
-        if self.slots is None:
-            return True
-        return int(gdb.selected_frame().read_register("edx")) & 0xFFFFFFFF in self.slots
+        return self.slots is None or running.read_register("edx") in self.slots
 
 
 class Followers:
@@ -135,14 +134,12 @@ class Followers:
         pc = int(gdb.selected_frame().pc())
         if pc == symbol(REGISTER):
             # The code is made inside: its caller is where it can be seen.
-            stack = int(gdb.selected_frame().read_register("esp")) & 0xFFFFFFFF
-            back = int.from_bytes(session.memory.read(stack, 4, "return address"), "little")
+            back = read_word(session.memory, running.read_register("esp"), "return address")
             self._all.append(_Follower(f"*0x{back:x}"))
         else:
             override = None
             if pc == self._store:
-                frame = gdb.selected_frame()
-                override = tuple(int(frame.read_register(name)) & 0xFFFFFFFF for name in ("edx", "eax"))
+                override = running.read_register("edx"), running.read_register("eax")
             session.update_symbols(about_to_publish=override)
             if override is None:
                 self.arm(session)

@@ -19,6 +19,7 @@ from gdb.FrameDecorator import FrameDecorator
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.reading import read_word
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP, RET
 
 if TYPE_CHECKING:
@@ -93,11 +94,13 @@ class JitUnwinder(gdb.unwinder.Unwinder):
         def set_register(name: str, value: int) -> None:
             unwound.add_saved_register(name, gdb.Value(value).cast(pending.read_register(name).type))
 
-        set_register("eip", _word(session, return_at))
+        def word_at(address: int) -> int:
+            return read_word(session.memory, address, "saved register")
+
+        set_register("eip", word_at(return_at))
         set_register("esp", return_at + 4)
         for name in _KEPT:
-            value = _word(session, saved[name]) if name in saved else int(pending.read_register(name))
-            set_register(name, value)
+            set_register(name, word_at(saved[name]) if name in saved else int(pending.read_register(name)))
         return unwound
 
 
@@ -117,10 +120,6 @@ def _pushed(code: bytes, ebp: int) -> dict[str, int]:
             break
         found[_PUSHES[byte]] = ebp - 4 * (index + 1)
     return found
-
-
-def _word(session: Session, address: int) -> int:
-    return int.from_bytes(session.memory.read(address, 4, "saved register"), "little")
 
 
 class JitFrame(FrameDecorator):
@@ -145,35 +144,24 @@ class JitFrames:
 
     def filter(self, frames: Iterable[Any]) -> Iterator[Any]:
         """Asks the guest only when a frame is outside every symbol of the kernel."""
-        names = _Names(self._current)
+        # Read when the first frame needs it.
+        codes: tuple[JitCode, ...] | None = None
         for frame in frames:
-            code = names.at(frame.inferior_frame())
+            pc = int(frame.inferior_frame().pc()) & 0xFFFFFFFF
+            code = None
+            if _may_be_jit(frame.inferior_frame(), pc):
+                from bareflow_gdb.guest.code.jit_code import code_at
+
+                codes = self._read() if codes is None else codes
+                code = code_at(codes, pc)
             yield frame if code is None else JitFrame(frame, code)
 
-
-class _Names:
-    """The JIT code of this moment, read when the first frame needs it."""
-
-    def __init__(self, current: Callable[[], Session]) -> None:
-        self._current = current
-        self._codes: tuple[JitCode, ...] | None = None
-
-    def at(self, frame: gdb.Frame) -> JitCode | None:
-        from bareflow_gdb.guest.code.jit_code import code_at
-
-        pc = int(frame.pc()) & 0xFFFFFFFF
-        if not _may_be_jit(frame, pc):
-            return None
-        return code_at(self._read(), pc)
-
     def _read(self) -> tuple[JitCode, ...]:
-        if self._codes is None:
-            try:
-                self._codes = self._current().guest.kernel().jit_code()
-            except (BareflowError, gdb.error, ImportError):
-                # A backtrace without these names is better than none.
-                self._codes = ()
-        return self._codes
+        try:
+            return self._current().guest.kernel().jit_code()
+        except (BareflowError, gdb.error, ImportError):
+            # A backtrace without these names is better than none.
+            return ()
 
 
 _JIT_FILE = re.compile(r"/jit-\d+\.elf$")

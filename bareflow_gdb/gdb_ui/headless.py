@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import gdb
 
@@ -22,6 +21,7 @@ from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import REGISTRY
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
+from bareflow_gdb.guest.base.reading import read_word
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.boot.boot import stage_of
 from bareflow_gdb.render.jsonable import dumps_answer
@@ -111,10 +111,10 @@ class Swapped:
     slot: Address
     old: Address
     new: Address
-    level: int | None
+    level: int | None = None
     """Of the new code; None when it is in no record."""
-    version: int | None
-    reason: str
+    version: int | None = None
+    reason: str = ""
 
 
 def swaps(session: Session, function: str = "") -> Iterator[Swapped]:
@@ -158,30 +158,19 @@ def _swap_stops(session: Session, stack: ExitStack, slots: dict[str, int], funct
 
 def _swapped(session: Session, count: int, slot: int, slots: dict[str, int], old: dict[int, int]) -> Swapped:
     if slot:
-        new = _pointers(session, {"": slot})[slot]
+        new = read_word(session.memory, slot, "published code pointer")
     else:
         slot, new = running.read_register("edx"), running.read_register("eax")
     before = old.get(slot, 0)
     old[slot] = new
     name = next((name for name, address in slots.items() if address == slot), f"slot 0x{slot:08x}")
-    versions: list[Any] = [
-        v for item in session.guest.kernel().jit().functions for v in item.versions if v.entry == new
-    ]
-    newest = max(versions, key=lambda version: version.number, default=None)
-    return Swapped(
-        count,
-        name,
-        Address(slot),
-        Address(before),
-        Address(new),
-        newest.level if newest is not None else None,
-        newest.number if newest is not None else None,
-        newest.reason if newest is not None else "",
-    )
+    swapped = Swapped(count, name, Address(slot), Address(before), Address(new))
+    versions = [v for item in session.guest.kernel().jit().functions for v in item.versions if v.entry == new]
+    if not versions:
+        return swapped
+    newest = max(versions, key=lambda version: version.number)
+    return replace(swapped, level=newest.level, version=newest.number, reason=newest.reason)
 
 
 def _pointers(session: Session, slots: dict[str, int]) -> dict[int, int]:
-    return {
-        slot: int.from_bytes(session.memory.read(slot, 4, "published code pointer"), "little")
-        for slot in slots.values()
-    }
+    return {slot: read_word(session.memory, slot, "published code pointer") for slot in slots.values()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,16 +36,26 @@ class Stop:
         return f"breakpoint {numbers}" if numbers else "another stop"
 
 
-@contextlib.contextmanager
 def internal_breakpoint(
     address: int, condition: str | None = None, *, hardware: bool = False
-) -> Iterator[gdb.Breakpoint]:
+) -> AbstractContextManager[gdb.Breakpoint]:
     """An invisible breakpoint that is gone again on every way out of the block.
 
     hardware: for code that is still to be loaded, which would overwrite any other kind.
     """
     kind = gdb.BP_HARDWARE_BREAKPOINT if hardware else gdb.BP_BREAKPOINT
-    breakpoint = gdb.Breakpoint(f"*0x{address:x}", type=kind, internal=True)
+    return _passing(gdb.Breakpoint(f"*0x{address:x}", type=kind, internal=True), condition)
+
+
+def internal_watchpoint(address: int, condition: str | None = None) -> AbstractContextManager[gdb.Breakpoint]:
+    """An invisible write watchpoint on a word, gone again on every way out of the block."""
+    # Masked to 32 bits by its type: the guest is i386 even where QEMU's CPU model is x86-64.
+    word = f"*(unsigned int *) 0x{address:x}"
+    return _passing(gdb.Breakpoint(word, gdb.BP_WATCHPOINT, gdb.WP_WRITE, internal=True), condition)
+
+
+@contextlib.contextmanager
+def _passing(breakpoint: gdb.Breakpoint, condition: str | None) -> Iterator[gdb.Breakpoint]:
     try:
         breakpoint.silent = True
         if condition is not None:
@@ -65,21 +76,6 @@ class Interceptor:
 
 
 interceptor = Interceptor()
-
-
-@contextlib.contextmanager
-def internal_watchpoint(address: int, condition: str | None = None) -> Iterator[gdb.Breakpoint]:
-    """An invisible write watchpoint on a word, gone again on every way out of the block."""
-    # Masked to 32 bits by its type: the guest is i386 even where QEMU's CPU model is x86-64.
-    watchpoint = gdb.Breakpoint(f"*(unsigned int *) 0x{address:x}", gdb.BP_WATCHPOINT, gdb.WP_WRITE, internal=True)
-    try:
-        watchpoint.silent = True
-        if condition is not None:
-            watchpoint.condition = condition
-        yield watchpoint
-    finally:
-        if watchpoint.is_valid():
-            watchpoint.delete()
 
 
 def resume() -> Stop:

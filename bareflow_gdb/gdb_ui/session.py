@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -50,8 +51,6 @@ class Session:
         self.connection = connection
         self.quiet = False
         self.left_running = False
-        self._machine: Machine | None = None
-        self._machine_sought = False
         self._memory: Memory | None = None
         self._guest: Guest | None = None
         self._jit_symbols: JitSymbols | None = None
@@ -84,8 +83,8 @@ class Session:
             raise Unreachable(f"gdb debugs a {self.connection.type} program, not a guest; connect with `bf attach`")
         if not gdb.selected_inferior().pid:
             raise Unreachable("the guest is gone; connect again with `bf attach` or `target remote`")
-        if self._machine is not None and not self._machine.alive():
-            raise Unreachable(f"QEMU of machine {self._machine.name} has ended; `disconnect`, then attach again")
+        if self.machine is not None and not self.machine.alive():
+            raise Unreachable(f"QEMU of machine {self.machine.name} has ended; `disconnect`, then attach again")
 
     def require_stopped(self) -> None:
         """Raises Unreachable or UsageError unless there is a guest that is stopped and can run."""
@@ -102,13 +101,10 @@ class Session:
             raise UsageError(f"{purpose} needs a machine started by `bareflow run`; this guest was started otherwise")
         return self.machine
 
-    @property
+    @cached_property
     def machine(self) -> Machine | None:
         """The machine of `bareflow run` behind this connection; None when QEMU was started otherwise."""
-        if not self._machine_sought:
-            self._machine_sought = True
-            self._machine = _machine_behind(self.connection)
-        return self._machine
+        return _machine_behind(self.connection)
 
     @property
     def memory(self) -> Memory:
@@ -138,7 +134,7 @@ class Session:
     def guest(self) -> Guest:
         """The guest, attached to at the first question. Raises BareflowError."""
         memory = self.memory
-        if self.running and not self._reads_while_running():
+        if self.running and not self.reads_freely:
             raise Unreachable("the guest runs, and its RAM can be read only while it is stopped: `interrupt` first")
         if self._guest is None:
             from bareflow_gdb.guest.base.find import ROOT_SYMBOL
@@ -150,7 +146,7 @@ class Session:
             self._guest = Guest.attach(memory, symbols, _gdbs_elf, self._guesses, self.say)
             self._guest.places.cpu = self._cpu
             if self.machine is not None:
-                self._guest.serial_log = self._serial_log
+                self._guest.serial_log = self.machine.serial
             self._compare_elf(self._guest)
         return self._guest
 
@@ -174,13 +170,6 @@ class Session:
         except gdb.error:
             return None
 
-    def _serial_log(self) -> str:
-        """What was printed on COM1, as far as it can be read."""
-        try:
-            return self.machine.serial_path.read_text(encoding="latin-1") if self.machine is not None else ""
-        except OSError:
-            return ""
-
     def _compare_elf(self, guest: Guest) -> None:
         """Says so when gdb has the ELF of another kernel: its symbols and lines would mislead."""
         from bareflow_gdb.guest.stock.kernel import looks_stock
@@ -201,11 +190,6 @@ class Session:
                 f"{name} is not this guest's kernel (build {loaded[:12]}, the guest is {running[:12]}): "
                 "load the right one with `file`",
             )
-
-    def _reads_while_running(self) -> bool:
-        from bareflow_gdb.memory.inferior import InferiorMemory
-
-        return not isinstance(self._memory, InferiorMemory)
 
     def update_symbols(self, about_to_publish: tuple[int, ...] | None = None) -> bool:
         """Attaches names and lines of published JIT code, and removes those of replaced versions.
@@ -277,7 +261,11 @@ class Session:
     @property
     def reads_freely(self) -> bool:
         """Has a memory been chosen that costs no packet?"""
-        return self._memory is not None and self._reads_while_running()
+        if self._memory is None:
+            return False
+        from bareflow_gdb.memory.inferior import InferiorMemory
+
+        return not isinstance(self._memory, InferiorMemory)
 
     def refresh(self) -> None:
         """Drops what was read before the last stop."""

@@ -170,10 +170,10 @@ class Machine:
             partial.chmod(0o600)
 
     def serial(self) -> str:
-        """Everything that COM1 has printed so far."""
+        """What COM1 has printed so far, as far as it can be read."""
         try:
             return self.serial_path.read_text(encoding="latin-1")
-        except FileNotFoundError:
+        except OSError:
             return ""
 
     def stop(self) -> None:

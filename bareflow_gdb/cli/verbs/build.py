@@ -30,7 +30,6 @@ class ToolParser(argparse.ArgumentParser):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run_verb=main)
     parser.epilog = "`bareflow build TOOL --help` lists a tool's words."
     tools = parser.add_subparsers(dest="tool", metavar="TOOL", required=True, parser_class=ToolParser)
     for word, _, help_text in TOOLS:

@@ -22,7 +22,6 @@ HELP = "for programs: recompile what is asked for on standard input, a JSON line
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run_verb=main)
     from bareflow_gdb.cli.arguments import add_target
 
     add_target(parser)

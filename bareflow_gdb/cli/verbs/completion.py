@@ -10,7 +10,6 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run_verb=main)
     parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help="bash, zsh or fish")
     parser.epilog = 'Example: eval "$(bareflow completion bash)", in ~/.bashrc'
 

@@ -15,7 +15,6 @@ HELP = "write an ELF core (RAM and registers) of a running machine"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run_verb=main)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the core goes")
     add_machine(parser)
 

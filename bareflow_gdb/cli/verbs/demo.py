@@ -29,7 +29,6 @@ SWAPPED = "primes"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run_verb=main)
     parser.add_argument(
         "--out",
         type=Path,

@@ -17,7 +17,6 @@ HELP = "which parts work here, which do not, why, and what to do"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run_verb=main)
     from bareflow_gdb.cli.arguments import ELF_HELP, add_target
 
     add_target(parser)

@@ -21,7 +21,6 @@ LAST = 100
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run_verb=main)
     from bareflow_gdb.cli.arguments import add_target
 
     add_target(parser)

@@ -14,7 +14,6 @@ HELP = QUESTION.help
 
 def configure(parser: argparse.ArgumentParser) -> None:
     ask.configure(QUESTION, parser)
-    parser.set_defaults(run_verb=main)
 
 
 def main(options: argparse.Namespace) -> int:

@@ -22,7 +22,6 @@ SCRIPT = Path(__file__).resolve().parents[2] / "gdb_ui" / "load.py"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run_verb=main)
     parser.add_argument(
         "target",
         nargs="?",

@@ -11,7 +11,6 @@ HELP = "the running machines of yours"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run_verb=main)
     parser.epilog = "Exit code 1 when no machine is running."
 
 

@@ -23,7 +23,6 @@ HELP = "compile a function of a running guest with the host's LLVM, and swap it 
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run_verb=main)
     from bareflow_gdb.cli.arguments import add_target
 
     function = parser.add_argument("function", metavar="FUNCTION", help="its name, for instance fibonacci")

@@ -13,7 +13,6 @@ HELP = "let a guest started with --hold begin its run"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run_verb=main)
     add_machine(parser)
     parser.epilog = "Exit code 1 when the guest was not held."
 

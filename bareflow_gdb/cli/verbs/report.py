@@ -11,7 +11,6 @@ HELP = "make a report (HTML, text) of a trace"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run_verb=main)
     parser.add_argument("directory", type=Path, metavar="TRACE", help="trace directory")
     parser.add_argument("--out", type=Path, metavar="FILE", help="HTML file (default: TRACE/report.html)")
     parser.add_argument("--text", type=Path, metavar="FILE", help="also write the text summary to a file")

@@ -13,7 +13,6 @@ HELP = "start a machine (QEMU with the BareFlow image), detached"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run_verb=main)
     parser.add_argument("--name", help="name to find it by (default: vm1, vm2, …)")
     parser.add_argument(
         "--image", type=Path, help="boot disk image (default: the one built here, else the packaged one)"

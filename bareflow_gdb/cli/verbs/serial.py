@@ -18,7 +18,6 @@ POLL_SECONDS = 0.1
 def configure(parser: argparse.ArgumentParser) -> None:
     ask.configure(QUESTION, parser)
     parser.add_argument("--follow", action="store_true", help="go on as it is printed, until the machine ends")
-    parser.set_defaults(run_verb=main)
 
 
 def main(options: argparse.Namespace) -> int:

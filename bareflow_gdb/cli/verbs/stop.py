@@ -13,7 +13,6 @@ HELP = "end a machine and remove its files"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run_verb=main)
     add_machine(parser, "name", help="a machine's name (default: the only one)")
     parser.add_argument("--all", action="store_true", help="every machine of yours, also files of ended ones")
 

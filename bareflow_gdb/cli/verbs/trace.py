@@ -25,7 +25,6 @@ LINE_SECONDS = 1.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run_verb=main)
     parser.epilog = "Exit code 1 when events were lost."
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     record = actions.add_parser("record", help="record a running machine into a new directory")

@@ -14,6 +14,7 @@ from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.values import symbol
 from bareflow_gdb.guest.base.answer import Finding
+from bareflow_gdb.guest.base.reading import read_word
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.stock.places import ARGUMENTS
 from bareflow_gdb.guest.stock.search import KINDS
@@ -36,17 +37,6 @@ class Caught:
 
 
 @dataclass(frozen=True)
-class Wait:
-    """How the waiting for the functions ended."""
-
-    caught: tuple[Caught, ...]
-    not_entered: tuple[str, ...]
-    """Those that were still waited for when something else stopped the guest."""
-    stopped_by: str
-    """What that was."""
-
-
-@dataclass(frozen=True)
 class Missing:
     """A record that is not there (yet)."""
 
@@ -62,7 +52,9 @@ class Places:
     missing: tuple[Missing, ...]
     caught: tuple[Caught, ...]
     not_entered: tuple[str, ...]
+    """Those that were still waited for when something else stopped the guest."""
     stopped_by: str
+    """What that was."""
     goes_on: bool
 
 
@@ -86,11 +78,11 @@ def find(options: argparse.Namespace, session: Session) -> Places:
     """
     if options.go_on and not options.at_entry:
         raise UsageError("--go-on is for --at-entry: nothing else lets the guest run")
-    wait = _catch(session) if options.at_entry else Wait((), (), "")
+    caught, not_entered, stopped_by = _catch(session) if options.at_entry else ((), (), "")
     records, missing = _look(session)
     if options.go_on:
         session.go_on()
-    return Places(records, missing, wait.caught, wait.not_entered, wait.stopped_by, goes_on=options.go_on)
+    return Places(records, missing, caught, not_entered, stopped_by, goes_on=options.go_on)
 
 
 def _look(session: Session) -> tuple[tuple[Finding, ...], tuple[Missing, ...]]:
@@ -98,9 +90,8 @@ def _look(session: Session) -> tuple[tuple[Finding, ...], tuple[Missing, ...]]:
     # The registers of this stop, not of the one before.
     guest.places.begin()
     if guest.found_by:
-        root = guest.root().address
-        evidence = "it leads to every other record"
-        return (Finding("root descriptor", Address(root), guest.found_by, "certain", evidence),), ()
+        root, evidence = Address(guest.root().address), "it leads to every other record"
+        return (Finding("root descriptor", root, guest.found_by, "certain", evidence),), ()
     records, missing = [], []
     for kind in KINDS:
         try:
@@ -110,8 +101,8 @@ def _look(session: Session) -> tuple[tuple[Finding, ...], tuple[Missing, ...]]:
     return tuple(records), tuple(missing)
 
 
-def _catch(session: Session) -> Wait:
-    """Runs until each function was entered, or something else stops the guest."""
+def _catch(session: Session) -> tuple[tuple[Caught, ...], tuple[str, ...], str]:
+    """Runs until each function was entered, or something else stops the guest: which were, which not, what did."""
     session.require_stopped()
     functions = _functions(session)
     caught: list[Caught] = []
@@ -134,8 +125,8 @@ def _catch(session: Session) -> Wait:
                         f"none of {', '.join(waiting)} was entered: {why} stopped the guest first; nothing of this "
                         "command is left set"
                     )
-                return Wait(tuple(caught), tuple(waiting), why)
-    return Wait(tuple(caught), (), "")
+                return tuple(caught), tuple(waiting), why
+    return tuple(caught), (), ""
 
 
 def _functions(session: Session) -> dict[str, int]:
@@ -170,8 +161,7 @@ def _take(session: Session, entered: list[str], waiting: dict[str, gdb.Breakpoin
     """At the entry of these functions: reads the argument from the stack, tells it, and waits for them no more."""
     caught = []
     for name in entered:
-        esp = running.read_register("esp")
-        value = int.from_bytes(session.memory.read(esp + 4, 4, f"first argument of {name}"), "little")
+        value = read_word(session.memory, running.read_register("esp") + 4, f"first argument of {name}")
         session.guest.places.tell([(name, value)])
         caught.append(Caught(name, ARGUMENTS[name], Address(value)))
         waiting.pop(name).delete()

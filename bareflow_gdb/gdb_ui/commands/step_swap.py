@@ -10,10 +10,12 @@ from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
+from bareflow_gdb.guest.base.reading import filled, read_word
 from bareflow_gdb.guest.base.values import Address, code_name
 from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 LINES = 40
+POINTER = "published code pointer"
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,7 @@ def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
         "its publishing store is inlined, so there is no one place before it; `bf break-swap` stops after each swap"
     )
     store = publish_store(session)
-    condition = None
-    if options.function is not None:
-        condition = f"$edx == {slot_of(session, options.function)}"
+    condition = None if options.function is None else f"$edx == {slot_of(session, options.function)}"
     session.say(f"waiting for {'a swap' if condition is None else f'a swap of {options.function}'} …")
     with running.internal_breakpoint(store, condition) as breakpoint:
         stop = running.resume()
@@ -95,24 +95,14 @@ def _across(session: Session, store: int, *, stay: bool, lines: int) -> SwapStep
     eip_before = running.read_register("eip")
     jit = session.guest.kernel().jit()
     name = next((function.name for function in jit.functions if function.slot == slot), f"slot 0x{slot:08x}")
-    before = _pointer(session, slot)
-    versions = sorted(
-        (v for function in jit.functions for v in function.versions), key=lambda v: v.number, reverse=True
-    )
-    sides = [
-        next(
-            (
-                Side(v.number, v.level, v.entry, v.code, v.code_size)
-                for v in versions
-                if v.entry == wanted and v.state not in ("freed", "none")
-            ),
-            None,
-        )
-        for wanted in (before, entry)
-    ]
+    before = read_word(session.memory, slot, POINTER)
+    versions = [v for function in jit.functions for v in function.versions if v.state not in ("freed", "none")]
+    # The newest of those at one place counts.
+    sides = {int(v.entry): filled(Side, v, version=v.number) for v in sorted(versions, key=lambda v: v.number)}
+    old, new = sides.get(before), sides.get(entry)
     code = session.memory.read(store, 16, "publishing store")
     instruction = code_diff.disassemble(code, store)[0].text
-    listing = _listing(session, name, *sides, most=lines)
+    listing = _listing(session, name, old, new, most=lines)
     running.step_off()
     session.refresh()
     return SwapStep(
@@ -121,18 +111,14 @@ def _across(session: Session, store: int, *, stay: bool, lines: int) -> SwapStep
         store=Address(store),
         instruction=instruction,
         before=Address(before),
-        after=Address(_pointer(session, slot)),
-        old=sides[0],
-        new=sides[1],
+        after=Address(read_word(session.memory, slot, POINTER)),
+        old=old,
+        new=new,
         listing=listing,
         eip_before=Address(eip_before),
         eip_after=Address(running.read_register("eip")),
         goes_on=not stay,
     )
-
-
-def _pointer(session: Session, slot: int) -> int:
-    return int.from_bytes(session.memory.read(slot, 4, "published code pointer"), "little")
 
 
 def _listing(session: Session, function: str, old: Side | None, new: Side | None, *, most: int) -> tuple[str, ...]:
@@ -145,11 +131,8 @@ def _listing(session: Session, function: str, old: Side | None, new: Side | None
     listings = []
     for side in (old, new):
         size = min(side.code_size, code_diff.LONGEST)
-        listings.append(
-            code_diff.disassemble(
-                session.memory.read(side.code, size, f"code of {function} #{side.version}"), side.code
-            )
-        )
+        code = session.memory.read(side.code, size, f"code of {function} #{side.version}")
+        listings.append(code_diff.disassemble(code, side.code))
     rows = code_diff.pairs(code_diff.align(*listings))
     titles = tuple(
         f"{code_name(function, s.level, s.version)}, {s.code_size} bytes at 0x{s.code:08x}" for s in (old, new)

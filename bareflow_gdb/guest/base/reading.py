@@ -36,6 +36,11 @@ def many(memory: Memory, layout: str, address: int, count: int, what: str) -> li
     return list(layouts.unpack_array(layout, data, count))
 
 
+def read_word(memory: Memory, address: int, what: str) -> int:
+    """A 32-bit number."""
+    return int.from_bytes(memory.read(address, 4, what), "little")
+
+
 def filled(kind: type[T], raw: Any, /, **given: Any) -> T:
     """A record: what is `given`, and each other field as the structure or record `raw` has it by the same name.
 
