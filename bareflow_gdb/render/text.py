@@ -1,12 +1,9 @@
-"""How is a view printed: plain and fixed-width, or coloured on a terminal?
-
-rich is imported only for the coloured form: pipes, files and tests need the standard library alone.
-"""
+"""How is a view printed: plain and fixed-width, or coloured on a terminal?"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TextIO
 
@@ -15,9 +12,8 @@ from bareflow_gdb.render.view import Cell, Table, View
 WIDTH = 140
 """Columns where no terminal says how many there are."""
 
-_RICH_STYLES = {"good": "green", "bad": "bold red", "dim": "dim", "strong": "bold"}
+_ANSI = {"good": "32", "bad": "1;31", "dim": "2", "strong": "1", "head": "36"}
 _GAP = "  "
-_UNLIMITED = 10_000
 
 
 def wants_colour(stream: TextIO) -> bool:
@@ -26,56 +22,23 @@ def wants_colour(stream: TextIO) -> bool:
 
 
 def show(view: View, width: int = WIDTH, color: bool = False) -> str:
-    """A view as text, no newline at the end: with ANSI colours (which need rich), or plain and fixed-width."""
+    """A view as text, no newline at the end: with ANSI colours, or plain and fixed-width."""
     return coloured(view, width) if color else plain(view)
 
 
 def plain(view: View) -> str:
     """Fixed-width text without any escape sequence, no newline at the end."""
-    return "\n".join(line.rstrip() for line in _lines(view))
+    return "\n".join(line.rstrip() for line in _lines(view, lambda text, _: text))
 
 
 def coloured(view: View, width: int = 100) -> str:
-    """The same with rich's tables and ANSI colours; `width` columns if spare columns can make it so."""
-    import io
+    """The same with ANSI colours; `width` columns if spare columns can make it so, else the terminal wraps it."""
+    parts = tuple(part if isinstance(part, str) else fit(part, width) for part in view.parts)
+    return "\n".join(line.rstrip() for line in _lines(replace(view, parts=parts), _painted))
 
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
 
-    out = io.StringIO()
-    # rich would cut what is too wide; the terminal wraps it, and nothing is lost.
-    console = Console(file=out, force_terminal=True, width=_UNLIMITED, highlight=False, legacy_windows=False)
-
-    def text(value: Cell) -> Text:
-        return Text(value.text, style=_RICH_STYLES.get(value.style, ""))
-
-    if view.title:
-        console.print(Text(view.title, style="bold"))
-    label_width = max((len(label) for label, _ in view.facts), default=0)
-    for label, value in view.facts:
-        console.print(Text.assemble((f"  {label:<{label_width}}  ", "cyan"), text(value)), soft_wrap=True)
-    for part in view.parts:
-        if isinstance(part, str):
-            console.print(Text(part), soft_wrap=True)
-            continue
-        if part.title:
-            console.print(Text(part.title, style="bold"))
-        if not part.rows:
-            console.print(Text(f"  {part.empty}", style="dim"))
-            continue
-        fitting = fit(part, width)
-        grid = RichTable(box=None, pad_edge=False, header_style="cyan", padding=(0, 2, 0, 0))
-        for column in fitting.columns:
-            grid.add_column(column.name, justify="right" if column.right else "left", no_wrap=True)
-        for row in fitting.rows:
-            grid.add_row(*(text(value) for value in row))
-        console.print(grid)
-    for problem in view.problems:
-        console.print(Text.assemble(("problem: ", "bold red"), problem), soft_wrap=True)
-    for note in view.notes:
-        console.print(Text(note, style="dim"), soft_wrap=True)
-    return out.getvalue().rstrip("\n")
+def _painted(text: str, style: str) -> str:
+    return f"\x1b[{_ANSI[style]}m{text}\x1b[0m" if style in _ANSI else text
 
 
 def fit(part: Table, width: int) -> Table:
@@ -99,38 +62,30 @@ def _widths(part: Table) -> list[int]:
     ]
 
 
-def _lines(view: View) -> Iterator[str]:
+def _lines(view: View, paint: Callable[[str, str], str]) -> Iterator[str]:
     if view.title:
-        yield view.title
+        yield paint(view.title, "strong")
     label_width = max((len(label) for label, _ in view.facts), default=0)
     for label, value in view.facts:
-        yield f"  {label:<{label_width}}  {value.text}"
+        yield f"  {paint(f'{label:<{label_width}}', 'head')}  {paint(value.text, value.style)}"
     for part in view.parts:
-        if isinstance(part, str):
-            yield from part.splitlines()
-        else:
-            yield from _table(part)
+        yield from part.splitlines() if isinstance(part, str) else _table(part, paint)
     for problem in view.problems:
-        yield f"problem: {problem}"
-    yield from view.notes
+        yield f"{paint('problem:', 'bad')} {problem}"
+    for note in view.notes:
+        yield paint(note, "dim")
 
 
-def _table(part: Table) -> Iterator[str]:
+def _table(part: Table, paint: Callable[[str, str], str]) -> Iterator[str]:
     if part.title:
-        yield part.title
+        yield paint(part.title, "strong")
     if not part.rows:
-        yield f"  {part.empty}"
+        yield f"  {paint(part.empty, 'dim')}"
         return
     widths = _widths(part)
-    right = [column.right for column in part.columns]
-    yield _row([column.name for column in part.columns], widths, right)
-    for row in part.rows:
-        yield _row([value.text for value in row], widths, right)
-
-
-def _row(texts: list[str], widths: list[int], right: list[bool]) -> str:
-    cells = (
-        text.rjust(width) if to_right else text.ljust(width)
-        for text, width, to_right in zip(texts, widths, right, strict=True)
-    )
-    return "  " + _GAP.join(cells)
+    for row in (tuple(Cell(column.name, "head") for column in part.columns), *part.rows):
+        line = ""
+        for column, width, value in zip(part.columns, widths, row, strict=True):
+            text, blanks = paint(value.text, value.style), " " * (width - len(value.text))
+            line += _GAP + (blanks + text if column.right else text + blanks)
+        yield line

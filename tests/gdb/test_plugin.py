@@ -102,5 +102,5 @@ def test_debug_shows_the_traceback_and_else_it_is_not_shown(gdb: Gdb) -> None:
 
 def test_loading_imports_no_parser_no_tables_and_no_disassembler(gdb: Gdb) -> None:
     loaded = gdb.run("python import sys; print(sorted(sys.modules))").out
-    for heavy in ("dissect", "rich", "capstone", "numpy", "qemu", "asyncio"):
+    for heavy in ("dissect", "capstone", "numpy", "qemu", "asyncio"):
         assert f"'{heavy}'" not in loaded

@@ -25,12 +25,8 @@ if TYPE_CHECKING:
 CHILD_SECONDS = 120.0
 OLDEST_GDB = 13
 
-# What needs the package, and whether anything works without it.
-PACKAGES = (
-    ("dissect.cstruct", "every decoder", True),
-    ("capstone", "disassembly", True),
-    ("rich", "colours and tables on a terminal", False),
-)
+# What needs the package.
+PACKAGES = (("dissect.cstruct", "every decoder"), ("capstone", "disassembly"))
 
 # A type of the kernel's debug information.
 KERNEL_TYPE = "module_profile_t"
@@ -83,14 +79,14 @@ def _gdb() -> Check:
 def _packages() -> list[Check]:
     """What is imported into gdb's own Python, and from where."""
     checks = []
-    for name, purpose, needed in PACKAGES:
+    for name, purpose in PACKAGES:
         try:
             module = importlib.import_module(name)
         except ImportError as error:
             checks.append(
                 _check(
                     name,
-                    "fails" if needed else "limited",
+                    "fails",
                     f"{purpose} cannot work: {error}",
                     "install it for gdb's Python, or make the suite's environment: `make setup`",
                 )
