@@ -16,10 +16,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-
 from bareflow_gdb.errors import BareflowError  # noqa: E402
+from bareflow_gdb.render.text import show as printed  # noqa: E402
+from bareflow_gdb.render.view import View, number, table  # noqa: E402
 from bench import gdb, recompile, ring  # noqa: E402
 
 Row = dict[str, Any]
@@ -42,15 +41,14 @@ def trace_ratio(rows: list[Row]) -> Row:
 
 
 def show(rows: list[Row]) -> None:
-    table = Table(title="BareFlow GDB benchmarks")
-    for column in ("name", "value", "unit", "goal", "met", "peer", "peer value"):
-        table.add_column(column, justify="right" if column in ("value", "goal", "peer value") else "left")
+    lines = []
     for row in rows:
         goal = "" if row["goal"] is None else f"{'≥' if row['better'] == 'higher' else '≤'} {row['goal']:,}"
-        peer_value = "" if row["peer_value"] is None else f"{row['peer_value']:,.1f}"
         met = "" if row["goal"] is None else ("yes" if row["met"] else "NO")
-        table.add_row(row["name"], f"{row['value']:,.1f}", row["unit"], goal, met, row["peer"] or "", peer_value)
-    Console(width=140 if not sys.stdout.isatty() else None).print(table)
+        peer_value = "" if row["peer_value"] is None else number(row["peer_value"])
+        lines.append((row["name"], number(row["value"]), row["unit"], goal, met, row["peer"] or "", peer_value))
+    heads = "name|>value|unit|>goal|met|peer|>peer value"
+    print(printed(View("BareFlow GDB benchmarks", parts=(table(heads, lines),))))
 
 
 def main() -> int:
