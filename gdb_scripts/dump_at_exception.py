@@ -27,21 +27,6 @@ from bareflow_gdb.guest.stock.kernel import looks_stock
 from bareflow_gdb.questions import registry
 from bareflow_gdb.render.jsonable import dumps
 
-QUESTIONS = (
-    "status",
-    "boot",
-    "exception",
-    "cpu",
-    "stack",
-    "modules",
-    "pools",
-    "jit",
-    "profile",
-    "swaps",
-    "screen",
-    "serial",
-    "log",
-)
 SUMMARY = ("status", "exception", "identify", "stack", "log")
 STOCK_SUMMARY = ("status", "exception", "identify", "stack", "screen", "serial")
 PRINTED = "[EXCEPTION]"
@@ -105,7 +90,7 @@ def dump(session: Session, folder: Path, record: ExceptionRecord | None, summary
         # From where it was taken: the handler has no frame of its own yet.
         words["stack"] = [f"--eip=0x{at.eip:x}", f"--esp=0x{at.esp:x}", f"--ebp=0x{at.ebp:x}"]
         words["identify"] = [f"0x{at.eip:08x}"]
-    for question in (*QUESTIONS, *(["identify"] if record is not None else [])):
+    for question in (*registry.plain(), *(["identify"] if record is not None else [])):
         try:
             if question == "exception" and record is not None:
                 texts[question] = registry.load("exception").text(record)

@@ -9,15 +9,15 @@ guest, 1 when something was, 2 when it could not look.
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui import headless
 from bareflow_gdb.gdb_ui.session import Session
-
-QUESTIONS = ("status", "boot", "exception", "cpu", "stack", "swaps", "pools")
+from bareflow_gdb.questions import registry
 
 
 def main(session: Session) -> int:
     if session.connection is None or session.connection.type != "core":
         raise UsageError("gdb has no core; `core-file FILE` first (`bareflow core --out FILE` writes one)")
     status = session.guest.kernel().status()
-    for question, *words in (*((name,) for name in QUESTIONS), ("log", "--last", headless.argument("last", "2000"))):
+    for question in registry.plain():
+        words = ("--last", headless.argument("last", "2000")) if question in ("log", "serial") else ()
         try:
             text, _ = headless.ask(session, question, *words)
         except BareflowError as error:

@@ -136,22 +136,24 @@ def size(name: str) -> int:
 
 def offset(name: str, path: str) -> int:
     """Bytes from the start of struct `name` to the field; `path` may name a nested one: "code.address"."""
-    codec, total = _codec(name), 0
+    return _field(name, path)[0]
+
+
+def field_size(name: str, path: str) -> int:
+    """Bytes of one field."""
+    return _field(name, path)[1].size
+
+
+def _field(name: str, path: str) -> tuple[int, _Part]:
+    codec: _Codec | None = _codec(name)
+    total = 0
     for step in path.split("."):
         found = next((part for part in codec.parts if part.name == step), None) if codec else None
         if found is None:
             raise UsageError(f"struct {name} has no field {path}; see {', '.join(HEADERS)}")
         total += found.offset
-        codec = found.codec  # type: ignore[assignment]
-    return total
-
-
-def field_size(name: str, member: str) -> int:
-    """Bytes of one field."""
-    found = next((part for part in _codec(name).parts if part.name == member), None)
-    if found is None:
-        raise UsageError(f"struct {name} has no field {member}; see {', '.join(HEADERS)}")
-    return found.size
+        codec = found.codec
+    return total, found  # type: ignore[return-value] # there is one step at least
 
 
 def field_names(name: str) -> tuple[str, ...]:

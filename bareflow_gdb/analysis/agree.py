@@ -85,6 +85,6 @@ def compare(serial: str, swaps: Sequence[Swap]) -> Agreement:
     for kind, i, i_end, j, j_end in matcher.get_opcodes():
         if kind == "equal":
             continue
-        disagreements += [f"the log tells {step}, the ring does not, at this place" for step in told[i:i_end]]
-        disagreements += [f"the ring tells {step}, the log does not, at this place" for step in seen[j:j_end]]
+        disagreements += [f"the log has {step} at this place, the ring does not" for step in told[i:i_end]]
+        disagreements += [f"the ring has {step} at this place, the log does not" for step in seen[j:j_end]]
     return Agreement(len(told), len(seen), tuple(disagreements))

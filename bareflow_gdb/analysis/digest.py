@@ -97,7 +97,7 @@ def tell(trace: Trace) -> Digest:
 def _compare(trace: Trace, swap: Swap) -> Comparison:
     try:
         if swap.from_version is None:
-            raise BareflowError("the trace does not tell which version ran before")
+            raise BareflowError("the trace does not say which version ran before")
         old, new = trace.code_bytes(swap.from_version), trace.code_bytes(swap.to_version)
     except BareflowError as error:
         return Comparison(swap, 0, 0, False, (), str(error))
@@ -142,5 +142,5 @@ def _judge(good: bool, text: str) -> Verdict:
 
 def _agreement(agreement: Agreement) -> str:
     if agreement.agree:
-        return f"log and ring tell the same {agreement.ring_swaps} swaps"
+        return f"log and ring agree on {agreement.ring_swaps} swaps"
     return f"log and ring disagree in {len(agreement.disagreements)} places"

@@ -66,7 +66,7 @@ def checked_name(name: str) -> str:
     """The name itself; raises UsageError when it is not 8.3 in upper case."""
     if not NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no name for a FAT16 disk: up to 8 capital letters, digits or _ - ~ $, "
+            f"{name!r} is not a name for a FAT16 disk: up to 8 capital letters, digits or _ - ~ $, "
             "a dot, up to 3 more; give another one as FILE=NAME.EXT"
         )
     return name

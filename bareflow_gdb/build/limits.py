@@ -80,28 +80,24 @@ def sizes(firmware: Path) -> list[Limit]:
     ]
 
 
-def calls_counted(firmware: Path) -> Limit:
-    """Instructions that profiling adds to a call: under icount shift=0 the TSC counts instructions."""
+def counted(firmware: Path) -> list[Limit]:
+    """What the host's load does not change: under icount shift=0 the TSC counts instructions, a nanosecond each."""
     scenario = layouts.const("BF_SCENARIO_CALL_COST")
     with _booted(firmware / "fluid.img", scenario, icount=0) as machine:
         status = _status(machine)
-    added = (status.bench_on_tsc - status.bench_empty_tsc) / status.bench_iterations
-    return Limit("profiling, added to a call", added, 65, "instructions")
-
-
-def times(firmware: Path) -> list[Limit]:
-    """What depends on the host's speed and load: from boot sector to main, and a masked event's call site."""
-    with _booted(firmware / "fluid.img", layouts.const("BF_SCENARIO_RING_COST")) as machine:
-        status = _status(machine)
-        address = layouts.const("BF_BOOT_RECORD_ADDRESS")
-        record = _record(machine, "bf_boot_record", address)
+        record = _record(machine, "bf_boot_record", layouts.const("BF_BOOT_RECORD_ADDRESS"))
     first, main = (layouts.const(f"BF_STAGE_{stage}") for stage in ("STAGE1", "KERNEL"))
     boot = (record.stage_tsc[main] - record.stage_tsc[first]) / status.tsc_hz
+    added = (status.bench_on_tsc - status.bench_empty_tsc) / status.bench_iterations
+    return [Limit("boot sector to main", boot, 1, "s"), Limit("profiling, added to a call", added, 65, "instructions")]
+
+
+def call_site(firmware: Path) -> Limit:
+    """What a masked event's call site takes; it depends on the host's speed and load."""
+    with _booted(firmware / "fluid.img", layouts.const("BF_SCENARIO_RING_COST")) as machine:
+        status = _status(machine)
     ticks = (status.bench_off_tsc - status.bench_empty_tsc) / status.bench_iterations
-    return [
-        Limit("boot sector to main", boot, 1, "s"),
-        Limit("ring off, a call site", ticks / status.tsc_hz * 1e9, 3, "ns"),
-    ]
+    return Limit("ring off, a call site", ticks / status.tsc_hz * 1e9, 3, "ns")
 
 
 @contextmanager
@@ -131,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _tell(options: tool.Options) -> None:
-    found = [*sizes(options.firmware), calls_counted(options.firmware), *times(options.firmware)]
+    found = [*sizes(options.firmware), *counted(options.firmware), call_site(options.firmware)]
     print("\n".join(limit.line() for limit in found))
 
 

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-TARGET_HELP = "machine name, tcp:HOST:PORT, unix:PATH, core, dump or trace (default: the newest machine)"
+from bareflow_gdb.cli.completers import completed, machines, targets
+
+_TARGET = "machine name, tcp:HOST:PORT, unix:PATH, core, dump or trace (default: the newest machine)"
 ELF_HELP = "the kernel's ELF file, for names (default: the one beside the machine's image)"
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """Adds the optional TARGET word, as `options.target`."""
+    completed(parser.add_argument("target", nargs="?", metavar="TARGET", help=_TARGET), targets)
+
+
+def add_machine(parser: argparse.ArgumentParser, name: str = "target", **keywords: Any) -> None:
+    """Adds a MACHINE word, as `options.NAME`, by default the newest machine."""
+    words = {"nargs": "?", "metavar": "MACHINE", "help": "a machine's name (default: the newest)", **keywords}
+    completed(parser.add_argument(name, **words), machines)
 
 
 def address(text: str) -> int:

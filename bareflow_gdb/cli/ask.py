@@ -14,7 +14,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bareflow_gdb.cli.arguments import ELF_HELP, TARGET_HELP, address, name_or_address
+from bareflow_gdb.cli.arguments import ELF_HELP, add_target, address, name_or_address
+from bareflow_gdb.cli.completers import COMPLETERS, completed
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.questions.question import ADDRESS, NAME_OR_ADDRESS, Argument, Context, Question
 from bareflow_gdb.render.text import WIDTH, wants_colour
@@ -49,19 +50,18 @@ class TargetContext(Context):
     def guest(self) -> Guest:
         from bareflow_gdb.guest.guest import Guest
 
-        guest = Guest.attach(self.target.memory, elves=self._elves, say=_say)
+        given = () if self.elf is None else (self.elf,)
+        guest = Guest.attach(self.target.memory, elves=lambda: given, guesses=self._guesses, say=_say)
         machine = self.machine
         if machine is not None:
             guest.serial_log = lambda: _text(machine.serial_path)
         return guest
 
-    def _elves(self) -> Iterable[Path]:
-        """The file that was given, else those beside the machine's image."""
+    def _guesses(self) -> Iterable[Path]:
+        """When none was given, the kernel's ELF may lie beside the machine's image."""
         from bareflow_gdb.guest.names.elf import beside
 
-        if self.elf is not None:
-            return (self.elf,)
-        return beside(self.machine.image) if self.machine is not None else ()
+        return beside(self.machine.image) if self.machine is not None and self.elf is None else ()
 
     def source(self, answer: Answer[Any]) -> str:
         """Where an answer came from, how what it is about was found, and what it cannot tell."""
@@ -84,8 +84,12 @@ def configure(question: Question[Any], parser: argparse.ArgumentParser) -> None:
         if not item.is_option and keywords.get("nargs") == "?":
             # Which of the optional words were given is seen when all of them are there: `pools demo`.
             keywords.pop("choices", None)
-        parser.add_argument(*item.flags, **keywords)
-    parser.add_argument("target", nargs="?", metavar="TARGET", help=TARGET_HELP)
+        action = parser.add_argument(*item.flags, **keywords)
+        if item.names:
+            completed(action, COMPLETERS[item.names])
+        elif "choices" in item.keywords and not action.choices:
+            completed(action, lambda item=item, **_: list(item.keywords["choices"]))
+    add_target(parser)
     parser.add_argument("--elf", type=Path, metavar="FILE", help=ELF_HELP)
     parser.description = f"{question.help[0].upper()}{question.help[1:]}. {question.details}".rstrip()
     no = f"Exit code 1 when {question.no}. " if question.no else ""

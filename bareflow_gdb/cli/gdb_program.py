@@ -21,7 +21,7 @@ def find_gdb(named: str | None) -> str:
     own = shutil.which(str(Path(sys.prefix) / "bin" / "gdb"))
     path = shutil.which(named) if named else own or shutil.which("gdb")
     if path is None:
-        raise BareflowError(f"{f'{named} is no program' if named else 'no gdb is installed'}; {NEXT}")
+        raise BareflowError(f"{f'{named} is not a program' if named else 'no gdb is installed'}; {NEXT}")
     probe = [path, "-nx", "-batch", "-ex", "python print(gdb.VERSION)"]
     try:
         done = subprocess.run(
@@ -33,7 +33,7 @@ def find_gdb(named: str | None) -> str:
     found = re.search(r"(\d+)\.\d\S*$", done.stdout.strip())
     if found is None:
         why = (done.stderr.strip().splitlines() or ["it prints no version"])[-1]
-        raise BareflowError(f"{path} is no gdb with Python ({why}); {NEXT}")
+        raise BareflowError(f"{path} is not a gdb with Python ({why}); {NEXT}")
     if int(found[1]) < OLDEST:
         raise BareflowError(f"{path} is gdb {found[0]}, the suite needs {OLDEST} or newer; {NEXT}")
     return path

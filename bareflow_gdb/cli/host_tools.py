@@ -51,7 +51,7 @@ def _program(name: str, purpose: str, package: str) -> Check:
     if done.returncode:
         return Check(name, FAILS, f"{path} {option} ends with status {done.returncode}", f"reinstall {package}")
     found = _VERSION.search(done.stdout)
-    return Check(name, WORKS, f"{found[0] if found else 'version not told'}, {path}")
+    return Check(name, WORKS, f"{found[0] if found else 'version unknown'}, {path}")
 
 
 def _llvm() -> Check:

@@ -165,7 +165,17 @@ def _complain(verb: str, sentence: str, debug: bool) -> int:
 
 def run() -> None:
     """The console script."""
+    if "_ARGCOMPLETE" in os.environ:
+        _complete()
     sys.exit(main())
+
+
+def _complete() -> None:
+    """Answers a shell that asks how a line goes on, and ends."""
+    import argcomplete
+
+    words = os.environ.get("COMP_LINE", "").split()
+    argcomplete.autocomplete(build_parser(words[1] if len(words) > 1 and words[1] in verb_names() else None))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def open_path(path: Path) -> Target:
         return Target("kernel", f"kernel binary {path}", path)
     if any(mark in head for mark in SERIAL_MARKS):
         return Target("serial", f"serial log {path}", path)
-    raise UsageError(f"{path} is not recognised: it is no core, raw dump, trace, disk image, kernel or serial log")
+    raise UsageError(f"{path} is not recognised: it is not a core, raw dump, trace, disk image, kernel or serial log")
 
 
 def _open_directory(path: Path) -> Target:

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from bareflow_gdb.cli.arguments import TARGET_HELP
 from bareflow_gdb.cli.target import Target, machine_target
 from bareflow_gdb.errors import UsageError
-
-
-def add_target(parser: argparse.ArgumentParser) -> None:
-    """Adds the optional TARGET word, as `options.target`."""
-    parser.add_argument("target", nargs="?", metavar="TARGET", help=TARGET_HELP)
 
 
 def open_target(text: str | None) -> Target:

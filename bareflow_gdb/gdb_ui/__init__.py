@@ -1,1 +1,1 @@
-"""The suite inside gdb: commands, guards, sessions. Imported by gdb's own Python only."""
+"""The suite inside gdb: commands, sessions. Imported by gdb's own Python only."""

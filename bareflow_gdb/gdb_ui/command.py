@@ -59,9 +59,10 @@ class Command:
         lines = [f"{self.summary}."]
         if self.details:
             lines += ["", self.details]
-        usage = " ".join(item.usage for item in (*self.arguments, *COMMON))
+        shown = [item for item in (*self.arguments, *COMMON) if item.keywords["help"] is not argparse.SUPPRESS]
+        usage = " ".join(item.usage for item in shown)
         lines += ["", f"Usage: bf {self.name} {usage}"]
-        for item in (*self.arguments, *COMMON):
+        for item in shown:
             lines.append(f"  {', '.join(item.flags):<12} {item.keywords['help']}")
         lines += ["", f"Example: {self.example}"]
         return "\n".join(lines)
@@ -114,17 +115,27 @@ def command(
     name: str,
     *,
     example: str,
+    needs: Callable[[Session], object] | None = None,
     arguments: tuple[Argument, ...] = (),
     show: Callable[[Any], str] | None = None,
     verdict: Callable[[Any], bool] | None = None,
 ) -> Callable[[Run], Run]:
-    """Makes the decorated function the command `bf NAME`; its docstring is the help text."""
+    """Makes the decorated function the command `bf NAME`; its docstring is the help text.
+
+    `needs` raises BareflowError when the command makes no sense now, as Session.require_stopped does.
+    """
 
     def register(run: Run) -> Run:
         summary, _, details = (run.__doc__ or name).partition("\n\n")
         details = "\n".join(line.strip() for line in details.strip().splitlines())
         summary = " ".join(summary.split()).rstrip(".")
-        REGISTRY[name] = Command(name, summary, details, example, arguments, run, show, verdict)
+
+        def checked(options: argparse.Namespace, session: Session) -> Any:
+            if needs is not None:
+                needs(session)
+            return run(options, session)
+
+        REGISTRY[name] = Command(name, summary, details, example, arguments, checked, show, verdict)
         return run
 
     return register

@@ -117,7 +117,7 @@ def _add(version: Described, index: int, joined: dict[str, bytearray]) -> list[_
 def _read(data: bytes) -> list[_Part]:
     header = _HEADER.unpack_from(data)
     if header[0][:6] != _IDENT[:6] or header[1] != _RELOCATABLE or header[2] != _I386:
-        raise ValueError("it is no ELF32 i386 relocatable object")
+        raise ValueError("it is not an ELF32 i386 relocatable object")
     start, count, strings = header[6], header[12], header[13]
     raws = [_SECTION.unpack_from(data, start + i * _SECTION.size) for i in range(count)]
     texts = _body(data, raws[strings])

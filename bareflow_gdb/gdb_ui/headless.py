@@ -23,6 +23,7 @@ from bareflow_gdb.gdb_ui.command import REGISTRY
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
 from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.boot.boot import stage_of
 from bareflow_gdb.render.jsonable import dumps_answer
 
 FINE, NO, COULD_NOT = 0, 1, 2
@@ -86,16 +87,16 @@ def ask(session: Session, question: str, *words: str) -> tuple[str, str]:
 @contextmanager
 def end_of_run(session: Session) -> Iterator[list[gdb.Breakpoint]]:
     """A watchpoint that stops the guest when its run has ended or it has halted; none for other boot loaders."""
-    address = layouts.const("BF_BOOT_RECORD_ADDRESS")
-    stage = address + layouts.offset("bf_boot_record", "stage")
-    idle = layouts.const("BF_STAGE_IDLE")
-    if int.from_bytes(session.memory.read(address, 4, "boot record"), "little") != layouts.const("BF_BOOT_MAGIC"):
+    reached = stage_of(session.memory)
+    if reached == 0:
         yield []
         return
-    if int.from_bytes(session.memory.read(stage, 4, "boot stage"), "little") >= idle:
+    idle = layouts.const("BF_STAGE_IDLE")
+    if reached >= idle:
         raise BareflowError(
             "the run has ended already; start the machine with --hold or --paused, and then this script"
         )
+    stage = layouts.const("BF_BOOT_RECORD_ADDRESS") + layouts.offset("bf_boot_record", "stage")
     with running.internal_watchpoint(stage, f"*(unsigned int *) 0x{stage:x} >= {idle}") as watchpoint:
         yield [watchpoint]
 

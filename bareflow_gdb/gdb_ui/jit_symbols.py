@@ -1,6 +1,6 @@
 """What does gdb know of code that was made while the guest ran? Names of all of it, lines where there are any.
 
-One file describes all published code: it is written anew and replaced when something was swapped, so what
+One file describes all published code: it is written again and replaced when something was swapped, so what
 gdb has to register does not grow, and retired versions are gone. Its symbols are `primes@O2` and, for
 whatever tier is published, `primes@jit`. Breakpoints by name or by line move with the file.
 """

@@ -1,7 +1,7 @@
 """How does a gdb get the BareFlow commands? It sources this file: `source …/bareflow_gdb/gdb_ui/load.py`.
 
 gdb's Python is often not the environment's Python, so this finds the suite that it belongs to, and what the suite
-needs in the environment that it lives in. Sourcing it again loads the commands anew.
+needs in the environment that it lives in. Sourcing it again loads the commands again.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def _continue() -> Stop:
     finally:
         gdb.events.stop.disconnect(stops.append)
     if not stops or not gdb.selected_inferior().pid:
-        raise Unreachable("the guest went away while it ran; connect anew with `bf attach`")
+        raise Unreachable("the guest went away while it ran; connect again with `bf attach`")
     last = stops[-1]
     return Stop(tuple(getattr(last, "breakpoints", ())), str(getattr(last, "stop_signal", "")))
 
@@ -122,7 +122,7 @@ def step_instruction() -> None:
     except gdb.error as error:
         raise _lost(error) from error
     if not gdb.selected_inferior().pid:
-        raise Unreachable("the guest went away during a step; connect anew with `bf attach`")
+        raise Unreachable("the guest went away during a step; connect again with `bf attach`")
 
 
 def step_off() -> None:
@@ -148,7 +148,7 @@ def read_register(name: str) -> int:
 
 def _lost(error: gdb.error) -> BareflowError:
     sentence = " ".join(str(error).split()).rstrip(".")
-    return Unreachable(f"the guest went away ({sentence}); connect anew with `bf attach`")
+    return Unreachable(f"the guest went away ({sentence}); connect again with `bf attach`")
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -83,9 +83,24 @@ class Session:
         if self.connection.type not in ("remote", "extended-remote", "core"):
             raise Unreachable(f"gdb debugs a {self.connection.type} program, not a guest; connect with `bf attach`")
         if not gdb.selected_inferior().pid:
-            raise Unreachable("the guest is gone; connect anew with `bf attach` or `target remote`")
+            raise Unreachable("the guest is gone; connect again with `bf attach` or `target remote`")
         if self._machine is not None and not self._machine.alive():
-            raise Unreachable(f"QEMU of machine {self._machine.name} has ended; `disconnect`, then attach anew")
+            raise Unreachable(f"QEMU of machine {self._machine.name} has ended; `disconnect`, then attach again")
+
+    def require_stopped(self) -> None:
+        """Raises Unreachable or UsageError unless there is a guest that is stopped and can run."""
+        self.require()
+        if self.connection is not None and self.connection.type == "core":
+            raise UsageError("a core does not run; this needs a live guest")
+        if self.running:
+            raise UsageError("the guest is running; stop it first with `interrupt`, then ask again")
+
+    def require_machine(self, purpose: str = "this") -> Machine:
+        """The machine behind this connection; raises UsageError that says what it is needed for."""
+        self.require()
+        if self.machine is None:
+            raise UsageError(f"{purpose} needs a machine started by `bareflow run`; this guest was started otherwise")
+        return self.machine
 
     @property
     def machine(self) -> Machine | None:
@@ -132,22 +147,18 @@ class Session:
 
             known = {name: symbol(name) for name in (ROOT_SYMBOL, *SYMBOLS)}
             symbols = {name: address for name, address in known.items() if address is not None}
-            self._guest = Guest.attach(memory, symbols, self._elves, self.say)
+            self._guest = Guest.attach(memory, symbols, _gdbs_elf, self._guesses, self.say)
             self._guest.places.cpu = self._cpu
             if self.machine is not None:
                 self._guest.serial_log = self._serial_log
             self._compare_elf(self._guest)
         return self._guest
 
-    def _elves(self) -> Iterator[Path]:
-        """The kernel's ELF may be the file that gdb has, or the one beside the machine's image."""
+    def _guesses(self) -> Iterable[Path]:
+        """The kernel's ELF may lie beside the machine's image."""
         from bareflow_gdb.guest.names.elf import beside
 
-        loaded = gdb.current_progspace().filename
-        if loaded:
-            yield Path(loaded)
-        if self.machine is not None:
-            yield from beside(self.machine.image)
+        return beside(self.machine.image) if self.machine is not None else ()
 
     def _cpu(self) -> Cpu | None:
         """What the registers say at this stop; None while the guest runs. One packet.
@@ -225,7 +236,7 @@ class Session:
     def stock_code(self) -> dict[Address, int]:
         """Bytes of JIT code by address, of a stock kernel whose records are known and cost no packet to read."""
         if self._stock_code is None:
-            from bareflow_gdb.guest.stock.kernel import known_code
+            from bareflow_gdb.guest.stock.records import known_code
 
             self._stock_code = {}
             if self._guest is not None and not self._guest.found_by and self.reads_freely:
@@ -255,7 +266,7 @@ class Session:
         return self.attached_symbols()
 
     def catch_up(self) -> None:
-        """What had to wait for a stop is done now, if the guest stands."""
+        """What had to wait for a stop is done now, if the guest is stopped."""
         if self.running or self.connection is None or not gdb.selected_inferior().pid:
             return
         if self._symbols_due or (self.attached_symbols() and self.reads_freely):
@@ -305,6 +316,12 @@ class Session:
             self.recording = None
 
 
+def _gdbs_elf() -> Iterable[Path]:
+    """The file that the user gave gdb."""
+    loaded = gdb.current_progspace().filename
+    return (Path(loaded),) if loaded else ()
+
+
 def _machine_behind(connection: gdb.TargetConnection | None) -> Machine | None:
     details = getattr(connection, "details", None)
     if not details:
@@ -319,12 +336,3 @@ def _same_socket(machine: Machine, details: str) -> bool:
         return Path(details).samefile(machine.gdb_socket)
     except OSError:
         return False
-
-
-def require_machine(session: Session, purpose: str) -> Machine:
-    """The machine behind the session; raises UsageError that says what it is needed for."""
-    session.require()
-    machine = session.machine
-    if machine is None:
-        raise UsageError(f"{purpose} needs a machine started by `bareflow run`; this guest was started otherwise")
-    return machine

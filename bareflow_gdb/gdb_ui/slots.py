@@ -20,7 +20,7 @@ def slot_of(session: Session, name: str) -> int:
         return int(list(slots.values())[int(name)])
     if not slots:
         raise UsageError(
-            f"no function is registered yet, {name!r} neither: `continue` until they are, `bf status` tells how far "
+            f"no function is registered yet, {name!r} neither: `continue` until they are, `bf status` shows how far "
             "the guest is"
         )
     if name not in slots:

@@ -1,4 +1,4 @@
-"""What do the TUI windows `swaps`, `profile` and `pools` show, and when are they read anew?
+"""What do the TUI windows `swaps`, `profile` and `pools` show, and when are they read again?
 
 When opened and by `bf refresh`; at a stop only where QEMU's RAM is read from the host, so that a window costs no
 packet there. `layout bareflow` puts them beside the source.
@@ -102,7 +102,7 @@ class Windows:
         gdb.events.before_prompt.connect(self._prompt)
 
     def unregister(self) -> None:
-        """Unhooks it; gdb keeps the window types until they are registered anew."""
+        """Unhooks it; gdb keeps the window types until they are registered again."""
         if hasattr(gdb, "register_window_type"):
             gdb.events.stop.disconnect(self._stopped)
             gdb.events.before_prompt.disconnect(self._prompt)

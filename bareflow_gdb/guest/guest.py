@@ -33,15 +33,17 @@ class Guest:
         memory: Memory,
         symbols: Mapping[str, int] | None = None,
         elves: Callable[[], Iterable[Path]] = tuple,
+        guesses: Callable[[], Iterable[Path]] = tuple,
         say: Progress | None = None,
     ) -> None:
-        """symbols: addresses that a debugger knows by name. elves: files that may be the kernel's ELF.
+        """symbols: addresses that a debugger knows by name. elves: the kernel's ELF file, as the user says; guesses:
+        files that may be it.
 
         `say` is told, in sentences, of a search that takes longer than a second, and of an ELF that is not used.
         """
         self.memory = memory
         self.symbols: Mapping[str, int] = {} if symbols is None else symbols
-        self.elf = ElfOfKernel(memory, elves, say)
+        self.elf = ElfOfKernel(memory, elves, guesses, say)
         self.found_by = ""
         """How the root descriptor was found: "image header", "symbol" or "scan"; "" = not found yet."""
         self._root_address = 0
@@ -58,10 +60,11 @@ class Guest:
         memory: Memory,
         symbols: Mapping[str, int] | None = None,
         elves: Callable[[], Iterable[Path]] = tuple,
+        guesses: Callable[[], Iterable[Path]] = tuple,
         say: Progress | None = None,
     ) -> Guest:
         """A guest whose root has been looked for. It need not be there: the boot may not have come so far."""
-        guest = cls(memory, symbols, elves, say)
+        guest = cls(memory, symbols, elves, guesses, say)
         guest.find(scan=True)
         return guest
 

@@ -1,6 +1,6 @@
 """What can be asked of a kernel, whichever it is? One protocol for ours, stock ones, and none at all.
 
-A `Kernel` answers one question: it is made anew for each, so that what the answer was read from belongs to that
+A `Kernel` answers one question: it is made again for each, so that what the answer was read from belongs to that
 answer. Nothing is read before it is asked for, and nothing is kept: caching is the memory reader's business, which
 knows when the guest has moved. Every question raises only BareflowError and its children.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from bareflow_gdb.errors import BareflowError, UsageError
@@ -210,10 +211,8 @@ class Kernel(ABC):
 
         tsc_hz = 0
         if self.root is not None and self.root.status:
-            try:
+            with suppress(BareflowError):
                 tsc_hz = read_counters(self.memory, self.root).tsc_hz
-            except BareflowError:
-                tsc_hz = 0
         return read_boot(self.memory, self.root, tsc_hz)
 
     def header(self, wanted: str | int, check: bool = False) -> HeaderReport:

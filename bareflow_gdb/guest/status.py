@@ -6,14 +6,16 @@ mailbox header, mailbox slots; neighbours in the kernel's data come together.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BadData, BareflowError, ReadError
+from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.guest.base.clock import read_counters
-from bareflow_gdb.guest.base.reading import many
+from bareflow_gdb.guest.base.reading import filled, many
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.guest.boot.boot import Boot, read_boot
 from bareflow_gdb.guest.code.events import read_ring
 from bareflow_gdb.guest.code.functions import Function, read_functions
@@ -22,6 +24,8 @@ from bareflow_gdb.guest.machine.exception import read_exception
 from bareflow_gdb.guest.pools.pools import KINDS
 from bareflow_gdb.memory.protocol import Memory
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class FunctionLine:
@@ -29,10 +33,10 @@ class FunctionLine:
 
     name: str
     level: int
-    version: int | None
+    version: int | None = None
     """Like the results: None = stock kernels do not keep it."""
-    last_result: int | None
-    expected: int | None
+    last_result: int | None = None
+    expected: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,30 +59,30 @@ class RingLine:
     dropped: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Status:
-    """The guest on one screen."""
+    """The guest on one screen. What has a default needs a root descriptor."""
 
     stage: str
     ok: bool
     """Nothing is wrong as far as was looked."""
-    abi: str
+    abi: str = ""
     """Version of the debug interface; "" = no root descriptor found."""
-    variant: str
-    build_id: str
-    held: bool
+    variant: str = ""
+    build_id: str = ""
+    held: bool = False
     """The guest waits after registration for `hold` to become 0."""
-    thresholds: tuple[int, int, int] | None
-    swap_count: int
-    version_count: int
-    functions: tuple[FunctionLine, ...]
-    pools: tuple[PoolLine, ...]
-    rings: tuple[RingLine, ...]
-    mail: tuple[str, ...]
+    thresholds: tuple[int, int, int] | None = None
+    swap_count: int = 0
+    version_count: int = 0
+    functions: tuple[FunctionLine, ...] = ()
+    pools: tuple[PoolLine, ...] = ()
+    rings: tuple[RingLine, ...] = ()
+    mail: tuple[str, ...] = ()
     """Conversations that are open, as "function: state"."""
-    exception: str
+    exception: str = ""
     """Name of the last exception taken; "" = none."""
-    exception_eip: Address
+    exception_eip: Address = NOWHERE
     problems: tuple[str, ...]
     next_step: str
 
@@ -102,17 +106,15 @@ def read_status(memory: Memory, root: Root | None) -> Status:
         ]
     held = root.hold != 0 and boot is not None and boot.stage == "registered"
     mail = parts.mail(functions)
-    return Status(
+    return filled(
+        Status,
+        root,
         stage=boot.stage if boot else "unknown",
         ok=not problems,
-        abi=root.abi,
-        variant=root.variant,
-        build_id=root.build_id,
         held=held,
-        thresholds=root.thresholds,
         swap_count=swap_count,
         version_count=version_count,
-        functions=tuple(FunctionLine(f.name, f.level, f.version, f.last_result, f.expected) for f in functions),
+        functions=tuple(filled(FunctionLine, function) for function in functions),
         pools=parts.pools(),
         rings=parts.rings(),
         mail=mail,
@@ -139,19 +141,6 @@ def _without_root(boot: Boot | None, problems: list[str]) -> Status:
     return Status(
         stage=boot.stage if boot else "unknown",
         ok=not problems and boot is not None,
-        abi="",
-        variant="",
-        build_id="",
-        held=False,
-        thresholds=None,
-        swap_count=0,
-        version_count=0,
-        functions=(),
-        pools=(),
-        rings=(),
-        mail=(),
-        exception="",
-        exception_eip=Address(0),
         problems=tuple(problems),
         next_step="`boot` shows how far the boot got" if boot else "boot a disk image of this project",
     )
@@ -171,61 +160,46 @@ class _Parts:
         self.booting = booting
         self.counts = (0, 0)
 
-    def _note(self, error: BareflowError) -> None:
-        if not self.booting:
-            self.problems.append(str(error))
+    def _tried(self, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except (BadData, ReadError) as error:
+            if not self.booting:
+                self.problems.append(str(error))
+            return None
 
     def exception(self) -> tuple[str, Address]:
-        try:
-            record = read_exception(self.memory, self.root)
-        except (BadData, ReadError) as error:
-            self._note(error)
-            return "", Address(0)
-        if not record.count:
-            return "", Address(0)
+        record = self._tried(lambda: read_exception(self.memory, self.root))
+        if record is None or not record.count:
+            return "", NOWHERE
         self.problems.append(f"the guest took {record.name} at 0x{record.registers.eip:08x}")
         return record.name, record.registers.eip
 
     def functions(self) -> list[Function]:
-        try:
-            counters = read_counters(self.memory, self.root)
-            self.counts = (counters.swap_count, counters.version_count)
-            return read_functions(self.memory, self.root, counters, self.problems)
-        except (BadData, ReadError) as error:
-            self._note(error)
+        counters = self._tried(lambda: read_counters(self.memory, self.root))
+        if counters is None:
             return []
+        self.counts = (counters.swap_count, counters.version_count)
+        return self._tried(lambda: read_functions(self.memory, self.root, counters, self.problems)) or []
 
     def pools(self) -> tuple[PoolLine, ...]:
-        if not self.root.pools:
-            return ()
-        try:
-            raws = many(self.memory, "memory_pool", self.root.pools, len(KINDS), "pools")
-        except ReadError as error:
-            self._note(error)
-            return ()
-        return tuple(PoolLine(kind, raw.stats.used, raw.total_size) for kind, raw in zip(KINDS, raws, strict=True))
+        address = self.root.pools
+        return (self._tried(lambda: read_pool_lines(self.memory, address)) or ()) if address else ()
 
     def rings(self) -> tuple[RingLine, ...]:
-        found = []
-        for index in range(len(self.root.rings)):
-            try:
-                ring = read_ring(self.memory, self.root, index)
-            except (BadData, ReadError) as error:
-                self._note(error)
-                continue
-            if ring is not None:
-                found.append(RingLine(index, ring.mode, ring.head, ring.dropped))
-        return tuple(found)
+        numbers = range(len(self.root.rings))
+        found = [self._tried(lambda index=index: read_ring(self.memory, self.root, index)) for index in numbers]  # type: ignore[misc]
+        return tuple(RingLine(ring.index, ring.mode, ring.head, ring.dropped) for ring in found if ring is not None)
 
     def mail(self, functions: list[Function]) -> tuple[str, ...]:
-        if not self.root.mailbox:
-            return ()
-        try:
-            box = read_mailbox(self.memory, self.root, functions)
-        except (BadData, ReadError) as error:
-            self._note(error)
-            return ()
-        return tuple(f"{slot.function}: {slot.state}" for slot in box.slots if slot.state != "idle")
+        box = self._tried(lambda: read_mailbox(self.memory, self.root, functions)) if self.root.mailbox else None
+        return tuple(f"{slot.function}: {slot.state}" for slot in box.slots if slot.state != "idle") if box else ()
+
+
+def read_pool_lines(memory: Memory, address: int) -> tuple[PoolLine, ...]:
+    """The three pools, whose records are at this address. Raises ReadError."""
+    raws = many(memory, "memory_pool", address, len(KINDS), "pools")
+    return tuple(PoolLine(kind, raw.stats.used, raw.total_size) for kind, raw in zip(KINDS, raws, strict=True))
 
 
 def _next_step(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.memory.protocol import Memory
@@ -49,9 +50,7 @@ def for_stub(address: str) -> Memory:
 
     pid = behind(address)
     if pid is not None:
-        try:
+        # No right to trace it, or not a booted guest: the stub can still tell.
+        with suppress(BareflowError):
             return ProcessRam(pid)
-        except BareflowError:
-            # No right to trace it, or not a booted guest: the stub can still tell.
-            return GdbStub.connect(address)
     return GdbStub.connect(address)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bareflow_gdb.errors import BadData, Unreachable
-from bareflow_gdb.memory.cpu import CpuRegisters, SegmentRegister
+from bareflow_gdb.memory.cpu import CONTROL, CpuRegisters, SegmentRegister
 from bareflow_gdb.memory.dump import map_file
 from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START, SCREEN_BYTES, CheckedMemory
 
@@ -23,19 +23,6 @@ NOTE_LIMIT = 1 << 20
 RAM_LIMIT = 0xC0000000
 # QEMU's standard video card.
 VIDEO_BYTES = 16 << 20
-
-
-@dataclass(frozen=True)
-class Registers:
-    """One CPU's registers at the dump; `bases`, `limits` and `selectors` by segment name."""
-
-    general: dict[str, int]
-    eip: int
-    eflags: int
-    selectors: dict[str, int]
-    bases: dict[str, int]
-    limits: dict[str, int]
-    control: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -112,17 +99,9 @@ class ElfCore(CheckedMemory):
     def cpu(self) -> CpuRegisters:
         if not self.registers:
             raise Unreachable(f"{self.path} has no registers; make a new core with `bareflow core`")
-        first = self.registers[0]
-        return CpuRegisters(
-            general={**first.general, "eip": first.eip, "eflags": first.eflags},
-            segments={
-                name: SegmentRegister(first.selectors[name], first.bases[name], first.limits[name])
-                for name in SELECTORS
-            },
-            control={f"cr{number}": value for number, value in enumerate(first.control)},
-        )
+        return self.registers[0]
 
-    def _registers(self, headers: list[Any]) -> tuple[Registers, ...]:
+    def _registers(self, headers: list[Any]) -> tuple[CpuRegisters, ...]:
         for header in headers:
             if header["p_type"] == "PT_NOTE":
                 start, size = header["p_offset"], min(header["p_filesz"], NOTE_LIMIT)
@@ -157,20 +136,18 @@ def _notes(data: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def _cpu(body: bytes) -> Registers:
+def _cpu(body: bytes) -> CpuRegisters:
     """QEMUCPUState version 1: u32 version, u32 size, 18 u64, 10 segments of 24 bytes, 5 u64."""
     needed = struct.Struct("<II18Q" + "IIIIQ" * len(SELECTORS) + "5Q")
     if len(body) < needed.size:
         raise BadData("the core's register note is too short; make a new core with `bareflow core`")
     values = needed.unpack_from(body)
-    general = dict(zip(GENERAL, values[2:10], strict=True))
-    segments = [values[20 + 5 * index : 25 + 5 * index] for index in range(len(SELECTORS))]
-    return Registers(
-        general=general,
-        eip=values[18],
-        eflags=values[19],
-        selectors={name: part[0] for name, part in zip(SELECTORS, segments, strict=True)},
-        bases={name: part[4] for name, part in zip(SELECTORS, segments, strict=True)},
-        limits={name: part[1] for name, part in zip(SELECTORS, segments, strict=True)},
-        control=tuple(values[70:75]),
+    segments = {
+        name: SegmentRegister(selector=values[at], base=values[at + 4], limit=values[at + 1])
+        for name, at in zip(SELECTORS, range(20, 70, 5), strict=True)
+    }
+    return CpuRegisters(
+        general=dict(zip((*GENERAL, "eip", "eflags"), values[2:10] + values[18:20], strict=True)),
+        segments=segments,
+        control={name: values[70 + int(name[-1])] for name in CONTROL},
     )

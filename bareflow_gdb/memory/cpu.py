@@ -41,7 +41,9 @@ def parse_registers(text: str) -> CpuRegisters:
     words["eflags"] = words.pop("efl", 0)
     missing = [name for name in (*GENERAL, *CONTROL) if name not in words]
     if missing or "RIP=" in text:
-        raise BadData(f"QEMU tells no 32-bit {missing[0] if missing else 'eip'}: this is no i386 guest's CPU")
+        raise BadData(
+            f"QEMU reports no 32-bit {missing[0] if missing else 'eip'}: this is not the CPU of an i386 guest"
+        )
     segments = {
         name.lower(): SegmentRegister(int(selector, 16), int(base, 16), int(limit, 16))
         for name, selector, base, limit in reversed(_SEGMENT.findall(text))
@@ -50,7 +52,7 @@ def parse_registers(text: str) -> CpuRegisters:
         for name, base, limit in reversed(_TABLE.findall(text))
     }
     if not {"cs", "ss", "gdt", "idt"} <= segments.keys():
-        raise BadData("QEMU tells no descriptor tables: this is no i386 guest's CPU")
+        raise BadData("QEMU reports no descriptor tables: this is not the CPU of an i386 guest")
     return CpuRegisters(
         general={name: words[name] for name in GENERAL},
         segments=segments,

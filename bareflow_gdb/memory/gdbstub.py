@@ -21,7 +21,7 @@ DETACH = b"$D#44"
 
 
 class GdbStub(CheckedMemory):
-    """A gdbstub at `tcp:HOST:PORT` or `unix:PATH`; the guest stands still until `close`."""
+    """A gdbstub at `tcp:HOST:PORT` or `unix:PATH`; the guest is stopped still until `close`."""
 
     name = "gdbstub"
 

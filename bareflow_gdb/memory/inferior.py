@@ -108,7 +108,7 @@ def _core() -> ElfCore | None:
 
     found = re.search(r"`(.+)', file type", gdb.execute("info files", to_string=True).partition("core dump")[2])
     if found is None:
-        raise Unreachable("gdb does not tell where its core file is; ask `bareflow` about the core")
+        raise Unreachable("gdb does not say where its core file is; ask `bareflow` about the core")
     return ElfCore(Path(found[1]))
 
 

@@ -118,7 +118,7 @@ class CheckedMemory(ABC):
 
     def monitor(self, command: str) -> str:
         raise Unreachable(
-            f"this {self.name} cannot tell QEMU's `{command}`; a running machine can, and gdb at a gdbstub"
+            f"this {self.name} cannot answer QEMU's `{command}`; a running machine can, and gdb at a gdbstub"
         )
 
     def cpu(self) -> CpuRegisters:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from bareflow_gdb.errors import BadData, BareflowError, ReadError, Unreachable
@@ -44,10 +45,10 @@ def save(memory: Memory, ranges: Iterable[Range], directory: Path) -> int:
         known.add(name)
         listed.append({"address": start, "size": len(data), "file": name, "crc": crc})
         total += len(data)
-    screen = _screen(memory)
-    if screen:
-        known.add(_SCREEN)
-        write_atomically(folder / _SCREEN, screen)
+    with suppress(BareflowError):
+        if screen := memory.screen():
+            known.add(_SCREEN)
+            write_atomically(folder / _SCREEN, screen)
     write_atomically(folder / _INDEX, json.dumps({"ranges": listed}, indent=1))
     for old in folder.iterdir():
         if old.name not in known:
@@ -64,13 +65,6 @@ def merged(ranges: Iterable[Range]) -> list[Range]:
         else:
             joined.append((start, end))
     return joined
-
-
-def _screen(memory: Memory) -> bytes:
-    try:
-        return memory.screen()
-    except BareflowError:
-        return b""
 
 
 class SnapshotMemory(CheckedMemory):

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import FUNCTIONS, NAME_OR_ADDRESS, Context, Options, Question, argument
+from bareflow_gdb.questions.question import FUNCTIONS, NAME_OR_ADDRESS, Question, argument
 from bareflow_gdb.render.view import View, known, yes
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.code.bitcode_report import BitcodeReport
-
-
-def _ask(context: Context, options: Options) -> BitcodeReport:
-    return context.kernel.bitcode_of(options.function)
 
 
 def _view(record: BitcodeReport) -> View:
@@ -50,7 +46,7 @@ QUESTION = Question(
             help="a function of the adaptive JIT, or the address of a bitcode header",
         ),
     ),
-    ask=_ask,
+    ask=lambda context, options: context.kernel.bitcode_of(options.function),
     view=_view,
     verdict=lambda record: not record.problems,
     no="something is wrong with it",

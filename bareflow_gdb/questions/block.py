@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import ADDRESS, Context, Options, Question, argument
+from bareflow_gdb.questions.question import ADDRESS, Question, argument
 from bareflow_gdb.render.hexdump import hexdump
 from bareflow_gdb.render.view import Cell, Table, View, address, known, table
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.pools.block import BlockReport
     from bareflow_gdb.guest.pools.pools import Block
-
-
-def _ask(context: Context, options: Options) -> BlockReport:
-    return context.kernel.block(options.address, options.bytes)
 
 
 def _view(record: BlockReport) -> View:
@@ -55,7 +51,7 @@ QUESTION = Question(
         argument("address", kind=ADDRESS, metavar="ADDRESS", help="the address"),
         argument("--bytes", type=int, metavar="N", help="bytes to show (default 128)"),
     ),
-    ask=_ask,
+    ask=lambda context, options: context.kernel.block(options.address, options.bytes),
     view=_view,
     verdict=lambda record: not record.problems,
     no="its header or a neighbour's is damaged",

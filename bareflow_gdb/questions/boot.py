@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import Context, Options, Question
+from bareflow_gdb.questions.question import Question
 from bareflow_gdb.render.view import Cell, View, address, facts, number, table
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.boot.boot import Boot
-
-
-def _ask(context: Context, options: Options) -> Boot:  # noqa: ARG001 - it has no arguments
-    return context.kernel.boot()
 
 
 def _view(record: Boot) -> View:
@@ -61,7 +57,7 @@ QUESTION = Question(
     help="boot stages with their times, what was loaded, what failed",
     details="Answers from stage 1 on, in real mode too, when there is no kernel yet.",
     example="boot",
-    ask=_ask,
+    ask=lambda context, _: context.kernel.boot(),
     view=_view,
     verdict=lambda record: record.ok,
     no="the boot has not come to the kernel or the record shows a fault",

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import ROOT, Context, Options, Question
+from bareflow_gdb.questions.question import ROOT, Question
 from bareflow_gdb.render.view import View, address, facts, table
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.code.cache import Cache
-
-
-def _ask(context: Context, options: Options) -> Cache:  # noqa: ARG001 - it has no arguments
-    return context.kernel.cache()
 
 
 def _view(record: Cache) -> View:
@@ -37,7 +33,7 @@ QUESTION = Question(
     help="the kernel's cache of module images: slots, hits, misses, evictions",
     example="cache",
     needs=(ROOT,),
-    ask=_ask,
+    ask=lambda context, _: context.kernel.cache(),
     view=_view,
     verdict=lambda record: not record.problems,
     no="a slot cannot be right",

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import MEMORY, Context, Options, Question
+from bareflow_gdb.questions.question import MEMORY, Question
 from bareflow_gdb.render.view import Cell, Table, View, address, facts, table, yes
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.machine.cpu import Cpu
-
-
-def _ask(context: Context, options: Options) -> Cpu:  # noqa: ARG001 - it has no arguments
-    return context.kernel.cpu()
 
 
 def _view(record: Cpu) -> View:
@@ -74,7 +70,7 @@ QUESTION = Question(
     details="The descriptor tables' registers come from QEMU's monitor, or from the core's notes.",
     example="cpu",
     needs=(MEMORY,),
-    ask=_ask,
+    ask=lambda context, _: context.kernel.cpu(),
     view=_view,
     verdict=lambda record: not record.problems,
     no="a table cannot be right",

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import UsageError
+from bareflow_gdb.guest.base.values import TIERS
 from bareflow_gdb.questions.question import FUNCTIONS, MEMORY, NAME_OR_ADDRESS, Context, Options, Question, argument
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.disas import Difference, Listing
-
-
-TIERS = ("O0", "O1", "O2", "O3")
 
 
 def _ask(context: Context, options: Options) -> Listing | Difference:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import ROOT, Context, Options, Question
+from bareflow_gdb.questions.question import ROOT, Question
 from bareflow_gdb.render.view import Cell, View, facts
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.machine.exception import ExceptionRecord
-
-
-def _ask(context: Context, options: Options) -> ExceptionRecord:  # noqa: ARG001 - it has no arguments
-    return context.kernel.exception()
 
 
 def _view(record: ExceptionRecord) -> View:
@@ -39,7 +35,7 @@ QUESTION = Question(
     "halted too.",
     example="exception",
     needs=(ROOT,),
-    ask=_ask,
+    ask=lambda context, _: context.kernel.exception(),
     view=_view,
     verdict=lambda record: record.count == 0,
     no="the guest took one",

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import MODULES, NAME_OR_ADDRESS, Context, Options, Question, argument
+from bareflow_gdb.questions.question import MODULES, NAME_OR_ADDRESS, Question, argument
 from bareflow_gdb.render.hexdump import hexdump
 from bareflow_gdb.render.view import Cell, Table, View, known, table, yes
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.modules.header import HeaderReport
-
-
-def _ask(context: Context, options: Options) -> HeaderReport:
-    return context.kernel.header(options.module, options.check)
 
 
 def _view(record: HeaderReport) -> View:
@@ -51,7 +47,7 @@ QUESTION = Question(
         ),
         argument("--check", action="store_true", help="check the SHA-256 of images over 12 KB too"),
     ),
-    ask=_ask,
+    ask=lambda context, options: context.kernel.header(options.module, options.check),
     view=_view,
     verdict=lambda record: not record.problems,
     no="something is wrong with it",

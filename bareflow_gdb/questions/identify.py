@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import ADDRESS, MEMORY, Context, Options, Question, argument
+from bareflow_gdb.questions.question import ADDRESS, MEMORY, Question, argument
 from bareflow_gdb.render.view import Cell, View, address, known
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.names.identify import Identity
-
-
-def _ask(context: Context, options: Options) -> Identity:
-    return context.kernel.identify(options.address)
 
 
 def _view(record: Identity) -> View:
@@ -36,7 +32,7 @@ QUESTION = Question(
     example="identify 0x00200010",
     arguments=(argument("address", kind=ADDRESS, metavar="ADDRESS", help="the address"),),
     needs=(MEMORY,),
-    ask=_ask,
+    ask=lambda context, options: context.kernel.identify(options.address),
     view=_view,
     verdict=lambda record: record.region != "outside RAM",
     no="the address is outside RAM",

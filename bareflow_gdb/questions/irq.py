@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import MEMORY, Context, Options, Question
+from bareflow_gdb.questions.question import MEMORY, Question
 from bareflow_gdb.render.view import Cell, View, address, facts, table, yes
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.machine.irq import Irq, Line
-
-
-def _ask(context: Context, options: Options) -> Irq:  # noqa: ARG001 - it has no arguments
-    return context.kernel.irq()
 
 
 def _view(record: Irq) -> View:
@@ -56,7 +52,7 @@ QUESTION = Question(
     details="Masks are registers of the PICs, which no memory holds: they are known for a live guest only.",
     example="irq",
     needs=(MEMORY,),
-    ask=_ask,
+    ask=lambda context, _: context.kernel.irq(),
     view=_view,
     verdict=lambda record: not record.problems,
     no="an open line has no handler",

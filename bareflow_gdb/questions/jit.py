@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import Context, Options, Question, argument
+from bareflow_gdb.questions.question import Question, argument
 from bareflow_gdb.render.versions import unread
 from bareflow_gdb.render.view import Cell, View, address, facts, result, table, version, yes
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.code.jit import Jit, JitFunction
-
-
-def _ask(context: Context, options: Options) -> Jit:
-    return context.kernel.jit(every=options.all)
 
 
 def _view(record: Jit) -> View:
@@ -76,11 +72,11 @@ def _tier_row(f: JitFunction) -> tuple[str | Cell, ...]:
 QUESTION = Question(
     name="jit",
     help="functions of the adaptive JIT: tier, calls, thresholds, versions, control words",
-    example="jit --json",
+    example="jit",
     arguments=(
         argument("--all", action="store_true", help="every version, where that costs more than ten packets too"),
     ),
-    ask=_ask,
+    ask=lambda context, options: context.kernel.jit(every=options.all),
     view=_view,
     verdict=lambda record: not record.problems,
     no="code pointers and tables contradict one another",

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import ROOT, Context, Options, Question, argument
+from bareflow_gdb.questions.question import ROOT, Question, argument
 from bareflow_gdb.render.view import View
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.machine.log import Log
-
-
-def _ask(context: Context, options: Options) -> Log:
-    return context.kernel.log(options.last)
 
 
 def _view(record: Log) -> View:
@@ -28,6 +24,6 @@ QUESTION = Question(
     example="log --last 500",
     arguments=(argument("--last", type=int, metavar="BYTES", help="only the end of it"),),
     needs=(ROOT,),
-    ask=_ask,
+    ask=lambda context, options: context.kernel.log(options.last),
     view=_view,
 )

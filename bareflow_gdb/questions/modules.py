@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import Context, Options, Question, argument
+from bareflow_gdb.questions.question import Question, argument
 from bareflow_gdb.render.view import Cell, View, address, facts, number, table
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.modules.modules import Module, Modules
-
-
-def _ask(context: Context, options: Options) -> Modules:
-    return context.kernel.modules(options.check)
 
 
 def _view(record: Modules) -> View:
@@ -53,7 +49,7 @@ QUESTION = Question(
     help="loaded modules: address, size, header, calls, cycles",
     example="modules --check",
     arguments=(argument("--check", action="store_true", help="compute the SHA-256 of each image too"),),
-    ask=_ask,
+    ask=lambda context, options: context.kernel.modules(options.check),
     view=_view,
     verdict=lambda record: not record.all_problems(),
     no="a header or an image is not right",

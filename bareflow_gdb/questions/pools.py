@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import Context, Options, Question, argument
+from bareflow_gdb.questions.question import Question, argument
 from bareflow_gdb.render.pool_map import pool_map
 from bareflow_gdb.render.view import Cell, Table, View, address, table
 
@@ -13,10 +13,6 @@ if TYPE_CHECKING:
 
 
 KINDS = ("code", "data", "metadata")
-
-
-def _ask(context: Context, options: Options) -> Pools:
-    return context.kernel.pools(options.kind, options.check)
 
 
 def _view(record: Pools) -> View:
@@ -69,7 +65,7 @@ QUESTION = Question(
         argument("kind", nargs="?", choices=KINDS, metavar="KIND", help="code, data or metadata (default: all)"),
         argument("--check", action="store_true", help="walk the block headers too, about a packet per 2 KB"),
     ),
-    ask=_ask,
+    ask=lambda context, options: context.kernel.pools(options.kind, options.check),
     view=_view,
     verdict=lambda record: not record.all_problems(),
     no="statistics, block table and headers contradict one another",

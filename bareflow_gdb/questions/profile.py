@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import Context, Options, Question
+from bareflow_gdb.questions.question import Question
 from bareflow_gdb.render.view import Cell, View, address, facts, number, table, yes
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.code.profiler import Profile
-
-
-def _ask(context: Context, options: Options) -> Profile:  # noqa: ARG001 - it has no arguments
-    return context.kernel.profile()
 
 
 def _view(record: Profile) -> View:
@@ -48,7 +44,7 @@ QUESTION = Question(
     name="profile",
     help="calls and cycles of each function, the hottest first",
     example="profile",
-    ask=_ask,
+    ask=lambda context, _: context.kernel.profile(),
     view=_view,
     verdict=lambda record: not record.problems,
     no="the profiler's records contradict one another",

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from bareflow_gdb import questions
-from bareflow_gdb.questions.question import Question
+from bareflow_gdb.questions.question import Argument, Question
 
 _NOT_QUESTIONS = ("question", "registry")
 
@@ -25,6 +25,16 @@ def load(name: str) -> Question[Any]:
     question: Question[Any] = importlib.import_module(f"{questions.__name__}.{name}").QUESTION
     assert question.name == name, f"questions/{name}.py asks {question.name!r}"
     return question
+
+
+def plain() -> tuple[str, ...]:
+    """The questions that can be asked without a word, `status` first."""
+    found = [question.name for question in every() if not any(map(_is_required, question.arguments))]
+    return tuple(sorted(found, key=lambda name: (name != "status", name)))
+
+
+def _is_required(item: Argument) -> bool:
+    return not item.is_option and item.keywords.get("nargs") != "?"
 
 
 def every() -> tuple[Question[Any], ...]:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import ADDRESS, Context, Options, Question, argument
+from bareflow_gdb.questions.question import ADDRESS, Question, argument
 from bareflow_gdb.render.view import View, address, facts, table
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.machine.stack import Stack
-
-
-def _ask(context: Context, options: Options) -> Stack:
-    return context.kernel.stack(options.esp, options.ebp, options.eip)
 
 
 def _view(record: Stack) -> View:
@@ -41,7 +37,7 @@ QUESTION = Question(
         )
         for name in ("esp", "ebp", "eip")
     ),
-    ask=_ask,
+    ask=lambda context, options: context.kernel.stack(options.esp, options.ebp, options.eip),
     view=_view,
     verdict=lambda record: not record.problems,
     no="the stack is damaged or nearly full",

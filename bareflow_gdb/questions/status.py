@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import MEMORY, Context, Options, Question
+from bareflow_gdb.questions.question import MEMORY, Question
 from bareflow_gdb.render.view import Cell, View, facts, result, table, version
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.status import Status
-
-
-def _ask(context: Context, options: Options) -> Status:  # noqa: ARG001 - it has no arguments
-    return context.kernel.status()
 
 
 def _view(record: Status) -> View:
@@ -59,7 +55,7 @@ QUESTION = Question(
     details="Works at every moment, also before a kernel is in memory.",
     example="status",
     needs=(MEMORY,),
-    ask=_ask,
+    ask=lambda context, _: context.kernel.status(),
     view=_view,
     verdict=lambda record: record.ok,
     no="something is wrong",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from bareflow_gdb.guest.base.values import code_name
 from bareflow_gdb.guest.code.outcome import Outcome
 
 
 def outcome(record: Outcome, *, remarks: bool = False) -> str:
     """A line for a rejection; for an installed version its code, its first call and the time it took."""
-    head = f"{record.function}: "
     if not record.installed:
-        return f"{head}O{record.level} {record.state} ({record.reason.replace('_', ' ')}): {record.message}"
-    head += f"version {record.version} at O{record.level} installed, {record.code_size} bytes at 0x{record.code:08x}"
+        why = record.reason.replace("_", " ")
+        return f"{code_name(record.function, record.level)} {record.state} ({why}): {record.message}"
+    head = f"{code_name(record.function, record.level, record.version)} installed, "
+    head += f"{record.code_size} bytes at 0x{record.code:08x}"
     if record.rodata_size:
         head += f", {record.rodata_size} read-only at 0x{record.rodata:08x}"
     lines = [head]

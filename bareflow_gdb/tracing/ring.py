@@ -77,7 +77,7 @@ class RingReader:
         self._first = self._next
         self._lost = 0
         self.restarted = False
-        """The guest has set the ring up anew, by a reboot: nothing more can be taken."""
+        """The guest has set the ring up again, by a reboot: nothing more can be taken."""
 
     def attach(self, *, lossless: bool, past: bool = True) -> None:
         """Start at the oldest record that is still there (`past`) or at the newest; switch the mode.
@@ -152,7 +152,7 @@ class RingReader:
         events = rows.view(EVENT_DTYPE)[:, 0]
         # The record at head - capacity may be half overwritten at this very moment: it counts as lost too.
         head = self.head
-        # Set up anew while they were copied: their sequence numbers tell which were still there.
+        # Set up again while they were copied: their sequence numbers tell which were still there.
         self.restarted = head - first > _RESTARTED
         overtaken = 0 if self.restarted else max(0, min(count, head - self.capacity + 1 - first))
         expected = np.arange(first + overtaken, first + count, dtype=np.uint64).astype(np.uint32)
@@ -257,7 +257,7 @@ class Rings:
 
     @property
     def restarted(self) -> bool:
-        """The guest has set its rings up anew."""
+        """The guest has set its rings up again."""
         return any(reader.restarted for reader in self.readers)
 
     @property

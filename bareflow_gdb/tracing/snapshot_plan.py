@@ -61,7 +61,7 @@ def wait_for_kernel(memory: Memory, machine: Machine, seconds: float) -> Moment:
             raise Unreachable(f"QEMU of machine {machine.name} ended before its kernel was up: {why}")
         if looks_stock(memory):
             raise BadData(
-                f"machine {machine.name} runs a stock kernel, which has no events to record; `bareflow swaps` tells "
+                f"machine {machine.name} runs a stock kernel, which has no events to record; `bareflow swaps` shows "
                 "its swaps"
             )
         if time.monotonic() >= deadline:

@@ -54,7 +54,7 @@ static const char *check_boot_sector(const fat16_boot_sector_t *boot, uint16_t s
     if (boot->bytes_per_sector != SECTOR_BYTES)
         return "a sector is not 512 bytes";
     if (boot->sectors_per_cluster == 0 || (boot->sectors_per_cluster & (boot->sectors_per_cluster - 1)) != 0)
-        return "sectors per cluster is no power of two";
+        return "sectors per cluster is not a power of two";
     if (boot->reserved_sectors == 0 || boot->fat_count == 0 || boot->sectors_per_fat == 0)
         return "it has no FAT";
     if (boot->root_entries == 0)

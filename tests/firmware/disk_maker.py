@@ -109,7 +109,7 @@ def version_1(name: str, code: bytes) -> bytes:
 
 
 def padded(image: bytes, size: int) -> bytes:
-    """The same module image made longer: zeros that nothing refers to before its tail, and the signature anew."""
+    """The same module image made longer: zeros that nothing refers to before its tail, and the signature again."""
     header = layouts.unpack("module_header_t", image)
     tail = layouts.size("module_header_t") + header.code_size - layouts.size("bf_module_tail")
     more = size - len(image)

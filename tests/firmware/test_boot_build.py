@@ -9,6 +9,7 @@ from pathlib import Path
 import own_kernel
 import pytest
 from elftools.elf.elffile import ELFFile
+from machines import wait_for
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
@@ -79,8 +80,9 @@ def test_an_interactive_kernel_waits_for_a_key(interactive: Path, tmp_path: Path
         def typed() -> bytes:
             return machine.memory().read(found["keys"], 4, "keyboard queue")
 
-        wait_for_stage(machine, "idle")
+        wait_for(lambda: b"\n" in typed(), "the last key")
         assert typed() == b"aB@\n"
+        wait_for_stage(machine, "idle")
     finally:
         machine.stop()
 

@@ -165,7 +165,7 @@ def test_control_characters_in_a_name_do_not_reach_the_console(log_of: Any) -> N
 BOOT_SECTORS = {
     "no boot sector signature (0xAA55)": lambda disk: struct.pack_into("<H", disk.image, 510, 0),
     "a sector is not 512 bytes": lambda disk: disk.set_boot("bytes_per_sector", "<H", 4096),
-    "sectors per cluster is no power of two": lambda disk: disk.set_boot("sectors_per_cluster", "<B", 0),
+    "sectors per cluster is not a power of two": lambda disk: disk.set_boot("sectors_per_cluster", "<B", 0),
     "it has no FAT": lambda disk: disk.set_boot("fat_count", "<B", 0),
     "it has no root directory": lambda disk: disk.set_boot("root_entries", "<H", 0),
     "it is smaller than its own tables": lambda disk: disk.set_boot("sectors16", "<H", 90),

@@ -185,8 +185,13 @@ def test_the_event_ring_holds_the_boot_stages_in_order(machine: Machine) -> None
     assert stages[-1] == layouts.const("BF_STAGE_IDLE")
 
 
-def test_main_is_reached_within_a_second_of_the_boot_sector(machine: Machine) -> None:
-    assert 0 < boot_seconds(machine) <= 1.0
+def test_main_is_reached_within_a_second_of_the_boot_sector(firmware: Path) -> None:
+    # At a nanosecond an instruction, whatever else the host does.
+    machine = until_the_end(firmware / "tinyllama.img", icount=0)
+    try:
+        assert 0 < boot_seconds(machine) <= 1.0
+    finally:
+        machine.stop()
 
 
 def test_thresholds_set_before_the_run_change_the_levels(firmware: Path) -> None:

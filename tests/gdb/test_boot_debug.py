@@ -17,7 +17,7 @@ from bareflow_gdb.qemu.machine import Machine
 Boot = Callable[..., Machine]
 NO_BREAKPOINTS = "No breakpoints"
 
-# A boot loader as many are: it makes CS = 0x7C0, so that gdb's EIP is no address.
+# A boot loader as many are: it makes CS = 0x7C0, so that gdb's EIP is not an address.
 FOREIGN = """
     jmp 0x7c0:(here - 0x7c00)
 here:

@@ -38,7 +38,7 @@ def test_ctrl_c_and_then_a_killed_guest(gdb: Gdb, booted: Boot) -> None:
             assert NO_BREAKPOINTS in listed(session), command
         session.start(f"bf {WAITING[-1]}")
         session.wait_for_running()
-        machine.stop()
+        session.end(machine)
         with pytest.raises(MiError, match="the guest went away"):
             session.result("the killed guest")
         assert NO_BREAKPOINTS in listed(session)
@@ -59,7 +59,7 @@ def test_what_goes_with_the_connection(gdb: Gdb, booted: Boot, end: str) -> None
             assert end == "kill"
         # A breakpoint by a JIT function's name is the user's own: it waits for the next guest.
         session.run("bf doctor --json")
-        # After a reload the connection is still there, and that breakpoint's follower is set anew.
+        # After a reload the connection is still there, and that breakpoint's follower is set again.
         left = session.run("info breakpoints") if end == "bf reload" else listed(session)
         assert "watchpoint" not in left
         assert "0x" not in left.replace("<PENDING>", ""), left

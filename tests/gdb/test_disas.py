@@ -70,7 +70,7 @@ def test_what_is_not_there_is_one_sentence(gdb: Gdb, idle_machine: Machine) -> N
     )
     errors = result.err.strip().splitlines()
     assert len(errors) == 3, errors
-    assert "'nothing' is no JIT function (" in errors[0]
+    assert "no function 'nothing' has JIT code; there are: fibonacci" in errors[0]
     assert "not inside the RAM" in errors[1] and "a tier belongs to a function's name" in errors[2]
 
 

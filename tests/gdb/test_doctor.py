@@ -15,7 +15,6 @@ import pytest
 from gdb_harness import GDBS, KERNEL, ROOT, SCRIPT, SECONDS, Gdb, Result, bareflow
 from rsp_proxy import RspProxy
 
-from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 
@@ -94,10 +93,8 @@ def test_in_real_mode_what_is_not_there_yet_is_limited_and_not_wrong(gdb: Gdb, i
     assert "real mode" in checks["registers"]["found"]
 
 
-def test_a_stock_kernel_says_how_its_tables_were_found(gdb: Gdb, firmware: Path, launched: Boot) -> None:
-    machine = launched(firmware / "stock" / "stock76.img", with_disk=False)
-    wait_for_serial(machine, "--- END JSON ---", SECONDS)
-    checks = parts(gdb.run(f"bf attach {machine.name}", "bf doctor --json"))
+def test_a_stock_kernel_says_how_its_tables_were_found(gdb: Gdb, ended: Boot) -> None:
+    checks = parts(gdb.run(f"bf attach {ended('stock76').name}", "bf doctor --json"))
     assert checks["layout"]["found"] == "module records of 76 bytes, recognised from the data"
     assert "a stock kernel" in checks["root descriptor"]["found"]
     for part in ("modules", "pools", "jit"):
@@ -131,7 +128,7 @@ def test_a_missing_host_program_is_named_and_the_rest_goes_on(gdb: Gdb, tmp_path
 def test_a_running_guest_and_names_that_gdb_has_are_told(gdb: Gdb, idle_machine: Machine) -> None:
     result = gdb.run(f"bf attach {idle_machine.name}", "bf jitsym", "continue &", "bf doctor --json", "disconnect")
     checks = parts(result)
-    assert checks["guest"]["found"] == f"remote machine {idle_machine.name}, runs"
+    assert checks["guest"]["found"] == f"remote machine {idle_machine.name}, running"
     assert "not compared while the guest runs" in checks["reader"]["found"]
     assert checks["JIT symbols"]["found"] == "gdb knows 12 published versions"
     assert checks["JIT symbols"]["state"] == "works"
@@ -152,7 +149,7 @@ def test_an_elf_of_another_build_fails(gdb: Gdb, idle_machine: Machine, tmp_path
     other.write_bytes(data[:note] + bytes(20) + data[note + 20 :])
     check = parts(gdb.run(f"bf attach {idle_machine.name}", "bf doctor --json", elf=other))["ELF"]
     assert check["state"] == "fails"
-    assert "is of build 000000000000, the guest of " in check["found"]
+    assert "is another kernel's (build 000000000000, the guest is " in check["found"]
 
 
 def test_a_host_program_that_answers_with_nonsense_is_named(tmp_path: Path) -> None:

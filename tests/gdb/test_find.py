@@ -109,7 +109,7 @@ def test_ctrl_c_and_a_killed_guest_leave_nothing_set(gdb: Gdb, paused: Machine, 
         assert "No breakpoints" in session.run("maint info breakpoints")
         session.start("bf find --at-entry")
         session.wait_for_running()
-        paused.stop()
+        session.end(paused)
         with pytest.raises(MiError, match="the guest went away"):
             session.result("bf find --at-entry")
         assert "No breakpoints" in session.run("maint info breakpoints")

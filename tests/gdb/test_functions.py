@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from gdb_harness import KERNEL, Gdb
-from machines import SECONDS, Boot
+from machines import Boot
 
-from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 
@@ -74,8 +71,8 @@ def test_what_is_not_there_is_one_sentence_with_what_is(gdb: Gdb, idle_machine: 
         "p $bf_module(5)",
     )
     errors = result.err.strip().splitlines()
-    assert "there is no JIT function 'nothing'; there is fibonacci, sum, compute, primes" in errors[0]
-    assert "'O7' is no tier" in errors[1] and "CODE, DATA, METADATA" in errors[2]
+    assert "no function 'nothing' has JIT code; there are: fibonacci, sum, compute, primes" in errors[0]
+    assert "'primes@O7' does not name JIT code" in errors[1] and "CODE, DATA, METADATA" in errors[2]
     assert len(errors) == 5 and all("Traceback" not in line for line in errors)
 
 
@@ -84,9 +81,8 @@ def test_without_a_guest_they_say_so(gdb: Gdb) -> None:
     assert "$bf_calls: gdb is not connected to a guest" in result.err
 
 
-def test_on_a_stock_kernel_they_find_the_records_too(gdb: Gdb, firmware: Path, launched: Boot) -> None:
-    machine = launched(firmware / "stock" / "stock.img", with_disk=False)
-    wait_for_serial(machine, "--- END JSON ---", SECONDS)
+def test_on_a_stock_kernel_they_find_the_records_too(gdb: Gdb, ended: Boot) -> None:
+    machine = ended("stock")
     guest = Guest.attach(machine.memory())
     result = gdb.run(
         f"bf attach {machine.name}",
@@ -122,11 +118,8 @@ def test_on_a_stock_kernel_they_find_the_records_too(gdb: Gdb, firmware: Path, l
     assert "No breakpoints" in result.out.split("Status")[1]
 
 
-def test_module_records_of_an_older_generation_are_found_by_their_size(
-    gdb: Gdb, firmware: Path, launched: Boot
-) -> None:
-    machine = launched(firmware / "stock" / "stock76.img", with_disk=False)
-    wait_for_serial(machine, "--- END JSON ---", SECONDS)
+def test_module_records_of_an_older_generation_are_found_by_their_size(gdb: Gdb, ended: Boot) -> None:
+    machine = ended("stock76")
     names = [module.name for module in Guest.attach(machine.memory()).kernel().modules().modules]
     result = gdb.run(f"bf attach {machine.name}", *[f'x/s $bf_module("{name}")' for name in names])
     assert [line.split('"')[1] for line in result.out.splitlines() if ':\t"' in line] == names

@@ -14,7 +14,6 @@ from rsp_proxy import RspProxy
 from stock_twin import symbols as symbols_of
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 
@@ -303,13 +302,9 @@ def test_without_the_machine_qemus_monitor_writes_the_core(gdb: Gdb, held: Machi
     assert bareflow("exception", "--json", str(out / "guest.core")).json()["name"].startswith("#UD")
 
 
-def test_what_a_stock_kernel_does_not_tell_is_said_and_the_rest_goes_on(
-    gdb: Gdb, firmware: Path, launched: Boot, tmp_path: Path
-) -> None:
-    machine = launched(firmware / "stock" / "stock.img", with_disk=False)
-    wait_for_serial(machine, "--- END JSON ---", SECONDS)
+def test_what_a_stock_kernel_does_not_tell_is_said_and_the_rest_goes_on(gdb: Gdb, ended: Boot, tmp_path: Path) -> None:
     core = tmp_path / "stock.core"
-    machine.dump_core(core)
+    ended("stock").dump_core(core)
     result = script(gdb, "post_mortem", (f"core-file {core}",))
     assert result.code == 0, result.err
     assert "boot: there is no boot record" in result.out

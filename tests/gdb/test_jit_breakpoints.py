@@ -119,7 +119,7 @@ def test_a_killed_guest_leaves_nothing_internal(gdb: Gdb, booted: Boot) -> None:
         session.run("bf break-swap")
         session.start("continue")
         session.wait_for_running()
-        machine.stop()
+        session.end(machine)
         with contextlib.suppress(MiError):
             session.result("continue")
         with pytest.raises(MiError, match="not connected"):
@@ -129,7 +129,7 @@ def test_a_killed_guest_leaves_nothing_internal(gdb: Gdb, booted: Boot) -> None:
 
 def test_a_name_that_is_none_is_one_sentence_and_sets_nothing(gdb: Gdb, idle_machine: Machine) -> None:
     result = gdb.run(f"bf attach {idle_machine.name}", "bf break jit:primes@O9", "info breakpoints")
-    assert "'jit:primes@O9' is no JIT function; write jit:primes, or jit:primes@O3" in result.err
+    assert "'jit:primes@O9' does not name JIT code; write primes, primes@O3" in result.err
     assert "No breakpoints" in result.out
 
 

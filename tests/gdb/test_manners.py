@@ -128,5 +128,5 @@ def test_an_error_that_gdb_words_has_no_colours_in_it(gdb: Gdb, idle_machine: Ma
     with MiGdb(gdb.path, script=SCRIPT) as session:
         session.run(f"bf attach {idle_machine.name}")
         with pytest.raises(MiError, match=r'Use the "file" command') as raised:
-            session.run("bf disas nothing_of_this_name")
+            session.run("bf identify nothing_of_this_name")
     assert "\x1b" not in str(raised.value)

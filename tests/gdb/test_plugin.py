@@ -88,9 +88,9 @@ def test_exit_on_error_ends_gdb_with_status_2(gdb: Gdb) -> None:
 def test_completion_offers_options_and_choices(gdb: Gdb) -> None:
     assert gdb.run("complete bf pools --c").out.split() == ["bf", "pools", "--check"]
     assert gdb.run("complete bf pools c").out.split() == ["bf", "pools", "code"]
-    assert gdb.run("complete bf recompile --level ").out.split("\n")[:2] == [
-        "bf recompile --level 0",
-        "bf recompile --level 1",
+    assert gdb.run("complete bf recompile --tier ").out.split("\n")[:2] == [
+        "bf recompile --tier O0",
+        "bf recompile --tier O1",
     ]
 
 

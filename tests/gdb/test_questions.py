@@ -30,7 +30,7 @@ def test_reading_through_gdb_says_the_same_as_qemu_ram(gdb: Gdb, stopped: Machin
     with RspProxy(tmp_path / "gdb.sock", stopped.gdb_socket) as proxy:
         through = gdb.run(f"target remote {proxy.path}", *asked)
     assert len(through.values()) == len(TABLES)
-    # Where the guest stands is gdb's line, and it ran between the two.
+    # Where the guest is stopped is gdb's line, and it ran between the two.
     assert through.out.split("\n", 1)[1] == direct.out.split("\n", 1)[1]
 
 

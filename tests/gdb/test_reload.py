@@ -1,4 +1,4 @@
-"""Attach, detach, reset, reconnect, another kernel, loading anew: nothing of before is shown or left."""
+"""Attach, detach, reset, reconnect, another kernel, loading again: nothing of before is shown or left."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def test_the_connection_and_the_users_breakpoints_stay(gdb: Gdb, idle_machine: M
 def test_a_change_of_the_files_takes_effect_and_a_broken_one_does_not(gdb: Gdb, tmp_path: Path) -> None:
     for folder in ("bareflow_gdb", "gdb_scripts"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    command = tmp_path / "bareflow_gdb" / "gdb_ui" / "commands" / "status.py"
+    command = tmp_path / "bareflow_gdb" / "questions" / "status.py"
     source = command.read_text()
     changed = f"python open({str(command)!r}, 'w').write"
     done = subprocess.run(
         [
             *(gdb.path, "-nx", "-batch", "-ex", f"source {tmp_path}/gdb_scripts/bareflow.py"),
-            *("-ex", f"{changed}({source.replace('Show where', 'TELL where')!r})"),
+            *("-ex", f"{changed}({source.replace('where the guest is,', 'TELL where the guest is,')!r})"),
             *("-ex", "bf reload", "-ex", "help bf status"),
             *("-ex", f"{changed}('def (')"),
             *("-ex", "bf reload", "-ex", "help bf status", "-ex", "bf status"),

@@ -56,7 +56,7 @@ def test_lines_locals_and_results_inside_the_new_code(gdb: Gdb, machine: Machine
     assert "a = 1000" in out and "b = 0" in out
     assert re.search(r"^(count|from|end) = \d+", out.split("==locals\n")[1].split("==finish")[0], re.MULTILINE)
     assert re.search(r"Value returned is \$1 = 168", out.split("==finish\n")[1])
-    number = re.search(r"version (\d+) at", out)
+    number = re.search(r"primes@O\d #(\d+) installed", out)
     assert number is not None
     version = next(v for v in Guest.attach(machine.memory()).kernel().versions() if v.number == int(number[1]))
     assert (version.function_name, version.level) == ("primes", level)

@@ -5,26 +5,24 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import record_of
 from gdb_harness import SCRIPT, Gdb
-from machines import wait_for, wait_for_halt
+from machines import Boot, wait_for
 from mi_gdb import MiError, MiGdb
 from rsp_proxy import RspProxy, TcpProxy
 from stock_truth import truth, truth_at
 
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.memory.gdbstub import GdbStub
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.qemu import qmp
 from bareflow_gdb.qemu.command import EMULATOR
-from bareflow_gdb.qemu.launch import launch
-from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.render.jsonable import to_json
 
 QUESTIONS = ("status", "modules", "pools", "jit", "profile", "swaps")
@@ -35,26 +33,6 @@ BESIDE = ("found", "unknown")
 
 # The guest has halted and cannot be stepped: a write of the user makes what was read stale too.
 STALE = "set var *(unsigned char *) 0x500 = 0"
-
-Booted = Callable[[str], Machine]
-
-
-@pytest.fixture(scope="module")
-def ended(firmware: Path) -> Iterator[Booted]:
-    """Machines of stock images by name, each booted once and at the end of its run."""
-    machines: dict[str, Machine] = {}
-
-    def boot(kernel: str) -> Machine:
-        if kernel not in machines:
-            image = firmware / "stock" / f"{kernel}.img"
-            machines[kernel] = launch(image, with_disk=False)
-            wait_for_serial(machines[kernel], ENDS[kernel])
-            wait_for_halt(machines[kernel])
-        return machines[kernel]
-
-    yield boot
-    for machine in machines.values():
-        machine.stop()
 
 
 def over_tcp(gdb: Gdb, port: int, elf: Path) -> dict[str, Any]:
@@ -109,7 +87,7 @@ def of_library(memory: Memory) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for question in QUESTIONS:
         try:
-            found[question] = to_json(getattr(guest, question)())
+            found[question] = to_json(record_of(guest, question))
         except BareflowError as error:
             found[question] = str(error)
     return json.loads(json.dumps(found))
@@ -141,7 +119,7 @@ def assert_true(kernel: str, found: dict[str, Any], told: dict[str, Any]) -> Non
 @pytest.mark.parametrize("symbols", ("symbols", "stripped"))
 @pytest.mark.parametrize("kernel", sorted(ENDS))
 def test_over_tcp_and_a_unix_socket_the_answers_are_those_of_the_twin(
-    gdb: Gdb, firmware: Path, ended: Booted, tmp_path: Path, kernel: str, symbols: str
+    gdb: Gdb, firmware: Path, ended: Boot, tmp_path: Path, kernel: str, symbols: str
 ) -> None:
     machine = ended(kernel)
     elf = firmware / "stock" / (f"{kernel}.elf" if symbols == "symbols" else f"{kernel}_stripped.elf")

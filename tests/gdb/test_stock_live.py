@@ -18,7 +18,6 @@ from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 
 KERNEL_END = "--- END JSON ---"
-ENDS = {"stock_unikernel": "System halted."}
 SYMBOLS = ("stock.elf", "stock_twin.elf")
 CALLERS = ["adaptive_jit_execute", "run_adaptive", "kernel_main"]
 
@@ -190,12 +189,14 @@ OF_THE_KERNEL = ("modules", "jit", "swaps", "header sum", "bitcode primes", "dis
 
 @pytest.mark.parametrize("kernel", ("stock", "stock76", "stock72", "stock_unikernel"))
 def test_every_question_is_answered_or_refused_in_one_sentence(
-    gdb: Gdb, stock: Path, launched: Boot, kernel: str
+    gdb: Gdb, stock: Path, launched: Boot, ended: Boot, kernel: str
 ) -> None:
-    disk = {"disk": stock / "stock_disk.img"} if kernel == "stock76" else {"with_disk": False}
-    machine = launched(stock / f"{kernel}.img", **disk)
-    wait_for_serial(machine, ENDS.get(kernel, KERNEL_END))
-    wait_for_halt(machine)
+    if kernel == "stock76":
+        machine = launched(stock / "stock76.img", disk=stock / "stock_disk.img")
+        wait_for_serial(machine, KERNEL_END)
+        wait_for_halt(machine)
+    else:
+        machine = ended(kernel)
     answered = ANSWERED if kernel == "stock_unikernel" else ANSWERED + OF_THE_KERNEL
     refused = [*REFUSED, *(UNIKERNEL if kernel == "stock_unikernel" else ())]
     marks = [word for question in (*answered, *refused) for word in (f"echo >>> {question}\\n", f"bf {question}")]
@@ -211,10 +212,8 @@ def test_every_question_is_answered_or_refused_in_one_sentence(
     assert ("SUM.MOD" in texts["fat list"] or "MATRIX" in texts["fat list"]) == (kernel == "stock76")
 
 
-def test_an_address_is_told_as_the_records_and_the_symbols_have_it(gdb: Gdb, stock: Path, launched: Boot) -> None:
-    machine = launched(stock / "stock.img", with_disk=False)
-    wait_for_serial(machine, KERNEL_END)
-    wait_for_halt(machine)
+def test_an_address_is_told_as_the_records_and_the_symbols_have_it(gdb: Gdb, stock: Path, ended: Boot) -> None:
+    machine = ended("stock")
     guest = Guest.attach(machine.memory())
     function = guest.kernel().jit().functions[1]
     module = guest.kernel().modules().modules[0]
@@ -238,10 +237,8 @@ def test_an_address_is_told_as_the_records_and_the_symbols_have_it(gdb: Gdb, sto
         assert start is None or int(record["start"], 16) == start
 
 
-def test_code_is_as_long_as_its_buffer_says(gdb: Gdb, stock: Path, launched: Boot) -> None:
-    machine = launched(stock / "stock.img", with_disk=False)
-    wait_for_serial(machine, KERNEL_END)
-    wait_for_halt(machine)
+def test_code_is_as_long_as_its_buffer_says(gdb: Gdb, ended: Boot) -> None:
+    machine = ended("stock")
     result = gdb.run(f"bf attach {machine.name}", "bf jitsym --json", "bf disas sum --diff O0 O2")
     swaps = Guest.attach(machine.memory()).kernel().swaps().swaps
     sizes = {f"{swap.function}@O3": swap.code_size for swap in swaps if swap.to_level == 3}
@@ -265,7 +262,7 @@ def test_what_is_set_on_a_stock_guest_goes_when_it_is_killed(gdb: Gdb, stock: Pa
         assert session.run("maint info breakpoints").count("hw watchpoint") == 2
         session.start("continue")
         session.wait_for_running()
-        machine.stop()
+        session.end(machine)
         with contextlib.suppress(MiError):
             session.result("continue")
         with pytest.raises(MiError, match="not connected"):

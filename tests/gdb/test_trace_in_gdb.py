@@ -25,7 +25,7 @@ def test_a_recorded_run_holds_every_swap_and_lost_nothing(gdb: Gdb, booted: Boot
         f"bf trace start {trace}",
         "bf trace status",
         "bf release",
-        # All but the last swap pass; the guest stands at the last one's store.
+        # All but the last swap pass; the guest is stopped at the last one's store.
         *["bf step-swap primes --stay --lines 1"] * 3,
         "bf trace stop --json",
     )

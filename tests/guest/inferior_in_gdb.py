@@ -35,7 +35,7 @@ def counted(address: int, size: int) -> bytes:
 result = {
     "header": counted(0x10000, 32).hex(),
     "again": counted(0x10000, 64).hex(),
-    "heap": zlib.crc32(counted(0x100000, 1 << 20)),
+    "heap": zlib.crc32(counted(0x100000, 1 << 17)),
     "screen": zlib.crc32(memory.screen()),
 }
 memory.write(0x700000, b"0123456789" * 1000, "test bytes")

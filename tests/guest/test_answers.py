@@ -162,7 +162,7 @@ def test_every_version_has_the_block_it_says_and_its_code_the_crc_it_says(guest:
     for version in versions:
         block = owners[version.code]
         assert (block.owner_kind, block.owner) == ("version", version.number)
-        assert block.owner_name == f"{version.function_name} v{version.number} O{version.level}"
+        assert block.owner_name == version.title
         code = idle_machine.read_physical(version.code, version.code_size)
         assert zlib.crc32(code) == version.code_crc
         assert version.same_as == _same(version, versions, idle_machine)

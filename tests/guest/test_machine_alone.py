@@ -179,12 +179,12 @@ def test_a_core_holds_ram_and_registers(idle: Machine, tmp_path: Path) -> None:
     assert core.read(0x7C00, 512, "boot sector") == idle.read_physical(0x7C00, 512)
     assert core.ranges == ((0, 0xA0000), (0x100000, 64 << 20))
     assert core.screen() == idle.read_screen()
-    (cpu,) = core.registers
-    assert cpu.bases["es"] == 0xB8000
+    cpu = core.cpu()
+    assert cpu.segments["es"].base == 0xB8000
     monitor = idle.qmp("human-monitor-command", command_line="info registers")
-    assert f"EIP={cpu.eip:08x}" in monitor
+    assert f"EIP={cpu.general['eip']:08x}" in monitor
     assert f"ESI={cpu.general['esi']:08x}" in monitor
-    assert f"CR0={cpu.control[0]:08x}" in monitor
+    assert f"CR0={cpu.control['cr0']:08x}" in monitor
 
 
 def test_a_core_that_cannot_be_written_leaves_nothing(idle: Machine, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_qemu_refusing_an_option_is_told_and_leaves_nothing(launched: Boot, boot
     assert not [machine for machine in Machine.all() + Machine.stale() if machine.name == "refused"]
 
 
-@pytest.mark.parametrize("where", ["bareflow_gdb.qemu.start.qmp.execute", "bareflow_gdb.qemu.directory.write_record"])
+@pytest.mark.parametrize("where", ["bareflow_gdb.qemu.launch.qmp.execute", "bareflow_gdb.qemu.directory.write_record"])
 def test_a_launch_that_is_interrupted_leaves_neither_qemu_nor_files(
     where: str, launched: Boot, boot_sector: Assemble, own_machines: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

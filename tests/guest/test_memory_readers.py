@@ -89,11 +89,11 @@ def test_the_gdb_inferior_and_its_packet_count(paused: Machine, gdb: str, tmp_pa
     ram = paused.memory()
     assert result["header"] == ram.read(0x10000, 32, "image header").hex()
     assert result["again"] == ram.read(0x10000, 64, "image header").hex()
-    assert result["heap"] == zlib.crc32(ram.read(0x100000, 1 << 20, "heap"))
+    assert result["heap"] == zlib.crc32(ram.read(0x100000, 1 << 17, "heap"))
     assert result["written"] == zlib.crc32(b"9876543210" * 1000) == zlib.crc32(ram.read(0x700000, 10000, "bytes"))
     assert result["screen"] == zlib.crc32(paused.read_screen())
     assert result["refused"].startswith("cannot read 4 bytes at 0x00010000 (image header): ")
-    assert result["counts"] == [1, 0, 512, 5]
+    assert result["counts"] == [1, 0, 64, 5]
     log = packets.read_text(errors="replace")
     sent = log[log.index("$m10000,800#") - 1 :]
     assert result["packets"] == sum(sent.count(f"+${letter}") for letter in "mMX")

@@ -206,10 +206,13 @@ def test_a_signal_ends_a_recording_cleanly(booted: Boot, tmp_path: Path, number:
     recorder = record_in_process(machine, out)
     wait_for_journal(out, 1 << 20)
     recorder.send_signal(number)
-    assert recorder.wait(SECONDS) == 0
+    code = recorder.wait(SECONDS)
     trace = Trace.open(out)
     assert trace.manifest.complete and trace.manifest.ended == "interrupted"
-    assert trace.losses() == []
+    # On a loaded host the guest may have taken the reader for dead meanwhile: then, and only then, events are lost.
+    deaths = sum(source.reader_deaths for source in trace.manifest.sources)
+    assert code == (1 if trace.losses() else 0)
+    assert deaths or not trace.losses()
 
 
 def test_a_dead_reader_does_not_stop_the_guest(booted: Boot, tmp_path: Path) -> None:

@@ -13,13 +13,6 @@ from bareflow_gdb.questions.question import Context, Question
 TABLES = ("status", "boot", "modules", "pools", "profile", "jit", "swaps")
 """Questions whose answers are tables of the kernel as wholes."""
 
-PLAIN = tuple(
-    question.name
-    for question in registry.every()
-    if not any(item.keywords.get("nargs") != "?" for item in question.arguments if not item.is_option)
-)
-"""Questions that can be asked without a word."""
-
 
 class GuestContext(Context):
     """Nothing but a guest."""

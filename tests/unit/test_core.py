@@ -55,11 +55,11 @@ def test_screen_rom_and_pci_memory_are_left_out(tmp_path: Path) -> None:
 
 
 def test_registers_come_from_the_note(tmp_path: Path) -> None:
-    (cpu,) = ElfCore(write(tmp_path, core_bytes())).registers
-    assert (cpu.eip, cpu.eflags, cpu.general["esp"], cpu.general["eax"]) == (0x10123, 0x202, 0x8FFC0, 1)
-    assert cpu.selectors["ds"] == 9
-    assert cpu.bases["idt"] == 9 << 16
-    assert cpu.control[2] == 0xDEAD
+    cpu = ElfCore(write(tmp_path, core_bytes())).cpu()
+    assert [cpu.general[name] for name in ("eip", "eflags", "esp", "eax")] == [0x10123, 0x202, 0x8FFC0, 1]
+    assert cpu.segments["ds"].selector == 9
+    assert cpu.segments["idt"].base == 9 << 16
+    assert cpu.control["cr2"] == 0xDEAD
 
 
 def test_a_core_without_a_video_card_has_no_screen(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ def test_what_follows_the_dashes_is_for_gdb() -> None:
     [
         ("echo 12.1", "is gdb 12.1, the suite needs 13 or newer; "),
         ("echo 'Fedora Linux 9.2-3'", "is gdb 9.2-3, the suite needs 13 or newer; "),
-        ("echo 'no Python here' >&2", "is no gdb with Python (no Python here); "),
-        ("exit 1", "is no gdb with Python (it prints no version); "),
+        ("echo 'no Python here' >&2", "is not a gdb with Python (no Python here); "),
+        ("exit 1", "is not a gdb with Python (it prints no version); "),
     ],
 )
 def test_a_gdb_that_cannot_load_the_suite_is_refused(tmp_path: Path, script: str, why: str) -> None:
@@ -50,7 +50,7 @@ def test_without_any_gdb_it_says_where_to_get_one(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("sys.prefix", str(tmp_path))
     with pytest.raises(BareflowError, match="no gdb is installed; `pip install gdb-for-pwndbg`"):
         gdb_program.find_gdb(None)
-    with pytest.raises(BareflowError, match="/none/gdb is no program; "):
+    with pytest.raises(BareflowError, match="/none/gdb is not a program; "):
         gdb_program.find_gdb("/none/gdb")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,6 +67,54 @@ def test_imports_point_down_only(path: Path) -> None:
         other = parts[1]
         assert FLOORS[other] <= FLOORS[package], f"{path}: {package} (lower) imports {name} (higher)"
         assert {package, other} != {"cli", "gdb_ui"}, f"{path}: cli and gdb_ui must not know each other"
+
+
+def graph(name_of: Callable[[Path], str]) -> dict[str, set[str]]:
+    """What imports what, each file under the name that `name_of` gives it; imports for types count too."""
+    modules = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in FILES}
+    found: dict[str, set[str]] = {name_of(path): set() for path in FILES}
+    for path in FILES:
+        for name in imports(path):
+            other = modules.get(name) or modules.get(name.rpartition(".")[0])
+            if other is not None and name_of(other) != name_of(path):
+                found[name_of(path)].add(name_of(other))
+    return found
+
+
+def circle(arrows: dict[str, set[str]]) -> list[str]:
+    """Names that import one another in a ring; empty when there is none."""
+    done: set[str] = set()
+
+    def walk(name: str, trail: list[str]) -> list[str]:
+        if name in trail:
+            return trail[trail.index(name) :]
+        if name in done:
+            return []
+        for other in sorted(arrows[name]):
+            if found := walk(other, [*trail, name]):
+                return found
+        done.add(name)
+        return []
+
+    return next((found for name in sorted(arrows) if (found := walk(name, []))), [])
+
+
+def test_no_files_import_one_another_in_a_circle() -> None:
+    assert circle(graph(lambda path: path.relative_to(ROOT).as_posix())) == []
+
+
+def test_no_folders_import_one_another_in_a_circle() -> None:
+    """A folder inside a package is one room; the files beside it are rooms of their own."""
+
+    def room(path: Path) -> str:
+        parts = path.relative_to(ROOT).parts
+        return "/".join(parts[:2]) if len(parts) > 2 else "/".join(parts)
+
+    assert circle(graph(room)) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -56,7 +56,7 @@ def test_the_monitors_registers_are_read() -> None:
 
 @pytest.mark.parametrize("text", ["", "nonsense", REGISTERS.replace("EIP", "RIP"), REGISTERS.replace("IDT=", "IDX=")])
 def test_what_is_no_i386_cpu_is_one_sentence(text: str) -> None:
-    with pytest.raises(BadData, match="this is no i386 guest's CPU"):
+    with pytest.raises(BadData, match="this is not the CPU of an i386 guest"):
         parse_registers(text)
 
 

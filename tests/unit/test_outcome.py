@@ -57,7 +57,7 @@ def test_another_record_is_no_outcome(changes: dict[str, object]) -> None:
 
 def test_the_text_of_an_installed_version() -> None:
     assert outcome(INSTALLED, remarks=True).splitlines() == [
-        "primes: version 49 at O3 installed, 291 bytes at 0x00209620",
+        "primes@O3 #49 installed, 291 bytes at 0x00209620",
         "  first call  168 (as expected)",
         "  ms          request 0.4, compile 30.0, link 2.0, install 1.0; 41.6 ms in all",
         "  symbols     /m/jit/primes.O3.v49.elf",
@@ -70,5 +70,5 @@ def test_the_text_of_an_installed_version() -> None:
 
 def test_the_text_of_a_rejection_is_one_line() -> None:
     assert outcome(REJECTED, remarks=True) == (
-        "primes: O3 rejected (bad bitcode): LLVM refuses the bitcode; build it again"
+        "primes@O3 rejected (bad bitcode): LLVM refuses the bitcode; build it again"
     )

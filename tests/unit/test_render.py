@@ -7,18 +7,19 @@ import re
 from dataclasses import dataclass, replace
 
 import pytest
-from asking import PLAIN, record_of, text_of
+from asking import record_of, text_of
 from fake_guest import FakeGuest
 
 from bareflow_gdb.guest.base.values import Address, Word
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.pools.pools import Pool
+from bareflow_gdb.questions import registry
 from bareflow_gdb.render.jsonable import dumps, to_json
 from bareflow_gdb.render.pool_map import pool_map
 from bareflow_gdb.render.text import coloured, fit, plain, wants_colour
 from bareflow_gdb.render.view import Cell, View, table
 
-ANSWERED = [name for name in PLAIN if name not in ("cache", "stack", "screen")]
+ANSWERED = [name for name in registry.plain() if name not in ("cache", "stack", "screen")]
 """The fake guest has no cache, no registers and no screen."""
 
 

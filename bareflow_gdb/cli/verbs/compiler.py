@@ -23,7 +23,7 @@ HELP = "for programs: recompile what is asked for on standard input, a JSON line
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run_verb=main)
-    from bareflow_gdb.cli.targets import add_target
+    from bareflow_gdb.cli.arguments import add_target
 
     add_target(parser)
     parser.epilog = (
@@ -56,6 +56,6 @@ def _answer(target: Target, compiler: Compiler, line: str) -> Any:
         function, level = str(question["function"]), int(question["level"])
         called = bool(question.get("called", True))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UsageError(f'this is no question ({error!r}); ask as {{"function": "primes", "level": 3}}') from error
+        raise UsageError(f'this is not a question ({error!r}); ask as {{"function": "primes", "level": 3}}') from error
     with open_service(target, compiler=compiler) as service:
         return to_json(service.request(function, level, called=called))

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from bareflow_gdb.cli.arguments import add_machine
 from bareflow_gdb.cli.targets import open_target
 from bareflow_gdb.errors import UsageError
 
@@ -16,7 +17,7 @@ HELP = "write an ELF core (RAM and registers) of a running machine"
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run_verb=main)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the core goes")
-    parser.add_argument("target", nargs="?", metavar="TARGET", help="machine (default: the newest)")
+    add_machine(parser)
 
 
 def main(options: argparse.Namespace) -> int:

@@ -96,7 +96,7 @@ class Demo:
             self._run("wait", self.machine, "idle")
             self._run("swaps", self.machine)
             self._title(5, "The host's LLVM recompiles a function from the bitcode in guest memory")
-            self._gdb(f"bf recompile {SWAPPED} --level 3 --stop", "backtrace", "finish")
+            self._gdb(f"bf recompile {SWAPPED} --tier O3 --stop", "backtrace", "finish")
 
         self._title(6, "The guest ends; the report is made from its trace")
         shutil.copyfile(self.out / "trace" / "serial.log", self.out / "serial.log")

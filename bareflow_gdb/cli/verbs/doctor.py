@@ -18,8 +18,7 @@ HELP = "which parts work here, which do not, why, and what to do"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run_verb=main)
-    from bareflow_gdb.cli.arguments import ELF_HELP
-    from bareflow_gdb.cli.targets import add_target
+    from bareflow_gdb.cli.arguments import ELF_HELP, add_target
 
     add_target(parser)
     parser.add_argument("--elf", type=Path, metavar="FILE", help=ELF_HELP)

@@ -22,7 +22,7 @@ LAST = 100
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run_verb=main)
-    from bareflow_gdb.cli.targets import add_target
+    from bareflow_gdb.cli.arguments import add_target
 
     add_target(parser)
     parser.add_argument("--type", action="append", metavar="T", help="only this type; may be repeated")

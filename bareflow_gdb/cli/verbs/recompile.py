@@ -1,4 +1,4 @@
-"""`bareflow recompile`: has LLVM compile a function anew and the guest install and call it, now."""
+"""`bareflow recompile`: has LLVM compile a function again and the guest install and call it, now."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from bareflow_gdb.cli.completers import COMPLETERS, completed
 from bareflow_gdb.errors import UsageError
+from bareflow_gdb.guest.base.values import TIERS
+from bareflow_gdb.questions.question import FUNCTIONS
 
 if TYPE_CHECKING:
     from bareflow_gdb.cli.target import Target
@@ -21,10 +24,13 @@ HELP = "compile a function of a running guest with the host's LLVM, and swap it 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run_verb=main)
-    from bareflow_gdb.cli.targets import add_target
+    from bareflow_gdb.cli.arguments import add_target
 
-    parser.add_argument("function", metavar="FUNCTION", help="its name, for instance fibonacci")
-    parser.add_argument("--level", type=int, choices=range(4), default=3, help="optimisation level (3)")
+    function = parser.add_argument("function", metavar="FUNCTION", help="its name, for instance fibonacci")
+    completed(function, COMPLETERS[FUNCTIONS])
+    parser.add_argument("--tier", choices=TIERS, default="O3", help="how far it is optimised (O3)")
+    # As it was called before.
+    parser.add_argument("--level", dest="tier", type=lambda text: f"O{text}", help=argparse.SUPPRESS)
     parser.add_argument("--timeout", type=float, default=15.0, metavar="S", help="seconds to wait (15)")
     parser.add_argument("--remarks", action="store_true", help="show what LLVM says about its optimisations")
     add_target(parser)
@@ -38,7 +44,7 @@ def main(options: argparse.Namespace) -> int:
 
     target = open_target(options.target)
     with open_service(target) as service:
-        record = service.request(options.function, options.level, options.timeout)
+        record = service.request(options.function, TIERS.index(options.tier), options.timeout)
     if options.json:
         print(json.dumps(to_json(record), indent=2))
     elif record.installed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from bareflow_gdb.cli.arguments import add_machine
 from bareflow_gdb.errors import UsageError
 
 GROUP = "do"
@@ -13,7 +14,7 @@ HELP = "let a guest started with --hold begin its run"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run_verb=main)
-    parser.add_argument("target", nargs="?", metavar="TARGET", help="machine (default: the newest)")
+    add_machine(parser)
     parser.epilog = "Exit code 1 when the guest was not held."
 
 

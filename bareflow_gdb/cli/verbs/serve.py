@@ -16,7 +16,7 @@ HELP = "compile what a running guest asks for, until Ctrl-C"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run_verb=main)
-    from bareflow_gdb.cli.targets import add_target
+    from bareflow_gdb.cli.arguments import add_target
 
     add_target(parser)
 

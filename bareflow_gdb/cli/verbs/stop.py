@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from bareflow_gdb.cli.arguments import add_machine
 from bareflow_gdb.errors import UsageError
 
 GROUP = "do"
@@ -13,7 +14,7 @@ HELP = "end a machine and remove its files"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run_verb=main)
-    parser.add_argument("name", nargs="?", help="the machine (default: the only one)")
+    add_machine(parser, "name", help="a machine's name (default: the only one)")
     parser.add_argument("--all", action="store_true", help="every machine of yours, also files of ended ones")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from bareflow_gdb.cli.arguments import add_machine
 from bareflow_gdb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Exit code 1 when events were lost."
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     record = actions.add_parser("record", help="record a running machine into a new directory")
-    record.add_argument("target", nargs="?", metavar="MACHINE", help="machine (default: the newest)")
+    add_machine(record)
     record.add_argument("--machine", metavar="NAME", help="the same as MACHINE")
     record.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty directory")
     record.add_argument("--until-idle", action="store_true", help="end when the guest's run has ended")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 
+from bareflow_gdb.cli.arguments import add_machine
+
 GROUP = "do"
 HELP = "wait until a machine reaches a boot stage, for instance idle"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run_verb=main)
-    parser.add_argument("machine", metavar="MACHINE", help="machine's name")
+    add_machine(parser, "machine", nargs=None, help="a machine's name")
     parser.add_argument("stage", metavar="STAGE", help="boot stage, as `bareflow boot` names them")
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds to wait (60)")
 

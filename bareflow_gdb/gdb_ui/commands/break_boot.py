@@ -10,7 +10,6 @@ import gdb
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import boot_stages, boot_steps
 from bareflow_gdb.gdb_ui.command import command
-from bareflow_gdb.gdb_ui.guards import only_when_stopped
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.boot.boot_code import next_instruction
@@ -32,6 +31,7 @@ class BootBreakpoint:
 
 @command(
     "break-boot",
+    needs=Session.require_stopped,
     example="bf break-boot stage2 --run",
     arguments=(
         argument("stage", choices=boot_stages.NAMES, metavar="STAGE", help="stage1, stage2, pm, kernel or main"),
@@ -39,7 +39,6 @@ class BootBreakpoint:
     ),
     show=lambda record: _text(record),
 )
-@only_when_stopped
 def break_boot(options: argparse.Namespace, session: Session) -> BootBreakpoint:
     """Set a temporary hardware breakpoint where a boot stage begins.
 

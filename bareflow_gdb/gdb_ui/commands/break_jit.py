@@ -10,7 +10,6 @@ import gdb
 from bareflow_gdb.gdb_ui.breakpoints import jit_location
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.completers import JIT_CODE
-from bareflow_gdb.gdb_ui.guards import only_when_stopped
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.questions.question import argument
 
@@ -27,6 +26,7 @@ class Follows:
 
 @command(
     "break",
+    needs=Session.require_stopped,
     example="bf break jit:primes@O3",
     arguments=(
         argument("place", metavar="jit:FUNCTION[@TIER]", names=JIT_CODE, help="whose code, of which tier"),
@@ -34,7 +34,6 @@ class Follows:
     ),
     show=lambda record: _text(record),
 )
-@only_when_stopped
 def break_jit(options: argparse.Namespace, session: Session) -> Follows:
     """Stop in the code of a JIT function, whatever version runs by then.
 

@@ -9,7 +9,6 @@ import gdb
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui.command import command
-from bareflow_gdb.gdb_ui.guards import only_when_stopped
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
 from bareflow_gdb.guest.base.values import Address
@@ -31,6 +30,7 @@ class SwapBreakpoint:
 
 @command(
     "break-swap",
+    needs=Session.require_stopped,
     example="bf break-swap primes",
     arguments=(
         argument(
@@ -43,7 +43,6 @@ class SwapBreakpoint:
     ),
     show=lambda record: _text(record),
 )
-@only_when_stopped
 def break_swap(options: argparse.Namespace, session: Session) -> SwapBreakpoint:
     """Stop at each swap, before the store that publishes the new code.
 

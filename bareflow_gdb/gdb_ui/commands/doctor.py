@@ -126,7 +126,7 @@ def _guest(session: Session) -> list[Check]:
         session.require()
     except BareflowError as error:
         return [_check(part, "fails", str(error))]
-    state = "runs" if session.running else "stands"
+    state = "running" if session.running else "stopped"
     machine = session.machine
     name = f"machine {machine.name}" if machine else str(getattr(session.connection, "details", "") or "core")
     checks = [_check(part, "works", f"{session.connection.type} {name}, {state}")]
@@ -153,14 +153,14 @@ def _reader(session: Session) -> Check:
             part,
             "fails",
             f"the RAM file of machine {session.machine.name} cannot be read, or is not this guest's",
-            "everything is read through gdb, a packet for 2 KB; `bareflow stop` the machine and start it anew",
+            "everything is read through gdb, a packet for 2 KB; `bareflow stop` the machine and start it again",
         )
     if session.connection is not None and session.connection.type == "core":
         return _check(part, "works", "the core, through gdb")
     return _check(
         part,
         "limited",
-        "through gdb, a packet for 2 KB, and only while the guest stands",
+        "through gdb, a packet for 2 KB, and only while the guest is stopped",
         "machines of `bareflow run` are read from the host",
     )
 

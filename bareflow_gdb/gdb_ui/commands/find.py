@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
-from bareflow_gdb.gdb_ui.guards import only_when_stopped, only_with_guest
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.values import symbol
 from bareflow_gdb.guest.base.answer import Finding
@@ -69,6 +68,7 @@ class Places:
 
 @command(
     "find",
+    needs=Session.require,
     example="bf find --at-entry",
     arguments=(
         argument("--at-entry", action="store_true", help="let the guest run and catch the records as arguments"),
@@ -76,7 +76,6 @@ class Places:
     ),
     show=lambda record: _text(record),
 )
-@only_with_guest
 def find(options: argparse.Namespace, session: Session) -> Places:
     """Show where the kernel's records are, how each was found, and how sure that is.
 
@@ -87,7 +86,7 @@ def find(options: argparse.Namespace, session: Session) -> Places:
     """
     if options.go_on and not options.at_entry:
         raise UsageError("--go-on is for --at-entry: nothing else lets the guest run")
-    wait = _catch(options, session) if options.at_entry else Wait((), (), "")
+    wait = _catch(session) if options.at_entry else Wait((), (), "")
     records, missing = _look(session)
     if options.go_on:
         session.go_on()
@@ -111,14 +110,14 @@ def _look(session: Session) -> tuple[tuple[Finding, ...], tuple[Missing, ...]]:
     return tuple(records), tuple(missing)
 
 
-@only_when_stopped
-def _catch(options: argparse.Namespace, session: Session) -> Wait:  # noqa: ARG001 - as every guarded function
+def _catch(session: Session) -> Wait:
     """Runs until each function was entered, or something else stops the guest."""
+    session.require_stopped()
     functions = _functions(session)
     caught: list[Caught] = []
     session.say(f"waiting for {', '.join(functions)} …")
     with _breakpoints(functions) as waiting:
-        # Where the guest stands now: `continue` would pass a breakpoint there.
+        # Where the guest is stopped now: `continue` would pass a breakpoint there.
         eip = running.read_register("eip")
         caught += _take(session, [name for name, address in functions.items() if address == eip], waiting)
         while waiting:

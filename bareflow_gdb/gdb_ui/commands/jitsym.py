@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.gdb_ui.command import command
-from bareflow_gdb.gdb_ui.guards import only_with_guest
 from bareflow_gdb.gdb_ui.jit_symbols import Attached
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.questions.question import argument
@@ -22,11 +21,11 @@ class JitSymbolsReport:
 
 @command(
     "jitsym",
+    needs=Session.require,
     example="bf jitsym",
     arguments=(argument("--detach", action="store_true", help="remove all of it from gdb"),),
     show=lambda record: _text(record),
 )
-@only_with_guest
 def jitsym(options: argparse.Namespace, session: Session) -> JitSymbolsReport:
     """Attach names and debug information of the published JIT code, and show what is attached.
 

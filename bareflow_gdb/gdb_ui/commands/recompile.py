@@ -1,4 +1,4 @@
-"""`bf recompile`: the host's LLVM compiles a function's bitcode anew, and the guest swaps it in."""
+"""`bf recompile`: the host's LLVM compiles a function's bitcode again, and the guest swaps it in."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import gdb
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
-from bareflow_gdb.gdb_ui.guards import only_with_machine
-from bareflow_gdb.gdb_ui.session import Session, require_machine
+from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
+from bareflow_gdb.guest.base.values import TIERS
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
 from bareflow_gdb.questions.question import FUNCTIONS, argument
 
@@ -20,30 +20,32 @@ if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.compiler import Request
     from bareflow_gdb.guest.code.outcome import Outcome
 
-# When the guest stands still after the new code was installed, the host program waits this long for a result.
+# When the guest is stopped still after the new code was installed, the host program waits this long for a result.
 GRACE_SECONDS = 5.0
 
 
 @command(
     "recompile",
-    example="bf recompile primes --level 3 --stop",
+    needs=Session.require_machine,
+    example="bf recompile primes --tier O3 --stop",
     arguments=(
         argument("function", metavar="FUNCTION", names=FUNCTIONS, help="the function to compile"),
-        argument("--level", type=int, choices=(0, 1, 2, 3), default=3, help="optimisation level (default 3)"),
+        argument("--tier", choices=TIERS, default="O3", help="how far it is optimised (default O3)"),
+        # As it was called before.
+        argument("--level", dest="tier", type=lambda text: f"O{text}", help=argparse.SUPPRESS),
         argument("--stop", action="store_true", help="stop in the new code, at its first execution"),
     ),
     show=lambda outcome: _text(outcome),
     verdict=lambda outcome: outcome.right,
 )
-@only_with_machine
 def recompile(options: argparse.Namespace, session: Session) -> Outcome:
-    """Compile a function anew with the host's LLVM and let the guest swap it in.
+    """Compile a function again with the host's LLVM and let the guest swap it in.
 
     The bitcode is read out of guest memory, and the guest installs the code at a safe point; so a stopped
     guest runs until that is done, and is stopped again. Debug information of the new code is attached to its
     address, that of replaced versions removed.
     """
-    machine = require_machine(session, "bf recompile")
+    machine = session.require_machine("bf recompile")
     session.guest.kernel().need_interface(
         "it takes no code from outside; `bf disas` shows what its own JIT has made, by tier"
     )
@@ -51,8 +53,8 @@ def recompile(options: argparse.Namespace, session: Session) -> Outcome:
     if options.stop and session.running:
         raise UsageError("the guest runs, and --stop begins at a stop: `interrupt` first, or leave it out")
     compiler = session.compiler(machine)
-    with compiler.request(options.function, options.level, called=not options.stop) as request:
-        session.say(f"compiling {options.function} at O{options.level} on the host, the guest runs meanwhile …")
+    with compiler.request(options.function, TIERS.index(options.tier), called=not options.stop) as request:
+        session.say(f"compiling {options.function} at {options.tier} on the host, the guest runs meanwhile …")
         if session.running:
             request.wait(None)
         elif options.stop:
@@ -114,7 +116,7 @@ def _is_asked_for(session: Session, options: argparse.Namespace) -> bool:
     session.refresh()
     slots = session.guest.kernel().mailbox().slots
     room = next(item for item in slots if item.function == options.function)
-    if room.ask or room.level_wanted != options.level:
+    if room.ask or room.level_wanted != TIERS.index(options.tier):
         return False
     return room.code_address <= running.read_register("eax") < room.code_address + room.code_capacity
 

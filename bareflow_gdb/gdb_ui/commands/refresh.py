@@ -1,4 +1,4 @@
-"""`bf refresh`: read the TUI windows anew."""
+"""`bf refresh`: read the TUI windows again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.gdb_ui.command import command
-from bareflow_gdb.gdb_ui.guards import only_with_guest
 from bareflow_gdb.gdb_ui.session import Session
 
 
@@ -18,10 +17,9 @@ class Refreshed:
     windows: int
 
 
-@command("refresh", example="bf refresh", show=lambda record: f"{record.windows} windows read")
-@only_with_guest
+@command("refresh", needs=Session.require, example="bf refresh", show=lambda record: f"{record.windows} windows read")
 def refresh(options: argparse.Namespace, session: Session) -> Refreshed:  # noqa: ARG001 - every command has both
-    """Read the windows swaps, profile and pools anew.
+    """Read the windows swaps, profile and pools again.
 
     `layout bareflow` shows them. On machines of `bareflow run` they follow every stop by themselves; over a bare
     gdbstub they would cost packets, so there they are read when opened and by this command.

@@ -6,17 +6,16 @@ import argparse
 
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.gdb_ui.command import command
-from bareflow_gdb.gdb_ui.guards import only_with_guest
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.guest.base.root import Released, release_hold
 
 
 @command(
     "release",
+    needs=Session.require,
     example="bf release",
     show=lambda record: f"released: the hold word at 0x{record.hold:08x} was {record.before} and is 0 now",
 )
-@only_with_guest
 def release(options: argparse.Namespace, session: Session) -> Released:  # noqa: ARG001 - every command has both
     """Let a guest that was started with --hold begin its run.
 

@@ -1,4 +1,4 @@
-"""`bf reload`: load the suite anew, as after a change of its files."""
+"""`bf reload`: load the suite again, as after a change of its files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Reloaded:
 
 @command("reload", example="bf reload", show=lambda record: _text(record))
 def reload(options: argparse.Namespace, session: Session) -> Reloaded:  # noqa: ARG001 - every command has both
-    """Load the suite anew, without leaving anything of the old one: handlers, breakpoints, caches.
+    """Load the suite again, without leaving anything of the old one: handlers, breakpoints, caches.
 
     gdb's connection and the user's own breakpoints stay. A recording is completed. When the new files cannot be
     loaded, the suite stays as it was.
@@ -54,4 +54,4 @@ def reload(options: argparse.Namespace, session: Session) -> Reloaded:  # noqa: 
 
 def _text(record: Reloaded) -> str:
     ended = f"; the trace {record.recording_ended} is complete" if record.recording_ended else ""
-    return f"{record.commands} commands loaded anew{ended}"
+    return f"{record.commands} commands loaded again{ended}"

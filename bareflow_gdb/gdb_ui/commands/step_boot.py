@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from bareflow_gdb.errors import BareflowError, ReadError, UsageError
 from bareflow_gdb.gdb_ui import boot_steps
 from bareflow_gdb.gdb_ui.command import command
-from bareflow_gdb.gdb_ui.guards import only_when_stopped
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.boot.boot_code import CodePlace, next_instruction
@@ -40,6 +39,7 @@ class BootSteps:
 
 @command(
     "step-boot",
+    needs=Session.require_stopped,
     example="bf step-boot 5 --over",
     arguments=(
         argument("count", nargs="?", type=int, default=1, metavar="COUNT", help="instructions (default 1)"),
@@ -47,7 +47,6 @@ class BootSteps:
     ),
     show=lambda record: _text(record),
 )
-@only_when_stopped
 def step_boot(options: argparse.Namespace, session: Session) -> BootSteps:
     """Step instructions of boot code, each shown with mode and address, 16-bit code decoded as such.
 

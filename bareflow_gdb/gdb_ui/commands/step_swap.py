@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
-from bareflow_gdb.gdb_ui.guards import only_when_stopped
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
-from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.base.values import Address, code_name
 from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 LINES = 40
@@ -48,6 +47,7 @@ class SwapStep:
 
 @command(
     "step-swap",
+    needs=Session.require_stopped,
     example="bf step-swap primes --stay",
     arguments=(
         argument(
@@ -62,7 +62,6 @@ class SwapStep:
     ),
     show=lambda step: _text(step),
 )
-@only_when_stopped
 def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
     """Stop before the next atomic swap, show old and new code, step across the store, and go on.
 
@@ -113,7 +112,7 @@ def _across(session: Session, store: int, *, stay: bool, lines: int) -> SwapStep
     ]
     code = session.memory.read(store, 16, "publishing store")
     instruction = code_diff.disassemble(code, store)[0].text
-    listing = _listing(session, *sides, most=lines)
+    listing = _listing(session, name, *sides, most=lines)
     running.step_off()
     session.refresh()
     return SwapStep(
@@ -136,7 +135,7 @@ def _pointer(session: Session, slot: int) -> int:
     return int.from_bytes(session.memory.read(slot, 4, "published code pointer"), "little")
 
 
-def _listing(session: Session, old: Side | None, new: Side | None, *, most: int) -> tuple[str, ...]:
+def _listing(session: Session, function: str, old: Side | None, new: Side | None, *, most: int) -> tuple[str, ...]:
     from bareflow_gdb.guest.code import code_diff
     from bareflow_gdb.render.disas import two_columns
 
@@ -147,10 +146,14 @@ def _listing(session: Session, old: Side | None, new: Side | None, *, most: int)
     for side in (old, new):
         size = min(side.code_size, code_diff.LONGEST)
         listings.append(
-            code_diff.disassemble(session.memory.read(side.code, size, f"code of v{side.version}"), side.code)
+            code_diff.disassemble(
+                session.memory.read(side.code, size, f"code of {function} #{side.version}"), side.code
+            )
         )
     rows = code_diff.pairs(code_diff.align(*listings))
-    titles = tuple(f"v{s.version} O{s.level}, {s.code_size} bytes at 0x{s.code:08x}" for s in (old, new))
+    titles = tuple(
+        f"{code_name(function, s.level, s.version)}, {s.code_size} bytes at 0x{s.code:08x}" for s in (old, new)
+    )
     return tuple(two_columns(rows, (titles[0], titles[1]), most=most or None))
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.gdb_ui.command import command
-from bareflow_gdb.gdb_ui.guards import only_with_machine
-from bareflow_gdb.gdb_ui.session import Session, require_machine
+from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.questions.question import argument
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
 @command(
     "trace",
+    needs=Session.require_machine,
     example="bf trace start /tmp/run1",
     arguments=(
         argument("action", choices=("start", "status", "stop"), help="start, status or stop"),
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     ),
     show=lambda record: _text(record),
 )
-@only_with_machine
 def trace(options: argparse.Namespace, session: Session) -> Any:
     """Record the guest's events into a trace directory, while it runs and while it is stopped.
 
@@ -38,10 +37,10 @@ def trace(options: argparse.Namespace, session: Session) -> Any:
     if options.action == "start":
         if session.recording is not None and session.recording.process.poll() is None:
             raise UsageError(f"recording into {session.recording.directory} already; `bf trace stop` ends it")
-        name = require_machine(session, "bf trace").name
+        name = session.require_machine("bf trace").name
         # The recorder would wait for such a kernel to appear.
         session.guest.kernel().need_interface(
-            "it has no events to record; `bf swaps` tells its swaps, `bf break-swap` stops at them"
+            "it has no events to record; `bf swaps` shows its swaps, `bf break-swap` stops at them"
         )
         session.recording = Recording.start(name, new_directory(options.directory, name))
         return session.recording.progress()

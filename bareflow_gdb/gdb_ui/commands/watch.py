@@ -6,13 +6,13 @@ import argparse
 
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.commands.break_swap import SwapBreakpoint, watch_slot
-from bareflow_gdb.gdb_ui.guards import only_when_stopped
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 
 @command(
     "watch",
+    needs=Session.require_stopped,
     example="bf watch primes",
     arguments=(argument("function", metavar="FUNCTION", names=FUNCTIONS, help="whose code pointer to watch"),),
     show=lambda record: (
@@ -20,7 +20,6 @@ from bareflow_gdb.questions.question import FUNCTIONS, argument
         "stops after each store that changes it"
     ),
 )
-@only_when_stopped
 def watch(options: argparse.Namespace, session: Session) -> SwapBreakpoint:
     """Stop after each change of a function's published code pointer, whoever makes it.
 

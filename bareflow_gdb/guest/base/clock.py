@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bareflow_gdb.guest.base.reading import need, one
+from bareflow_gdb.guest.base.reading import filled, need, one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.memory.protocol import Memory
 
@@ -29,12 +29,4 @@ class Counters:
 
 def read_counters(memory: Memory, root: Root) -> Counters:
     """Raises BadData when the kernel has no status record, ReadError."""
-    raw = one(memory, "bf_status", need(root.status, "status record"), "status record")
-    return Counters(
-        tsc_hz=raw.tsc_hz,
-        function_count=raw.function_count,
-        version_count=raw.version_count,
-        swap_count=raw.swap_count,
-        irq_count=raw.irq_count,
-        idle_loops=raw.idle_loops,
-    )
+    return filled(Counters, one(memory, "bf_status", need(root.status, "status record"), "status record"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bareflow_gdb.guest.base.reading import capped, many
+from bareflow_gdb.guest.base.reading import capped, filled, many
 from bareflow_gdb.guest.base.root import MOST_SYMBOLS, Root
 from bareflow_gdb.guest.base.values import Address, clean
 from bareflow_gdb.memory.protocol import Memory
@@ -30,4 +30,4 @@ def read_exports(memory: Memory, root: Root) -> list[GuestSymbol]:
 def read_symbols(memory: Memory, address: int, count: int, what: str, problems: list[str]) -> list[GuestSymbol]:
     """A table of symbols, cut at MOST_SYMBOLS with a sentence in `problems`. Raises ReadError."""
     raws = many(memory, "bf_symbol", address, capped(count, MOST_SYMBOLS, "symbols", problems), what)
-    return [GuestSymbol(clean(raw.name), Address(raw.address), raw.size) for raw in raws]
+    return [filled(GuestSymbol, raw, name=clean(raw.name)) for raw in raws]

@@ -5,12 +5,14 @@ Over a gdbstub every read is one packet and one packet carries about 2 KB, so ne
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
-from bareflow_gdb.guest.base.values import clean
+from bareflow_gdb.guest.base.values import NO_MINIMUM, clean
 from bareflow_gdb.memory.protocol import Memory
 
 T = TypeVar("T")
@@ -32,6 +34,34 @@ def many(memory: Memory, layout: str, address: int, count: int, what: str) -> li
         return []
     data = memory.read(address, count * layouts.size(layout), what)
     return list(layouts.unpack_array(layout, data, count))
+
+
+def filled(kind: type[T], raw: Any, /, **given: Any) -> T:
+    """A record: what is `given`, and each other field as the structure or record `raw` has it by the same name.
+
+    An Address or a Word is a number as it stands in the structure. A field that neither has is its default, or a
+    TypeError.
+    """
+    shared = _shared(kind, type(raw))  # type: ignore[arg-type] # mypy: a class is hashable
+    return kind(**{name: getattr(raw, name) for name in shared} | given)
+
+
+@cache
+def _shared(kind: Any, source: Any) -> tuple[str, ...]:
+    """The fields that both have; a structure is a named tuple, whose methods are not meant. None has no fields."""
+    there: Any = getattr(source, "_fields", None) or getattr(source, "__dataclass_fields__", ())
+    return tuple(field.name for field in dataclasses.fields(kind) if field.name in there)
+
+
+def timed(raw: Any) -> dict[str, Any]:
+    """Calls and cycles of a function or module, from any structure that counts them; None where no call was."""
+    return {
+        "calls": raw.call_count,
+        "total_cycles": raw.total_cycles,
+        "min_cycles": None if raw.min_cycles == NO_MINIMUM else raw.min_cycles,
+        "max_cycles": raw.max_cycles,
+        "mean_cycles": round(raw.total_cycles / raw.call_count, 3) if raw.call_count else None,
+    }
 
 
 def capped(count: int, capacity: int, what: str, problems: list[str]) -> int:
@@ -82,32 +112,20 @@ def _cut(
     memory: Memory, start: int, end: int, what: str, pieces: list[tuple[int, int, int, str]]
 ) -> Iterable[tuple[int, bytes]]:
     """One read cut into its pieces; piece by piece when the gap between them cannot be read."""
-    if len(pieces) > 1:
-        try:
-            data = memory.read(start, end - start, what)
-        except ReadError:
-            return [(index, memory.read(address, size, label)) for index, address, size, label in pieces]
-    else:
+    try:
         data = memory.read(start, end - start, what)
+    except ReadError:
+        if len(pieces) == 1:
+            raise
+        return [(index, memory.read(address, size, label)) for index, address, size, label in pieces]
     return [(index, data[address - start : address - start + size]) for index, address, size, _ in pieces]
 
 
 def strings(memory: Memory, addresses: Iterable[int], longest: int, what: str) -> dict[int, str]:
     """The NUL-terminated texts at these addresses; an address that cannot be read is left out."""
     wanted = sorted({address for address in addresses if address})
-    found: dict[int, str] = {}
-    try:
-        for address, raw in zip(wanted, bulk(memory, [(a, longest, what) for a in wanted]), strict=True):
-            found[address] = clean(raw)
-        return found
-    except ReadError:
-        pass
-    for address in wanted:
-        try:
-            found[address] = clean(memory.read(address, longest, what))
-        except ReadError:
-            continue
-    return found
+    texts = strays(memory, [(address, longest, what) for address in wanted])
+    return {address: clean(raw) for address, raw in zip(wanted, texts, strict=True) if raw is not None}
 
 
 def settled(memory: Memory, read: Callable[[], T]) -> T:

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.base.reading import capped
+from bareflow_gdb.guest.base.reading import capped, filled
 from bareflow_gdb.guest.base.values import Address, word, words
 from bareflow_gdb.memory.protocol import Memory, ram_ranges
-
-_POINTERS = (
-    "boot_record",
-    "module_manager",
-    "function_profiler",
-    "adaptive_jit",
-    "function_table",
-    "version_table",
-    "pools",
-    "block_table",
-    "mailbox",
-    "exception",
-    "fat16",
-    "jit_profile",
-    "log_buffer",
-    "exports",
-    "status",
-    "cache",
-    "module_images",
-    "version_causes",
-)
 
 _MAPPED = ram_ranges(3 << 30)
 
@@ -87,6 +67,10 @@ class Root:
     scenario_stop: int
     run_calls: int
     problems: tuple[str, ...]
+
+
+_NO_POINTERS = ("address", "image_base", "image_end")
+_POINTERS = [f.name for f in dataclasses.fields(Root) if f.type == "Address" and f.name not in _NO_POINTERS]
 
 
 @dataclass(frozen=True)
@@ -150,24 +134,17 @@ def _checked(address: int, raw: Any) -> Root:
         return Address(0)
 
     pointers = {name: pointer(name, getattr(raw, name)) for name in _POINTERS}
-    return Root(
+    return filled(
+        Root,
+        raw,
         address=Address(address),
         abi=f"{raw.abi_major}.{raw.abi_minor}",
         variant=word("bf_variant", raw.variant),
         build_id=raw.build_id.hex(),
-        cpu_count=raw.cpu_count,
-        image_base=Address(raw.image_base),
-        image_bytes=raw.image_bytes,
-        image_end=Address(raw.image_end),
         rings=tuple(pointer(f"ring {index}", value) for index, value in enumerate(raw.rings)),
         export_count=capped(raw.export_count, MOST_SYMBOLS, "exported symbols", problems),
-        thresholds=raw.thresholds,
         hooks=words("bf_hook", raw.hook_mask),
-        hold=raw.hold,
-        call_sample=raw.call_sample,
         scenario=word("bf_scenario", raw.scenario),
-        scenario_stop=raw.scenario_stop,
-        run_calls=raw.run_calls,
         problems=tuple(problems),
         **pointers,
     )

@@ -6,6 +6,7 @@ lower-case words; bytes from the guest become text that cannot harm a terminal.
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from typing import NewType
 
 from bareflow_gdb.abi import layouts
@@ -13,8 +14,14 @@ from bareflow_gdb.abi import layouts
 Address = NewType("Address", int)
 """A guest address: 32-bit physical, which equals linear."""
 
+NOWHERE = Address(0)
+"""No place: what the kernel does not keep, or has not got."""
+
 Word = NewType("Word", int)
 """A 32-bit pattern that is read in hexadecimal: a CRC, a magic number, a register."""
+
+TIERS = ("O0", "O1", "O2", "O3")
+"""The tiers by their level."""
 
 NO_MINIMUM = (1 << 64) - 1
 """What a profiler's minimum holds before the first call."""
@@ -53,15 +60,19 @@ def words(enum: str, mask: int) -> tuple[str, ...]:
     return (*names, f"0x{rest:x}") if rest else tuple(names)
 
 
+def printable(raw: Iterable[int], keep: Container[int] = ()) -> str:
+    """Bytes as text; anything but printable ASCII and what is in `keep` is shown as `?`."""
+    return "".join(chr(byte) if 0x20 <= byte < 0x7F or byte in keep else "?" for byte in raw)
+
+
 def clean(raw: bytes) -> str:
-    """The text up to the first NUL; anything but printable ASCII is shown as `?`."""
-    return "".join(chr(byte) if 0x20 <= byte < 0x7F else "?" for byte in raw.split(b"\0", 1)[0])
+    """The text up to the first NUL."""
+    return printable(raw.split(b"\0", 1)[0])
 
 
 def lines_of(raw: bytes) -> str:
     """Guest output as text: printable ASCII, tabs and line ends only."""
-    keep = {0x09, 0x0A}
-    return "".join(chr(byte) if 0x20 <= byte < 0x7F or byte in keep else "?" for byte in raw.replace(b"\r\n", b"\n"))
+    return printable(raw.replace(b"\r\n", b"\n"), keep=b"\t\n")
 
 
 def code_name(function: str, tier: int, version: int | None = None) -> str:

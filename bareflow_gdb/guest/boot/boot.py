@@ -10,7 +10,7 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, UsageError
-from bareflow_gdb.guest.base.reading import one
+from bareflow_gdb.guest.base.reading import filled, one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word, milliseconds, word
 from bareflow_gdb.memory.protocol import Memory
@@ -113,30 +113,18 @@ def read_boot(memory: Memory, root: Root | None, tsc_hz: int = 0) -> Boot:
             f"there is no boot record at 0x{address:08x}: stage 1 did not run, or this loader writes none; "
             "check that the disk image starts with this project's boot sector"
         )
-    return _decode(raw, tsc_hz)
-
-
-def _decode(raw: Any, tsc_hz: int) -> Boot:
     problems = tuple(_problems(raw))
-    return Boot(
+    return filled(
+        Boot,
+        raw,
         stage=word("bf_boot_stage", raw.stage),
         stage_number=raw.stage,
         stages=tuple(_stage(raw, number, tsc_hz) for number in range(1, len(raw.stage_tsc))),
         ok=not problems and raw.stage >= layouts.const("BF_STAGE_KERNEL"),
         fatal=word("bf_fatal", raw.fatal),
         fatal_code=raw.fatal,
-        drive=raw.drive,
         disk_method=word("bf_disk_method", raw.disk_method),
         a20_method=word("bf_a20_method", raw.a20_method),
-        sectors_needed=raw.sectors_needed,
-        sectors_asked=raw.sectors_asked,
-        sectors_read=raw.sectors_read,
-        load_address=Address(raw.load_address),
-        memory_kib=raw.memory_kib,
-        signature=Word(raw.signature),
-        crc_expected=Word(raw.crc_expected),
-        crc_computed=Word(raw.crc_computed),
-        bios_status=raw.bios_status,
         tsc_hz=tsc_hz,
         problems=problems,
     )

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from dataclasses import dataclass, replace
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError
 from bareflow_gdb.guest.base.values import Address, Word
+from bareflow_gdb.guest.code.code_diff import disassembler
 from bareflow_gdb.memory.protocol import Memory
 
 LONGEST_INSTRUCTION = 15
@@ -77,13 +76,8 @@ def code_place(memory: Memory) -> CodePlace:
     elif cpu.general["eflags"] & _VM:
         mode = "virtual 8086"
     eip = cpu.general["eip"]
-    return CodePlace(
-        mode, _code_bits(memory, mode), Word(cs.selector), Address(cs.base), Address(eip), _linear(cs.base, eip)
-    )
-
-
-def _linear(base: int, eip: int) -> Address:
-    return Address(base + eip & 0xFFFFFFFF)
+    linear = Address(cs.base + eip & 0xFFFFFFFF)
+    return CodePlace(mode, _code_bits(memory, mode), Word(cs.selector), Address(cs.base), Address(eip), linear)
 
 
 def _code_bits(memory: Memory, mode: str) -> int:
@@ -97,22 +91,13 @@ def _code_bits(memory: Memory, mode: str) -> int:
     return 32 if found is None or int(found[1], 16) & _CODE_32 else 16
 
 
-@cache
-def _disassembler(bits: int) -> Any:
-    import capstone
-
-    engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_16 if bits == 16 else capstone.CS_MODE_32)
-    engine.skipdata = True
-    return engine
-
-
 def decode(code: bytes, address: int, bits: int, count: int) -> list[BootInstruction]:
     """At most `count` instructions of 16- or 32-bit code that is at `address`; offsets stay as in the code.
 
     Branch targets of 16-bit code are offsets in its segment, so pass the offset to have them right.
     """
     found = []
-    for start, size, mnemonic, operands in _disassembler(bits).disasm_lite(code, address, count):
+    for start, size, mnemonic, operands in disassembler(bits).disasm_lite(code, address, count):
         data = code[start - address : start - address + size]
         found.append(BootInstruction(Address(start), size, data.hex(), f"{mnemonic} {operands}".rstrip()))
     return found
@@ -121,8 +106,7 @@ def decode(code: bytes, address: int, bits: int, count: int) -> list[BootInstruc
 def next_instruction(memory: Memory, place: CodePlace) -> BootInstruction:
     """The instruction at a place; raises ReadError where there is no RAM, as in the BIOS."""
     code = memory.read(place.linear, LONGEST_INSTRUCTION, "next instruction")
-    first = decode(code, place.eip, place.bits, 1)[0]
-    return BootInstruction(place.linear, first.size, first.code, first.text)
+    return replace(decode(code, place.eip, place.bits, 1)[0], linear=place.linear)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class BitcodeReport:
 
 
 def read_bitcode_at(memory: Memory, address: int) -> BitcodeReport:
-    """The bitcode whose header is at an address. Raises UsageError when that is no RAM."""
+    """The bitcode whose header is at an address. Raises UsageError when that is not RAM."""
     if not is_ram(address):
         raise UsageError(f"0x{address:08x} is not RAM: no bitcode can be there")
     return report_bitcode(memory, read_wrapper(memory, "", Address(address)))

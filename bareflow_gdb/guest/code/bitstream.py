@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.base.values import printable
 from bareflow_gdb.guest.code.bitcode import PAYLOAD_MAGIC
 
 _END_BLOCK, _ENTER_SUBBLOCK, _DEFINE_ABBREV, _UNABBREV = range(4)
@@ -41,7 +42,7 @@ class Producer:
 def read_producer(data: bytes) -> Producer:
     """From the whole bitcode or its beginning, with what that much says.
 
-    Raises BadData when it is no bitcode, or damaged.
+    Raises BadData when it is not bitcode, or damaged.
     """
     if not data.startswith(PAYLOAD_MAGIC):
         raise BadData(f"the payload begins with {data[:4].hex(' ') or 'nothing'}, not 42 43 c0 de: no bitcode")
@@ -58,17 +59,16 @@ def read_producer(data: bytes) -> Producer:
     def number(block: int, code: int) -> int | None:
         return next(iter(found.get((block, code), ())), None)
 
+    def text(block: int, code: int) -> str:
+        return printable(found.get((block, code), [])[:256])
+
     return Producer(
-        producer=_string(found.get((_IDENTIFICATION_BLOCK, _IDENTIFICATION_STRING), [])),
+        producer=text(_IDENTIFICATION_BLOCK, _IDENTIFICATION_STRING),
         epoch=number(_IDENTIFICATION_BLOCK, _EPOCH),
         version=number(_MODULE_BLOCK, _VERSION),
-        triple=_string(found.get((_MODULE_BLOCK, _TRIPLE), [])),
-        source=_string(found.get((_MODULE_BLOCK, _SOURCE), [])),
+        triple=text(_MODULE_BLOCK, _TRIPLE),
+        source=text(_MODULE_BLOCK, _SOURCE),
     )
-
-
-def _string(operands: list[int]) -> str:
-    return "".join(chr(c) if 0x20 <= c < 0x7F else "?" for c in operands[:256])
 
 
 def _top_records(reader: _Reader) -> Iterator[tuple[int, int, list[int]]]:

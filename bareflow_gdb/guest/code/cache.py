@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.base.reading import capped, need, one
+from bareflow_gdb.guest.base.reading import capped, filled, need, one
 from bareflow_gdb.guest.base.root import Root, is_ram
 from bareflow_gdb.guest.base.values import Address, clean
 from bareflow_gdb.memory.protocol import Memory
@@ -49,14 +49,12 @@ def read_cache(memory: Memory, root: Root) -> Cache:
     problems: list[str] = []
     count = capped(raw.slot_count, layouts.const("BF_CACHE_SLOTS"), "cache slots", problems)
     slots = [
-        CacheSlot(
+        filled(
+            CacheSlot,
+            slot,
             index=index,
             name=clean(slot.name),
-            level=slot.level,
             state=_STATES[slot.state] if slot.state < len(_STATES) else f"unknown({slot.state})",
-            image=Address(slot.image),
-            image_size=slot.image_size,
-            tsc_last_used=slot.tsc_last_used,
         )
         for index, slot in enumerate(raw.slots[:count])
         if slot.state
@@ -66,11 +64,5 @@ def read_cache(memory: Memory, root: Root) -> Cache:
             problems.append(f"slot {slot.index} ({slot.name}): its image 0x{slot.image:08x} is not RAM")
         if slot.state.startswith("unknown") or slot.level >= layouts.const("BF_LEVELS"):
             problems.append(f"slot {slot.index}: state {slot.state}, level {slot.level} cannot be right")
-    return Cache(
-        capacity=count,
-        hits=raw.hits,
-        misses=raw.misses,
-        evictions=raw.evictions,
-        slots=tuple(sorted(slots, key=lambda slot: (slot.tsc_last_used, slot.index))),
-        problems=tuple(problems),
-    )
+    ordered = tuple(sorted(slots, key=lambda slot: (slot.tsc_last_used, slot.index)))
+    return filled(Cache, raw, capacity=count, slots=ordered, problems=tuple(problems))

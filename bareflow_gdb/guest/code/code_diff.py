@@ -6,6 +6,7 @@ Branch targets inside the code are written as offsets (`+0x1c`), so that code th
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +63,8 @@ class Pair:
 
 
 @cache
-def _disassembler(bits: int) -> Any:
+def disassembler(bits: int) -> Any:
+    """Capstone for 16- or 32-bit code."""
     import capstone
 
     engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_16 if bits == 16 else capstone.CS_MODE_32)
@@ -75,7 +77,7 @@ def disassemble(code: bytes, address: int, bits: int = 32) -> list[Instruction]:
     """The instructions of `code` as it runs at `address`."""
     size = min(len(code), LONGEST)
     found: list[Instruction] = []
-    for start, length, mnemonic, operands in _disassembler(bits).disasm_lite(code[:size], address):
+    for start, length, mnemonic, operands in disassembler(bits).disasm_lite(code[:size], address):
         offset = start - address
         raw = code[offset : offset + length]
         if mnemonic == "nop" and found and found[-1].is_padding:
@@ -106,9 +108,7 @@ def align(old: Sequence[Instruction], new: Sequence[Instruction]) -> list[Row]:
     )
     rows: list[Row] = []
     for _, i, i_end, j, j_end in matcher.get_opcodes():
-        left, right = old[i:i_end], new[j:j_end]
-        for index in range(max(len(left), len(right))):
-            rows.append(Row(left[index] if index < len(left) else None, right[index] if index < len(right) else None))
+        rows += itertools.starmap(Row, itertools.zip_longest(old[i:i_end], new[j:j_end]))
     return rows
 
 

@@ -9,12 +9,11 @@ stopped and the reader caches).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.abi.events import event_type
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.base.reading import one
+from bareflow_gdb.guest.base.reading import filled, one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, word
 from bareflow_gdb.memory.protocol import Memory
@@ -76,26 +75,9 @@ def read_ring(memory: Memory, root: Root, index: int) -> Ring | None:
     size = layouts.size("bf_event")
     if raw.record_size != size or raw.capacity & raw.capacity - 1 or not 0 < raw.capacity <= _MAX_CAPACITY:
         raise BadData(f"ring {index} claims {raw.capacity} records of {raw.record_size} bytes, which cannot be right")
-    return _ring(index, address, raw)
-
-
-def _ring(index: int, address: int, raw: Any) -> Ring:
-    known = {value: name for name, value in layouts.enum_values("bf_event_type").items() if value}
-    off = tuple(word("bf_event_type", value) for value in known if not raw.type_mask >> value & 1)
-    return Ring(
-        index=index,
-        address=Address(address),
-        records=Address(raw.records),
-        capacity=raw.capacity,
-        mode=word("bf_ring_mode", raw.mode),
-        types_off=off,
-        head=raw.head,
-        tail=raw.tail,
-        dropped=raw.dropped,
-        waits=raw.waits,
-        reader_deaths=raw.reader_deaths,
-        heartbeat=raw.heartbeat,
-    )
+    types = layouts.enum_values("bf_event_type").values()
+    off = tuple(word("bf_event_type", value) for value in types if value and not raw.type_mask >> value & 1)
+    return filled(Ring, raw, index=index, address=address, mode=word("bf_ring_mode", raw.mode), types_off=off)
 
 
 def read_last(
@@ -116,24 +98,19 @@ def read_last(
     data = _records(memory, ring, first, count)
     overtaken = _head_now(memory, ring) - ring.capacity
     size, at = layouts.size("bf_event"), layouts.offset("bf_event", "type")
-    wanted = _numbers(types)
+    known = layouts.enum_values("bf_event_type")
+    wanted = None if types is None else {known[f"BF_EVENT_{name.upper()}"] for name in types}
     found = []
     for number in range(max(0, overtaken - first), count):
         place = number * size
         if wanted is not None and data[place + at] not in wanted:
             continue
-        event = _event(ring, layouts.unpack("bf_event", data[place : place + size]))
+        raw = layouts.unpack("bf_event", data[place : place + size])
         # A record of another lap is one that the guest was writing while it was copied.
-        if event.seq == (first + number) % _WRAP:
-            found.append(event)
+        if raw.seq == (first + number) % _WRAP:
+            kind = word("bf_event_type", raw.type)
+            found.append(Event(raw.tsc, raw.seq, ring.index, kind, raw.cpu, raw.id, raw.arg))
     return found
-
-
-def _numbers(types: frozenset[str] | None) -> frozenset[int] | None:
-    if types is None:
-        return None
-    known = layouts.enum_values("bf_event_type")
-    return frozenset(known[f"BF_EVENT_{name.upper()}"] for name in types)
 
 
 def _records(memory: Memory, ring: Ring, first: int, count: int) -> bytes:
@@ -154,18 +131,6 @@ def _head_now(memory: Memory, ring: Ring) -> int:
     at = ring.address + layouts.offset("bf_ring_header", "head")
     now = int.from_bytes(memory.read(at, 4, "head of the ring"), "little")
     return ring.head + (now - ring.head) % _WRAP
-
-
-def _event(ring: Ring, raw: Any) -> Event:
-    return Event(
-        tsc=raw.tsc,
-        seq=raw.seq,
-        ring=ring.index,
-        type=word("bf_event_type", raw.type),
-        cpu=raw.cpu,
-        id=raw.id,
-        args=raw.arg,
-    )
 
 
 def read_all_last(memory: Memory, root: Root, last: int | None = LAST) -> list[Event]:

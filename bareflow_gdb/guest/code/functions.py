@@ -14,7 +14,7 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.base.clock import Counters, read_counters
-from bareflow_gdb.guest.base.reading import ONE_PACKET, bulk, capped, many, need
+from bareflow_gdb.guest.base.reading import ONE_PACKET, bulk, capped, filled, many, need
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word, clean, code_name, word
 from bareflow_gdb.memory.protocol import Memory
@@ -90,6 +90,13 @@ class Version:
         return self.code_size > 0 and self.code <= address < self.code + self.code_size
 
 
+def version_at(versions: Iterable[Version], address: int) -> Version | None:
+    """The version whose code is, or last was, at this address."""
+    holding = [version for version in versions if version.holds(address)]
+    alive = [version for version in holding if version.state != "freed"] or holding
+    return max(alive, key=lambda version: version.number, default=None)
+
+
 def function_table(memory: Memory, root: Root) -> list[Function]:
     """The functions, for who asks for nothing else; raises BareflowError."""
     return read_functions(memory, root, read_counters(memory, root), [])
@@ -100,28 +107,17 @@ def read_functions(memory: Memory, root: Root, counters: Counters, problems: lis
     table = need(root.function_table, "function table")
     count = capped(counters.function_count, layouts.const("BF_MAX_FUNCTIONS"), "functions", problems)
     raws = many(memory, "bf_function", table, count, "function table")
-    return [_function(index, raw) for index, raw in enumerate(raws)]
-
-
-def _function(index: int, raw: Any) -> Function:
-    return Function(
-        index=index,
-        name=clean(raw.name),
-        arguments=raw.arguments,
-        expected=raw.expected,
-        last_result=raw.last_result,
-        provider=word("bf_provider", raw.provider),
-        slot=Address(raw.slot),
-        bitcode=Address(raw.bitcode),
-        bitcode_size=raw.bitcode_size,
-        symbols=Address(raw.symbols),
-        symbol_count=raw.symbol_count,
-        profiler_id=raw.profiler_id,
-        module=None if raw.module == NO_MODULE else raw.module,
-        version=raw.version,
-        level=raw.level,
-        tsc_last_swap=raw.tsc_last_swap,
-    )
+    return [
+        filled(
+            Function,
+            raw,
+            index=index,
+            name=clean(raw.name),
+            provider=word("bf_provider", raw.provider),
+            module=None if raw.module == NO_MODULE else raw.module,
+        )
+        for index, raw in enumerate(raws)
+    ]
 
 
 def read_versions(
@@ -177,24 +173,13 @@ def _records(memory: Memory, layout: str, table: int, spans: Iterable[tuple[int,
 
 def _version(raw: Any, cause: Any, functions: Sequence[Function]) -> Version:
     known = raw.function < len(functions)
-    return Version(
-        number=raw.number,
-        function=raw.function,
+    return filled(
+        Version,
+        raw,
         function_name=functions[raw.function].name if known else f"function {raw.function}",
-        level=raw.level,
         state=word("bf_version_state", raw.state),
         reason=word("bf_reason", raw.reason),
         provider=word("bf_provider", raw.provider),
-        code=Address(raw.code),
-        code_size=raw.code_size,
-        code_crc=Word(raw.code_crc),
-        rodata=Address(raw.rodata),
-        rodata_size=raw.rodata_size,
-        entry=Address(raw.entry),
-        tsc_published=raw.tsc_published,
-        tsc_first=raw.tsc_first,
-        tsc_retired=raw.tsc_retired,
-        same_as=raw.same_as,
         asked_at_call=cause.calls if cause is not None else 0,
         tsc_asked=cause.tsc if cause is not None else 0,
     )

@@ -10,27 +10,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.base.reading import bulk, capped, many, need
+from bareflow_gdb.guest.base.reading import bulk, capped, filled, many, need
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.guest.code.functions import Function, Tables, Version
 from bareflow_gdb.guest.code.mailbox import Mailbox
 from bareflow_gdb.memory.protocol import Memory
 
+Codes = tuple[Address, Address, Address, Address]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class JitFunction:
-    """One function: its function table record, JIT entry, profiler record and mailbox slot together."""
+    """One function: its function table record, JIT entry, profiler record and mailbox slot together.
+
+    What has a default is not kept by stock kernels.
+    """
 
     index: int
     name: str
-    arguments: tuple[int, int] | None
-    """Like the next two and the version's number: None = stock kernels do not keep it."""
-    expected: int | None
-    last_result: int | None
-    provider: str
+    arguments: tuple[int, int] | None = None
+    expected: int | None = None
+    last_result: int | None = None
+    provider: str = ""
     level: int
-    version: int | None
+    version: int | None = None
     calls: int
     next_threshold: int | None
     """Calls at which the next level is asked for, None at O3."""
@@ -44,17 +48,17 @@ class JitFunction:
     """The entry of the published version by the version table; 0 = that version is not there."""
     agrees: bool | None
     """Slot and version table say the same; None = that version was not read."""
-    level_codes: tuple[Address, Address, Address, Address]
+    level_codes: Codes
     """code_v0 to code_v3 of the stock entry."""
     active: bool
-    control: str
-    control_argument: int
-    mail_state: str
-    bitcode: Address
-    bitcode_size: int
-    module: int | None
-    tsc_last_swap: int | None
-    versions: tuple[Version, ...]
+    control: str = ""
+    control_argument: int = 0
+    mail_state: str = ""
+    bitcode: Address = NOWHERE
+    bitcode_size: int = 0
+    module: int | None = None
+    tsc_last_swap: int | None = None
+    versions: tuple[Version, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,14 +87,11 @@ def read_jit(memory: Memory, root: Root, tables: Tables, mailbox: Mailbox | None
     raw = layouts.unpack("adaptive_jit", bytes(entries_at) + data)
     capacity = layouts.const("MAX_JIT_FUNCTIONS")
     count = capped(raw.function_count, capacity, "functions of the adaptive JIT", problems)
-    profiles = many(
-        memory,
-        "function_profile",
-        need(root.function_profiler, "function profiler"),
-        _profiles_needed(functions, count),
-        "function profiles",
-    )
-    by_slot = _entries_by_slot(address + entries_at, raw.functions[:count])
+    profiler = need(root.function_profiler, "function profiler")
+    profiles = many(memory, "function_profile", profiler, _profiles_needed(functions, count), "function profiles")
+    step = layouts.size("jit_function_entry")
+    first = address + entries_at + layouts.offset("jit_function_entry", "current_code")
+    by_slot = {first + index * step: entry for index, entry in enumerate(raw.functions[:count])}
     values = bulk(memory, [(f.slot, 4, f"slot of {f.name}") for f in functions if f.slot not in by_slot and f.slot])
     strays = iter(values)
     decoded = []
@@ -123,12 +124,6 @@ def _profiles_needed(functions: list[Function], count: int) -> int:
     return max([*ids, count - 1], default=-1) + 1
 
 
-def _entries_by_slot(base: int, entries: tuple[Any, ...]) -> dict[int, Any]:
-    step = layouts.size("jit_function_entry")
-    at = layouts.offset("jit_function_entry", "current_code")
-    return {base + index * step + at: entry for index, entry in enumerate(entries)}
-
-
 def _function(
     root: Root,
     function: Function,
@@ -152,37 +147,25 @@ def _function(
     if profile is None:
         problems.append(f"{function.name} is counted under id 0x{function.profiler_id:x}, unknown to the profiler")
     mail = mailbox.slots[function.index] if mailbox and function.index < len(mailbox.slots) else None
-    return JitFunction(
-        index=function.index,
-        name=function.name,
-        arguments=function.arguments,
-        expected=function.expected,
-        last_result=function.last_result,
-        provider=function.provider,
-        level=function.level,
-        version=function.version,
+    return filled(
+        JitFunction,
+        function,
         calls=profile.call_count if profile else 0,
         next_threshold=root.thresholds[function.level] if function.level < len(root.thresholds) else None,
         needs_recompile=bool(profile and profile.needs_recompile),
         hot=bool(profile and profile.is_hot),
-        slot=function.slot,
         current_code=Address(current),
-        version_entry=published.entry if published else Address(0),
+        version_entry=published.entry if published else NOWHERE,
         agrees=agrees,
-        level_codes=_level_codes(entry),
+        level_codes=level_codes(entry) if entry else (NOWHERE, NOWHERE, NOWHERE, NOWHERE),
         active=bool(entry and entry.is_active),
         control=mail.control if mail else "",
         control_argument=mail.control_argument if mail else 0,
         mail_state=mail.state if mail else "",
-        bitcode=function.bitcode,
-        bitcode_size=function.bitcode_size,
-        module=function.module,
-        tsc_last_swap=function.tsc_last_swap,
         versions=own,
     )
 
 
-def _level_codes(entry: Any) -> tuple[Address, Address, Address, Address]:
-    if entry is None:
-        return (Address(0), Address(0), Address(0), Address(0))
-    return (Address(entry.code_v0), Address(entry.code_v1), Address(entry.code_v2), Address(entry.code_v3))
+def level_codes(entry: Any) -> Codes:
+    """Where the code of O0 to O3 is, by a `jit_function_entry`."""
+    return (entry.code_v0, entry.code_v1, entry.code_v2, entry.code_v3)

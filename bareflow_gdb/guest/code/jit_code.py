@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bareflow_gdb.errors import UsageError
-from bareflow_gdb.guest.base.values import Address, code_name
+from bareflow_gdb.guest.base.reading import filled
+from bareflow_gdb.guest.base.values import NOWHERE, Address, code_name
 from bareflow_gdb.guest.code.functions import Function, Version
 from bareflow_gdb.guest.code.jit import JitFunction
 
@@ -89,12 +90,16 @@ def code_name_of(text: str) -> CodeName:
 
 def of_versions(functions: Sequence[Function], versions: Iterable[Version]) -> tuple[JitCode, ...]:
     """The code in memory by a version table, by address."""
-    return _by_address(_of_version(version, functions) for version in versions if _is_in_memory(version))
+    there = (version for version in versions if version.state in IN_MEMORY and version.code)
+    return _by_address(_of_version(version, functions) for version in there)
 
 
 def of_levels(functions: Iterable[JitFunction], sizes: Mapping[Address, int]) -> tuple[JitCode, ...]:
     """The code in memory by the entries of each level; `sizes` are those of code that something tells."""
-    return _by_address(_of_levels(functions, sizes))
+    listed = [(function, level) for function in functions for level, code in enumerate(function.level_codes) if code]
+    starts = sorted({int(function.level_codes[level]) for function, level in listed})
+    after = dict(itertools.pairwise(starts))
+    return _by_address(_of_level(function, level, sizes, after) for function, level in listed)
 
 
 def _by_address(codes: Iterable[JitCode]) -> tuple[JitCode, ...]:
@@ -135,41 +140,20 @@ def named(read: Callable[[bool], tuple[JitCode, ...]], name: CodeName) -> JitCod
     return max(meant, key=lambda code: (not exact and code.published, code.version or 0))
 
 
-def _is_in_memory(version: Version) -> bool:
-    return version.state in IN_MEMORY and version.code != 0
-
-
 def _of_version(version: Version, functions: Sequence[Function]) -> JitCode:
     known = version.function < len(functions)
-    return JitCode(
+    return filled(
+        JitCode,
+        version,
         function=version.function_name,
-        level=version.level,
         version=version.number,
-        code=version.code,
         size=min(version.code_size, LARGEST),
-        entry=version.entry,
-        slot=functions[version.function].slot if known else Address(0),
+        slot=functions[version.function].slot if known else NOWHERE,
         published=version.state == "published",
-        tsc_published=version.tsc_published,
     )
 
 
-def _of_levels(functions: Iterable[JitFunction], sizes: Mapping[Address, int]) -> list[JitCode]:
-    starts = sorted({int(code) for function in functions for code in function.level_codes if code})
-    after = dict(itertools.pairwise(starts))
-    return [
-        JitCode(
-            function=function.name,
-            level=level,
-            version=None,
-            code=code,
-            size=sizes.get(code) or min(after.get(int(code), code + BUFFER_BYTES) - code, BUFFER_BYTES),
-            entry=code,
-            slot=function.slot,
-            published=code == function.current_code,
-            tsc_published=0,
-        )
-        for function in functions
-        for level, code in enumerate(function.level_codes)
-        if code
-    ]
+def _of_level(function: JitFunction, level: int, sizes: Mapping[Address, int], after: Mapping[int, int]) -> JitCode:
+    code = function.level_codes[level]
+    size = sizes.get(code) or min(after.get(code, code + BUFFER_BYTES) - code, BUFFER_BYTES)
+    return JitCode(function.name, level, None, code, size, code, function.slot, code == function.current_code, 0)

@@ -10,7 +10,7 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.base.reading import capped, many, need, one
+from bareflow_gdb.guest.base.reading import capped, filled, many, need, one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word, word
 from bareflow_gdb.guest.code.functions import Function
@@ -88,47 +88,23 @@ def read_mailbox(memory: Memory, root: Root, functions: list[Function]) -> Mailb
     count = capped(raw.slot_count, layouts.const("BF_MAX_FUNCTIONS"), "mailbox slots", problems)
     used = min(count, len(functions))
     slots = many(memory, "bf_mail_slot", raw.slots, used, "mailbox slots")
-    return Mailbox(
-        slots=tuple(_slot(raw, index, slot, functions[index].name) for index, slot in enumerate(slots)),
-        slot_count=raw.slot_count,
-        staging_size=raw.staging_size,
-        doorbell=raw.doorbell,
-        problems=tuple(problems),
-    )
+    decoded = tuple(_slot(raw, index, slot, functions[index].name) for index, slot in enumerate(slots))
+    return filled(Mailbox, raw, slots=decoded, problems=tuple(problems))
 
 
 def _slot(box: Any, index: int, raw: Any, function: str) -> MailSlot:
-    return MailSlot(
+    return filled(
+        MailSlot,
+        raw,
         index=index,
         address=Address(box.slots + index * box.slot_size & 0xFFFFFFFF),
         staging=Address(box.staging + index * box.staging_size & 0xFFFFFFFF),
         function=function,
         state=word("bf_mail_state", raw.state),
-        request=raw.request,
-        level_wanted=raw.level_wanted,
-        bitcode=Address(raw.bitcode),
-        bitcode_size=raw.bitcode_size,
-        bitcode_level=raw.bitcode_level,
-        code_address=Address(raw.code_address),
-        code_capacity=raw.code_capacity,
-        rodata_address=Address(raw.rodata_address),
-        rodata_capacity=raw.rodata_capacity,
-        need_code=raw.need_code,
-        need_rodata=raw.need_rodata,
         reason=word("bf_reason", raw.reason),
-        code=_segment(raw.code),
-        rodata=_segment(raw.rodata),
-        entry_offset=raw.entry_offset,
-        level=raw.level,
-        ask=raw.ask,
+        code=filled(Segment, raw.code),
+        rodata=filled(Segment, raw.rodata),
         control=word("bf_control", raw.control),
-        control_argument=raw.control_argument,
-        done_request=raw.done_request,
         done_state=word("bf_mail_state", raw.done_state),
         done_reason=word("bf_reason", raw.done_reason),
-        done_version=raw.done_version,
     )
-
-
-def _segment(raw: Any) -> Segment:
-    return Segment(offset=raw.offset, address=Address(raw.address), size=raw.size, crc=Word(raw.crc))

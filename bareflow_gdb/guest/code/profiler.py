@@ -5,32 +5,33 @@ Read budget: 1 packet for the counts, 1 to 4 for the records in use (52 bytes ea
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.base.reading import capped, many, need, one, strings
+from bareflow_gdb.guest.base.reading import capped, many, need, one, strings, timed
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import NO_MINIMUM, Address, clean
+from bareflow_gdb.guest.base.values import NOWHERE, Address, clean
 from bareflow_gdb.memory.protocol import Memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProfiledFunction:
     """`function_profile_t`."""
 
     id: int
     name: str
-    module: str
-    address: Address
+    module: str = ""
+    address: Address = NOWHERE
     calls: int
     total_cycles: int
     min_cycles: int | None
     max_cycles: int
     mean_cycles: float | None
-    level: int
-    needs_recompile: bool
-    hot: bool
+    level: int = 0
+    needs_recompile: bool = False
+    hot: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,20 @@ def read_profile_at(memory: Memory, address: int, thresholds: tuple[int, int, in
     raws = many(memory, "function_profile", address, count, "function profiles")
     pointers = [pointer for raw in raws for pointer in (raw.name, raw.module_name)]
     names = strings(memory, pointers, layouts.const("BF_NAME_BYTES"), "function names")
-    functions = [_function(index, raw, names) for index, raw in enumerate(raws)]
+    functions = _hottest_first(_function(index, raw, names) for index, raw in enumerate(raws))
     return Profile(
         count=counts.function_count,
         capacity=capacity,
         total_calls=counts.total_calls,
         jit_enabled=counts.jit_enabled != 0,
         thresholds=thresholds,
-        functions=tuple(sorted(functions, key=lambda function: (-function.total_cycles, function.id))),
+        functions=functions,
         problems=tuple(problems),
     )
+
+
+def _hottest_first(functions: Iterable[ProfiledFunction]) -> tuple[ProfiledFunction, ...]:
+    return tuple(sorted(functions, key=lambda function: (-function.total_cycles, function.id)))
 
 
 def _function(index: int, raw: Any, names: dict[int, str]) -> ProfiledFunction:
@@ -81,14 +86,10 @@ def _function(index: int, raw: Any, names: dict[int, str]) -> ProfiledFunction:
         name=names.get(raw.name) or f"function {index}",
         module=names.get(raw.module_name, ""),
         address=Address(raw.address),
-        calls=raw.call_count,
-        total_cycles=raw.total_cycles,
-        min_cycles=None if raw.min_cycles == NO_MINIMUM else raw.min_cycles,
-        max_cycles=raw.max_cycles,
-        mean_cycles=round(raw.total_cycles / raw.call_count, 3) if raw.call_count else None,
         level=raw.opt_level,
         needs_recompile=raw.needs_recompile != 0,
         hot=raw.is_hot != 0,
+        **timed(raw),
     )
 
 
@@ -98,30 +99,14 @@ def read_jit_profile(memory: Memory, address: int) -> Profile:
     problems: list[str] = []
     capacity = layouts.const("MAX_JIT_PROFILE_ENTRIES")
     count = capped(raw.num_functions, capacity, "profiled functions", problems)
-    functions = [_of_application(index, entry) for index, entry in enumerate(raw.entries[:count])]
+    used = enumerate(raw.entries[:count])
+    functions = _hottest_first(ProfiledFunction(id=i, name=clean(entry.name), **timed(entry)) for i, entry in used)
     return Profile(
         count=raw.num_functions,
         capacity=capacity,
         total_calls=sum(function.calls for function in functions),
         jit_enabled=False,
         thresholds=None,
-        functions=tuple(sorted(functions, key=lambda function: (-function.total_cycles, function.id))),
+        functions=functions,
         problems=tuple(problems),
-    )
-
-
-def _of_application(index: int, raw: Any) -> ProfiledFunction:
-    return ProfiledFunction(
-        id=index,
-        name=clean(raw.name),
-        module="",
-        address=Address(0),
-        calls=raw.call_count,
-        total_cycles=raw.total_cycles,
-        min_cycles=None if raw.min_cycles == NO_MINIMUM else raw.min_cycles,
-        max_cycles=raw.max_cycles,
-        mean_cycles=round(raw.total_cycles / raw.call_count, 3) if raw.call_count else None,
-        level=0,
-        needs_recompile=False,
-        hot=False,
     )

@@ -20,17 +20,17 @@ from bareflow_gdb.guest.code.functions import Function, Tables, Version
 EVENTS = frozenset({"threshold", "publish", "first_execution"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Swap:
-    """One publishing store that replaced code."""
+    """One publishing store that replaced code. What has a default is not kept by stock kernels."""
 
     function: str
     index: int
     """Index into the function table."""
     from_level: int | None
     to_level: int
-    from_version: int | None
-    to_version: int
+    from_version: int | None = None
+    to_version: int = 0
     """0 = the kernel does not number its versions; `tsc` is 0 then too."""
     reason: str
     call: int | None
@@ -38,11 +38,11 @@ class Swap:
     old_code: Address
     new_code: Address
     code_size: int
-    tsc: int
-    tsc_threshold: int | None
-    tsc_first: int | None
-    threshold_to_publish_us: float | None
-    publish_to_first_us: float | None
+    tsc: int = 0
+    tsc_threshold: int | None = None
+    tsc_first: int | None = None
+    threshold_to_publish_us: float | None = None
+    publish_to_first_us: float | None = None
     same_code: bool
     """Old and new version have equal code bytes: the swap changed nothing."""
 
@@ -96,7 +96,10 @@ class _Story:
 
     def add(self, event: Event) -> None:
         if event.type == "publish":
-            self.published.append(_of_event(event))
+            said = event.fields()
+            reason = word("bf_reason", said["reason"])
+            what = (said["version"], said["level"], reason, said["old"], said["new"])
+            self.published.append(_Publication(event.tsc, event.id, *what))
         elif event.type == "threshold":
             self.asked.append(_Asked(event.fields()["calls"], event.tsc))
         elif event.type == "first_execution":
@@ -146,19 +149,6 @@ def _publications(function: int, versions: Sequence[Version], story: _Story) -> 
 def _reason(version: Version) -> str:
     """Why it was published last: a version that ran before its publication was rolled back to."""
     return "rollback" if 0 < version.tsc_first < version.tsc_published else version.reason
-
-
-def _of_event(event: Event) -> _Publication:
-    fields = event.fields()
-    return _Publication(
-        tsc=event.tsc,
-        function=event.id,
-        version=fields["version"],
-        level=fields["level"],
-        reason=word("bf_reason", fields["reason"]),
-        old=fields["old"],
-        new=fields["new"],
-    )
 
 
 def _swap(

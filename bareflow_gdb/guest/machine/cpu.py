@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.reading import filled
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word
 from bareflow_gdb.guest.machine.descriptors import ENTRY_BYTES, MOST_GATES, Descriptor, Gate, read_gates, read_gdt
@@ -17,44 +18,10 @@ from bareflow_gdb.guest.names.names import Names, Place
 from bareflow_gdb.memory.cpu import CpuRegisters
 from bareflow_gdb.memory.protocol import Memory
 
-_EFLAGS = {
-    0: "CF",
-    2: "PF",
-    4: "AF",
-    6: "ZF",
-    7: "SF",
-    8: "TF",
-    9: "IF",
-    10: "DF",
-    11: "OF",
-    14: "NT",
-    16: "RF",
-    17: "VM",
-    18: "AC",
-    19: "VIF",
-    20: "VIP",
-    21: "ID",
-}
-"""Intel SDM volume 1, 3.4.3; the control registers: volume 3A, 2.5."""
-_CR0 = {0: "PE", 1: "MP", 2: "EM", 3: "TS", 4: "ET", 5: "NE", 16: "WP", 18: "AM", 29: "NW", 30: "CD", 31: "PG"}
-_CR4 = {
-    0: "VME",
-    1: "PVI",
-    2: "TSD",
-    3: "DE",
-    4: "PSE",
-    5: "PAE",
-    6: "MCE",
-    7: "PGE",
-    8: "PCE",
-    9: "OSFXSR",
-    10: "OSXMMEXCPT",
-    11: "UMIP",
-    16: "FSGSBASE",
-    18: "OSXSAVE",
-    20: "SMEP",
-    21: "SMAP",
-}
+_EFLAGS = "CF - PF - AF - ZF SF TF IF DF OF - - NT - RF VM AC VIF VIP ID"
+"""The flags from bit 0 on, `-` = none. Intel SDM volume 1, 3.4.3; the control registers: volume 3A, 2.5."""
+_CR0 = "PE MP EM TS ET NE - - - - - - - - - - WP - AM - - - - - - - - - - NW CD PG"
+_CR4 = "VME PVI TSD DE PSE PAE MCE PGE PCE OSFXSR OSXMMEXCPT UMIP - - - - FSGSBASE - OSXSAVE - SMEP SMAP"
 _PE, _PG, _VM = 1 << 0, 1 << 31, 1 << 17
 _SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs", "ldt", "tr")
 IDT_SYMBOL = "idt"
@@ -114,7 +81,7 @@ def read_cpu(memory: Memory, root: Root | None, names: Names) -> Cpu:
     elif how:
         gates, absent = _read_idt(memory, base, size, names, problems)
     else:
-        notes.append("where the IDT is cannot be told: no registers, and no symbol `idt`")
+        notes.append("where the IDT is cannot be known: no registers, and no symbol `idt`")
     protected = mode.startswith("protected")
     return Cpu(
         mode=mode,
@@ -149,24 +116,7 @@ def read_registers(memory: Memory, notes: list[str]) -> CpuRegisters | None:
 
 def named_registers(raw: CpuRegisters) -> Registers:
     """The record that the exception's has too."""
-    words = raw.general
-    return Registers(
-        eip=Address(words["eip"]),
-        cs=Word(raw.segments["cs"].selector),
-        eflags=Word(words["eflags"]),
-        eax=Word(words["eax"]),
-        ecx=Word(words["ecx"]),
-        edx=Word(words["edx"]),
-        ebx=Word(words["ebx"]),
-        esp=Address(words["esp"]),
-        ebp=Address(words["ebp"]),
-        esi=Word(words["esi"]),
-        edi=Word(words["edi"]),
-        cr0=Word(raw.control["cr0"]),
-        cr2=Word(raw.control["cr2"]),
-        cr3=Word(raw.control["cr3"]),
-        cr4=Word(raw.control["cr4"]),
-    )
+    return filled(Registers, raw, cs=raw.segments["cs"].selector, **raw.general, **raw.control)
 
 
 def mode_of(raw: CpuRegisters) -> str:
@@ -227,8 +177,8 @@ def _segments(raw: CpuRegisters) -> tuple[Segment, ...]:
     )
 
 
-def _bits(value: int, names: dict[int, str]) -> tuple[str, ...]:
-    return tuple(name for bit, name in names.items() if value & 1 << bit)
+def _bits(value: int, names: str) -> tuple[str, ...]:
+    return tuple(name for bit, name in enumerate(names.split()) if value & 1 << bit and name != "-")
 
 
 def _exception(memory: Memory, root: Root | None, notes: list[str]) -> str | None:

@@ -66,7 +66,7 @@ def _gate(vector: int, selector: int, flags: int, handler: int, names: Names) ->
     kind = _GATES.get(flags & 15, f"type {flags & 15}")
     problem = ""
     if flags & 15 not in _GATES or flags & 0x10:
-        problem = f"its type 0x{flags & 31:x} is no gate's"
+        problem = f"its type 0x{flags & 31:x} is not that of a gate"
     elif place.region in ("outside RAM", "device memory", "unused RAM", "interrupt vectors"):
         problem = f"its handler 0x{handler:08x} is in {place.region}"
     return Gate(

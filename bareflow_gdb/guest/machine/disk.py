@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bareflow_gdb.errors import BareflowError, Unreachable
-from bareflow_gdb.guest.base.reading import one
-from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.base.reading import filled, one
+from bareflow_gdb.guest.base.values import Address, printable
 from bareflow_gdb.guest.machine.fat16 import FatContent, FatVolume, content, read_file, read_volume
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.qemu.disk import image_path, opened
@@ -53,7 +53,7 @@ def read_disk(memory: Memory, state: Address) -> Disk:
 
     What cannot be told is None, and the reason is in `notes`.
 
-    Raises BadData when the disk's image is no FAT16 volume.
+    Raises BadData when the disk's image is not a FAT16 volume.
     """
     notes: list[str] = []
     mounted = _mounted(memory, state, notes)
@@ -89,8 +89,8 @@ def _mounted(memory: Memory, state: Address, notes: list[str]) -> Mounted | None
     if not raw.total or not raw.data_start:
         notes.append("the guest has mounted no volume: it has no second disk, or has not come so far")
         return None
-    label = "".join(chr(c) if 0x20 <= c < 0x7F else "?" for c in raw.boot_sector.volume_label).rstrip()
-    return Mounted(raw.drive, label, raw.total, raw.fat_start, raw.root_dir_start, raw.data_start)
+    label = printable(raw.boot_sector.volume_label).rstrip()
+    return filled(Mounted, raw, label=label, root_start=raw.root_dir_start)
 
 
 def _differences(volume: FatVolume, mounted: Mounted) -> list[str]:

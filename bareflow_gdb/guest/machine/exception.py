@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.base.reading import need, one
+from bareflow_gdb.guest.base.reading import filled, need, one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word
 from bareflow_gdb.memory.protocol import Memory
@@ -80,29 +80,5 @@ def read_exception(memory: Memory, root: Root) -> ExceptionRecord:
     raw = one(memory, "bf_exception", need(root.exception, "exception record"), "exception record")
     if raw.magic != layouts.const("BF_EXCEPTION_MAGIC") and (raw.magic or raw.count):
         raise BadData(f"the exception record has magic 0x{raw.magic:08x}, not BFXC: something wrote over it")
-    registers = Registers(
-        eip=Address(raw.eip),
-        cs=Word(raw.cs),
-        eflags=Word(raw.eflags),
-        eax=Word(raw.eax),
-        ecx=Word(raw.ecx),
-        edx=Word(raw.edx),
-        ebx=Word(raw.ebx),
-        esp=Address(raw.esp),
-        ebp=Address(raw.ebp),
-        esi=Word(raw.esi),
-        edi=Word(raw.edi),
-        cr0=Word(raw.cr0),
-        cr2=Word(raw.cr2),
-        cr3=Word(raw.cr3),
-        cr4=Word(raw.cr4),
-    )
-    return ExceptionRecord(
-        count=raw.count,
-        vector=raw.vector,
-        name=NAMES.get(raw.vector, f"vector {raw.vector}") if raw.count else "",
-        error_code=Word(raw.error_code),
-        registers=registers,
-        tsc=raw.tsc,
-        code=raw.code.hex(),
-    )
+    name = NAMES.get(raw.vector, f"vector {raw.vector}") if raw.count else ""
+    return filled(ExceptionRecord, raw, name=name, registers=filled(Registers, raw), code=raw.code.hex())

@@ -13,7 +13,8 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, UsageError
-from bareflow_gdb.guest.base.values import lines_of
+from bareflow_gdb.guest.base.reading import filled
+from bareflow_gdb.guest.base.values import lines_of, printable
 
 Image = Any
 """bytes, or an mmap of the file: anything that slices to bytes and has a length."""
@@ -71,7 +72,7 @@ class FatContent:
     size: int
     sha256: str
     text: str
-    """Empty when it is no text."""
+    """Empty when it is not text."""
     data: str
     """Hexadecimal."""
 
@@ -111,7 +112,9 @@ def read_volume(image: Image, where: str) -> FatVolume:
         files.append(_file(entry, fat, geometry, owners))
     problems += [f"{file.name}: {file.problem}" for file in files if file.problem]
     used = sum(fat[number] != 0 for number in range(_FIRST, min(len(fat), geometry.clusters + _FIRST)))
-    return FatVolume(
+    return filled(
+        FatVolume,
+        geometry,
         image=where,
         label=label,
         volume_id=f"{raw.volume_id >> 16:04X}-{raw.volume_id & 0xFFFF:04X}",
@@ -119,9 +122,6 @@ def read_volume(image: Image, where: str) -> FatVolume:
         cluster_bytes=geometry.cluster_sectors * SECTOR,
         clusters=geometry.clusters,
         clusters_free=max(0, geometry.clusters - used),
-        fat_start=geometry.fat_start,
-        root_start=geometry.root_start,
-        data_start=geometry.data_start,
         files=tuple(files),
         problems=tuple(problems),
     )
@@ -144,8 +144,8 @@ def read_file(image: Image, where: str, name: str) -> bytes:
             raise UsageError(f"{found.name} is a directory; only files of the root directory can be shown")
         if found.problem:
             raise BadData(f"{found.name} on {where} cannot be read: {found.problem}")
-        parts, chain = [], _chain(fat, geometry, entry.first_cluster, entry.size)
-        for number in chain.clusters:
+        parts, (clusters, _) = [], _chain(fat, geometry, entry.first_cluster, entry.size)
+        for number in clusters:
             at = (geometry.data_start + (number - _FIRST) * geometry.cluster_sectors) * SECTOR
             parts.append(bytes(image[at : at + geometry.cluster_sectors * SECTOR]))
         data = b"".join(parts)[: entry.size]
@@ -170,15 +170,15 @@ def content(name: str, data: bytes) -> FatContent:
 
 def _geometry(image: Image, where: str) -> tuple[_Geometry, Any]:
     if len(image) < SECTOR or bytes(image[510:512]) != b"\x55\xaa":
-        raise BadData(f"{where} has no boot sector signature (55 AA at 510): it is no disk image")
+        raise BadData(f"{where} has no boot sector signature (55 AA at 510): it is not a disk image")
     raw = layouts.unpack("fat16_boot_sector", bytes(image[:SECTOR]))
     if raw.bytes_per_sector != SECTOR:
-        raise BadData(f"{where} is no FAT16 volume: {raw.bytes_per_sector} bytes per sector instead of 512")
+        raise BadData(f"{where} is not a FAT16 volume: {raw.bytes_per_sector} bytes per sector instead of 512")
     per_cluster = raw.sectors_per_cluster
     if per_cluster == 0 or per_cluster & per_cluster - 1:
-        raise BadData(f"{where} is no FAT16 volume: {per_cluster} sectors per cluster is no power of two")
+        raise BadData(f"{where} is not a FAT16 volume: {per_cluster} sectors per cluster is not a power of two")
     if not (raw.reserved_sectors and 0 < raw.fat_count <= 4 and raw.sectors_per_fat and raw.root_entries):
-        raise BadData(f"{where} is no FAT16 volume: it has no FAT or no root directory")
+        raise BadData(f"{where} is not a FAT16 volume: it has no FAT or no root directory")
     root_start = raw.reserved_sectors + raw.fat_count * raw.sectors_per_fat
     geometry = _Geometry(
         cluster_sectors=per_cluster,
@@ -190,11 +190,11 @@ def _geometry(image: Image, where: str) -> tuple[_Geometry, Any]:
         total=raw.sectors16 or raw.sectors32,
     )
     if geometry.total <= geometry.data_start:
-        raise BadData(f"{where} is no FAT16 volume: {geometry.total} sectors are fewer than its own tables need")
+        raise BadData(f"{where} is not a FAT16 volume: {geometry.total} sectors are fewer than its own tables need")
     if not _FEWEST <= geometry.clusters < _MOST:
         raise BadData(f"{where} has {geometry.clusters} clusters: FAT16 has {_FEWEST} to {_MOST - 1}")
     if raw.sectors_per_fat * SECTOR < (geometry.clusters + _FIRST) * 2:
-        raise BadData(f"{where} is no FAT16 volume: its FAT is too small for {geometry.clusters} clusters")
+        raise BadData(f"{where} is not a FAT16 volume: its FAT is too small for {geometry.clusters} clusters")
     return geometry, raw
 
 
@@ -218,58 +218,44 @@ def _entries(image: Image, geometry: _Geometry) -> Iterator[Any]:
                 yield entry
 
 
-@dataclass(frozen=True)
-class _Chain:
-    clusters: tuple[int, ...]
-    problem: str
-
-
-def _chain(fat: memoryview, geometry: _Geometry, first: int, size: int) -> _Chain:
-    """The clusters of a file, until the end mark, a fault, or one more than the size needs."""
+def _chain(fat: memoryview, geometry: _Geometry, first: int, size: int) -> tuple[list[int], str]:
+    """The clusters of a file, until the end mark or a fault, and what is wrong with them."""
     needed = -(-size // (geometry.cluster_sectors * SECTOR))
     if size == 0 and first == 0:
-        return _Chain((), "")
+        return [], ""
     found: dict[int, None] = {}
     at = first
     while at < _CHAIN_END:
         if at == _BAD:
-            return _Chain(tuple(found), f"its chain runs into a bad cluster after {len(found)} clusters")
+            return [*found], f"its chain runs into a bad cluster after {len(found)} clusters"
         if not _FIRST <= at < geometry.clusters + _FIRST:
-            return _Chain(tuple(found), f"its chain leads to cluster {at}, which does not exist")
+            return [*found], f"its chain leads to cluster {at}, which does not exist"
         if at in found:
-            return _Chain(tuple(found), f"its chain of clusters runs in a circle at cluster {at}")
+            return [*found], f"its chain of clusters runs in a circle at cluster {at}"
         found[at] = None
         at = int(fat[at])
     if len(found) < needed:
-        return _Chain(tuple(found), f"it claims {size} bytes, its chain has {len(found)} of {needed} clusters")
-    return _Chain(tuple(found), "")
+        return [*found], f"it claims {size} bytes, its chain has {len(found)} of {needed} clusters"
+    return [*found], ""
 
 
 def _file(entry: Any, fat: memoryview, geometry: _Geometry, owners: dict[int, str]) -> FatFile:
     name = _text(entry.name) + ("." + _text(entry.extension) if entry.extension.strip() else "")
     directory = bool(entry.attributes & _DIRECTORY)
-    chain = _chain(fat, geometry, entry.first_cluster, entry.size)
-    shared = next((number for number in chain.clusters if number in owners), None)
-    problem = chain.problem
+    clusters, problem = _chain(fat, geometry, entry.first_cluster, entry.size)
+    shared = next((number for number in clusters if number in owners), None)
     if shared is not None and not problem:
         problem = f"cluster {shared} belongs to {owners[shared]} too"
-    owners.update(dict.fromkeys(chain.clusters, name))
-    return FatFile(
-        name=name,
-        size=entry.size,
-        first_cluster=entry.first_cluster,
-        clusters=len(chain.clusters),
-        date=_date(entry.date, entry.time),
-        directory=directory,
-        problem=problem,
-    )
+    owners.update(dict.fromkeys(clusters, name))
+    date = _date(entry.date, entry.time)
+    return FatFile(name, entry.size, entry.first_cluster, len(clusters), date, directory, problem)
 
 
 def _text(raw: bytes, gap: bool = True) -> str:
     """Space-padded text; in the first byte 05 stands for E5."""
     if raw[:1] == bytes([_IS_E5]):
         raw = b"\xe5" + raw[1:]
-    text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "?" for byte in raw).rstrip()
+    text = printable(raw).rstrip()
     return text if gap else " ".join(text.split())
 
 

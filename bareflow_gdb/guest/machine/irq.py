@@ -117,7 +117,7 @@ def _read_pics(memory: Memory, notes: list[str]) -> list[_Pic]:
         return []
     found = {int(number): _Pic(*(int(value, 16) for value in values)) for number, *values in _PIC.findall(text)}
     if found.keys() != {0, 1}:
-        notes.append("masks are not known: this QEMU's `info pic` tells nothing of two 8259 controllers")
+        notes.append("masks are not known: this QEMU's `info pic` says nothing about two 8259 controllers")
         return []
     return [found[0], found[1]]
 

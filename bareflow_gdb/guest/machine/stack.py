@@ -148,7 +148,7 @@ def _frames(memory: Memory, names: Names, eip: int, esp: int, ebp: int) -> tuple
             return frames, "the first frame: its return address is 0"
         add(above, back)
         if not is_code(back):
-            return (frames, f"the return address 0x{back:08x} at 0x{at + 4:08x} is no code: the frame is damaged")
+            return (frames, f"the return address 0x{back:08x} at 0x{at + 4:08x} is not code: the frame is damaged")
         if above and above <= at:
             return frames, f"the frame at 0x{at:08x} leads back to 0x{above:08x}: a cycle, or damaged"
         at = above

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, UsageError
+from bareflow_gdb.guest.base.reading import filled
 from bareflow_gdb.guest.base.root import is_ram
 from bareflow_gdb.guest.base.values import Address, Word, clean
 from bareflow_gdb.guest.modules.judge import DIGEST_BYTES, digest_is_right, header_problems, make_header
@@ -73,15 +74,7 @@ def read_header(memory: Memory, modules: Modules | None, wanted: str | int, chec
             f"this kernel keeps no image of {module.name}: its header cannot be found from the module's name; "
             "give the header's address"
         )
-    address = int(module.image) if module is not None else int(wanted)
-    return _report(
-        memory,
-        address,
-        module.name if module else "",
-        module.level if module else None,
-        module.image_size if module else 0,
-        check,
-    )
+    return _report(memory, int(module.image if module is not None else wanted), module, check)
 
 
 def _find(modules: Modules | None, wanted: str | int) -> Module | None:
@@ -96,8 +89,9 @@ def _find(modules: Modules | None, wanted: str | int) -> Module | None:
     return None
 
 
-def _report(memory: Memory, address: int, module: str, level: int | None, image_size: int, check: bool) -> HeaderReport:
+def _report(memory: Memory, address: int, module: Module | None, check: bool) -> HeaderReport:
     size = layouts.size("module_header")
+    name, image_size = (module.name, module.image_size) if module is not None else ("", 0)
     if not is_ram(address, size):
         raise UsageError(f"0x{address:08x} is not RAM: no header can be there; `modules` shows where they are")
     data = memory.read(address, size, "module header")
@@ -115,24 +109,20 @@ def _report(memory: Memory, address: int, module: str, level: int | None, image_
     if image_size and trailer.end and trailer.end != image_size:
         problems.append(f"the header leads to {trailer.end} bytes, the kernel keeps {image_size}")
     parts, symbols = _tail(whole, size, header.code_size, problems) if whole else ((), ())
-    return HeaderReport(
-        module=module,
-        level=level,
-        address=Address(address),
+    return filled(
+        HeaderReport,
+        header,
+        module=name,
+        level=module.level if module is not None else None,
         image_size=real,
-        magic=header.magic,
         magic_text=clean(data[:4]),
-        name=header.name,
-        entry_point=header.entry_point,
-        code_size=header.code_size,
-        version=header.version,
         raw=data.hex(),
         parts=parts,
         symbols=symbols,
         relocations=trailer.relocations,
         bss_size=trailer.bss_size,
         digest=_digest(whole[: trailer.end], problems) if header.is_one and header.version > 1 else "none",
-        problems=(*header_problems(header, module, real), *problems),
+        problems=(*header_problems(header, name, real), *problems),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.base.reading import filled
 from bareflow_gdb.guest.base.values import Address, Word, clean
 
 DIGEST_BYTES = 32
@@ -32,14 +33,7 @@ class ModuleHeader:
 
 def make_header(address: int, raw: Any) -> ModuleHeader:
     """The header at `address`."""
-    return ModuleHeader(
-        address=Address(address),
-        magic=Word(raw.magic),
-        name=clean(raw.name),
-        entry_point=Word(raw.entry_point),
-        code_size=raw.code_size,
-        version=raw.version,
-    )
+    return filled(ModuleHeader, raw, address=address, name=clean(raw.name))
 
 
 def header_problems(header: ModuleHeader, module: str, image_size: int) -> list[str]:

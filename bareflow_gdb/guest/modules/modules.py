@@ -11,16 +11,16 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
-from bareflow_gdb.guest.base.reading import bulk, capped, many, need, one
+from bareflow_gdb.guest.base.reading import bulk, capped, filled, many, need, one, timed
 from bareflow_gdb.guest.base.root import Root, is_ram
-from bareflow_gdb.guest.base.values import NO_MINIMUM, Address, clean, word
+from bareflow_gdb.guest.base.values import NOWHERE, Address, clean, word
 from bareflow_gdb.guest.modules.judge import ModuleHeader, digest_is_right, header_problems, make_header
 from bareflow_gdb.memory.protocol import Memory
 
 LARGEST_IMAGE = 1 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Module:
     """One record of the module manager, with its image and its header."""
 
@@ -30,8 +30,8 @@ class Module:
     """The entry that calls go to."""
     code_size: int
     loaded: bool
-    level: int | None
-    source: str
+    level: int | None = None
+    source: str = ""
     """"embedded", "cache", "disk"; "" when the kernel does not tell."""
     calls: int
     total_cycles: int
@@ -40,11 +40,11 @@ class Module:
     mean_cycles: float | None
     deviation_cycles: float | None
     """Standard deviation of the cycles per call."""
-    image: Address
+    image: Address = NOWHERE
     """0 = the kernel does not keep it."""
-    image_size: int
-    data: Address
-    data_size: int
+    image_size: int = 0
+    data: Address = NOWHERE
+    data_size: int = 0
     header: ModuleHeader | None
     digest: str
     """"right", "wrong", "not checked", "none" (header version 1 has no digest)."""
@@ -77,17 +77,11 @@ def read_modules(memory: Memory, root: Root, check: bool = False) -> Modules:
     if root.module_images:
         images = many(memory, "bf_module_image", root.module_images, count, "module images")
     headers = _headers(memory, images)
-    modules = [
+    modules = tuple(
         _module(memory, index, manager.modules[index], images[index], headers.get(index), check)
         for index in range(count)
-    ]
-    return Modules(
-        count=manager.num_modules,
-        capacity=capacity,
-        total_calls=manager.total_calls,
-        modules=tuple(modules),
-        problems=tuple(problems),
     )
+    return Modules(manager.num_modules, capacity, manager.total_calls, modules, tuple(problems))
 
 
 def read_module_names(memory: Memory, root: Root) -> list[str]:
@@ -126,34 +120,36 @@ def _module(memory: Memory, index: int, raw: Any, image: Any, header: ModuleHead
         digest = "none"
     elif header is not None and check:
         digest = _digest(memory, image, problems)
-    calls = raw.call_count
-    return Module(
-        index=index,
-        name=name,
-        code=Address(raw.code_ptr),
-        code_size=raw.code_size,
-        loaded=raw.loaded != 0,
-        level=image.level if image is not None else None,
+    return make_module(
+        index,
+        raw,
+        image,
         source=word("bf_reason", image.source) if image is not None else "",
-        calls=calls,
-        total_cycles=raw.total_cycles,
-        min_cycles=None if raw.min_cycles == NO_MINIMUM else raw.min_cycles,
-        max_cycles=raw.max_cycles,
-        mean_cycles=round(raw.total_cycles / calls, 3) if calls else None,
-        deviation_cycles=deviation(calls, raw.total_cycles, raw.sum_of_squares),
-        image=Address(image.image if image is not None else 0),
-        image_size=image.image_size if image is not None else 0,
-        data=Address(image.data if image is not None else 0),
-        data_size=image.data_size if image is not None else 0,
         header=header,
         digest=digest,
         problems=tuple(problems),
     )
 
 
-def deviation(calls: int, total: int, squares: int) -> float | None:
+def make_module(index: int, raw: Any, image: Any, /, **given: Any) -> Module:
+    """From the manager's record, in any of its generations, and what is kept of the image, None = nothing."""
+    return filled(
+        Module,
+        image,
+        index=index,
+        name=clean(raw.name),
+        code=raw.code_ptr,
+        code_size=raw.code_size,
+        loaded=raw.loaded != 0,
+        deviation_cycles=_deviation(raw.call_count, raw.total_cycles, raw.sum_of_squares),
+        **timed(raw),
+        **given,
+    )
+
+
+def _deviation(calls: int, total: int, squares: int | None) -> float | None:
     """Standard deviation of cycles per call; None for fewer than two calls, or sums that cannot be right."""
-    if calls < 2:
+    if calls < 2 or squares is None:
         return None
     variance = (squares * calls - total * total) / (calls * calls)
     return round(variance**0.5, 3) if variance >= 0 else None

@@ -89,11 +89,13 @@ class ElfCheck:
     different: int
     verdict: str
     """One sentence that names the file."""
+    absent: bool = False
+    """There is nothing in memory yet to compare it with."""
 
 
 def beside(image: Path) -> list[Path]:
     """The ELF files that the build leaves beside a boot image: fluid.img and kernel.elf, NAME.img and NAME.elf."""
-    return [path for path in (image.with_name("kernel.elf"), image.with_suffix(".elf")) if path.is_file()]
+    return [path for path in (image.with_suffix(".elf"), image.with_name("kernel.elf")) if path.is_file()]
 
 
 def load_elf(path: Path) -> KernelElf:
@@ -144,52 +146,38 @@ def _symbols(table: bytes, names: bytes) -> Iterable[Symbol]:
 
 def check_elf(memory: Memory, elf: KernelElf, build_id: str = "") -> ElfCheck:
     """By the build id when the kernel in memory has one; else by its code, where it was linked or is loaded."""
+    path = str(elf.path)
     if build_id:
-        return _by_build_id(elf, build_id)
+        return ElfCheck(path, elf.build_id == build_id, 0, 0, f"{elf.path.name} {_by_build_id(elf, build_id)}")
     compared, different, empty = _compare(memory, elf, 0)
     if compared and different <= compared * _TOLERATED:
-        return _check(elf, True, compared, different, f"{elf.path.name} is this kernel's: its code is in memory")
+        return ElfCheck(path, True, compared, different, f"{elf.path.name} is this kernel's: its code is in memory")
     shift = layouts.const("BF_IMAGE_BASE") - elf.lowest
-    if shift:
-        moved, wrong, _ = _compare(memory, elf, shift)
-        if moved and wrong <= moved * _TOLERATED:
-            return _check(
-                elf,
-                False,
-                moved,
-                wrong,
-                f"{elf.path.name} is linked at 0x{elf.lowest:x}, but loaded at 0x{elf.lowest + shift:x}: every string "
-                f"and data address of this kernel is off by 0x{abs(shift):x}; link it where it is loaded",
-            )
-    if empty:
-        why = f"{elf.path.name} cannot be compared yet: there is no code at 0x{elf.text_address:x}"
-        return _check(elf, False, compared, different, why)
-    return _check(
-        elf,
-        False,
-        compared,
-        different,
-        f"{elf.path.name} is another kernel's: {different} of {compared} compared bytes of its code differ from "
-        "memory; its symbols are not used, give the right file",
-    )
+    absent = False
+    moved, wrong, _ = _compare(memory, elf, shift) if shift else (0, 0, True)
+    if moved and wrong <= moved * _TOLERATED:
+        compared, different = moved, wrong
+        why = (
+            f"is linked at 0x{elf.lowest:x}, but loaded at 0x{elf.lowest + shift:x}: every string "
+            f"and data address of this kernel is off by 0x{abs(shift):x}; link it where it is loaded"
+        )
+    elif empty:
+        absent, why = True, f"cannot be compared yet: there is no code at 0x{elf.text_address:x}"
+    else:
+        why = (
+            f"is another kernel's: {different} of {compared} compared bytes of its code differ from "
+            "memory; its symbols are not used, give the right file"
+        )
+    return ElfCheck(path, False, compared, different, f"{elf.path.name} {why}", absent)
 
 
-def _by_build_id(elf: KernelElf, build_id: str) -> ElfCheck:
+def _by_build_id(elf: KernelElf, build_id: str) -> str:
     if elf.build_id == build_id:
-        return _check(elf, True, 0, 0, f"{elf.path.name} is this kernel's: the same build id")
+        return "is this kernel's: the same build id"
     theirs = f"build {elf.build_id[:12]}" if elf.build_id else "a build without an id"
-    return _check(
-        elf,
-        False,
-        0,
-        0,
-        f"{elf.path.name} is another kernel's ({theirs}, the guest is {build_id[:12]}); its symbols are not used, "
-        "give the right file",
+    return (
+        f"is another kernel's ({theirs}, the guest is {build_id[:12]}); its symbols are not used, give the right file"
     )
-
-
-def _check(elf: KernelElf, same: bool, compared: int, different: int, verdict: str) -> ElfCheck:
-    return ElfCheck(str(elf.path), same, compared, different, verdict)
 
 
 def _compare(memory: Memory, elf: KernelElf, shift: int) -> tuple[int, int, bool]:
@@ -224,27 +212,34 @@ class ElfOfKernel:
     def __init__(
         self,
         memory: Memory,
-        candidates: Callable[[], Iterable[Path]] = tuple,
+        given: Callable[[], Iterable[Path]] = tuple,
+        guessed: Callable[[], Iterable[Path]] = tuple,
         complain: Callable[[str], None] | None = None,
     ) -> None:
-        """`complain` is told, once and in a sentence, of a candidate that is another kernel's or damaged."""
+        """`complain` gets, once and in a sentence, why a file that was given is not used; a guess may be wrong."""
         self._memory = memory
-        self._candidates = candidates
+        self._given = given
+        self._guessed = guessed
         self._complain = complain
-        self._files: dict[Path, KernelElf | None] = {}
+        self._files: dict[Path, KernelElf | str] = {}
+        self._checked: dict[tuple[Path, str], ElfCheck] = {}
         self._refused: set[Path] = set()
 
     def symbols(self, build_id: str = "") -> KernelSymbols:
         """Of the first candidate that is the kernel of `build_id`, or whose code is in memory; empty without one."""
-        for path in self._candidates():
+        given = list(self._given())
+        for path in (*given, *self._guessed()):
             elf = self._loaded(path)
-            if elf is None:
-                continue
-            check = check_elf(self._memory, elf, build_id)
-            if not check.same:
-                self.refuse(path, check.verdict)
-            elif elf.symbols:
-                return elf.symbols
+            if isinstance(elf, KernelElf):
+                check = self._checked.get((path, build_id)) or check_elf(self._memory, elf, build_id)
+                if not check.absent:
+                    # Comparing code costs packets, and a connection's kernel is seldom another one later.
+                    self._checked[path, build_id] = check
+                if check.same and elf.symbols:
+                    return elf.symbols
+                elf = "" if check.same or check.absent else check.verdict
+            if elf and path in given:
+                self.refuse(path, elf)
         return KernelSymbols()
 
     def refuse(self, path: Path, why: str) -> None:
@@ -253,11 +248,11 @@ class ElfOfKernel:
             self._refused.add(path)
             self._complain(why)
 
-    def _loaded(self, path: Path) -> KernelElf | None:
+    def _loaded(self, path: Path) -> KernelElf | str:
+        """The file, or why it is not one."""
         if path not in self._files:
             try:
                 self._files[path] = load_elf(path)
             except BareflowError as error:
-                self._files[path] = None
-                self.refuse(path, str(error))
+                self._files[path] = str(error)
         return self._files[path]

@@ -16,7 +16,7 @@ from bareflow_gdb.guest.base.reading import many
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.boot.boot import read_boot
-from bareflow_gdb.guest.code.functions import function_table
+from bareflow_gdb.guest.code.functions import function_table, version_at
 from bareflow_gdb.guest.modules.modules import read_module_names
 from bareflow_gdb.guest.names.elf import KernelSymbols
 from bareflow_gdb.guest.pools.owners import Owners, read_owners
@@ -89,18 +89,8 @@ def identity(
     level: int | None = None,
 ) -> Identity:
     first = address if start is None else start
-    return Identity(
-        address=Address(address),
-        region=region,
-        name=name,
-        start=Address(first),
-        size=size,
-        offset=address - first,
-        detail=detail,
-        function=function,
-        version=version,
-        level=level,
-    )
+    offset = address - first
+    return Identity(Address(address), region, name, Address(first), size, offset, detail, function, version, level)
 
 
 def _ram_end(memory: Memory, address: int) -> int:
@@ -254,11 +244,9 @@ def _in_pool(memory: Memory, root: Root, address: int, region: str) -> Identity 
 
 def _of_version(owners: Owners, address: int, region: str, text: str) -> Identity | None:
     """The version whose code is, or last was, at this address."""
-    holding = [version for version in owners.versions.values() if version.holds(address)]
-    alive = [version for version in holding if version.state != "freed"] or holding
-    if not alive:
+    version = version_at(owners.versions.values(), address)
+    if version is None:
         return None
-    version = max(alive, key=lambda candidate: candidate.number)
     detail = f"{version.state} code, made because: {version.reason}"
     return identity(
         address,

@@ -7,6 +7,7 @@ Read budget: functions and versions as in functions.py, module manager 1 packet,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.exports import read_exports
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.guest.code.functions import Version, read_tables
+from bareflow_gdb.guest.code.functions import Version, read_tables, version_at
 from bareflow_gdb.guest.names.elf import KernelSymbols, Symbol
 from bareflow_gdb.guest.names.identify import identify
 from bareflow_gdb.memory.protocol import Memory
@@ -67,33 +68,27 @@ class Names:
 
     @cached_property
     def _exports(self) -> dict[int, str]:
-        if self._root is None:
-            return {}
-        try:
-            return {export.address: export.name for export in read_exports(self._memory, self._root)}
-        except BareflowError:
-            # Names are a help, not the question.
-            return {}
+        # Names are a help, not the question.
+        with suppress(BareflowError):
+            if self._root is not None:
+                return {export.address: export.name for export in read_exports(self._memory, self._root)}
+        return {}
 
     @cached_property
     def _versions(self) -> list[Version]:
-        if self._root is None:
-            return []
-        try:
-            # Why a version was made is not asked here, and would cost packets.
-            return read_tables(self._memory, self._root, [], causes=False).versions
-        except BareflowError:
-            return []
+        with suppress(BareflowError):
+            if self._root is not None:
+                # Why a version was made is not asked here, and would cost packets.
+                return read_tables(self._memory, self._root, [], causes=False).versions
+        return []
 
     @cached_property
     def _codes(self) -> Sequence[JitCode]:
-        if self._root is not None or self._stock_code is None:
-            return ()
-        try:
-            return self._stock_code()
-        except BareflowError:
-            # Neither kind of kernel, or not up yet.
-            return ()
+        # Perhaps it is neither kind of kernel, or not up yet.
+        with suppress(BareflowError):
+            if self._root is None and self._stock_code is not None:
+                return self._stock_code()
+        return ()
 
     def place(self, address: int, *, returned_to: bool = False) -> Place:
         """The name of a code address; never raises, however odd it is.
@@ -103,7 +98,7 @@ class Names:
         """
         sought = address - 1 if returned_to and address else address
         region = identify(self._memory, None, sought).region
-        version = self._version(sought) if region == "code pool" else None
+        version = version_at(self._versions, sought) if region == "code pool" else None
         if version is not None:
             text = _plus(version.title, address - version.code)
             return Place(Address(address), text, region, version.function_name, version.level, version.number)
@@ -115,11 +110,6 @@ class Names:
         symbol = self._symbol(sought) if region == "kernel" else None
         text = _plus(symbol.name, address - symbol.address) if symbol is not None else region
         return Place(Address(address), text, region, "", None, None)
-
-    def _version(self, address: int) -> Version | None:
-        holding = [version for version in self._versions if version.holds(address)]
-        alive = [version for version in holding if version.state != "freed"] or holding
-        return max(alive, key=lambda version: version.number, default=None)
 
     def _symbol(self, address: int) -> Symbol | None:
         if self.symbols:

@@ -60,7 +60,7 @@ def read_block(
     index = next((i for i, (_, block) in enumerate(found) if block.start <= address < block.end), None)
     if index is None:
         raise UsageError(
-            f"0x{address:08x} is in no pool block; `pools` lists them, `identify 0x{address:x}` tells what it is"
+            f"0x{address:08x} is not in a pool block; `pools` lists them, `identify 0x{address:x}` says what it is"
         )
     pool, block = found[index]
     same = [other for kind, other in found if kind == pool]

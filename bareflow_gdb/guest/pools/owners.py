@@ -6,6 +6,7 @@ Read budget: the tables of functions.py, and 1 packet for the module manager.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from bareflow_gdb.errors import BareflowError
@@ -38,11 +39,9 @@ def read_owners(memory: Memory, root: Root) -> Owners:
     """Names are a help, not the question: a table that cannot be read leaves the numbers."""
     versions: dict[int, Version] = {}
     modules: dict[int, str] = {}
-    try:
+    with suppress(BareflowError):
         # Why a version was made is not shown with a block.
         tables = read_tables(memory, root, [], causes=False)
         versions = {version.number: version for version in tables.versions}
         modules = dict(enumerate(read_module_names(memory, root)))
-    except BareflowError:
-        return Owners(versions, modules)
     return Owners(versions, modules)

@@ -12,7 +12,7 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError, UsageError
-from bareflow_gdb.guest.base.reading import capped, many, need, one
+from bareflow_gdb.guest.base.reading import capped, filled, many, need, one
 from bareflow_gdb.guest.base.root import Root, is_ram
 from bareflow_gdb.guest.base.values import Address, word
 from bareflow_gdb.guest.pools.owners import Owners
@@ -161,17 +161,15 @@ def make_pool(kind: str, raw: Any, blocks: Sequence[Block], problems: Sequence[s
     free = [block.size + HEADER_BYTES for block in blocks if block.state == "free"]
     largest, total = max(free, default=0), sum(free)
     stats = raw.stats
-    return Pool(
+    return filled(
+        Pool,
+        stats,
         kind=kind,
         base=Address(raw.base),
         size=raw.total_size,
         initialized=raw.initialized != 0,
-        used=stats.used,
-        free=stats.free,
         allocations=stats.num_allocations,
         frees=stats.num_deallocations,
-        peak=stats.peak,
-        fragmentation=stats.fragmentation,
         blocks=tuple(blocks),
         largest_free=largest,
         free_computed=total,
@@ -182,28 +180,36 @@ def make_pool(kind: str, raw: Any, blocks: Sequence[Block], problems: Sequence[s
 
 def _problems(raw: Any, blocks: list[Block]) -> list[str]:
     """What the block table and the statistics contradict, without reading more."""
-    found: list[str] = []
-    base, end = raw.base, raw.base + raw.total_size
-    stats = raw.stats
-    if stats.used + stats.free > raw.total_size:
-        found.append(f"{stats.used} bytes used and {stats.free} free do not fit its {raw.total_size} bytes")
-    if stats.fragmentation > 100:
-        found.append(f"the fragmentation statistic is {stats.fragmentation} percent: it has underflowed")
-    used = [block.size + HEADER_BYTES for block in blocks if block.state == "used"]
-    if sum(used) != stats.used:
-        found.append(f"the statistics count {stats.used} bytes used, the block table {sum(used)}")
-    if len(used) != stats.num_allocations - stats.num_deallocations:
-        found.append(
-            f"{stats.num_allocations} allocations less {stats.num_deallocations} frees "
-            f"are not the {len(used)} used blocks"
-        )
-    at = base
+    found = wrong_statistics(raw, blocks, "the block table")
+    at, base, end = raw.base, raw.base, raw.base + raw.total_size
     for block in blocks:
         if block.start < base or block.end > end:
             found.append(f"the block at 0x{block.start:08x} ({block.size} bytes) lies outside the pool")
         elif block.start < at:
             found.append(f"the block at 0x{block.start:08x} overlaps the one before it")
         at = max(at, block.end)
+    return found
+
+
+def wrong_statistics(raw: Any, blocks: Sequence[Block], counted_by: str, *also_right: int) -> list[str]:
+    """What the pool's statistics contradict in itself and in its blocks, which `counted_by` tells.
+
+    `also_right` are other sums of the used bytes than that of the used blocks with their headers.
+    """
+    found: list[str] = []
+    stats = raw.stats
+    if stats.used + stats.free > raw.total_size:
+        found.append(f"{stats.used} bytes used and {stats.free} free do not fit its {raw.total_size} bytes")
+    if stats.fragmentation > 100:
+        found.append(f"the fragmentation statistic is {stats.fragmentation} percent: it has underflowed")
+    used = [block.size + HEADER_BYTES for block in blocks if block.state == "used"]
+    if stats.used not in (sum(used), *also_right):
+        found.append(f"the statistics count {stats.used} bytes used, {counted_by} {sum(used)}")
+    if len(used) != stats.num_allocations - stats.num_deallocations:
+        found.append(
+            f"{stats.num_allocations} allocations less {stats.num_deallocations} frees "
+            f"are not the {len(used)} used blocks"
+        )
     return found
 
 
@@ -244,7 +250,7 @@ def check_free_list(head: int, free: dict[int, int]) -> list[str]:
         if at in seen:
             return [f"the free list has a cycle at 0x{at:08x}"]
         if at not in free:
-            return [f"the free list leads to 0x{at:08x}, which is no free block"]
+            return [f"the free list leads to 0x{at:08x}, which is not a free block"]
         seen.add(at)
         at = free[at]
     lost = len(free) - len(seen)

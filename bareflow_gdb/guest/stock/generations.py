@@ -6,9 +6,9 @@ The records of all generations are decoded to one; what an older one does not ha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.base.reading import filled
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ GENERATIONS = (
 NEWEST = GENERATIONS[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModuleRecord:
     """`module_profile_t` of any generation."""
 
@@ -49,10 +49,10 @@ class ModuleRecord:
     total_cycles: int
     min_cycles: int
     max_cycles: int
-    sum_of_squares: int | None
+    sum_of_squares: int | None = None
     """None before 84 bytes."""
     code_size: int
-    loaded: int
+    loaded: int = 1
     """0 or 1; a record of 72 bytes is always one of a loaded module."""
 
 
@@ -68,22 +68,4 @@ class ManagerRecord:
 def decode_manager(generation: Generation, data: bytes) -> ManagerRecord:
     """The manager at the start of `data`; raises BadData when there are too few bytes."""
     raw = layouts.unpack(generation.manager, data)
-    return ManagerRecord(
-        modules=tuple(_module(record) for record in raw.modules),
-        num_modules=raw.num_modules,
-        total_calls=raw.total_calls,
-    )
-
-
-def _module(raw: Any) -> ModuleRecord:
-    return ModuleRecord(
-        name=raw.name,
-        code_ptr=raw.code_ptr,
-        call_count=raw.call_count,
-        total_cycles=raw.total_cycles,
-        min_cycles=raw.min_cycles,
-        max_cycles=raw.max_cycles,
-        sum_of_squares=getattr(raw, "sum_of_squares", None),
-        code_size=raw.code_size,
-        loaded=getattr(raw, "loaded", 1),
-    )
+    return filled(ManagerRecord, raw, modules=tuple(filled(ModuleRecord, record) for record in raw.modules))

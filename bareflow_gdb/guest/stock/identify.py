@@ -7,7 +7,6 @@ a pool its blocks as in pools.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
@@ -15,25 +14,27 @@ from bareflow_gdb.guest.base.reading import many
 from bareflow_gdb.guest.names.identify import Identity, field_of, identity
 from bareflow_gdb.guest.pools.pools import HEADER_BYTES, KINDS
 from bareflow_gdb.guest.stock.generations import Generation
-from bareflow_gdb.guest.stock.kernel import StockKernel
+from bareflow_gdb.guest.stock.jit import to_jit
 from bareflow_gdb.guest.stock.modules import module_names
+from bareflow_gdb.guest.stock.pools import read_pools
+from bareflow_gdb.guest.stock.records import Records
 from bareflow_gdb.guest.stock.search import FAT16, JIT, JIT_PROFILE, MANAGER, POOLS
 from bareflow_gdb.memory.protocol import DEVICES_END, RAM_SIZE
 
 _REGIONS = ("kernel", "stack")
 
 
-def identify_stock(stock: StockKernel, plain: Identity) -> Identity:
+def identify_stock(records: Records, plain: Identity) -> Identity:
     """`plain` is what the memory map tells of the address; what cannot be read leaves it as it is."""
     if DEVICES_END <= plain.address < RAM_SIZE:
         # The memory map up there is that of this project's own kernel.
         return identity(plain.address, "RAM above 1 MiB", start=DEVICES_END, size=RAM_SIZE - DEVICES_END)
     if plain.region not in _REGIONS:
         return plain
-    ways: tuple[Callable[[StockKernel, Identity], Identity | None], ...] = (_record, _jit_code, _module, _block)
+    ways: tuple[Callable[[Records, Identity], Identity | None], ...] = (_record, _jit_code, _module, _block)
     for way in ways:
         try:
-            found = way(stock, plain)
+            found = way(records, plain)
         except BareflowError:
             # That record is not there (yet): another one may tell.
             continue
@@ -60,10 +61,10 @@ def _tables(kind: str, base: int, generation: Generation) -> Iterator[tuple[str,
         yield kind, base, "fat16_fs", 1
 
 
-def _record(stock: StockKernel, plain: Identity) -> Identity | None:
+def _record(records: Records, plain: Identity) -> Identity | None:
     address = plain.address
-    for finding in stock.all_known():
-        for name, base, layout, count in _tables(finding.what, finding.address, stock.places.generation()):
+    for finding in records.all_known():
+        for name, base, layout, count in _tables(finding.what, finding.address, records.places.generation()):
             size = layouts.size(layout)
             if not base <= address < base + count * size:
                 continue
@@ -74,30 +75,22 @@ def _record(stock: StockKernel, plain: Identity) -> Identity | None:
     return None
 
 
-def _jit_code(stock: StockKernel, plain: Identity) -> Identity | None:
-    sizes = stock.code_sizes()
-    for function in stock.jit().functions:
+def _jit_code(records: Records, plain: Identity) -> Identity | None:
+    sizes = records.code_sizes()
+    for function in to_jit(records.entries()).functions:
         for level, code in enumerate(function.level_codes):
             size = sizes.get(code, 0)
             if code and code <= plain.address < code + size:
                 detail = "published code" if code == function.current_code else "code that calls do not go to now"
-                kind = _pool_at(stock, plain.address)
-                found = identity(
-                    plain.address,
-                    f"{kind} pool" if kind else plain.region,
-                    f"{function.name} O{level}",
-                    code,
-                    size,
-                    detail,
-                    function.name,
-                )
-                return replace(found, level=level)
+                kind = _pool_at(records, plain.address)
+                region, name = f"{kind} pool" if kind else plain.region, f"{function.name} O{level}"
+                return identity(plain.address, region, name, code, size, detail, function.name, level=level)
     return None
 
 
-def _module(stock: StockKernel, plain: Identity) -> Identity | None:
+def _module(records: Records, plain: Identity) -> Identity | None:
     header = layouts.size("module_header")
-    modules = module_names(stock.memory, stock.address(MANAGER), stock.places.generation())
+    modules = module_names(records.memory, records.address(MANAGER), records.places.generation())
     for name, code, size in modules:
         if code - header <= plain.address < code + size:
             start, text = code - header, "header and code"
@@ -105,16 +98,19 @@ def _module(stock: StockKernel, plain: Identity) -> Identity | None:
     return None
 
 
-def _pool_at(stock: StockKernel, address: int) -> str:
+def _pool_at(records: Records, address: int) -> str:
     """The kind of the pool that the address is in; "" = in none."""
-    raws = many(stock.memory, "memory_pool", stock.address(POOLS), len(KINDS), "pools")
+    raws = many(records.memory, "memory_pool", records.address(POOLS), len(KINDS), "pools")
     held = (kind for kind, raw in zip(KINDS, raws, strict=True) if raw.base <= address < raw.base + raw.total_size)
     return next(held, "")
 
 
-def _block(stock: StockKernel, plain: Identity) -> Identity | None:
-    kind = _pool_at(stock, plain.address)
-    for pool in stock.pools(kind).pools if kind else ():
+def _block(records: Records, plain: Identity) -> Identity | None:
+    kind = _pool_at(records, plain.address)
+    if not kind:
+        return None
+    pools = read_pools(records.memory, records.address(POOLS), records.owners(), kind)
+    for pool in pools.pools:
         region = f"{kind} pool"
         for block in pool.blocks:
             text = f"{block.state} block of {block.size} bytes"

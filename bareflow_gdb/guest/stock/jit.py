@@ -5,20 +5,19 @@ Read budget: 2 to 3 packets for what is in use of `adaptive_jit_t` (8,216 bytes)
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.base.reading import capped, strings
-from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.guest.code.jit import Jit, JitFunction
+from bareflow_gdb.guest.base.reading import capped, filled, strings
+from bareflow_gdb.guest.base.values import NOWHERE, Address
+from bareflow_gdb.guest.code.jit import Codes, Jit, JitFunction, level_codes
 from bareflow_gdb.guest.stock.signatures import jit_bytes
 from bareflow_gdb.memory.protocol import Memory
 
 THRESHOLDS = (100, 1000, 10000)
 """Constants in the code of stock kernels: they are not in its data."""
-
-Codes = tuple[Address, Address, Address, Address]
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,8 @@ class Entry:
     name: str
     module: str
     slot: Address
-    current: Address
-    codes: Codes
+    current_code: Address
+    level_codes: Codes
     level: int
     active: bool
     calls: int
@@ -44,10 +43,10 @@ class Entry:
 
     def code_size(self, level: int) -> int:
         """Bytes of a level's code, up to the next one in the buffer; 0 = not known."""
-        start, end = self.codes[level], self.buffer + self.buffer_used
+        start, end = self.level_codes[level], self.buffer + self.buffer_used
         if not self.buffer <= start < end:
             return 0
-        return min([code for code in self.codes if start < code < end], default=end) - start
+        return min([code for code in self.level_codes if start < code < end], default=end) - start
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,14 @@ class Entries:
     count: int
     entries: tuple[Entry, ...]
     problems: tuple[str, ...]
+
+    @property
+    def swap_count(self) -> int:
+        return sum(len(swapped_levels(entry)) for entry in self.entries)
+
+    @property
+    def version_count(self) -> int:
+        return sum(code != 0 for entry in self.entries for code in entry.level_codes)
 
 
 def read_entries(memory: Memory, address: int) -> Entries:
@@ -82,13 +89,14 @@ def read_entries(memory: Memory, address: int) -> Entries:
 
 def _entry(index: int, slot: int, raw: Any, profiles: tuple[Any, ...], names: dict[int, str]) -> Entry:
     profile = profiles[raw.profiler_id] if raw.profiler_id < len(profiles) else None
-    return Entry(
+    return filled(
+        Entry,
+        raw,
         index=index,
         name=names.get(profile.name if profile else 0) or f"function {index}",
         module=names.get(profile.module_name if profile else 0, ""),
         slot=Address(slot),
-        current=Address(raw.current_code),
-        codes=(Address(raw.code_v0), Address(raw.code_v1), Address(raw.code_v2), Address(raw.code_v3)),
+        level_codes=level_codes(raw),
         level=raw.compiled_level,
         active=raw.is_active != 0,
         calls=profile.call_count if profile else 0,
@@ -111,16 +119,14 @@ def _problems(entry: Entry, profiles: int) -> list[str]:
         found.append(f"{entry.name} has no code buffer: the CODE pool had no room for it")
     elif entry.buffer_used > entry.buffer_bytes:
         found.append(f"{entry.name} has {entry.buffer_used} bytes of code in a buffer of {entry.buffer_bytes}")
-    if entry.level < len(entry.codes) and entry.current != entry.codes[entry.level]:
-        found.append(
-            f"{entry.name} runs 0x{entry.current:08x}, its O{entry.level} code is at 0x{entry.codes[entry.level]:08x}"
-        )
-    filled = [(level, code) for level, code in enumerate(entry.codes) if code]
-    for number, (level, code) in enumerate(filled):
-        for later, same in filled[number + 1 :]:
-            if code == same:
-                found.append(f"O{level} and O{later} of {entry.name} share one buffer: a swap rewrites live code")
-    return found
+    codes, current = entry.level_codes, entry.current_code
+    if entry.level < len(codes) and current != codes[entry.level]:
+        found.append(f"{entry.name} runs 0x{current:08x}, its O{entry.level} code is at 0x{codes[entry.level]:08x}")
+    return found + [
+        f"O{level} and O{later} of {entry.name} share one buffer: a swap rewrites live code"
+        for level, later in itertools.combinations(range(len(codes)), 2)
+        if codes[level] and codes[level] == codes[later]
+    ]
 
 
 def to_jit(read: Entries) -> Jit:
@@ -130,9 +136,9 @@ def to_jit(read: Entries) -> Jit:
         thresholds=THRESHOLDS,
         count=read.count,
         capacity=layouts.const("MAX_JIT_FUNCTIONS"),
-        swap_count=sum(len(swapped_levels(entry)) for entry in read.entries),
+        swap_count=read.swap_count,
         unread=0,
-        version_count=sum(code != 0 for entry in read.entries for code in entry.codes),
+        version_count=read.version_count,
         functions=tuple(_function(entry) for entry in read.entries),
         problems=read.problems,
     )
@@ -140,36 +146,16 @@ def to_jit(read: Entries) -> Jit:
 
 def swapped_levels(entry: Entry) -> tuple[int, ...]:
     """The levels above O0 that were published: compiled, and not above the present one."""
-    return tuple(level for level, code in enumerate(entry.codes) if level > 0 and code != 0 and level <= entry.level)
+    return tuple(level for level, code in enumerate(entry.level_codes) if 0 < level <= entry.level and code)
 
 
 def _function(entry: Entry) -> JitFunction:
-    by_level = entry.codes[entry.level] if entry.level < len(entry.codes) else Address(0)
-    return JitFunction(
-        index=entry.index,
-        name=entry.name,
-        arguments=None,
-        expected=None,
-        last_result=None,
-        provider="",
-        level=entry.level,
-        version=None,
-        calls=entry.calls,
+    by_level = entry.level_codes[entry.level] if entry.level < len(entry.level_codes) else NOWHERE
+    return filled(
+        JitFunction,
+        entry,
         next_threshold=THRESHOLDS[entry.level] if entry.level < len(THRESHOLDS) else None,
-        needs_recompile=entry.needs_recompile,
-        hot=entry.hot,
-        slot=entry.slot,
-        current_code=entry.current,
         version_entry=by_level,
-        agrees=by_level == entry.current,
-        level_codes=entry.codes,
-        active=entry.active,
-        control="",
-        control_argument=0,
-        mail_state="",
-        bitcode=Address(0),
-        bitcode_size=0,
+        agrees=by_level == entry.current_code,
         module=None,
-        tsc_last_swap=None,
-        versions=(),
     )

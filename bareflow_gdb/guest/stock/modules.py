@@ -9,9 +9,9 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import ReadError
 from bareflow_gdb.guest.base.reading import capped, strays
 from bareflow_gdb.guest.base.root import is_ram
-from bareflow_gdb.guest.base.values import NO_MINIMUM, Address, clean
+from bareflow_gdb.guest.base.values import Address, clean
 from bareflow_gdb.guest.modules.judge import ModuleHeader, make_header
-from bareflow_gdb.guest.modules.modules import Module, Modules, deviation
+from bareflow_gdb.guest.modules.modules import Module, Modules, make_module
 from bareflow_gdb.guest.stock.generations import Generation, ModuleRecord, decode_manager
 from bareflow_gdb.memory.protocol import Memory
 
@@ -23,13 +23,8 @@ def read_modules(memory: Memory, address: int, generation: Generation) -> Module
     capacity = layouts.const("MAX_MODULES")
     used = record.modules[: capped(record.num_modules, capacity, "modules", problems)]
     headers = _headers(memory, used)
-    return Modules(
-        count=record.num_modules,
-        capacity=capacity,
-        total_calls=record.total_calls,
-        modules=tuple(_module(index, module, headers.get(index)) for index, module in enumerate(used)),
-        problems=tuple(problems),
-    )
+    modules = tuple(_module(index, module, headers.get(index)) for index, module in enumerate(used))
+    return Modules(record.num_modules, capacity, record.total_calls, modules, tuple(problems))
 
 
 def _headers(memory: Memory, modules: tuple[ModuleRecord, ...]) -> dict[int, ModuleHeader]:
@@ -50,26 +45,12 @@ def _headers(memory: Memory, modules: tuple[ModuleRecord, ...]) -> dict[int, Mod
 
 
 def _module(index: int, raw: ModuleRecord, header: ModuleHeader | None) -> Module:
-    calls = raw.call_count
-    squares = raw.sum_of_squares
-    return Module(
-        index=index,
-        name=clean(raw.name),
-        code=Address(raw.code_ptr),
-        code_size=raw.code_size,
-        loaded=raw.loaded != 0,
-        level=None,
-        source="",
-        calls=calls,
-        total_cycles=raw.total_cycles,
-        min_cycles=None if raw.min_cycles == NO_MINIMUM else raw.min_cycles,
-        max_cycles=raw.max_cycles,
-        mean_cycles=round(raw.total_cycles / calls, 3) if calls else None,
-        deviation_cycles=deviation(calls, raw.total_cycles, squares) if squares is not None else None,
+    return make_module(
+        index,
+        raw,
+        None,
         image=header.address if header is not None else Address(0),
         image_size=layouts.size("module_header") + header.code_size if header is not None else 0,
-        data=Address(0),
-        data_size=0,
         header=header,
         # Only header version 2, which stock kernels do not have, carries one.
         digest="none",

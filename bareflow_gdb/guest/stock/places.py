@@ -119,9 +119,7 @@ class Places:
         found = self._by_symbol(kind) or self._by_argument(kind, cpu)
         if found is None:
             self._search(cpu)
-            found = self._found.get(kind)
-        if found is None:
-            found = self._merely_told(kind)
+            found = self._found.get(kind) or self._merely_told(kind)
         if found is None:
             raise BadData(self._sentence(kind))
         self._found[kind] = found
@@ -231,7 +229,7 @@ class Places:
         if kind in (MANAGER, JIT) and JIT_PROFILE in others:
             return f"this is a unikernel: {looked} hold its JIT profile and no {kind}; ask for `profile`"
         if kind == JIT_PROFILE and others:
-            return f"{looked} hold no {kind}, but {', '.join(others)}: this is no unikernel; ask for `jit`"
+            return f"{looked} hold no {kind}, but {', '.join(others)}: this is not a unikernel; ask for `jit`"
         return (
             f"no {kind} is there (yet): this kernel has no root descriptor, and {looked} were searched for its "
             f"stock layout{doubt}; let the guest run on and ask again, or give the kernel's ELF"

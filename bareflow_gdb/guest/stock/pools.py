@@ -13,7 +13,16 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import ReadError, UsageError
 from bareflow_gdb.guest.base.reading import many
 from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.guest.pools.pools import HEADER_BYTES, KINDS, Block, Pool, Pools, check_free_list, make_pool
+from bareflow_gdb.guest.pools.pools import (
+    HEADER_BYTES,
+    KINDS,
+    Block,
+    Pool,
+    Pools,
+    check_free_list,
+    make_pool,
+    wrong_statistics,
+)
 from bareflow_gdb.memory.protocol import Memory
 
 MOST_BLOCKS = 2048
@@ -36,13 +45,7 @@ def read_pools(memory: Memory, address: int, owners: Mapping[int, Owner], kind: 
     pools = tuple(
         _pool(memory, name, raw, owners) for name, raw in zip(KINDS, raws, strict=True) if kind is None or name == kind
     )
-    return Pools(
-        pools=pools,
-        block_count=sum(len(pool.blocks) for pool in pools),
-        block_capacity=None,
-        blocks_lost=0,
-        problems=(),
-    )
+    return Pools(pools, sum(len(pool.blocks) for pool in pools), block_capacity=None, blocks_lost=0, problems=())
 
 
 def _pool(memory: Memory, kind: str, raw: Any, owners: Mapping[int, Owner]) -> Pool:
@@ -101,19 +104,5 @@ def _owner(owners: Mapping[int, Owner], start: int, size: int) -> Owner | None:
 
 def _problems(raw: Any, blocks: list[Block]) -> list[str]:
     """What statistics and blocks contradict; stock kernels count a block with its header or without."""
-    found: list[str] = []
-    stats = raw.stats
-    used = [block.size for block in blocks if block.state == "used"]
-    if stats.used + stats.free > raw.total_size:
-        found.append(f"{stats.used} bytes used and {stats.free} free do not fit its {raw.total_size} bytes")
-    if stats.fragmentation > 100:
-        found.append(f"the fragmentation statistic is {stats.fragmentation} percent: it has underflowed")
-    bare = sum(used)
-    if stats.used not in (bare, bare + HEADER_BYTES * len(used), bare + HEADER_BYTES * len(blocks)):
-        found.append(f"the statistics count {stats.used} bytes used, its blocks {bare + HEADER_BYTES * len(used)}")
-    if len(used) != stats.num_allocations - stats.num_deallocations:
-        found.append(
-            f"{stats.num_allocations} allocations less {stats.num_deallocations} frees "
-            f"are not the {len(used)} used blocks"
-        )
-    return found
+    bare = sum(block.size for block in blocks if block.state == "used")
+    return wrong_statistics(raw, blocks, "its blocks", bare, bare + HEADER_BYTES * len(blocks))

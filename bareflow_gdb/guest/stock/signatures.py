@@ -15,6 +15,7 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.base.values import NO_MINIMUM
+from bareflow_gdb.guest.code.jit import level_codes
 from bareflow_gdb.guest.stock.generations import Generation, ModuleRecord, decode_manager
 from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START
 
@@ -67,11 +68,6 @@ def counted(calls: int, total: int, least: int, most: int) -> bool:
     return least <= most and least * (calls - 1) <= total
 
 
-def _all_zero(data: bytes) -> bool:
-    """The rest of a table: few records say too little, unless the others are as empty as at the start."""
-    return not any(data)
-
-
 def jit_bytes(read: Read, address: int) -> bytes | None:
     """`adaptive_jit_t` with zeros for the profiles that are not in use: 2 or 3 packets instead of 5."""
     tail_at, size = layouts.offset("function_profiler", "function_count"), layouts.size("adaptive_jit")
@@ -111,8 +107,9 @@ def module_manager(read: Read, address: int, generation: Generation, deep: bool 
         return None
     headers = sum(_has_header(read, module) for module in used)
     adds_up = 0 < record.total_calls == sum(module.call_count for module in used)
-    rest = data[count * generation.profile_bytes : generation.count_at]
-    if not headers and not (adds_up and count > 1) and not (_all_zero(rest) and (adds_up or count > 1)):
+    # Few records say too little, unless the rest of the table is as empty as at the start.
+    empty = not any(data[count * generation.profile_bytes : generation.count_at])
+    if not headers and not (adds_up and count > 1) and not (empty and (adds_up or count > 1)):
         return None
     evidence = [f"{count} named modules in steps of {generation.profile_bytes} bytes"]
     if headers:
@@ -173,24 +170,20 @@ def adaptive_jit(read: Read, address: int, deep: bool = True) -> Match | None:
     kept = sum(_is_block(read, buffer - _HEADER) for buffer in buffers)
     if buffers and not kept:
         return None
-    levels = all(entry.current_code == _codes(entry)[entry.compiled_level] for entry in entries)
+    levels = all(entry.current_code == level_codes(entry)[entry.compiled_level] for entry in entries)
     evidence = f"{len(entries)} functions whose current code is one of their versions, {named} with a name"
     if kept:
         evidence += f", {kept} with a code buffer in a pool"
     return Match(address, bool(levels and kept and named == len(entries)), evidence)
 
 
-def _codes(entry: Any) -> tuple[int, int, int, int]:
-    return (entry.code_v0, entry.code_v1, entry.code_v2, entry.code_v3)
-
-
 def _is_entry(entry: Any, profiles: int) -> bool:
     context = entry.jit_ctx
     return bool(
         entry.profiler_id < profiles
-        and entry.current_code in _codes(entry)
+        and entry.current_code in level_codes(entry)
         and is_code(entry.current_code)
-        and all(code == 0 or is_code(code) for code in _codes(entry))
+        and all(code == 0 or is_code(code) for code in level_codes(entry))
         and entry.compiled_level <= 3
         and entry.is_active in (0, 1)
         and context.code_size <= context.code_capacity <= _MOST_CODE
@@ -270,7 +263,7 @@ def jit_profile(read: Read, address: int, deep: bool = True) -> Match | None:  #
         return None
     size = layouts.size("jit_profile_entry")
     rest = data[len(used) * size : layouts.offset("jit_profile", "num_functions")]
-    if len(used) <= 2 and not _all_zero(rest):
+    if len(used) <= 2 and any(rest):
         return None
     measured = sum(entry.call_count > 0 for entry in used)
     return Match(

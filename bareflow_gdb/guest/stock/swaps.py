@@ -68,7 +68,7 @@ def _codes(memory: Memory, entries: tuple[Entry, ...], modules: dict[int, int]) 
     """The code at each address whose size is known; padding at the end is left out."""
     sizes: dict[int, int] = {}
     for entry in entries:
-        for level, code in enumerate(entry.codes):
+        for level, code in enumerate(entry.level_codes):
             size = entry.code_size(level) or modules.get(code, 0)
             if code and 0 < size <= ONE_PACKET:
                 sizes[code] = size
@@ -79,23 +79,16 @@ def _codes(memory: Memory, entries: tuple[Entry, ...], modules: dict[int, int]) 
 def _swap(codes: dict[int, bytes], entry: Entry, before: int, level: int, logged: Logged | None) -> Swap:
     threshold = THRESHOLDS[level - 1]
     reached = entry.calls >= threshold
-    old, new = entry.codes[before], entry.codes[level]
+    old, new = entry.level_codes[before], entry.level_codes[level]
     return Swap(
         function=entry.name,
         index=entry.index,
         from_level=before,
         to_level=level,
-        from_version=None,
-        to_version=0,
         reason="threshold" if reached or logged is not None else "none",
         call=logged.call if logged is not None and logged.call is not None else threshold if reached else None,
         old_code=old,
         new_code=new,
         code_size=entry.code_size(level),
-        tsc=0,
-        tsc_threshold=None,
-        tsc_first=None,
-        threshold_to_publish_us=None,
-        publish_to_first_us=None,
         same_code=old == new or (old in codes and codes[old] == codes.get(new)),
     )

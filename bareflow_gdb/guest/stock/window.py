@@ -9,6 +9,7 @@ import sys
 import time
 from array import array
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import ReadError
@@ -29,22 +30,21 @@ class Window:
     def __init__(self, memory: Memory, progress: Progress | None = None) -> None:
         self._memory = memory
         self.data = _read(memory, progress)
-        self._words: array[int] | None = None
-        self._small: list[int] | None = None
 
-    @property
+    @cached_property
     def words(self) -> array[int]:
         """The same bytes as aligned words; word i is at START + 4 * i."""
-        if self._words is None:
-            self._words = array("I", self.data)
-            if sys.byteorder != "little":
-                self._words.byteswap()
-        return self._words
+        words = array("I", self.data)
+        if sys.byteorder != "little":
+            words.byteswap()
+        return words
+
+    @cached_property
+    def _small(self) -> list[int]:
+        return [index for index, word in enumerate(self.words) if 0 < word <= 32]
 
     def counts(self, most: int) -> Iterator[int]:
         """The addresses of all words that could be a count: 1 to `most`, at most 32."""
-        if self._small is None:
-            self._small = [index for index, word in enumerate(self.words) if 0 < word <= 32]
         words = self.words
         return (START + 4 * index for index in self._small if words[index] <= most)
 

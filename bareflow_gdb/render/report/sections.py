@@ -99,9 +99,9 @@ def agreement(digest: Digest) -> Markup:
     """Serial log against event ring."""
     found = digest.agreement
     if found.agree:
-        return tag("p", f"The serial log and the event ring both tell the same {found.ring_swaps} swaps.")
+        return tag("p", f"The serial log and the event ring agree on {found.ring_swaps} swaps.")
     lines = [tag("li", line) for line in found.disagreements[:MAX_ROWS]]
-    return join(tag("p", f"The log tells {found.log_swaps} swaps, the ring {found.ring_swaps}:"), tag("ul", lines))
+    return join(tag("p", f"The log has {found.log_swaps} swaps, the ring {found.ring_swaps}:"), tag("ul", lines))
 
 
 def boot(digest: Digest) -> Markup:
