@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from bareflow_gdb.errors import BareflowError  # noqa: E402
 from bareflow_gdb.render.text import show as printed  # noqa: E402

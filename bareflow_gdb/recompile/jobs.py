@@ -8,9 +8,9 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.base.clock import read_counters
-from bareflow_gdb.guest.base.reading import many, one
+from bareflow_gdb.guest.base.reading import filled, many, one
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import Address, milliseconds
+from bareflow_gdb.guest.base.values import milliseconds
 from bareflow_gdb.guest.code.functions import Function
 from bareflow_gdb.guest.code.mailbox import MailSlot
 from bareflow_gdb.guest.code.outcome import Outcome, Phases
@@ -132,7 +132,9 @@ class Follower:
                 job.function.name, version.number, job.level, version.code, version.rodata, job.linked
             )
             symbol_file = str(path)
-        return Outcome(
+        return filled(
+            Outcome,
+            version,
             function=job.function.name,
             request=slot.done_request,
             level=job.level,
@@ -140,10 +142,6 @@ class Follower:
             reason=slot.done_reason,
             message=job.message,
             version=version.number if version is not None else None,
-            code=Address(version.code if version is not None else 0),
-            code_size=version.code_size if version is not None else 0,
-            rodata=Address(version.rodata if version is not None else 0),
-            rodata_size=version.rodata_size if version is not None else 0,
             result=result,
             expected=job.function.expected if result is not None else None,
             correct=result == job.function.expected if result is not None else None,

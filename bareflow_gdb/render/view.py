@@ -78,6 +78,11 @@ def yes(value: bool, good: str = "yes", bad: str = "no") -> Cell:
     return Cell(good, "good") if value else Cell(bad, "bad")
 
 
+def level_name(level: int | None) -> str:
+    """A level as `O2`, one that is not known as `?`."""
+    return "?" if level is None else f"O{level}"
+
+
 def version(value: int | None) -> Cell:
     """A version's number as `#24`, none as `-`."""
     return Cell(f"#{value}") if value else Cell("-", "dim")

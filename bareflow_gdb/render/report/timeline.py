@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from bareflow_gdb.guest.boot.boot import Boot
 from bareflow_gdb.guest.code.swaps import Swap
 from bareflow_gdb.render.report.markup import Markup, tag
+from bareflow_gdb.render.view import level_name
 
 WIDTH = 1000
 LEFT = 150
@@ -69,7 +70,7 @@ def _lane(
         )
     for swap in swaps:
         x = place(swap.tsc)
-        levels_told = f"{_level(swap.from_level)} to O{swap.to_level}"
+        levels_told = f"{level_name(swap.from_level)} to O{swap.to_level}"
         told = f"{name}: {levels_told} ({swap.reason}), +{duration(swap.tsc - start)}"
         mark = tag("line", x1=x, x2=x, y1=middle - BAR / 2 - 4, y2=middle + BAR / 2 + 4)
         parts.append(tag("g", tag("title", told), mark, class_="mark"))
@@ -93,10 +94,6 @@ def _axis(
 def _scale(start: int, last: int) -> Callable[[int], float]:
     span = max(last - start, 1)
     return lambda tsc: LEFT + (WIDTH - LEFT - RIGHT) * min(max(tsc - start, 0), span) / span
-
-
-def _level(level: int | None) -> str:
-    return "?" if level is None else f"O{level}"
 
 
 def boot_timeline(boot: Boot) -> Markup | None:
