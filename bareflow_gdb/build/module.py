@@ -70,7 +70,7 @@ def lay_out_data(compiled: Compiled) -> DataArea:
     symbols = []
     for symbol in compiled.writable():
         check_name(symbol.name)
-        piece = compiled.piece(symbol.section) if symbol.section is not None else None
+        piece = symbol.piece
         if piece is None or symbol.size == 0 or symbol.value + symbol.size > len(piece.data):
             raise LinkError(f"writable data {symbol.name} has no size; define it in C")
         if piece.zero:
@@ -102,14 +102,12 @@ def link_module(object_bytes: bytes, name: str, entry: str) -> bytes:
     entry_symbol = compiled.function(entry)
     data = lay_out_data(compiled)
     placed = place(compiled)
-    images = {Area.CODE: bytearray(placed.code), Area.RODATA: bytearray(placed.rodata)}
-    bases = {Area.CODE: 0, Area.RODATA: 0}
     offsets = {symbol.name: symbol.offset for symbol in data.symbols}
     _refuse_cross_area_calls(compiled)
-    fixups = relocate(compiled, images, placed.offsets, bases, offsets, {})
+    fixups = relocate(compiled, placed, offsets, {})
     initialised, pointers = _relocate_data(compiled, data)
 
-    code, rodata = bytes(images[Area.CODE]), bytes(images[Area.RODATA])
+    code, rodata = placed.images[Area.CODE], placed.images[Area.RODATA]
     rodata_offset = _align(len(code))
     data_offset = _align(rodata_offset + len(rodata))
     symbols_offset = _align(data_offset + len(initialised))
@@ -132,12 +130,11 @@ def link_module(object_bytes: bytes, name: str, entry: str) -> bytes:
         symbol_count=len(data.symbols),
         magic=layouts.const("BF_MODULE_TAIL_MAGIC"),
     )
-    assert entry_symbol.section is not None
     header = layouts.pack(
         "module_header_t",
         magic=layouts.const("MODULE_MAGIC"),
         name=name.encode(),
-        entry_point=layouts.size("module_header_t") + placed.offsets[entry_symbol.section] + entry_symbol.value,
+        entry_point=layouts.size("module_header_t") + placed.offset(entry_symbol),
         code_size=len(body),
         version=IMAGE_VERSION,
     )
@@ -192,13 +189,12 @@ def _relocate_data(compiled: Compiled, data: DataArea) -> tuple[bytes, list[int]
     image, pointers = bytearray(data.initialised), []
     offsets = {symbol.name: symbol.offset for symbol in data.symbols}
     for relocation in compiled.relocations:
-        piece = compiled.piece(relocation.section)
-        if piece is None or piece.area is not Area.DATA:
+        if relocation.piece.area is not Area.DATA:
             continue
         owner = next(
-            s
-            for s in compiled.writable()
-            if s.section == relocation.section and s.value <= relocation.offset < s.value + s.size
+            symbol
+            for symbol in compiled.writable()
+            if symbol.piece is relocation.piece and 0 <= relocation.offset - symbol.value < symbol.size
         )
         if relocation.symbol.name not in offsets:
             raise LinkError(
@@ -215,9 +211,8 @@ def _relocate_data(compiled: Compiled, data: DataArea) -> tuple[bytes, list[int]
 def _refuse_cross_area_calls(compiled: Compiled) -> None:
     """A relative word works only inside one area: the areas are placed apart."""
     for relocation in compiled.relocations:
-        here = compiled.piece(relocation.section)
-        there = compiled.piece(relocation.symbol.section) if relocation.symbol.section is not None else None
-        if relocation.kind != R_386_32 and here is not None and there is not None and here.area is not there.area:
+        here, there = relocation.piece, relocation.symbol.piece
+        if relocation.kind != R_386_32 and there is not None and here.area is not there.area:
             raise LinkError(
                 f"{here.name} refers to {there.name} by distance (relocation type {relocation.kind}), "
                 "but they are placed apart; compile with -fno-pic"
