@@ -112,8 +112,7 @@ def make_ram_file(folder: Path, name: str, size: int) -> Path:
 
 
 def _room(folder: Path) -> int:
-    info = os.statvfs(folder)
-    return info.f_bavail * info.f_frsize
+    return shutil.disk_usage(folder).free
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
@@ -166,8 +165,3 @@ def remove_sockets(sockets: Path, folder: Path) -> None:
         (sockets / name).unlink(missing_ok=True)
     if sockets != folder:
         remove(sockets)
-
-
-def remove_record(folder: Path) -> None:
-    """Removes machine.json: there is no such machine any more."""
-    (folder / RECORD).unlink(missing_ok=True)

@@ -109,3 +109,10 @@ def table(columns: str, rows: Sequence[Sequence[Value | None]], title: str = "",
     """`columns` are headings separated by `|`, each after its marks: `>` right aligned, `~` spare."""
     heads = tuple(Column(name.lstrip(">~"), ">" in name, "~" in name) for name in columns.split("|"))
     return Table(heads, tuple(tuple(cell(value) for value in row) for row in rows), title, empty)
+
+
+def unread(versions: int) -> tuple[tuple[str, str], ...]:
+    """The fact, for questions about the version table; nothing when all of it was read."""
+    if not versions:
+        return ()
+    return (("not read", f"{versions:,} versions, which cost a packet for 31: --all reads them"),)

@@ -70,7 +70,7 @@ class Trace:
             parts.append(segments.to_table(to_trace(read_journal(journal))))
         table = pa.concat_tables([segments.SCHEMA.empty_table(), *parts])
         tsc = table.column("tsc").to_numpy()
-        if len(tsc) > 1 and not bool(np.all(tsc[1:] >= tsc[:-1])):
+        if not bool(np.all(tsc[1:] >= tsc[:-1])):
             table = table.take(pa.array(np.argsort(tsc, kind="stable")))
         return table
 
