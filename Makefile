@@ -8,14 +8,14 @@ JOBS := $(shell nproc)
 # The tests of a file share machines and stay together; in the order of their names the last files are the short ones.
 SHARED := --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup firmware demo wheel test lint types unit guest bench docs-sessions clean
+.PHONY: help setup firmware demo wheel test lint types unit guest bench docs docs-sessions clean
 help:
 	@sed -n 's/^#: //p' Makefile
 #: make demo      set up, build the firmware, run the main job; leaves build/demo/
 #: make wheel     set up, build the firmware, pack it and the suite into build/dist/bareflow_gdb-*.whl
 #: make test      set up, then lint, types, unit tests, firmware tests, tests on the real guest
 #: make bench     measure; prints a table, writes build/bench.json, exits 1 when a goal is missed
-#: make docs-sessions  record the terminal sessions of README.md and docs/gdb.md anew
+#: make docs      make docs/reference.md again and record the terminal sessions of the documents, half a minute
 #: make setup     only install what is missing (apt packages by name, .venv from pinned requirements)
 #: make firmware  only build the unikernel
 #: make clean     remove build/
@@ -76,7 +76,8 @@ bench: firmware
 	@$(PY) -m compileall -q bareflow_gdb gdb_scripts
 	@$(PY) bench/run.py --json build/bench.json
 
-docs-sessions: firmware
+docs docs-sessions: firmware
+	@$(PY) docs/make_reference.py
 	@$(PY) docs/record.py
 
 clean:

@@ -1,8 +1,9 @@
-"""Records the terminal sessions of README.md and docs/gdb.md anew: a real gdb on the real guest.
+"""What does a terminal show? Records the sessions of the documents again: a real gdb on the real guest.
 
-    python docs/record.py [--gdb GDB] [NAME ...]        (make docs-sessions)
+    python docs/record.py [--gdb GDB] [NAME ...]        (part of `make docs`)
 
-A block stands between `<!-- session NAME -->` and `<!-- end -->`; SESSIONS says what is typed in it.
+A block stands between `<!-- session NAME [LINES] -->` and `<!-- end -->`; SESSIONS says what is typed in it, LINES how
+much of each command's output is shown.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.launch import launch
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "gdb.md")
+DOCS = ROOT / "docs"
+PAGES = (ROOT / "README.md", DOCS / "tutorial.md", DOCS / "reference.md", DOCS / "gdb-facilities.md")
 IMAGE = ROOT / "build" / "firmware" / "fluid.img"
 STOCK = ROOT / "build" / "firmware" / "stock" / "stock.img"
 STOCK_ENDS = "--- END JSON ---"
@@ -34,7 +36,9 @@ THRESHOLDS = (100, 1000, 10000)
 NAME = "demo"
 MOST_LINES = 34
 
-_BLOCK = re.compile(r"(<!-- session (?P<name>\S+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(
+    r"(?P<head><!-- session (?P<name>\S+)(?: (?P<lines>\d+))? -->\n)(?P<body>.*?)(?P<end><!-- end -->)", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Session:
     """What is typed, and at which guest.
 
     "idle" after its run, "held" before it, "paused" before the BIOS, "stock": a kernel without debug interface,
-    "none".
+    "core": none any more, but the core of one that died, "none".
     """
 
     guest: str
@@ -53,6 +57,9 @@ class Session:
 ATTACH = f"bf attach {NAME}"
 # Stands for a directory that is gone after the recording.
 FOLDER = "/run/user/1000"
+CORE = f"{FOLDER}/night.core"
+DIES = ("bf release", 'set {unsigned short} $bf_func("primes") = 0x0b0f', "tbreak cpu_halt", "continue")
+"""An invalid instruction where primes begins."""
 SESSIONS = {
     "status": Session("idle", (ATTACH, "bf status")),
     "boot": Session("idle", (ATTACH, "bf boot")),
@@ -73,7 +80,7 @@ SESSIONS = {
     ),
     "break": Session("held", (ATTACH, "bf break jit:primes@O1", "bf release", "continue", "bf stack")),
     "recompile": Session(
-        "idle", (ATTACH, "bf recompile primes --level 3 --stop", "backtrace 3", "info args", "finish")
+        "idle", (ATTACH, "bf recompile primes --tier O3 --stop", "backtrace 3", "info args", "finish")
     ),
     "jitsym": Session("idle", (ATTACH, "bf jitsym", "info address primes@O3")),
     "trace": Session(
@@ -91,21 +98,11 @@ SESSIONS = {
     ),
     "cpu": Session("idle", (ATTACH, "bf cpu", "bf irq")),
     "stack": Session("idle", (ATTACH, "bf stack")),
-    "disk": Session("idle", (ATTACH, "bf fat list", "bf fat cat README.TXT", "bf cache")),
+    "fat": Session("idle", (ATTACH, "bf fat list", "bf fat cat README.TXT", "bf cache")),
     "serial": Session("idle", (ATTACH, "bf serial")),
-    "stock": Session("stock", (ATTACH, "bf status", "bf find"), elf=False),
-    "exception": Session(
-        "held",
-        (
-            ATTACH,
-            "bf release",
-            'set {unsigned short} $bf_func("primes") = 0x0b0f',
-            "tbreak cpu_halt",
-            "continue",
-            "bf exception",
-            "bf identify 0x00201760",
-        ),
-    ),
+    "find": Session("stock", (ATTACH, "bf status", "bf find"), elf=False),
+    "core": Session("core", (f"core-file {CORE}", "bf status", "bf stack", "bf identify 0x00201760")),
+    "exception": Session("held", (ATTACH, *DIES, "bf exception", "bf identify 0x00201760")),
     "screen": Session("idle", (ATTACH, "bf screen")),
     "doctor": Session("idle", (ATTACH, "bf doctor --host")),
     "no-guest": Session("none", ("bf status",), elf=False),
@@ -121,13 +118,16 @@ def guest(kind: str) -> Iterator[None]:
     if kind == "stock":
         machine = launch(STOCK, name=NAME, with_disk=False)
     else:
-        settings = RootSettings(thresholds=THRESHOLDS, hold=int(kind == "held"))
+        settings = RootSettings(thresholds=THRESHOLDS, hold=int(kind in ("held", "core")))
         machine = launch(IMAGE, name=NAME, settings=settings, paused=kind == "paused")
     try:
         if kind == "stock":
             wait_for_serial(machine, STOCK_ENDS, SECONDS)
         elif kind != "paused":
-            wait_for_stage(machine, "registered" if kind == "held" else "idle", SECONDS)
+            wait_for_stage(machine, "idle" if kind == "idle" else "registered", SECONDS)
+        if kind == "core":
+            record("gdb", Session(kind, (ATTACH, *DIES)))
+            machine.dump_core(Path(_real(CORE)))
         yield
     finally:
         machine.stop()
@@ -137,8 +137,7 @@ def record(gdb: str, session: Session) -> str:
     """What a terminal shows, without paths of this computer."""
     words = [gdb, "-nx", "-batch", "-ex", "set width 110", "-x", str(SCRIPT)]
     for command in session.commands:
-        real = command.replace(FOLDER, os.environ["XDG_RUNTIME_DIR"])
-        words += ["-ex", f"echo (gdb) {command}\\n", "-ex", real]
+        words += ["-ex", f"echo (gdb) {command}\\n", "-ex", _real(command)]
     words += [ELF] if session.elf else []
     done = subprocess.run(
         words,
@@ -154,30 +153,37 @@ def record(gdb: str, session: Session) -> str:
     return _clean(done.stdout, session.commands)
 
 
+def _real(text: str) -> str:
+    return text.replace(FOLDER, os.environ["XDG_RUNTIME_DIR"])
+
+
 def _clean(text: str, commands: tuple[str, ...]) -> str:
     start = text.index(f"(gdb) {commands[0]}")
     lines = text[start:].replace(f"{ROOT}/", "").replace(os.environ["XDG_RUNTIME_DIR"], FOLDER)
     kept = [line.rstrip() for line in lines.splitlines() if not line.startswith("[Inferior 1 (process 1)")]
-    return "\n".join(_shortened(kept)).rstrip()
+    return "\n".join(kept).rstrip()
 
 
-def _shortened(lines: list[str]) -> Iterator[str]:
+def _shortened(lines: list[str], most: int) -> Iterator[str]:
     """The first lines of what each command printed."""
     since = 0
     for number, line in enumerate(lines):
         since = 0 if line.startswith("(gdb) ") else since + 1
-        if since <= MOST_LINES:
+        if since <= most:
             yield line
         elif number + 1 == len(lines) or lines[number + 1].startswith("(gdb) "):
-            yield f"  ({since - MOST_LINES} more lines)"
+            yield f"  ({since - most} more lines)"
 
 
 def rewrite(page: str, blocks: dict[str, str]) -> str:
-    """The page with new contents of the named blocks."""
+    """The page with new contents of the named blocks, each as long as the page wants it."""
 
     def block(found: re.Match[str]) -> str:
         text = blocks.get(found["name"])
-        return found[0] if text is None else f"{found[1]}```text\n{text}\n```\n{found[4]}"
+        if text is None:
+            return found[0]
+        lines = "\n".join(_shortened(text.splitlines(), int(found["lines"] or MOST_LINES)))
+        return f"{found['head']}```text\n{lines}\n```\n{found['end']}"
 
     return _BLOCK.sub(block, page)
 
@@ -190,12 +196,12 @@ def recorded(page: str) -> dict[str, str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gdb", default="gdb")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only these sessions (default: all of both pages)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these sessions (default: all)")
     options = parser.parse_args()
-    names = options.names or list(dict.fromkeys(name for page in PAGES for name in recorded(page.read_text())))
+    names = options.names or list(SESSIONS)
     with tempfile.TemporaryDirectory(prefix="bfd-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
-        for kind in ("none", "idle", "held", "paused", "stock"):
+        for kind in ("none", "idle", "held", "paused", "stock", "core"):
             for group in _groups(kind, names):
                 with guest(kind):
                     for name in group:

@@ -246,7 +246,7 @@ def test_a_core_and_the_gdbstub_answer_like_the_guest(
     # Detaching let the guest run: where it stands has moved, the core is of before.
     in_core = answer(ElfCore(core))
     if question == "irq":
-        assert in_core["notes"][0].startswith("masks are not known: this ELF core cannot tell")
+        assert in_core["notes"][0].startswith("masks are not known: this ELF core cannot answer")
         assert [line["handler"] for line in in_core["lines"]] == [line["handler"] for line in told["lines"]]
         assert {line["masked"] for line in in_core["lines"]} == {None}
     if question == "cpu":

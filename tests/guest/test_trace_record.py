@@ -211,8 +211,8 @@ def test_a_signal_ends_a_recording_cleanly(booted: Boot, tmp_path: Path, number:
     assert trace.manifest.complete and trace.manifest.ended == "interrupted"
     # On a loaded host the guest may have taken the reader for dead meanwhile: then, and only then, events are lost.
     deaths = sum(source.reader_deaths for source in trace.manifest.sources)
-    assert code == (1 if trace.losses() else 0)
-    assert deaths or not trace.losses()
+    assert code == (1 if trace.lost else 0)
+    assert deaths or not trace.lost
 
 
 def test_a_dead_reader_does_not_stop_the_guest(booted: Boot, tmp_path: Path) -> None:

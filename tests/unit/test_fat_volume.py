@@ -94,7 +94,7 @@ def test_two_files_on_one_cluster_are_told(image: bytes) -> None:
         (lambda image: image[:0], "no boot sector signature"),
         (lambda image: patched(image, 510, b"\0\0"), "no boot sector signature"),
         (lambda image: patched(image, 11, b"\0\x08"), "2048 bytes per sector"),
-        (lambda image: patched(image, 13, b"\x03"), "no power of two"),
+        (lambda image: patched(image, 13, b"\x03"), "not a power of two"),
         (lambda image: patched(image, 17, b"\0\0"), "no FAT or no root directory"),
         (lambda image: patched(image, 19, b"\x10\0"), "fewer than its own tables"),
         (lambda image: patched(image, 19, b"\0\x10"), "clusters: FAT16 has"),

@@ -114,7 +114,7 @@ def test_the_numbers_are_those_of_the_trace(digest: Digest) -> None:
     for word in ("0x00200010", "0x00200100", "+1.400 us", "0 of 7 events lost", "TSC 1,000 MHz", "fibonacci"):
         assert word in words, word
     text = summary(digest)
-    for word in ("0x00200100", "fibonacci", "O1", "7, 0 lost", "log and ring tell the same 1 swaps"):
+    for word in ("0x00200100", "fibonacci", "O1", "7, 0 lost", "log and ring agree on 1 swaps"):
         assert word in text, word
 
 
