@@ -9,6 +9,7 @@ import shutil
 import stat
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,9 @@ def claim(name: str | None) -> Path:
 
 def _remove_abandoned(folder: Path) -> None:
     """Removes what a launcher left that was killed before it wrote machine.json."""
-    try:
-        age = time.time() - folder.stat().st_mtime
-    except FileNotFoundError:
-        return
-    if age > ABANDONED_SECONDS and not (folder / RECORD).exists():
-        remove(folder)
+    with suppress(FileNotFoundError):
+        if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS and not (folder / RECORD).exists():
+            remove(folder)
 
 
 def socket_directory(folder: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bareflow_gdb.abi import layouts
@@ -26,7 +26,7 @@ POLL_SECONDS = 0.0005
 
 @dataclass
 class Job:
-    """One request on its way; times are of time.perf_counter()."""
+    """One request on its way."""
 
     function: Function
     level: int
@@ -34,12 +34,8 @@ class Job:
     """It is the first request of its slot with a number after this one."""
     called: bool = True
     """The first call of the new code is waited for."""
-    rung: float | None = None
-    taken: float | None = None
-    compiled: float | None = None
-    staged: float | None = None
-    done: float | None = None
-    first: float | None = None
+    times: dict[str, float] = field(default_factory=dict)
+    """When it was rung, taken, compiled, staged, done and first called, as far as it came: time.perf_counter()."""
     until_called: float | None = None
     """Milliseconds on the guest's clock."""
     compilation: tuple[Wrapped, Compilation] | None = None
@@ -54,13 +50,17 @@ class Job:
     def phases(self) -> Phases:
         """How long each step took, as far as it came."""
         return Phases(
-            request=_between(self.rung, self.taken),
-            compile=_between(self.taken, self.compiled),
-            link=_between(self.compiled, self.staged),
-            install=_between(self.staged, self.done),
+            request=self._between("rung", "taken"),
+            compile=self._between("taken", "compiled"),
+            link=self._between("compiled", "staged"),
+            install=self._between("staged", "done"),
             first_execution=self.until_called,
-            total=_between(self.rung if self.rung is not None else self.taken, self.first),
+            total=self._between("rung" if "rung" in self.times else "taken", "first"),
         )
+
+    def _between(self, start: str, end: str) -> float | None:
+        told = start in self.times and end in self.times
+        return round((self.times[end] - self.times[start]) * 1e3, 3) if told else None
 
 
 class Follower:
@@ -78,8 +78,7 @@ class Follower:
         if not settled or not job.owns(slot.index, slot.done_request):
             return None
         now = time.perf_counter()
-        if job.done is None:
-            job.done = now
+        done = job.times.setdefault("done", now)
         if slot.done_state != "installed":
             why = slot.done_reason.replace("_", " ")
             if not job.message:
@@ -87,10 +86,10 @@ class Follower:
             return self._outcome(job, slot, None)
         version = self._version(slot.done_version)
         if version is not None and version.tsc_first:
-            job.first = time.perf_counter()
+            job.times["first"] = time.perf_counter()
             hertz = read_counters(self.memory, self.root).tsc_hz
             job.until_called = milliseconds(version.tsc_first - version.tsc_published, hertz)
-        elif job.called and now - job.done < CALL_SECONDS:
+        elif job.called and now - done < CALL_SECONDS:
             return None
         return self._outcome(job, slot, version)
 
@@ -125,7 +124,7 @@ class Follower:
         return read_counters(self.memory, self.root).idle_loops, calls
 
     def _outcome(self, job: Job, slot: MailSlot, version: Any | None) -> Outcome:
-        result = self._result(job) if job.called and job.first is not None else None
+        result = self._result(job) if job.called and "first" in job.times else None
         symbol_file = None
         if version is not None and job.linked is not None and self._store is not None:
             path = self._store.add(
@@ -149,7 +148,3 @@ class Follower:
             remarks=job.compilation[1].remarks if job.compilation is not None else (),
             symbol_file=symbol_file,
         )
-
-
-def _between(start: float | None, end: float | None) -> float | None:
-    return round((end - start) * 1e3, 3) if start is not None and end is not None else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bareflow_gdb.guest.base.exports import GuestSymbol
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
-from bareflow_gdb.recompile.objects import Area, Symbol, place, read_object, relocate, size_anywhere, undefined
+from bareflow_gdb.recompile.objects import Area, place, read_object, relocate, size_anywhere, undefined
 from bareflow_gdb.recompile.refusal import LinkError
 
 
@@ -56,7 +56,18 @@ def link(
     start = compiled.function(entry)
     writable = compiled.writable()
     for symbol in writable:
-        _check_shared(symbol, shared)
+        known = shared.get(symbol.name)
+        if known is None:
+            names = ", ".join(sorted(shared)) or "none"
+            raise LinkError(
+                f"writable data {symbol.name} is not among the function's shared data ({names}); "
+                "the bitcode is not the one that the module was built from"
+            )
+        if known.size != symbol.size:
+            raise LinkError(
+                f"writable data {symbol.name} has {symbol.size} bytes in the bitcode and {known.size} in the "
+                "guest; the bitcode is not the one that the module was built from"
+            )
     placed = place(compiled, room.code, room.rodata)
     code, rodata = (placed.images[area] for area in (Area.CODE, Area.RODATA))
     if len(code) > room.code_capacity or len(rodata) > room.rodata_capacity:
@@ -73,18 +84,3 @@ def link(
     }
     fixed = addresses | {name: exports[name] for name in undefined(compiled)}
     return Linked(bytes(code), bytes(rodata), entry_offset, sections, data, fixed)
-
-
-def _check_shared(symbol: Symbol, shared: Mapping[str, GuestSymbol]) -> None:
-    known = shared.get(symbol.name)
-    if known is None:
-        names = ", ".join(sorted(shared)) or "none"
-        raise LinkError(
-            f"writable data {symbol.name} is not among the function's shared data ({names}); "
-            "the bitcode is not the one that the module was built from"
-        )
-    if known.size != symbol.size:
-        raise LinkError(
-            f"writable data {symbol.name} has {symbol.size} bytes in the bitcode and {known.size} in the "
-            "guest; the bitcode is not the one that the module was built from"
-        )

@@ -100,7 +100,7 @@ class Service(AbstractContextManager["Service"]):
         if self.serving:
             self.compiler.wait_ready()
         slot = self._slots()[1][function.index]
-        job = Job(function, level, after=slot.request, rung=time.perf_counter(), called=called)
+        job = Job(function, level, after=slot.request, times={"rung": time.perf_counter()}, called=called)
         self._jobs.append(job)
         doorbell = self.root.mailbox + layouts.offset("bf_mailbox", "doorbell")
         mailbox.ask(self.memory, slot, doorbell, level)
@@ -162,8 +162,7 @@ class Service(AbstractContextManager["Service"]):
             job = Job(self._functions[slot.index], slot.level_wanted, after=slot.request - 1)
             self._jobs.append(job)
         job.level = slot.level_wanted
-        if job.taken is None:
-            job.taken = time.perf_counter()
+        job.times.setdefault("taken", time.perf_counter())
         self.progress(f"{slot.function}: request {slot.request} for O{slot.level_wanted}")
         if slot.state == "requested":
             mailbox.take(self.memory, slot)
@@ -174,7 +173,7 @@ class Service(AbstractContextManager["Service"]):
                 mailbox.want_more(self.memory, slot, made)
             else:
                 mailbox.stage(self.memory, slot, staging_size, made, slot.level_wanted)
-                job.staged = time.perf_counter()
+                job.times["staged"] = time.perf_counter()
         except Refused as refusal:
             self._reject(job, slot, refusal)
         except ReadError as error:
@@ -184,7 +183,7 @@ class Service(AbstractContextManager["Service"]):
     def _reject(self, job: Job, slot: MailSlot, refusal: Refused) -> None:
         job.message = str(refusal)
         mailbox.reject(self.memory, slot, refusal.reason)
-        job.staged = time.perf_counter()
+        job.times["staged"] = time.perf_counter()
 
     def _make(self, job: Job, slot: MailSlot) -> Linked | NeedMore:
         if slot.level_wanted not in range(layouts.const("BF_LEVELS")):
@@ -211,7 +210,7 @@ class Service(AbstractContextManager["Service"]):
             if (of, kept.level) == (wrapped, job.level):
                 return kept
         made = self.compiler.compile(wrapped.payload, wrapped.entry, job.level)
-        job.compiled, job.compilation = time.perf_counter(), (wrapped, made)
+        job.times["compiled"], job.compilation = time.perf_counter(), (wrapped, made)
         return made
 
     def _no_answer(self, job: Job, timeout: float) -> str:

@@ -12,7 +12,7 @@ import os
 import resource
 import sys
 import time
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import llvmlite.binding as llvm
 
@@ -93,16 +93,13 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     answers.flush()
     while (frame := read_frame(requests)) is not None:
         head, payload = frame
-        answers.write(_answer(head, payload))
+        try:
+            data, milliseconds = compile_bitcode(payload, str(head["entry"]), int(head["level"]))
+            answer = encode({"milliseconds": milliseconds}, data)
+        except BadBitcode as error:
+            answer = encode({"refused": str(error)})
+        answers.write(answer)
         answers.flush()
-
-
-def _answer(head: dict[str, Any], payload: bytes) -> bytes:
-    try:
-        data, milliseconds = compile_bitcode(payload, str(head["entry"]), int(head["level"]))
-    except BadBitcode as error:
-        return encode({"refused": str(error)})
-    return encode({"milliseconds": milliseconds}, data)
 
 
 def main() -> int:
