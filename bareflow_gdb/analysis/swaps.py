@@ -6,7 +6,6 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.clock import Counters
 from bareflow_gdb.guest.base.reading import filled
-from bareflow_gdb.guest.code.events import Event
 from bareflow_gdb.guest.code.functions import Function, Tables, read_tables
 from bareflow_gdb.guest.code.swaps import Swaps, list_swaps
 from bareflow_gdb.guest.guest import Guest
@@ -22,13 +21,9 @@ def trace_swaps(trace: Trace) -> Swaps:
 
     Raises BadData when the trace is damaged.
     """
-    return list_swaps(_tables(trace), _events(trace))
-
-
-def _events(trace: Trace) -> list[Event]:
-    """The events that tell of swaps, by sequence number."""
     chosen = trace.events(*TYPES)
-    return sorted(decode(chosen[chosen["ring"] == MAIN_RING]), key=lambda event: event.seq)
+    events = sorted(decode(chosen[chosen["ring"] == MAIN_RING]), key=lambda event: event.seq)
+    return list_swaps(_tables(trace), events)
 
 
 def _tables(trace: Trace) -> Tables:

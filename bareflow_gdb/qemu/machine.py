@@ -124,7 +124,9 @@ class Machine:
 
     def qmp(self, command: str, **arguments: Any) -> Any:
         """The answer to one QMP command; an underscore in an argument's name stands for a dash."""
-        self._require_alive()
+        if not self.alive():
+            log = self.directory / places.LOG
+            raise Unreachable(f"QEMU of machine {self.name} has ended; its messages are in {log}")
         named = {key.replace("_", "-"): value for key, value in arguments.items()}
         return qmp.execute(self.qmp_socket, [(command, named)], who=f"machine {self.name}")[0]
 
@@ -193,9 +195,3 @@ class Machine:
         (self.directory / places.RECORD).unlink(missing_ok=True)
         if places.is_runtime(self.directory):
             places.remove(self.directory)
-
-    def _require_alive(self) -> None:
-        if not self.alive():
-            raise Unreachable(
-                f"QEMU of machine {self.name} has ended; its messages are in {self.directory / places.LOG}"
-            )
