@@ -116,13 +116,15 @@ class Verdict:
 
 def verdicts(digest: Digest) -> list[Verdict]:
     """Loss, completeness, agreement; then what is wrong, and what is worth a look."""
-    view = digest.overview
+    view, told = digest.overview, digest.agreement
+    same_story = f"log and ring agree on {told.ring_swaps} swaps"
     complete = "recording complete" if view.complete else "the recorder was killed: read from its journal"
-    found = [
-        _judge(view.lost == 0, f"{view.lost:,} of {view.events + view.lost:,} events lost"),
-        _judge(view.complete, complete),
-        _judge(digest.agreement.agree, _agreement(digest.agreement)),
-    ]
+    judged = (
+        (view.lost == 0, f"{view.lost:,} of {view.events + view.lost:,} events lost"),
+        (view.complete, complete),
+        (told.agree, same_story if told.agree else f"log and ring disagree in {len(told.disagreements)} places"),
+    )
+    found = [Verdict("good" if good else "bad", text) for good, text in judged]
     if digest.boot is not None and not digest.boot.ok:
         found.append(Verdict("bad", f"boot: {'; '.join(digest.boot.problems) or digest.boot.stage}"))
     if digest.exception is not None and digest.exception.count:
@@ -134,13 +136,3 @@ def verdicts(digest: Digest) -> list[Verdict]:
     if same:
         found.append(Verdict("note", f"{same} swaps to equal code: the compiler found nothing to improve"))
     return found
-
-
-def _judge(good: bool, text: str) -> Verdict:
-    return Verdict("good" if good else "bad", text)
-
-
-def _agreement(agreement: Agreement) -> str:
-    if agreement.agree:
-        return f"log and ring agree on {agreement.ring_swaps} swaps"
-    return f"log and ring disagree in {len(agreement.disagreements)} places"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.code.events import Event
 from bareflow_gdb.tracing.events import decode
 from bareflow_gdb.tracing.store import Trace
 
@@ -26,23 +25,17 @@ _INITIAL = layouts.const("BF_REASON_INITIAL")
 
 @dataclass(frozen=True)
 class SwapTimes:
-    """One swap: the TSC at which each phase of it was reached, None when the trace does not tell."""
+    """One swap, and the TSC at which each phase of it was reached, as far as the trace tells."""
 
     function: str
     version: int
     level: int
-    threshold: int | None
-    request: int | None
-    compile_begin: int | None
-    compile_end: int | None
-    emit: int | None
-    publish: int | None
-    first_execution: int | None
+    reached: Mapping[str, int]
 
     def between(self, start: str, end: str) -> int | None:
         """Ticks from one phase to another, None when one of them is not known."""
-        first, last = getattr(self, start), getattr(self, end)
-        return None if first is None or last is None else int(last - first)
+        told = start in self.reached and end in self.reached
+        return self.reached[end] - self.reached[start] if told else None
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,7 @@ class PhaseSummary:
 def swap_times(trace: Trace) -> list[SwapTimes]:
     """Every swap of the trace that replaced code, in the order of publication."""
     coming: dict[int, dict[str, int]] = {}
-    found: list[tuple[Event, dict[str, int]]] = []
+    found: list[SwapTimes] = []
     by_version: dict[int, dict[str, int]] = {}
     for event in decode(trace.events(*PHASES)):
         fields = event.fields()
@@ -74,14 +67,9 @@ def swap_times(trace: Trace) -> list[SwapTimes]:
         if event.type == "publish":
             by_version[fields["version"]] = coming.pop(event.id)
             if fields["reason"] != _INITIAL:
-                found.append((event, phases))
-    return [_times(trace, event, phases) for event, phases in found]
-
-
-def _times(trace: Trace, publish: Event, phases: dict[str, int]) -> SwapTimes:
-    fields = publish.fields()
-    reached = {phase: phases.get(phase) for phase in PHASES}
-    return SwapTimes(trace.function_name(publish.id), fields["version"], fields["level"], **reached)
+                name = trace.function_name(event.id)
+                found.append(SwapTimes(name, fields["version"], fields["level"], phases))
+    return found
 
 
 def summarise(times: Iterable[SwapTimes]) -> list[PhaseSummary]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bareflow_gdb.abi.events import event_type
+from bareflow_gdb.guest.base.reading import filled
 from bareflow_gdb.guest.code.swaps import Swaps
 from bareflow_gdb.tracing.store import Trace
 
@@ -62,24 +63,15 @@ def overview(trace: Trace, swaps: Swaps) -> Overview:
     manifest = trace.manifest
     tsc = trace.table.column("tsc").to_numpy()
     first, last = (int(tsc[0]), int(tsc[-1])) if len(tsc) else (0, 0)
-    return Overview(
-        machine=manifest.machine,
-        variant=manifest.variant,
-        build_id=manifest.build_id,
+    return filled(
+        Overview,
+        manifest,
         clock=clock_name(trace),
         counts_instructions=manifest.clock == "icount",
-        tsc_hz=manifest.tsc_hz,
-        complete=manifest.complete,
-        ended=manifest.ended,
-        started=manifest.started,
-        seconds=manifest.seconds,
         events=trace.count,
         lost=trace.lost,
         first_tsc=first,
         last_tsc=last,
-        functions=manifest.functions,
-        modules=manifest.modules,
-        thresholds=manifest.thresholds,
         swaps=len(swaps.swaps),
         versions=len(trace.codes),
         code_saved=sum(1 for code in trace.codes.values() if code.sha256),

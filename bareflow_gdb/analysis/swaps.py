@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.clock import Counters
-from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.guest.code.events import Event
+from bareflow_gdb.guest.base.reading import filled
 from bareflow_gdb.guest.code.functions import Function, Tables, read_tables
 from bareflow_gdb.guest.code.swaps import Swaps, list_swaps
 from bareflow_gdb.guest.guest import Guest
@@ -21,13 +21,9 @@ def trace_swaps(trace: Trace) -> Swaps:
 
     Raises BadData when the trace is damaged.
     """
-    return list_swaps(_tables(trace), _events(trace))
-
-
-def _events(trace: Trace) -> list[Event]:
-    """The events that tell of swaps, by sequence number."""
     chosen = trace.events(*TYPES)
-    return sorted(decode(chosen[chosen["ring"] == MAIN_RING]), key=lambda event: event.seq)
+    events = sorted(decode(chosen[chosen["ring"] == MAIN_RING]), key=lambda event: event.seq)
+    return list_swaps(_tables(trace), events)
 
 
 def _tables(trace: Trace) -> Tables:
@@ -35,36 +31,11 @@ def _tables(trace: Trace) -> Tables:
         guest = Guest.attach(trace.memory(), trace.symbols)
         return read_tables(guest.memory, guest.root(), [])
     except BareflowError:
-        names = trace.manifest.functions
-        counters = Counters(
-            tsc_hz=trace.manifest.tsc_hz,
-            function_count=len(names),
-            version_count=0,
-            swap_count=len(trace.events("publish")),
-            irq_count=0,
-            idle_loops=0,
-        )
-        return Tables(counters, [_named(index, name) for index, name in enumerate(names)], [])
-
-
-def _named(index: int, name: str) -> Function:
-    """A function of which nothing but the name was saved."""
-    nowhere = Address(0)
-    return Function(
-        index=index,
-        name=name,
-        arguments=(0, 0),
-        expected=0,
-        last_result=0,
-        provider="none",
-        slot=nowhere,
-        bitcode=nowhere,
-        bitcode_size=0,
-        symbols=nowhere,
-        symbol_count=0,
-        profiler_id=0,
-        module=None,
-        version=0,
-        level=0,
-        tsc_last_swap=0,
-    )
+        # Of the functions nothing but their names was saved.
+        nothing = layouts.unpack("bf_function", bytes(layouts.size("bf_function")))
+        names = enumerate(trace.manifest.functions)
+        functions = [
+            filled(Function, nothing, index=index, name=name, provider="none", module=None) for index, name in names
+        ]
+        swaps = len(trace.events("publish"))
+        return Tables(Counters(trace.manifest.tsc_hz, len(functions), 0, swaps, 0, 0), functions, [])

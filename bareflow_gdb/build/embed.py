@@ -57,6 +57,10 @@ def included(label: str, section: str, flags: str, path: Path) -> list[str]:
     ]
 
 
+def _size(label: str) -> str:
+    return f"{label}_end - {label}" if label else ""
+
+
 def assembly(modules: Sequence[Module], directory: Path, tiers: Collection[str], bitcode: Collection[str]) -> str:
     """The assembly file (GNU syntax) for modules whose files are in `directory`.
 
@@ -75,14 +79,9 @@ def assembly(modules: Sequence[Module], directory: Path, tiers: Collection[str],
         wrapped = f"embedded_{name}_bitcode" if name in bitcode else ""
         if wrapped:
             lines += included(wrapped, f".bitcode.{name}", "a", directory / f"{name}.bc.wrapped")
-        registry += [
-            f"    .long name_{name}",
-            *(f"    .long {label or 0}" for label in images),
-            *(f"    .long {f'{label}_end - {label}' if label else 0}" for label in images),
-            f"    .long {wrapped or 0}",
-            f"    .long {f'{wrapped}_end - {wrapped}' if wrapped else 0}",
-            *(f"    .long {number}" for number in (*module.arguments, module.expected)),
-        ]
+        image_bytes, wrapped_bytes = map(_size, images), _size(wrapped)
+        words = [f"name_{name}", *images, *image_bytes, wrapped, wrapped_bytes, *module.arguments, module.expected]
+        registry += [f"    .long {word or 0}" for word in words]
     lines += ['    .section .rodata.modules, "a", @progbits']
     lines += [f'name_{module.name}:\n    .asciz "{module.name}"' for module in modules]
     lines += ["    .balign 4", "    .globl embedded_modules", "embedded_modules:", *registry]

@@ -95,7 +95,8 @@ def fat16_image(files: Sequence[DiskFile]) -> bytes:
         first = len(fat) if clusters else 0
         fat += range(first + 1, first + clusters)
         fat += [CHAIN_END] if clusters else []
-        root += _entry(_padded(file.name), ATTRIBUTE_ARCHIVE, first, len(file.content))
+        stem, _, extension = file.name.partition(".")
+        root += _entry(f"{stem:8}{extension:3}".encode("ascii"), ATTRIBUTE_ARCHIVE, first, len(file.content))
         data += file.content.ljust(clusters * CLUSTER, b"\0")
     if len(fat) - 2 > CLUSTERS:
         raise UsageError(f"the files need {len(fat) - 2} clusters, the disk has {CLUSTERS}; leave some out")
@@ -127,11 +128,6 @@ def _boot_sector() -> bytes:
     )
     no_system = b"\xcd\x18\xeb\xfe"  # INT 18h, then for ever: there is nothing to boot here
     return (fields + no_system).ljust(SECTOR - 2, b"\0") + b"\x55\xaa"
-
-
-def _padded(name: str) -> bytes:
-    stem, _, extension = name.partition(".")
-    return f"{stem:8}{extension:3}".encode("ascii")
 
 
 def _entry(name: bytes, attributes: int, first_cluster: int, size: int) -> bytes:

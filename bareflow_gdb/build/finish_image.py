@@ -20,7 +20,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.build import tool
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.files import write_atomically
-from bareflow_gdb.qemu.image import SECTOR, compose_disk, decode_image_header, image_crc
+from bareflow_gdb.qemu.image import SECTOR, compose_disk, decode_image_header, image_crc, put, root_magic
 
 
 def check_size(image_bytes: int) -> None:
@@ -46,28 +46,18 @@ def finished_kernel(raw: bytes, build_id: bytes, root: int, end: int) -> bytes:
     image = bytearray(raw)
     base = layouts.const("BF_IMAGE_BASE")
 
-    def put(struct: str, at: int, field: str, value: bytes) -> None:
-        where = at + layouts.offset(struct, field)
-        image[where : where + len(value)] = value
-
-    def word(value: int) -> bytes:
-        return value.to_bytes(4, "little")
-
     if root:
         at = root - base
         descriptor = layouts.unpack("bf_root", bytes(image[at:]))
-        if tuple(descriptor.magic) != tuple(layouts.const(f"BF_ROOT_MAGIC{n}") for n in range(4)):
+        if not image.startswith(root_magic(), at):
             raise BadData("bareflow_root does not begin with the root magic; initialise it in the kernel's source")
         if descriptor.checked_size != layouts.offset("bf_root", "thresholds"):
             raise BadData("bareflow_root.checked_size must end before the settable words")
-        put("bf_root", at, "image_base", word(base))
-        put("bf_root", at, "image_bytes", word(len(image)))
-        put("bf_root", at, "image_end", word(end))
-        put("bf_root", at, "build_id", build_id[:20].ljust(20, b"\0"))
-        put("bf_root", at, "checksum", word(0))
-        put("bf_root", at, "checksum", word(zlib.crc32(image[at : at + descriptor.checked_size])))
-    put("bf_image_header", 0, "image_bytes", word(len(image)))
-    put("bf_image_header", 0, "crc", word(image_crc(bytes(image))))
+        size, name = len(image), build_id[:20].ljust(20, b"\0")
+        put(image, "bf_root", at, image_base=base, image_bytes=size, image_end=end, build_id=name, checksum=0)
+        put(image, "bf_root", at, checksum=zlib.crc32(image[at : at + descriptor.checked_size]))
+    put(image, "bf_image_header", 0, image_bytes=len(image))
+    put(image, "bf_image_header", 0, crc=image_crc(bytes(image)))
     return bytes(image)
 
 

@@ -23,7 +23,9 @@ from pathlib import Path
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build import tool
-from bareflow_gdb.guest.base.values import clean
+from bareflow_gdb.guest.base.exports import GuestSymbol
+from bareflow_gdb.guest.base.reading import filled
+from bareflow_gdb.guest.base.values import Address, clean
 from bareflow_gdb.guest.modules.judge import digest_is_right
 from bareflow_gdb.recompile.objects import R_386_32, Area, Compiled, check_name, place, read_object, relocate, undefined
 from bareflow_gdb.recompile.refusal import LinkError
@@ -33,20 +35,11 @@ IMAGE_VERSION = 2
 
 
 @dataclass(frozen=True)
-class DataSymbol:
-    """A writable variable."""
-
-    name: str
-    offset: int
-    """Into the writable data area."""
-    size: int
-
-
-@dataclass(frozen=True)
 class DataArea:
     """The writable data: initialised bytes, then `bss_size` zero bytes; each part ordered by name."""
 
-    symbols: tuple[DataSymbol, ...]
+    symbols: tuple[GuestSymbol, ...]
+    """Their addresses are offsets into the area, until the loader has placed it."""
     initialised: bytes
     bss_size: int
 
@@ -70,19 +63,19 @@ def lay_out_data(compiled: Compiled) -> DataArea:
     symbols = []
     for symbol in compiled.writable():
         check_name(symbol.name)
-        piece = compiled.piece(symbol.section) if symbol.section is not None else None
+        piece = symbol.piece
         if piece is None or symbol.size == 0 or symbol.value + symbol.size > len(piece.data):
             raise LinkError(f"writable data {symbol.name} has no size; define it in C")
         if piece.zero:
             zero.append(symbol)
             continue
         initialised += bytes(-len(initialised) % AREA_ALIGNMENT)
-        symbols.append(DataSymbol(symbol.name, len(initialised), symbol.size))
+        symbols.append(GuestSymbol(symbol.name, Address(len(initialised)), symbol.size))
         initialised += piece.data[symbol.value : symbol.value + symbol.size]
     end = len(initialised)
     for symbol in zero:
         end += -end % AREA_ALIGNMENT
-        symbols.append(DataSymbol(symbol.name, end, symbol.size))
+        symbols.append(GuestSymbol(symbol.name, Address(end), symbol.size))
         end += symbol.size
     for piece in compiled.pieces:
         if piece.area is Area.DATA and piece.alignment > AREA_ALIGNMENT:
@@ -102,14 +95,12 @@ def link_module(object_bytes: bytes, name: str, entry: str) -> bytes:
     entry_symbol = compiled.function(entry)
     data = lay_out_data(compiled)
     placed = place(compiled)
-    images = {Area.CODE: bytearray(placed.code), Area.RODATA: bytearray(placed.rodata)}
-    bases = {Area.CODE: 0, Area.RODATA: 0}
-    offsets = {symbol.name: symbol.offset for symbol in data.symbols}
+    offsets = {symbol.name: symbol.address for symbol in data.symbols}
     _refuse_cross_area_calls(compiled)
-    fixups = relocate(compiled, images, placed.offsets, bases, offsets, {})
+    fixups = relocate(compiled, placed, offsets, {})
     initialised, pointers = _relocate_data(compiled, data)
 
-    code, rodata = bytes(images[Area.CODE]), bytes(images[Area.RODATA])
+    code, rodata = placed.images[Area.CODE], placed.images[Area.RODATA]
     rodata_offset = _align(len(code))
     data_offset = _align(rodata_offset + len(rodata))
     symbols_offset = _align(data_offset + len(initialised))
@@ -120,7 +111,7 @@ def link_module(object_bytes: bytes, name: str, entry: str) -> bytes:
     for start, part in ((0, code), (rodata_offset, rodata), (data_offset, initialised), (symbols_offset, b"")):
         body += bytes(start - len(body)) + part
     for symbol in data.symbols:
-        body += layouts.pack("bf_symbol", name=symbol.name.encode(), address=symbol.offset, size=symbol.size)
+        body += layouts.pack("bf_symbol", name=symbol.name.encode(), address=symbol.address, size=symbol.size)
     body += layouts.pack(
         "bf_module_tail",
         code_size=len(code),
@@ -132,12 +123,11 @@ def link_module(object_bytes: bytes, name: str, entry: str) -> bytes:
         symbol_count=len(data.symbols),
         magic=layouts.const("BF_MODULE_TAIL_MAGIC"),
     )
-    assert entry_symbol.section is not None
     header = layouts.pack(
         "module_header_t",
         magic=layouts.const("MODULE_MAGIC"),
         name=name.encode(),
-        entry_point=layouts.size("module_header_t") + placed.offsets[entry_symbol.section] + entry_symbol.value,
+        entry_point=layouts.size("module_header_t") + placed.offset(entry_symbol),
         code_size=len(body),
         version=IMAGE_VERSION,
     )
@@ -164,7 +154,7 @@ def read_module(image: bytes) -> ModuleImage:
         code=body[: tail.code_size],
         rodata=body[tail.rodata_offset : tail.rodata_offset + tail.rodata_size],
         data=DataArea(
-            tuple(DataSymbol(clean(s.name), s.address, s.size) for s in symbols),
+            tuple(filled(GuestSymbol, raw, name=clean(raw.name)) for raw in symbols),
             body[tail.data_offset : tail.data_offset + tail.data_size],
             bss_size,
         ),
@@ -190,15 +180,14 @@ def _describe(data: DataArea) -> str:
 def _relocate_data(compiled: Compiled, data: DataArea) -> tuple[bytes, list[int]]:
     """Fills in pointers between writable variables; returns the bytes and the offsets of those pointers."""
     image, pointers = bytearray(data.initialised), []
-    offsets = {symbol.name: symbol.offset for symbol in data.symbols}
+    offsets = {symbol.name: symbol.address for symbol in data.symbols}
     for relocation in compiled.relocations:
-        piece = compiled.piece(relocation.section)
-        if piece is None or piece.area is not Area.DATA:
+        if relocation.piece.area is not Area.DATA:
             continue
         owner = next(
-            s
-            for s in compiled.writable()
-            if s.section == relocation.section and s.value <= relocation.offset < s.value + s.size
+            symbol
+            for symbol in compiled.writable()
+            if symbol.piece is relocation.piece and 0 <= relocation.offset - symbol.value < symbol.size
         )
         if relocation.symbol.name not in offsets:
             raise LinkError(
@@ -215,9 +204,8 @@ def _relocate_data(compiled: Compiled, data: DataArea) -> tuple[bytes, list[int]
 def _refuse_cross_area_calls(compiled: Compiled) -> None:
     """A relative word works only inside one area: the areas are placed apart."""
     for relocation in compiled.relocations:
-        here = compiled.piece(relocation.section)
-        there = compiled.piece(relocation.symbol.section) if relocation.symbol.section is not None else None
-        if relocation.kind != R_386_32 and here is not None and there is not None and here.area is not there.area:
+        here, there = relocation.piece, relocation.symbol.piece
+        if relocation.kind != R_386_32 and there is not None and here.area is not there.area:
             raise LinkError(
                 f"{here.name} refers to {there.name} by distance (relocation type {relocation.kind}), "
                 "but they are placed apart; compile with -fno-pic"
@@ -225,10 +213,9 @@ def _refuse_cross_area_calls(compiled: Compiled) -> None:
 
 
 def _base(area: Area | None) -> int:
-    names = {Area.CODE: "BF_RELOC_CODE", Area.RODATA: "BF_RELOC_RODATA", Area.DATA: "BF_RELOC_DATA"}
     if area is None:
         raise LinkError("a word refers to a fixed address; a module must define all that it uses")
-    return layouts.const(names[area]) << layouts.const("BF_RELOC_BASE_SHIFT")
+    return layouts.const(f"BF_RELOC_{area.name}") << layouts.const("BF_RELOC_BASE_SHIFT")
 
 
 def _align(size: int) -> int:

@@ -14,8 +14,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from bareflow_gdb.build import tool
@@ -28,18 +26,6 @@ from bareflow_gdb.recompile.wrapped import unwrap
 CALLS = 150
 THRESHOLDS = (50, 100, 125)
 RUN_SECONDS = 60
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Calls of one module at one level."""
-
-    level: int
-    calls: int
-    right: int
-    """How many gave the expected result."""
-    image_bytes: int
-    compile_ms: float
 
 
 def run_image(program: Path, image: bytes, module: Module, calls: int) -> list[int]:
@@ -60,29 +46,19 @@ def run_image(program: Path, image: bytes, module: Module, calls: int) -> list[i
     return list(struct.unpack(f"<{calls}i", ended.stdout))
 
 
-def stretches(compiler: Compiler, program: Path, module: Module, wrapped: bytes) -> Iterator[Stretch]:
-    """Compiles and calls level by level; raises BareflowError when LLVM, the linker or the program refuse."""
-    bitcode = unwrap(wrapped)
+def check_module(compiler: Compiler, program: Path, module: Module, wrapped: bytes) -> bool:
+    """Compiles and calls level by level and prints it, as the kernel's adaptive JIT does; True when all is right.
+
+    Raises BareflowError when LLVM, the linker or the program refuse.
+    """
+    print(f"\n[BITCODE] {module.name}: {len(wrapped)} bytes")
+    bitcode, right = unwrap(wrapped), 0
     for level, (begin, end) in enumerate(itertools.pairwise((0, *THRESHOLDS, CALLS))):
         compiled = compiler.compile(bitcode.payload, bitcode.entry, level)
         image = link_module(compiled.data, module.name, bitcode.entry)
-        results = run_image(program, image, module, end - begin)
-        right = results.count(module.expected)
-        yield Stretch(level, end - begin, right, len(image), sum(compiled.milliseconds.values()))
-
-
-def check_module(compiler: Compiler, program: Path, module: Module, wrapped: bytes) -> bool:
-    """Prints what happens, as the kernel's adaptive JIT does; True when every result is right."""
-    print(f"\n[BITCODE] {module.name}: {len(wrapped)} bytes")
-    call, right = 1, 0
-    for stretch in stretches(compiler, program, module, wrapped):
-        if stretch.level:
-            print(f"[RECOMPILE] {module.name}: O{stretch.level - 1} -> O{stretch.level}", end="")
-        else:
-            print(f"[Call {call}] Initial execution at O0", end="")
-        print(f" ({stretch.image_bytes} bytes, {stretch.compile_ms:.1f} ms)")
-        call += stretch.calls
-        right += stretch.right
+        right += run_image(program, image, module, end - begin).count(module.expected)
+        what = f"[RECOMPILE] {module.name}: O{level - 1} -> O{level}" if level else "[Call 1] Initial execution at O0"
+        print(f"{what} ({len(image)} bytes, {sum(compiled.milliseconds.values()):.1f} ms)")
     verdict = "[OK] Test passed!" if right == CALLS else "[FAIL] Test failed!"
     print(f"  Result: {module.expected} in {right} of {CALLS} calls\n  {verdict}")
     return right == CALLS

@@ -9,6 +9,7 @@ import shutil
 import stat
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,9 @@ def claim(name: str | None) -> Path:
 
 def _remove_abandoned(folder: Path) -> None:
     """Removes what a launcher left that was killed before it wrote machine.json."""
-    try:
-        age = time.time() - folder.stat().st_mtime
-    except FileNotFoundError:
-        return
-    if age > ABANDONED_SECONDS and not (folder / RECORD).exists():
-        remove(folder)
+    with suppress(FileNotFoundError):
+        if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS and not (folder / RECORD).exists():
+            remove(folder)
 
 
 def socket_directory(folder: Path) -> Path:
@@ -112,8 +110,7 @@ def make_ram_file(folder: Path, name: str, size: int) -> Path:
 
 
 def _room(folder: Path) -> int:
-    info = os.statvfs(folder)
-    return info.f_bavail * info.f_frsize
+    return shutil.disk_usage(folder).free
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
@@ -166,8 +163,3 @@ def remove_sockets(sockets: Path, folder: Path) -> None:
         (sockets / name).unlink(missing_ok=True)
     if sockets != folder:
         remove(sockets)
-
-
-def remove_record(folder: Path) -> None:
-    """Removes machine.json: there is no such machine any more."""
-    (folder / RECORD).unlink(missing_ok=True)

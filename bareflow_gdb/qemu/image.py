@@ -59,6 +59,19 @@ def decode_image_header(kernel: bytes, source: str) -> ImageHeader:
     return ImageHeader(header.root, header.image_bytes, header.crc)
 
 
+def put(image: bytearray, struct: str, at: int, **values: int | bytes) -> None:
+    """Sets fields of the structure at offset `at`: words, or bytes as they are."""
+    for field, value in values.items():
+        data = value if isinstance(value, bytes) else value.to_bytes(4, "little")
+        where = at + layouts.offset(struct, field)
+        image[where : where + len(data)] = data
+
+
+def root_magic() -> bytes:
+    """What a root descriptor begins with."""
+    return b"".join(layouts.const(f"BF_ROOT_MAGIC{n}").to_bytes(4, "little") for n in range(4))
+
+
 def read_image_header(image: Path) -> ImageHeader:
     """The header of the kernel on a disk image. Raises BadData or UsageError."""
     return decode_image_header(_kernel_part(image, _read(image)), str(image))
@@ -96,21 +109,18 @@ def patched_kernel(kernel: bytes, settings: RootSettings, source: str) -> bytes:
     if image_crc(bytes(changed)) != header.crc:
         raise BadData(f"{source}: the kernel image differs from its CRC; it is damaged, rebuild it")
     root = header.root - layouts.const("BF_IMAGE_BASE")
-    magic = b"".join(layouts.const(f"BF_ROOT_MAGIC{n}").to_bytes(4, "little") for n in range(4))
-    if not 0 <= root <= len(changed) - layouts.size("bf_root") or changed[root : root + 16] != magic:
+    if not 0 <= root <= len(changed) - layouts.size("bf_root") or not changed.startswith(root_magic(), root):
         raise BadData(f"{source}: no root descriptor at 0x{header.root:08x}; the image is not one of this ABI")
     for name, value in asdict(settings).items():
         words = value if isinstance(value, tuple) else (value,)
-        at = root + layouts.offset("bf_root", name)
         try:
             packed = b"".join(int(word).to_bytes(4, "little") for word in words)
         except OverflowError as error:
             raise UsageError(f"{name}={value} does not fit 32 bits; choose 0 to 4294967295") from error
         if len(packed) != layouts.field_size("bf_root", name):
             raise UsageError(f"{name}={value} has the wrong number of values")
-        changed[at : at + len(packed)] = packed
-    at = layouts.offset("bf_image_header", "crc")
-    changed[at : at + 4] = image_crc(bytes(changed)).to_bytes(4, "little")
+        put(changed, "bf_root", root, **{name: packed})
+    put(changed, "bf_image_header", 0, crc=image_crc(bytes(changed)))
     return bytes(changed) + kernel[header.image_bytes :]
 
 

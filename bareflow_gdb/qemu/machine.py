@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,26 @@ from bareflow_gdb.qemu import qmp
 from bareflow_gdb.qemu.process import Process
 
 STOP_SECONDS = 10.0
+
+
+def _as_is(value: Any) -> Any:
+    return value
+
+
+# The words of machine.json: the field of Machine that each one is, and what makes it from JSON.
+_RECORD: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "name": ("name", str),
+    "pid": ("pid", int),
+    "started": ("started", _as_is),
+    "created": ("created", float),
+    "image": ("image", Path),
+    "memory_mib": ("memory_mib", int),
+    "icount": ("icount", _as_is),
+    "gdb_socket": ("gdb_socket", Path),
+    "qmp_socket": ("qmp_socket", Path),
+    "ram": ("ram_path", Path),
+    "serial": ("serial_path", Path),
+}
 
 
 @dataclass
@@ -82,38 +103,14 @@ class Machine:
         if record is None:
             return None
         try:
-            return cls(
-                name=str(record["name"]),
-                directory=folder,
-                pid=int(record["pid"]),
-                gdb_socket=Path(record["gdb_socket"]),
-                qmp_socket=Path(record["qmp_socket"]),
-                ram_path=Path(record["ram"]),
-                serial_path=Path(record["serial"]),
-                image=Path(record["image"]),
-                memory_mib=int(record["memory_mib"]),
-                icount=record["icount"],
-                started=record["started"],
-                created=float(record["created"]),
-            )
+            return cls(directory=folder, **{field: kind(record[key]) for key, (field, kind) in _RECORD.items()})
         except (KeyError, TypeError, ValueError) as error:
             raise BadData(f"{folder / places.RECORD} is damaged ({error!r}); remove {folder}") from error
 
     def record(self) -> dict[str, Any]:
         """What machine.json holds."""
-        return {
-            "name": self.name,
-            "pid": self.pid,
-            "started": self.started,
-            "created": self.created,
-            "image": str(self.image),
-            "memory_mib": self.memory_mib,
-            "icount": self.icount,
-            "gdb_socket": str(self.gdb_socket),
-            "qmp_socket": str(self.qmp_socket),
-            "ram": str(self.ram_path),
-            "serial": str(self.serial_path),
-        }
+        values = {key: getattr(self, field) for key, (field, _) in _RECORD.items()}
+        return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
 
     def alive(self) -> bool:
         """True while its QEMU runs."""
@@ -127,7 +124,9 @@ class Machine:
 
     def qmp(self, command: str, **arguments: Any) -> Any:
         """The answer to one QMP command; an underscore in an argument's name stands for a dash."""
-        self._require_alive()
+        if not self.alive():
+            log = self.directory / places.LOG
+            raise Unreachable(f"QEMU of machine {self.name} has ended; its messages are in {log}")
         named = {key.replace("_", "-"): value for key, value in arguments.items()}
         return qmp.execute(self.qmp_socket, [(command, named)], who=f"machine {self.name}")[0]
 
@@ -193,12 +192,6 @@ class Machine:
             raise UsageError(f"machine {self.name} is running; `bareflow stop {self.name}` ends it")
         self.ram_path.unlink(missing_ok=True)
         places.remove_sockets(self.gdb_socket.parent, self.directory)
-        places.remove_record(self.directory)
+        (self.directory / places.RECORD).unlink(missing_ok=True)
         if places.is_runtime(self.directory):
             places.remove(self.directory)
-
-    def _require_alive(self) -> None:
-        if not self.alive():
-            raise Unreachable(
-                f"QEMU of machine {self.name} has ended; its messages are in {self.directory / places.LOG}"
-            )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +56,6 @@ async def _execute(socket: Path, commands: Sequence[Command], who: str) -> list[
     except (ExecInterruptedError, QMPError, EOFError, OSError) as error:
         raise Unreachable(f"{who}: QEMU went away during QMP {name}; its messages are in qemu.log") from error
     finally:
-        await _close(client)
-
-
-async def _close(client: Any) -> None:
-    import asyncio
-
-    from qemu.qmp import QMPError
-
-    try:
-        await asyncio.wait_for(client.disconnect(), CONNECT_SECONDS)
-    except (QMPError, EOFError, OSError):
         # The connection is what is being given up; what broke it was reported by the command.
-        logging.getLogger(__name__).debug("the QMP connection broke while closing", exc_info=True)
+        with suppress(QMPError, EOFError, OSError):
+            await asyncio.wait_for(client.disconnect(), CONNECT_SECONDS)

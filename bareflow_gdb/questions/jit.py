@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.questions.question import Question, argument
-from bareflow_gdb.render.versions import unread
-from bareflow_gdb.render.view import Cell, View, address, facts, result, table, version, yes
+from bareflow_gdb.render.view import Cell, View, address, facts, result, table, unread, version, yes
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.code.jit import Jit, JitFunction

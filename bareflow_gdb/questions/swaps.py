@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.questions.question import KERNEL, TRACE, Context, Options, Question, argument
-from bareflow_gdb.render.versions import unread
-from bareflow_gdb.render.view import Cell, View, address, facts, number, table, version
+from bareflow_gdb.render.view import Cell, View, address, facts, number, table, unread, version
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.code.swaps import Swap, Swaps

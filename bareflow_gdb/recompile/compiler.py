@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from types import TracebackType
 from typing import IO, Any, BinaryIO, cast
 
 from bareflow_gdb.recompile.pipe import encode, read_frame
@@ -30,7 +29,7 @@ class Compilation:
     """Parse, optimise, emit."""
 
 
-class Compiler:
+class Compiler(contextlib.AbstractContextManager["Compiler"]):
     """A warm LLVM worker process; one that died is replaced at the next request."""
 
     def __init__(self, timeout: float = TIMEOUT_SECONDS) -> None:
@@ -39,10 +38,7 @@ class Compiler:
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._ready = False
 
-    def __enter__(self) -> Compiler:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -127,11 +123,7 @@ class Compiler:
 
     def _discard(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        if process is not None:
+            process.kill()
+            with contextlib.suppress(OSError), process:
+                pass  # its pipes are closed and it is waited for

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.base.clock import read_counters
-from bareflow_gdb.guest.base.reading import many, one
+from bareflow_gdb.guest.base.reading import filled, many, one
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import Address, milliseconds
+from bareflow_gdb.guest.base.values import milliseconds
 from bareflow_gdb.guest.code.functions import Function
 from bareflow_gdb.guest.code.mailbox import MailSlot
 from bareflow_gdb.guest.code.outcome import Outcome, Phases
@@ -26,7 +26,7 @@ POLL_SECONDS = 0.0005
 
 @dataclass
 class Job:
-    """One request on its way; times are of time.perf_counter()."""
+    """One request on its way."""
 
     function: Function
     level: int
@@ -34,12 +34,8 @@ class Job:
     """It is the first request of its slot with a number after this one."""
     called: bool = True
     """The first call of the new code is waited for."""
-    rung: float | None = None
-    taken: float | None = None
-    compiled: float | None = None
-    staged: float | None = None
-    done: float | None = None
-    first: float | None = None
+    times: dict[str, float] = field(default_factory=dict)
+    """When it was rung, taken, compiled, staged, done and first called, as far as it came: time.perf_counter()."""
     until_called: float | None = None
     """Milliseconds on the guest's clock."""
     compilation: tuple[Wrapped, Compilation] | None = None
@@ -54,13 +50,17 @@ class Job:
     def phases(self) -> Phases:
         """How long each step took, as far as it came."""
         return Phases(
-            request=_between(self.rung, self.taken),
-            compile=_between(self.taken, self.compiled),
-            link=_between(self.compiled, self.staged),
-            install=_between(self.staged, self.done),
+            request=self._between("rung", "taken"),
+            compile=self._between("taken", "compiled"),
+            link=self._between("compiled", "staged"),
+            install=self._between("staged", "done"),
             first_execution=self.until_called,
-            total=_between(self.rung if self.rung is not None else self.taken, self.first),
+            total=self._between("rung" if "rung" in self.times else "taken", "first"),
         )
+
+    def _between(self, start: str, end: str) -> float | None:
+        told = start in self.times and end in self.times
+        return round((self.times[end] - self.times[start]) * 1e3, 3) if told else None
 
 
 class Follower:
@@ -78,8 +78,7 @@ class Follower:
         if not settled or not job.owns(slot.index, slot.done_request):
             return None
         now = time.perf_counter()
-        if job.done is None:
-            job.done = now
+        done = job.times.setdefault("done", now)
         if slot.done_state != "installed":
             why = slot.done_reason.replace("_", " ")
             if not job.message:
@@ -87,10 +86,10 @@ class Follower:
             return self._outcome(job, slot, None)
         version = self._version(slot.done_version)
         if version is not None and version.tsc_first:
-            job.first = time.perf_counter()
+            job.times["first"] = time.perf_counter()
             hertz = read_counters(self.memory, self.root).tsc_hz
             job.until_called = milliseconds(version.tsc_first - version.tsc_published, hertz)
-        elif job.called and now - job.done < CALL_SECONDS:
+        elif job.called and now - done < CALL_SECONDS:
             return None
         return self._outcome(job, slot, version)
 
@@ -125,14 +124,16 @@ class Follower:
         return read_counters(self.memory, self.root).idle_loops, calls
 
     def _outcome(self, job: Job, slot: MailSlot, version: Any | None) -> Outcome:
-        result = self._result(job) if job.called and job.first is not None else None
+        result = self._result(job) if job.called and "first" in job.times else None
         symbol_file = None
         if version is not None and job.linked is not None and self._store is not None:
             path = self._store.add(
                 job.function.name, version.number, job.level, version.code, version.rodata, job.linked
             )
             symbol_file = str(path)
-        return Outcome(
+        return filled(
+            Outcome,
+            version,
             function=job.function.name,
             request=slot.done_request,
             level=job.level,
@@ -140,10 +141,6 @@ class Follower:
             reason=slot.done_reason,
             message=job.message,
             version=version.number if version is not None else None,
-            code=Address(version.code if version is not None else 0),
-            code_size=version.code_size if version is not None else 0,
-            rodata=Address(version.rodata if version is not None else 0),
-            rodata_size=version.rodata_size if version is not None else 0,
             result=result,
             expected=job.function.expected if result is not None else None,
             correct=result == job.function.expected if result is not None else None,
@@ -151,7 +148,3 @@ class Follower:
             remarks=job.compilation[1].remarks if job.compilation is not None else (),
             symbol_file=symbol_file,
         )
-
-
-def _between(start: float | None, end: float | None) -> float | None:
-    return round((end - start) * 1e3, 3) if start is not None and end is not None else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bareflow_gdb.guest.base.exports import GuestSymbol
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
-from bareflow_gdb.recompile.objects import Area, Symbol, place, read_object, relocate, size_anywhere, undefined
+from bareflow_gdb.recompile.objects import Area, place, read_object, relocate, size_anywhere, undefined
 from bareflow_gdb.recompile.refusal import LinkError
 
 
@@ -56,38 +56,31 @@ def link(
     start = compiled.function(entry)
     writable = compiled.writable()
     for symbol in writable:
-        _check_shared(symbol, shared)
+        known = shared.get(symbol.name)
+        if known is None:
+            names = ", ".join(sorted(shared)) or "none"
+            raise LinkError(
+                f"writable data {symbol.name} is not among the function's shared data ({names}); "
+                "the bitcode is not the one that the module was built from"
+            )
+        if known.size != symbol.size:
+            raise LinkError(
+                f"writable data {symbol.name} has {symbol.size} bytes in the bitcode and {known.size} in the "
+                "guest; the bitcode is not the one that the module was built from"
+            )
     placed = place(compiled, room.code, room.rodata)
-    if len(placed.code) > room.code_capacity or len(placed.rodata) > room.rodata_capacity:
+    code, rodata = (placed.images[area] for area in (Area.CODE, Area.RODATA))
+    if len(code) > room.code_capacity or len(rodata) > room.rodata_capacity:
         return NeedMore(size_anywhere(compiled, Area.CODE), size_anywhere(compiled, Area.RODATA))
-    images = {Area.CODE: bytearray(placed.code), Area.RODATA: bytearray(placed.rodata)}
-    bases = {Area.CODE: room.code, Area.RODATA: room.rodata}
     addresses = {symbol.name: shared[symbol.name].address for symbol in writable}
-    relocate(compiled, images, placed.offsets, bases, addresses, exports)
-    assert start.section is not None
-    entry_offset = placed.offsets[start.section] + start.value
-    if images[Area.CODE][entry_offset : entry_offset + 3] != FRAME_SET_UP:
+    relocate(compiled, placed, addresses, exports)
+    entry_offset = placed.offset(start)
+    if code[entry_offset : entry_offset + 3] != FRAME_SET_UP:
         raise LinkError(f"{entry} does not set up an EBP frame; compile with -fno-omit-frame-pointer")
     sections = {
-        piece.name: bases[piece.area] + placed.offsets[piece.index]
+        piece.name: placed.bases[piece.area] + placed.offsets[piece.index]
         for piece in compiled.pieces
         if piece.index in placed.offsets
     }
     fixed = addresses | {name: exports[name] for name in undefined(compiled)}
-    code, rodata = bytes(images[Area.CODE]), bytes(images[Area.RODATA])
-    return Linked(code, rodata, entry_offset, sections, data, fixed)
-
-
-def _check_shared(symbol: Symbol, shared: Mapping[str, GuestSymbol]) -> None:
-    known = shared.get(symbol.name)
-    if known is None:
-        names = ", ".join(sorted(shared)) or "none"
-        raise LinkError(
-            f"writable data {symbol.name} is not among the function's shared data ({names}); "
-            "the bitcode is not the one that the module was built from"
-        )
-    if known.size != symbol.size:
-        raise LinkError(
-            f"writable data {symbol.name} has {symbol.size} bytes in the bitcode and {known.size} in the "
-            "guest; the bitcode is not the one that the module was built from"
-        )
+    return Linked(bytes(code), bytes(rodata), entry_offset, sections, data, fixed)

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.constants import SH_FLAGS
@@ -54,18 +55,24 @@ class Symbol:
     """An entry of the symbol table."""
 
     name: str
-    section: int | None
-    """None = undefined."""
+    defined: bool
+    piece: Piece | None
+    """Where it lies; None when it is undefined, or in a section that occupies no memory."""
     value: int
     size: int
     is_section: bool
+
+    @property
+    def area(self) -> Area | None:
+        """The area it lies in."""
+        return self.piece.area if self.piece else None
 
 
 @dataclass(frozen=True)
 class Relocation:
     """A word that depends on where things lie."""
 
-    section: int
+    piece: Piece
     """The section that is patched."""
     offset: int
     kind: int
@@ -80,33 +87,33 @@ class Compiled:
     symbols: tuple[Symbol, ...]
     relocations: tuple[Relocation, ...]
 
-    def piece(self, index: int) -> Piece | None:
-        """The section of that number, None when it occupies no memory."""
-        return next((piece for piece in self.pieces if piece.index == index), None)
-
     def writable(self) -> list[Symbol]:
         """The named writable data, ordered by name."""
-        data = {piece.index for piece in self.pieces if piece.area is Area.DATA}
-        found = [s for s in self.symbols if s.section in data and not s.is_section]
+        found = [symbol for symbol in self.symbols if symbol.area is Area.DATA and not symbol.is_section]
         return sorted(found, key=lambda symbol: symbol.name)
 
     def function(self, name: str) -> Symbol:
         """A function that the object defines; raises LinkError."""
         for symbol in self.symbols:
-            piece = None if symbol.section is None else self.piece(symbol.section)
-            if symbol.name == name and piece is not None and piece.area is Area.CODE:
+            if symbol.name == name and symbol.area is Area.CODE:
                 return symbol
         raise LinkError(f"the object has no function {name}; check the entry name")
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the code and read-only sections lie, as offsets into their areas."""
+    """Where the code and read-only sections lie."""
 
-    offsets: Mapping[int, int]
-    """By the number of the section."""
-    code: bytes
-    rodata: bytes
+    bases: Mapping[Area, int]
+    """The addresses of both areas."""
+    offsets: dict[int, int]
+    """Into their areas, by the number of the section."""
+    images: dict[Area, bytearray]
+
+    def offset(self, symbol: Symbol) -> int:
+        """Into its area."""
+        assert symbol.piece is not None
+        return self.offsets[symbol.piece.index] + symbol.value
 
 
 @dataclass(frozen=True)
@@ -124,21 +131,20 @@ def read_object(data: bytes) -> Compiled:
         elf = ELFFile(io.BytesIO(data))
         if elf.elfclass != 32 or elf["e_machine"] != "EM_386" or elf["e_type"] != "ET_REL":
             raise LinkError("not an ELF32 i386 relocatable object; compile with --target=i686-unknown-none-elf -c")
-        pieces = tuple(piece for i, s in enumerate(elf.iter_sections()) if (piece := _piece(i, s)) is not None)
+        pieces = {i: piece for i, s in enumerate(elf.iter_sections()) if (piece := _piece(i, s)) is not None}
         table = elf.get_section_by_name(".symtab")
         if not isinstance(table, SymbolTableSection):
             raise LinkError("the object has no symbol table; do not strip it")
-        symbols = tuple(_symbol(entry) for entry in table.iter_symbols())
-        placed = {piece.index for piece in pieces}
+        symbols = tuple(_symbol(entry, pieces) for entry in table.iter_symbols())
         relocations = tuple(
-            Relocation(section["sh_info"], r["r_offset"], r["r_info_type"], symbols[r["r_info_sym"]])
+            Relocation(pieces[section["sh_info"]], r["r_offset"], r["r_info_type"], symbols[r["r_info_sym"]])
             for section in elf.iter_sections()
-            if isinstance(section, RelocationSection) and section["sh_info"] in placed
+            if isinstance(section, RelocationSection) and section["sh_info"] in pieces
             for r in section.iter_relocations()
         )
     except (ELFError, struct.error, IndexError, UnicodeDecodeError, AssertionError) as error:
         raise LinkError(f"the object is damaged ({error}); compile it again") from error
-    return Compiled(pieces, symbols, relocations)
+    return Compiled(tuple(pieces.values()), symbols, relocations)
 
 
 def _piece(index: int, section: Section) -> Piece | None:
@@ -159,33 +165,33 @@ def _piece(index: int, section: Section) -> Piece | None:
     return Piece(index, name, area, max(1, section["sh_addralign"]), data, zero)
 
 
-def _symbol(entry: object) -> Symbol:
-    name, index = entry.name, entry["st_shndx"]  # type: ignore[attr-defined, index]
+def _symbol(entry: Any, pieces: Mapping[int, Piece]) -> Symbol:
+    index = entry["st_shndx"]
     if index == "SHN_COMMON":
-        raise LinkError(f"{name} is a common symbol; compile with -fno-common")
-    section = None if index == "SHN_UNDEF" or not isinstance(index, int) else index
-    info = entry["st_info"]["type"]  # type: ignore[index]
-    return Symbol(name, section, entry["st_value"], entry["st_size"], info == "STT_SECTION")  # type: ignore[index]
+        raise LinkError(f"{entry.name} is a common symbol; compile with -fno-common")
+    is_section = entry["st_info"]["type"] == "STT_SECTION"
+    # pyelftools gives the reserved numbers, such as that of an undefined symbol, as words.
+    defined = isinstance(index, int)
+    return Symbol(entry.name, defined, pieces.get(index), entry["st_value"], entry["st_size"], is_section)
 
 
 def place(compiled: Compiled, code_base: int = 0, rodata_base: int = 0) -> Placement:
     """Lays the code and the read-only sections out, aligned for areas that begin at the given addresses."""
-    offsets: dict[int, int] = {}
-    images: dict[Area, bytearray] = {}
-    for area, base, fill in ((Area.CODE, code_base, b"\x90"), (Area.RODATA, rodata_base, b"\0")):
-        image = images[area] = bytearray()
-        for piece in compiled.pieces:
-            if piece.area is area:
-                image += fill * (-(base + len(image)) % piece.alignment)
-                offsets[piece.index] = len(image)
-                image += piece.data
-    return Placement(offsets, bytes(images[Area.CODE]), bytes(images[Area.RODATA]))
+    bases = {Area.CODE: code_base, Area.RODATA: rodata_base}
+    placed = Placement(bases, {}, {area: bytearray() for area in bases})
+    for piece in compiled.pieces:
+        image = placed.images.get(piece.area)
+        if image is not None:
+            fill = b"\x90" if piece.area is Area.CODE else b"\0"
+            image += fill * (-(bases[piece.area] + len(image)) % piece.alignment)
+            placed.offsets[piece.index] = len(image)
+            image += piece.data
+    return placed
 
 
 def size_anywhere(compiled: Compiled, area: Area) -> int:
     """Bytes that are enough for `area` (code or read-only data) at any address."""
-    placed = place(compiled)
-    size = len(placed.code if area is Area.CODE else placed.rodata)
+    size = len(place(compiled).images[area])
     return size + max((piece.alignment - 1 for piece in compiled.pieces if piece.area is area), default=0)
 
 
@@ -207,71 +213,56 @@ def with_absolute_symbols(data: bytes, addresses: Mapping[str, int]) -> bytes:
 
 def undefined(compiled: Compiled) -> list[str]:
     """Names that relocations need and the object does not define."""
-    return sorted({r.symbol.name for r in compiled.relocations if r.symbol.section is None})
+    return sorted({r.symbol.name for r in compiled.relocations if not r.symbol.defined})
 
 
 def relocate(
-    compiled: Compiled,
-    images: Mapping[Area, bytearray],
-    offsets: Mapping[int, int],
-    bases: Mapping[Area, int],
-    data: Mapping[str, int],
-    external: Mapping[str, int],
+    compiled: Compiled, placed: Placement, data: Mapping[str, int], external: Mapping[str, int]
 ) -> list[Fixup]:
-    """Applies each relocation that lies in a section of `offsets` to `images`; the absolute words are returned.
+    """Applies each relocation that lies in a placed section; the absolute words are returned.
 
-    `bases` are the addresses of the areas, `data` those of the writable symbols by name, `external` those of
-    symbols that the object does not define. A relative word across areas is right only for final addresses.
+    `data` are the addresses of the writable symbols by name, `external` those of symbols that the object does not
+    define. A relative word across areas is right only for final addresses.
     """
     fixups = []
     for relocation in compiled.relocations:
-        if relocation.section not in offsets:
+        piece, symbol = relocation.piece, relocation.symbol
+        if piece.index not in placed.offsets:
             continue
-        piece = compiled.piece(relocation.section)
-        assert piece is not None
-        place_offset = offsets[relocation.section] + relocation.offset
-        target, address = _target(compiled, relocation.symbol, offsets, bases, data, external)
-        image = images[piece.area]
+        offset = placed.offsets[piece.index] + relocation.offset
+        address = _address(symbol, placed, data, external)
+        image = placed.images[piece.area]
         if relocation.offset + 4 > len(piece.data):
             raise LinkError(f"a relocation lies outside section {piece.name}; compile the object again")
-        (addend,) = struct.unpack_from("<I", image, place_offset)
+        (addend,) = struct.unpack_from("<I", image, offset)
         if relocation.kind == R_386_32:
-            fixups.append(Fixup(piece.area, place_offset, target))
+            fixups.append(Fixup(piece.area, offset, symbol.area))
             value = address + addend
         elif relocation.kind in (R_386_PC32, R_386_PLT32):
-            value = address + addend - (bases[piece.area] + place_offset)
+            value = address + addend - (placed.bases[piece.area] + offset)
         else:
             kind = _KINDS.get(relocation.kind, f"type {relocation.kind}")
-            raise LinkError(
-                f"unsupported relocation {kind} to {relocation.symbol.name or 'a section'}; compile with -fno-pic"
-            )
-        struct.pack_into("<I", image, place_offset, value & 0xFFFFFFFF)
+            raise LinkError(f"unsupported relocation {kind} to {symbol.name or 'a section'}; compile with -fno-pic")
+        struct.pack_into("<I", image, offset, value & 0xFFFFFFFF)
     return fixups
 
 
-def _target(
-    compiled: Compiled,
-    symbol: Symbol,
-    offsets: Mapping[int, int],
-    bases: Mapping[Area, int],
-    data: Mapping[str, int],
-    external: Mapping[str, int],
-) -> tuple[Area | None, int]:
-    if symbol.section is None:
-        if symbol.name not in external:
-            raise LinkError(f"undefined symbol {symbol.name}; define it in the module or export it from the kernel")
-        return None, external[symbol.name]
-    piece = compiled.piece(symbol.section)
+def _address(symbol: Symbol, placed: Placement, data: Mapping[str, int], external: Mapping[str, int]) -> int:
+    name, piece = symbol.name, symbol.piece
+    if not symbol.defined:
+        if name not in external:
+            raise LinkError(f"undefined symbol {name}; define it in the module or export it from the kernel")
+        return external[name]
     if piece is None:
-        raise LinkError(f"{symbol.name or 'a relocation'} points into a section that is not loaded; do not refer to it")
-    if piece.area is Area.DATA:
-        # A section symbol does not say which variable is meant, so its shared copy cannot be found.
-        if symbol.is_section:
-            raise LinkError(f"writable data in {piece.name} is reached without a name; drop `static` from it")
-        if symbol.name not in data:
-            raise LinkError(f"writable data {symbol.name} is not among the function's shared data; rebuild its module")
-        return Area.DATA, data[symbol.name]
-    return piece.area, bases[piece.area] + offsets[symbol.section] + symbol.value
+        raise LinkError(f"{name or 'a relocation'} points into a section that is not loaded; do not refer to it")
+    if piece.area is not Area.DATA:
+        return placed.bases[piece.area] + placed.offset(symbol)
+    # A section symbol does not say which variable is meant, so its shared copy cannot be found.
+    if symbol.is_section:
+        raise LinkError(f"writable data in {piece.name} is reached without a name; drop `static` from it")
+    if name not in data:
+        raise LinkError(f"writable data {name} is not among the function's shared data; rebuild its module")
+    return data[name]
 
 
 def check_name(name: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
+from typing import TextIO
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, ReadError, UsageError
@@ -22,7 +23,7 @@ from bareflow_gdb.recompile.compiler import Compilation, Compiler
 from bareflow_gdb.recompile.jobs import Follower, Job
 from bareflow_gdb.recompile.link import Linked, NeedMore, Room, link
 from bareflow_gdb.recompile.refusal import BadRequest, Refused
-from bareflow_gdb.recompile.store import HostLock, SymbolStore
+from bareflow_gdb.recompile.store import SymbolStore
 from bareflow_gdb.recompile.wrapped import Wrapped, read_wrapped
 
 BUSY_SECONDS = 0.0005
@@ -30,7 +31,7 @@ QUIET_SECONDS = 0.02
 ANSWER_SECONDS = 15.0
 
 
-class Service:
+class Service(AbstractContextManager["Service"]):
     """Serves one guest's mailbox.
 
     `directory` is the machine's: symbol files go there, and a lock in it makes sure that one process serves.
@@ -52,7 +53,7 @@ class Service:
         self.root: Root = find_root(memory).root
         self.progress = progress
         self._store = SymbolStore(directory) if directory is not None else None
-        self._lock: HostLock | None = None
+        self._lock: TextIO | None = None
         self.serving = False
         self.compiler = Compiler() if compiler is None else compiler
         self._own_compiler = compiler is None
@@ -61,10 +62,7 @@ class Service:
         self._jobs: list[Job] = []
         self._become_host()
 
-    def __enter__(self) -> Service:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -72,7 +70,7 @@ class Service:
         if self._own_compiler:
             self.compiler.close()
         if self._lock is not None:
-            self._lock.release()
+            self._lock.close()
             self._lock = None
 
     def functions(self) -> list[Function]:
@@ -84,10 +82,10 @@ class Service:
 
     def find(self, name: str) -> Function:
         """A function by its name; raises UsageError."""
-        for function in self.functions():
-            if function.name == name:
-                return function
-        known = ", ".join(function.name for function in self._functions) or "none yet: wait until they are registered"
+        named = {function.name: function for function in self.functions()}
+        if name in named:
+            return named[name]
+        known = ", ".join(named) or "none yet: wait until they are registered"
         raise UsageError(f"the guest has no function {name!r}; its functions are {known}")
 
     def request(self, name: str, level: int, timeout: float = ANSWER_SECONDS, *, called: bool = True) -> Outcome:
@@ -102,7 +100,7 @@ class Service:
         if self.serving:
             self.compiler.wait_ready()
         slot = self._slots()[1][function.index]
-        job = Job(function, level, after=slot.request, rung=time.perf_counter(), called=called)
+        job = Job(function, level, after=slot.request, times={"rung": time.perf_counter()}, called=called)
         self._jobs.append(job)
         doorbell = self.root.mailbox + layouts.offset("bf_mailbox", "doorbell")
         mailbox.ask(self.memory, slot, doorbell, level)
@@ -164,8 +162,7 @@ class Service:
             job = Job(self._functions[slot.index], slot.level_wanted, after=slot.request - 1)
             self._jobs.append(job)
         job.level = slot.level_wanted
-        if job.taken is None:
-            job.taken = time.perf_counter()
+        job.times.setdefault("taken", time.perf_counter())
         self.progress(f"{slot.function}: request {slot.request} for O{slot.level_wanted}")
         if slot.state == "requested":
             mailbox.take(self.memory, slot)
@@ -176,7 +173,7 @@ class Service:
                 mailbox.want_more(self.memory, slot, made)
             else:
                 mailbox.stage(self.memory, slot, staging_size, made, slot.level_wanted)
-                job.staged = time.perf_counter()
+                job.times["staged"] = time.perf_counter()
         except Refused as refusal:
             self._reject(job, slot, refusal)
         except ReadError as error:
@@ -186,7 +183,7 @@ class Service:
     def _reject(self, job: Job, slot: MailSlot, refusal: Refused) -> None:
         job.message = str(refusal)
         mailbox.reject(self.memory, slot, refusal.reason)
-        job.staged = time.perf_counter()
+        job.times["staged"] = time.perf_counter()
 
     def _make(self, job: Job, slot: MailSlot) -> Linked | NeedMore:
         if slot.level_wanted not in range(layouts.const("BF_LEVELS")):
@@ -213,7 +210,7 @@ class Service:
             if (of, kept.level) == (wrapped, job.level):
                 return kept
         made = self.compiler.compile(wrapped.payload, wrapped.entry, job.level)
-        job.compiled, job.compilation = time.perf_counter(), (wrapped, made)
+        job.times["compiled"], job.compilation = time.perf_counter(), (wrapped, made)
         return made
 
     def _no_answer(self, job: Job, timeout: float) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import TextIO
 
 from bareflow_gdb.files import write_atomically
 from bareflow_gdb.guest.code.symbol_index import FOLDER, INDEX, SymbolFile, encode_index, read_index
@@ -49,23 +50,12 @@ class SymbolStore:
             old.path.unlink(missing_ok=True)
         return path
 
-    def lock(self) -> HostLock | None:
-        """The right to serve this machine's mailbox, None when another process has it."""
-        handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    def lock(self) -> TextIO | None:
+        """The right to serve this machine's mailbox, until it is closed; None when another process has it."""
+        file = os.fdopen(os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600))
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(handle)
+            file.close()
             return None
-        return HostLock(handle)
-
-
-class HostLock:
-    """Held while a process serves; the kernel releases it when the process dies."""
-
-    def __init__(self, handle: int) -> None:
-        self._handle = handle
-
-    def release(self) -> None:
-        """Lets another process serve."""
-        os.close(self._handle)
+        return file

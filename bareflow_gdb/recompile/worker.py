@@ -12,7 +12,7 @@ import os
 import resource
 import sys
 import time
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import llvmlite.binding as llvm
 
@@ -93,19 +93,16 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     answers.flush()
     while (frame := read_frame(requests)) is not None:
         head, payload = frame
-        answers.write(_answer(head, payload))
+        try:
+            data, milliseconds = compile_bitcode(payload, str(head["entry"]), int(head["level"]))
+            answer = encode({"milliseconds": milliseconds}, data)
+        except BadBitcode as error:
+            answer = encode({"refused": str(error)})
+        answers.write(answer)
         answers.flush()
 
 
-def _answer(head: dict[str, Any], payload: bytes) -> bytes:
-    try:
-        data, milliseconds = compile_bitcode(payload, str(head["entry"]), int(head["level"]))
-    except BadBitcode as error:
-        return encode({"refused": str(error)})
-    return encode({"milliseconds": milliseconds}, data)
-
-
-def main() -> int:
+def main() -> None:
     """Serves its parent over stdin and stdout, within limits."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
@@ -113,8 +110,7 @@ def main() -> int:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     serve(sys.stdin.buffer, answers)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -15,14 +15,10 @@ def listing(record: Listing, width: int = WIDTH, color: bool = False) -> str:
     """A title, then a line per instruction; `=>` at the address that was asked for."""
     lines = [f"{record.title}: {record.size} bytes at 0x{record.address:08x}, {record.bits}-bit code"]
     for line in record.lines:
-        here = record.at is not None and record.at > 0 and _holds(line, record.at)
+        here = record.at is not None and record.at > 0 and 0 <= record.at - line.offset < len(line.code) // 2
         lines.append(_line(line, here, color))
     lines += [f"! {problem}" for problem in record.problems]
     return "\n".join(line.rstrip() if color else line.rstrip()[:width] for line in lines)
-
-
-def _holds(line: Line, offset: int) -> bool:
-    return line.offset <= offset < line.offset + len(line.code) // 2
 
 
 def _line(line: Line, here: bool, color: bool) -> str:

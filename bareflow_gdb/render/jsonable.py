@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
 import typing
 from functools import cache
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from bareflow_gdb.guest.base.answer import Answer
 from bareflow_gdb.guest.base.values import Address, Word
 
-_HEXADECIMAL = (Address, Word)
+_HEXADECIMAL: frozenset[Any] = frozenset({Address, Word})
 
 
 def to_json(record: Any) -> Any:
@@ -48,27 +47,12 @@ def _convert(value: Any, hint: Any) -> Any:
         return {
             field.name: _convert(getattr(value, field.name), hints[field.name]) for field in dataclasses.fields(value)
         }
+    # Our tuples hold one type each; of a dict the last one is that of its values.
+    parts = typing.get_args(hint)
     if isinstance(value, tuple | list):
-        inner = _element(hint)
-        return [_convert(item, inner) for item in value]
+        return [_convert(item, parts[0] if parts else None) for item in value]
     if isinstance(value, dict):
-        arguments = typing.get_args(hint)
-        inner = arguments[1] if len(arguments) == 2 else None
-        return {str(key): _convert(item, inner) for key, item in value.items()}
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, int) and _is_hexadecimal(hint):
+        return {str(key): _convert(item, parts[-1] if parts else None) for key, item in value.items()}
+    if type(value) is int and not _HEXADECIMAL.isdisjoint((hint, *parts)):
         return f"0x{value:08x}"
     return value
-
-
-def _element(hint: Any) -> Any:
-    """The type of a sequence's elements; our tuples hold one type each."""
-    arguments = typing.get_args(hint)
-    return arguments[0] if arguments else None
-
-
-def _is_hexadecimal(hint: Any) -> bool:
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        return any(part in _HEXADECIMAL for part in typing.get_args(hint))
-    return hint in _HEXADECIMAL

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from bareflow_gdb.guest.base.values import code_name
 from bareflow_gdb.guest.code.outcome import Outcome
 
@@ -19,16 +21,9 @@ def outcome(record: Outcome, *, remarks: bool = False) -> str:
     if record.result is not None:
         verdict = "as expected" if record.correct else f"expected {record.expected}"
         lines.append(f"  first call  {record.result} ({verdict})")
-    spent = record.milliseconds
-    phases = {
-        "request": spent.request,
-        "compile": spent.compile,
-        "link": spent.link,
-        "install": spent.install,
-        "first call": spent.first_execution,
-    }
-    parts = ", ".join(f"{name} {value:.1f}" for name, value in phases.items() if value is not None)
-    total = f"; {spent.total:.1f} ms in all" if spent.total is not None else ""
+    spent = {phase: f"{ms:.1f}" for phase, ms in asdict(record.milliseconds).items() if ms is not None}
+    total = f"; {spent.pop('total')} ms in all" if "total" in spent else ""
+    parts = ", ".join(f"{phase} {ms}" for phase, ms in spent.items()).replace("first_execution", "first call")
     lines.append(f"  ms          {parts}{total}")
     if record.symbol_file is not None:
         lines.append(f"  symbols     {record.symbol_file}")

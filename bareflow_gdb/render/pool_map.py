@@ -22,7 +22,8 @@ def pool_map(pool: Pool, width: int = WIDTH) -> str:
     if pool.size <= 0 or width <= 0 or not pool.blocks:
         return ""
     span = _span(pool)
-    letters = _letters(pool)
+    groups = dict.fromkeys(_group(block) for block in pool.blocks if block.state == "used")
+    letters = dict(zip(groups, _LETTERS, strict=False))
     used = [0.0] * width
     known = [0.0] * width
     owners: list[dict[str, float]] = [{} for _ in range(width)]
@@ -47,9 +48,7 @@ def pool_map(pool: Pool, width: int = WIDTH) -> str:
 def _span(pool: Pool) -> int:
     """The bytes to draw: all, or the used beginning when that is less than a quarter."""
     last = max((block.end - pool.base for block in pool.blocks if block.state == "used"), default=pool.size)
-    span = _SMALLEST_SPAN
-    while span < last:
-        span *= 2
+    span = max(_SMALLEST_SPAN, 1 << (last - 1).bit_length())
     return span if span * 4 <= pool.size else pool.size
 
 
@@ -68,11 +67,6 @@ def _shade(used: float, known: bool) -> str:
     if used > 0:
         return next(shade for least, shade in _SHADES if used >= least)
     return _FREE if known else _UNKNOWN
-
-
-def _letters(pool: Pool) -> dict[str, str]:
-    groups = dict.fromkeys(_group(block) for block in pool.blocks if block.state == "used")
-    return dict(zip(groups, _LETTERS, strict=False))
 
 
 def _legend(pool: Pool, letters: dict[str, str]) -> list[str]:

@@ -78,6 +78,11 @@ def yes(value: bool, good: str = "yes", bad: str = "no") -> Cell:
     return Cell(good, "good") if value else Cell(bad, "bad")
 
 
+def level_name(level: int | None) -> str:
+    """A level as `O2`, one that is not known as `?`."""
+    return "?" if level is None else f"O{level}"
+
+
 def version(value: int | None) -> Cell:
     """A version's number as `#24`, none as `-`."""
     return Cell(f"#{value}") if value else Cell("-", "dim")
@@ -104,3 +109,10 @@ def table(columns: str, rows: Sequence[Sequence[Value | None]], title: str = "",
     """`columns` are headings separated by `|`, each after its marks: `>` right aligned, `~` spare."""
     heads = tuple(Column(name.lstrip(">~"), ">" in name, "~" in name) for name in columns.split("|"))
     return Table(heads, tuple(tuple(cell(value) for value in row) for row in rows), title, empty)
+
+
+def unread(versions: int) -> tuple[tuple[str, str], ...]:
+    """The fact, for questions about the version table; nothing when all of it was read."""
+    if not versions:
+        return ()
+    return (("not read", f"{versions:,} versions, which cost a packet for 31: --all reads them"),)

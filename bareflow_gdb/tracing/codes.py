@@ -11,15 +11,18 @@ import hashlib
 import json
 import threading
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bareflow_gdb.abi.events import Fields
 from bareflow_gdb.errors import BadData, BareflowError, ReadError
 from bareflow_gdb.files import write_atomically
 from bareflow_gdb.guest.code.functions import Version
 from bareflow_gdb.memory.protocol import Memory
+
+T = TypeVar("T")
 
 FOLDER = "code"
 INDEX = "index.json"
@@ -111,12 +114,16 @@ class CodeStore:
 
 def load(directory: Path) -> dict[int, SavedCode]:
     """The versions of a trace by number; empty when the recorder was killed before any. Raises BadData."""
-    path = directory / FOLDER / INDEX
+    found = read_list(directory / FOLDER / INDEX, "versions", MAX_VERSIONS, _entry)
+    return {code.version: code for code in found}
+
+
+def read_list(path: Path, key: str, most: int, make: Callable[[dict[str, Any]], T]) -> list[T]:
+    """The first entries of a list that the recorder saved as JSON; none when it did not. Raises BadData."""
     try:
-        entries = json.loads(path.read_bytes())["versions"]
-        return {code.version: code for code in map(_entry, entries[:MAX_VERSIONS])}
+        return [make(entry) for entry in json.loads(path.read_bytes())[key][:most]]
     except FileNotFoundError:
-        return {}
+        return []
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadData(f"{path} is damaged ({error}); remove it to read the rest of the trace") from error
 

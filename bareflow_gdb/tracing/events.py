@@ -47,15 +47,8 @@ def to_trace(batches: Iterable[Batch]) -> Events:
         part["ring"] = batch.ring
         part["seq"] = np.arange(batch.first, batch.first + len(part), dtype=np.uint64)
         position += len(part)
-    return in_order(merged)
-
-
-def in_order(events: Events) -> Events:
-    """`TRACE_DTYPE` events sorted by TSC; the same array when it is sorted already."""
-    tsc = events["tsc"]
-    if len(tsc) < 2 or bool(np.all(tsc[1:] >= tsc[:-1])):
-        return events
-    return events[np.argsort(tsc, kind="stable")]
+    tsc = merged["tsc"]
+    return merged if bool(np.all(tsc[1:] >= tsc[:-1])) else merged[np.argsort(tsc, kind="stable")]
 
 
 def decode(events: Events) -> Iterator[Event]:

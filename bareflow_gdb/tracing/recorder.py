@@ -112,13 +112,10 @@ class Recorder:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._finished:
             return
-        if isinstance(error, OSError):
-            self._abandon()
-        else:
+        if not isinstance(error, OSError):
             self.finish()
-
-    def _abandon(self) -> None:
-        """The disk failed: gives the rings back and leaves the trace like one of a killed recorder."""
+            return
+        # The disk failed: the rings are given back, and the trace is left like one of a killed recorder.
         self._finished = True
         self._rings.__exit__(None, None, None)
         self._worker.shutdown(cancel_futures=True)

@@ -39,7 +39,6 @@ def _word(field: str) -> int:
 
 _MODE, _HEAD, _TAIL, _HEARTBEAT = _word("mode"), _word("head"), _word("tail"), _word("heartbeat")
 _DROPPED, _WAITS, _DEATHS = _word("dropped"), _word("waits"), _word("reader_deaths")
-_TYPE_MASK = _word("type_mask")
 
 
 class MappedRam(Protocol):
@@ -187,15 +186,6 @@ class RingReader:
             reader_deaths=words[_DEATHS],
         )
 
-    @property
-    def type_mask(self) -> int:
-        """Which event types the guest writes; bit n enables type n."""
-        return self._words[_TYPE_MASK]
-
-    @type_mask.setter
-    def type_mask(self, mask: int) -> None:
-        self._words[_TYPE_MASK] = mask & _MASK32
-
     def close(self) -> None:
         """Let go of the mapping; the reader is of no use afterwards."""
         self._words.release()
@@ -205,17 +195,16 @@ class RingReader:
 class Rings:
     """All rings of a guest, attached together and kept alive by one heartbeat thread. A context manager."""
 
-    def __init__(self, ram: MappedRam, headers: Iterable[int], *, lossless: bool = True, past: bool = True) -> None:
+    def __init__(self, ram: MappedRam, headers: Iterable[int], *, lossless: bool = True) -> None:
         self.readers = [RingReader(ram, header) for header in headers]
         self._lossless = lossless
-        self._past = past
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="ring heartbeat", daemon=True)
 
     def __enter__(self) -> Rings:
         self.require_free()
         for reader in self.readers:
-            reader.attach(lossless=self._lossless, past=self._past)
+            reader.attach(lossless=self._lossless)
         self._heart.start()
         return self
 

@@ -6,7 +6,6 @@ metadata.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.files import replacing
-from bareflow_gdb.tracing.events import TRACE_DTYPE, Batch, Events, to_trace
+from bareflow_gdb.tracing.events import TRACE_DTYPE, Events, to_trace
 from bareflow_gdb.tracing.journal import read_journal
 
 PATTERN = "events-*.parquet"
@@ -57,10 +56,10 @@ def to_events(table: Any) -> Events:
     return events
 
 
-def write_segment(path: Path, batches: Iterable[Batch]) -> int:
-    """Writes the batches as one segment that is there whole or not at all; returns the number of events."""
-    table = to_table(to_trace(batches))
-    with replacing(path) as partial:
+def convert_journal(journal: Path, segment: Path) -> int:
+    """Turns a closed journal into a segment, which is there whole or not at all; returns the number of events."""
+    table = to_table(to_trace(read_journal(journal)))
+    with replacing(segment) as partial:
         pq.write_table(
             table,
             partial,
@@ -68,14 +67,8 @@ def write_segment(path: Path, batches: Iterable[Batch]) -> int:
             use_dictionary=[name for name in SCHEMA.names if name not in _DELTAS],
             column_encoding=dict.fromkeys(_DELTAS, "DELTA_BINARY_PACKED"),
         )
-    return int(table.num_rows)
-
-
-def convert_journal(journal: Path, segment: Path) -> int:
-    """Turns a closed journal into a segment and removes the journal; returns the number of events."""
-    count = write_segment(segment, read_journal(journal))
     journal.unlink()
-    return count
+    return int(table.num_rows)
 
 
 def read_segment(path: Path) -> Any:

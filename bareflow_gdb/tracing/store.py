@@ -6,7 +6,6 @@ segments, then the raw journal.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,11 +56,6 @@ class Trace:
         """The trace in `directory`; raises UsageError when there is none, BadData when it is not readable."""
         return cls(directory, manifest.load(directory))
 
-    @property
-    def recovered(self) -> bool:
-        """Whether the recorder was killed before it could complete the trace."""
-        return not self.manifest.complete
-
     @cached_property
     def table(self) -> Any:
         """All events as an Arrow table in the order of time."""
@@ -70,7 +64,7 @@ class Trace:
             parts.append(segments.to_table(to_trace(read_journal(journal))))
         table = pa.concat_tables([segments.SCHEMA.empty_table(), *parts])
         tsc = table.column("tsc").to_numpy()
-        if len(tsc) > 1 and not bool(np.all(tsc[1:] >= tsc[:-1])):
+        if not bool(np.all(tsc[1:] >= tsc[:-1])):
             table = table.take(pa.array(np.argsort(tsc, kind="stable")))
         return table
 
@@ -152,11 +146,6 @@ class Trace:
         names = self.manifest.functions
         return names[index] if 0 <= index < len(names) else f"function {index}"
 
-    def module_name(self, index: int) -> str:
-        """The name of a module, or "module N" when the trace does not know it."""
-        names = self.manifest.modules
-        return names[index] if 0 <= index < len(names) else f"module {index}"
-
     def memory(self) -> SnapshotMemory:
         """The guest's memory at the last moment."""
         return SnapshotMemory(self.directory)
@@ -184,14 +173,11 @@ class Trace:
     @cached_property
     def symbols(self) -> dict[str, int]:
         """The kernel's exported symbols: name to address."""
-        path = self.directory / "symbols.json"
-        try:
-            entries = json.loads(path.read_bytes())["symbols"][:_MAX_SYMBOLS]
-            return {clean(str(entry["name"]).encode()): int(entry["address"]) for entry in entries}
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise BadData(f"{path} is damaged ({error}); remove it to read the rest of the trace") from error
+
+        def symbol(entry: dict[str, Any]) -> tuple[str, int]:
+            return clean(str(entry["name"]).encode()), int(entry["address"])
+
+        return dict(codes.read_list(self.directory / "symbols.json", "symbols", _MAX_SYMBOLS, symbol))
 
 
 def _names(names: list[str]) -> Any:

@@ -151,7 +151,7 @@ def test_raised_alignment_of_some_variables_does_not_move_the_others(tmp_path: P
         source = f"{variables} int f(int a, int b) {{ return a1 + b1[a & 1] + c1 + d1 + b; }}"
         areas.append(read_module(link_module(compile_c(tmp_path, source, "-O2"), "f", "f")).data)
     assert areas[0] == areas[1] == areas[2]
-    assert {symbol.offset % 16 for symbol in areas[0].symbols} == {0}
+    assert {symbol.address % 16 for symbol in areas[0].symbols} == {0}
 
 
 def test_the_order_of_variables_in_an_object_does_not_matter(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_the_right_to_serve_is_given_once_and_again_after_its_release(tmp_path: 
     lock = SymbolStore(tmp_path).lock()
     assert lock is not None
     assert SymbolStore(tmp_path).lock() is None
-    lock.release()
+    lock.close()
     again = SymbolStore(tmp_path).lock()
     assert again is not None
-    again.release()
+    again.close()

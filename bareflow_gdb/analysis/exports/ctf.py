@@ -6,7 +6,6 @@ TSDL (https://diamon.org/ctf/v1.8.3/). There are no packets: a stream file is on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,20 +65,17 @@ def metadata(manifest: Manifest, lost: int = 0) -> str:
 
 
 def _event(kind: EventType) -> str:
-    fields = "\n".join(f"        {declared};" for declared in _fields(kind))
-    return (
-        f"\nevent {{\n    id = {kind.number};\n    name = {kind.name};\n"
-        f"    context := struct {{\n        uint16_t _{kind.id or 'number'};\n    }};\n"
-        f"    fields := struct {{\n{fields}\n    }};\n}};\n"
-    )
-
-
-def _fields(kind: EventType) -> Iterator[str]:
-    """Four words in any case; `_` before a name keeps it from being a keyword of TSDL."""
+    fields = ""
+    # Four words in any case; `_` before a name keeps it from being a keyword of TSDL.
     for index in range(_ARGUMENTS):
         name = kind.arguments[index] if index < len(kind.arguments) else f"unused{index}"
         word = "address_t" if name in ADDRESSES else "int32_t" if name in SIGNED else "uint32_t"
-        yield f"{word} _{name}"
+        fields += f"        {word} _{name};\n"
+    return (
+        f"\nevent {{\n    id = {kind.number};\n    name = {kind.name};\n"
+        f"    context := struct {{\n        uint16_t _{kind.id or 'number'};\n    }};\n"
+        f"    fields := struct {{\n{fields}    }};\n}};\n"
+    )
 
 
 def _quoted(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.base.values import NOWHERE, Address
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Phases:
     """From the doorbell (without one: from the guest's request) to the first call."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """The request, and the version that came of it."""
 
@@ -40,19 +40,19 @@ class Outcome:
     """Why it was rejected, as a word of enum bf_reason."""
     message: str
     """The same as a sentence; empty when installed."""
-    version: int | None
-    code: Address
-    code_size: int
-    rodata: Address
-    rodata_size: int
-    result: int | None
+    version: int | None = None
+    code: Address = NOWHERE
+    code_size: int = 0
+    rodata: Address = NOWHERE
+    rodata_size: int = 0
+    result: int | None = None
     """What the guest's first call of the new version returned."""
-    expected: int | None
-    correct: bool | None
+    expected: int | None = None
+    correct: bool | None = None
     milliseconds: Phases
     remarks: tuple[str, ...]
     """What LLVM said about its optimisations."""
-    symbol_file: str | None
+    symbol_file: str | None = None
 
     @property
     def installed(self) -> bool:

@@ -56,11 +56,21 @@ def _number(value: str | float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-def table(heads: str, rows: Iterable[Iterable[Child]], empty: str = "none") -> Markup:
+def _cell(value: Child | float) -> Child:
+    """Numbers with thousands separated, a mean with one decimal, None as `-`."""
+    if isinstance(value, str):
+        return value
+    return "-" if value is None else f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
+
+
+def table(heads: str, rows: Iterable[Iterable[Child | float]], empty: str = "none") -> Markup:
     """A table; `heads` are headings separated by `|`, one that begins with `>` is aligned to the right."""
     names = heads.split("|")
     classes = ["n" if name.startswith(">") else None for name in names]
-    body = [tag("tr", [tag("td", cell, class_=kind) for cell, kind in zip(row, classes, strict=True)]) for row in rows]
+    body = [
+        tag("tr", [tag("td", _cell(value), class_=kind) for value, kind in zip(row, classes, strict=True)])
+        for row in rows
+    ]
     if not body:
         return tag("p", empty, class_="quiet")
     head = [tag("th", name.lstrip(">"), class_=kind) for name, kind in zip(names, classes, strict=True)]

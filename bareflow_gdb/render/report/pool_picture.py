@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bareflow_gdb.guest.pools.pools import Block, Pool, Pools
+from bareflow_gdb.guest.pools.pools import Pool, Pools
 from bareflow_gdb.render.report.markup import Markup, tag
 
 WIDTH = 1000
@@ -29,7 +29,8 @@ def _strip(pool: Pool) -> Markup:
         x, width = WIDTH * begin / size, WIDTH * (end - begin) / size
         kind = block.owner_kind if block.owner_kind in OWNERS else "none"
         box = tag("rect", x=x, y=0, width=max(width, 0.6), height=HEIGHT, class_=f"o-{kind} block")
-        parts.append(tag("g", tag("title", _title(block)), box))
+        told = f"0x{block.address:08x}, {block.size:,} bytes, {block.owner_name or block.owner_kind}"
+        parts.append(tag("g", tag("title", told), box))
     share = 100 * pool.used / size
     words = (
         f"{pool.kind.upper()}  0x{pool.base:08x}  {pool.used:,} of {pool.size:,} bytes used ({share:.1f} %), "
@@ -37,7 +38,3 @@ def _strip(pool: Pool) -> Markup:
     )
     picture = tag("svg", parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", preserveAspectRatio="none", class_="strip")
     return tag("figure", tag("figcaption", words), picture)
-
-
-def _title(block: Block) -> str:
-    return f"0x{block.address:08x}, {block.size:,} bytes, {block.owner_name or block.owner_kind}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from bareflow_gdb.analysis.digest import Comparison, Digest, verdicts
 from bareflow_gdb.guest.code.code_diff import Row
 from bareflow_gdb.guest.code.swaps import Swap
 from bareflow_gdb.render.report.markup import Markup, join, table, tag
 from bareflow_gdb.render.report.pool_picture import pool_picture
 from bareflow_gdb.render.report.timeline import boot_timeline, level_class, swap_timeline
+from bareflow_gdb.render.view import level_name
 
 MAX_SWAPS = 2000
 MAX_ROWS = 1000
@@ -59,13 +62,13 @@ def swaps(digest: Digest) -> Markup:
             f"+{duration(swap.tsc - digest.overview.first_tsc)}",
             swap.function,
             _levels(swap),
-            _count(swap.call),
+            swap.call,
             swap.reason,
             _address(swap.old_code),
             _address(swap.new_code),
-            f"{swap.code_size:,}",
-            _microseconds(swap.threshold_to_publish_us),
-            _microseconds(swap.publish_to_first_us),
+            swap.code_size,
+            swap.threshold_to_publish_us,
+            swap.publish_to_first_us,
             "equal code" if swap.same_code else "",
         )
         for number, swap in enumerate(listed[:MAX_SWAPS], 1)
@@ -85,7 +88,7 @@ def latencies(digest: Digest) -> Markup:
     rows = [
         (
             f"{step.start} → {step.end}".replace("_", " "),
-            step.count,
+            str(step.count),
             duration(step.minimum),
             duration(int(step.median)),
             duration(step.maximum),
@@ -132,11 +135,11 @@ def modules(digest: Digest) -> Markup:
         (
             module.name,
             module.source or "-",
-            _level(module.level),
+            level_name(module.level),
             _address(module.code),
-            f"{module.code_size:,}",
-            f"{module.calls:,}",
-            _mean(module.mean_cycles),
+            module.code_size,
+            module.calls,
+            module.mean_cycles,
             module.digest,
         )
         for module in digest.modules.modules
@@ -153,13 +156,13 @@ def profile(digest: Digest) -> Markup:
     rows = [
         (
             function.name,
-            tag("span", f"O{function.level}", class_=f"level {level_class(function.level)}"),
-            f"{function.calls:,}",
-            f"{function.total_cycles:,}",
+            _level(function.level),
+            function.calls,
+            function.total_cycles,
             f"{100 * function.total_cycles / total:.1f} %",
-            _mean(function.mean_cycles),
-            _count(function.min_cycles),
-            f"{function.max_cycles:,}",
+            function.mean_cycles,
+            function.min_cycles,
+            function.max_cycles,
         )
         for function in digest.profile.functions
     ]
@@ -203,26 +206,13 @@ def _listing(rows: tuple[Row, ...]) -> Markup:
 
 def events(digest: Digest) -> Markup:
     """How many of each type, and the loss account of each source."""
-    kinds = [(name, f"{count:,}") for name, count in digest.overview.types]
-    sources = [
-        (
-            source.name,
-            f"{source.events:,}",
-            f"{source.lost:,}",
-            f"{source.first:,}",
-            f"{source.capacity:,}",
-            f"{source.guest_waits:,}",
-            f"{source.guest_dropped:,}",
-            source.reader_deaths,
-        )
-        for source in digest.sources
-    ]
+    account = attrgetter("name", "events", "lost", "first", "capacity", "guest_waits", "guest_dropped", "reader_deaths")
     heads = "source|>events|>lost|>first number|>capacity|>guest waited|>guest dropped|>reader found dead"
-    gaps = [(loss.ring, f"{loss.first:,}", f"{loss.count:,}") for loss in digest.losses[:MAX_ROWS]]
+    gaps = [(loss.ring, loss.first, loss.count) for loss in digest.losses[:MAX_ROWS]]
     return join(
-        table("event|>count", kinds, "no events"),
+        table("event|>count", digest.overview.types, "no events"),
         tag("h3", "Loss account"),
-        table(heads, sources, "The recorder was killed before it could write its account."),
+        table(heads, map(account, digest.sources), "The recorder was killed before it could write its account."),
         table("ring|>first missing number|>events missing", gaps, "No sequence number is missing."),
     )
 
@@ -245,31 +235,15 @@ def ending(digest: Digest) -> Markup:
 
 
 def _levels(swap: Swap) -> Markup:
-    return join(
-        tag("span", _level(swap.from_level), class_=f"level {level_class(swap.from_level)}"),
-        " → ",
-        tag("span", f"O{swap.to_level}", class_=f"level {level_class(swap.to_level)}"),
-    )
+    return join(_level(swap.from_level), " → ", _level(swap.to_level))
 
 
-def _level(level: int | None) -> str:
-    return "?" if level is None else f"O{level}"
+def _level(level: int | None) -> Markup:
+    return tag("span", level_name(level), class_=f"level {level_class(level)}")
 
 
 def _address(value: int) -> str:
     return f"0x{value:08x}" if value else "-"
-
-
-def _count(value: int | None) -> str:
-    return "-" if value is None else f"{value:,}"
-
-
-def _mean(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.1f}"
-
-
-def _microseconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.1f}"
 
 
 def _problems(problems: list[str] | tuple[str, ...]) -> Markup | None:

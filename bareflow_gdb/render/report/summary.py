@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bareflow_gdb.analysis.digest import Digest, verdicts
 from bareflow_gdb.render import text
-from bareflow_gdb.render.view import Table, View, address, facts, number, table
+from bareflow_gdb.render.view import Table, View, address, facts, level_name, number, table
 
 MAX_SWAPS = 200
 
@@ -39,7 +39,7 @@ def _swaps(digest: Digest) -> Table:
         (
             f"+{digest.overview.duration(swap.tsc - first)}",
             swap.function,
-            f"{'?' if swap.from_level is None else f'O{swap.from_level}'} -> O{swap.to_level}",
+            f"{level_name(swap.from_level)} -> O{swap.to_level}",
             swap.call,
             swap.reason,
             address(swap.old_code),

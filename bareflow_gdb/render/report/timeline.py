@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from bareflow_gdb.guest.boot.boot import Boot
 from bareflow_gdb.guest.code.swaps import Swap
 from bareflow_gdb.render.report.markup import Markup, tag
+from bareflow_gdb.render.view import level_name
 
 WIDTH = 1000
 LEFT = 150
@@ -15,6 +17,20 @@ LANE = 34
 BAR = 18
 MAX_LANES = 64
 MAX_MARKS = 2000
+
+
+@dataclass(frozen=True)
+class _Span:
+    """The time that a picture shows, in TSC ticks, and how its ticks are told."""
+
+    start: int
+    last: int
+    duration: Callable[[int], str]
+
+    def x(self, tsc: int) -> float:
+        """Where this moment is in the picture."""
+        whole = max(self.last - self.start, 1)
+        return LEFT + (WIDTH - LEFT - RIGHT) * min(max(tsc - self.start, 0), whole) / whole
 
 
 def level_class(level: int | None) -> str:
@@ -28,14 +44,13 @@ def swap_timeline(swaps: Sequence[Swap], end: int, duration: Callable[[int], str
     shown = functions[:MAX_LANES]
     start = min(swap.tsc for swap in swaps)
     last = max(end, max(swap.tsc for swap in swaps))
-    start -= max(1, (last - start) // 40)
-    place = _scale(start, last)
+    span = _Span(start - max(1, (last - start) // 40), last, duration)
     parts: list[Markup] = []
     for lane, name in enumerate(shown):
         own = [swap for swap in swaps if swap.function == name][:MAX_MARKS]
-        parts += _lane(lane * LANE, name, own, start, last, place, duration)
+        parts += _lane(lane * LANE, name, own, span)
     height = len(shown) * LANE
-    parts += _axis(height, start, last, place, duration)
+    parts += _axis(height, span)
     picture = tag(
         "svg",
         parts,
@@ -49,54 +64,33 @@ def swap_timeline(swaps: Sequence[Swap], end: int, duration: Callable[[int], str
     return tag("figure", picture, note)
 
 
-def _lane(
-    top: int,
-    name: str,
-    swaps: Sequence[Swap],
-    start: int,
-    last: int,
-    place: Callable[[int], float],
-    duration: Callable[[int], str],
-) -> list[Markup]:
+def _lane(top: int, name: str, swaps: Sequence[Swap], span: _Span) -> list[Markup]:
     middle = top + LANE / 2
     parts = [tag("text", name, x=LEFT - 12, y=middle + 4, class_="lane")]
-    edges = [start, *(swap.tsc for swap in swaps), last]
+    edges = [span.start, *(swap.tsc for swap in swaps), span.last]
     levels = [swaps[0].from_level, *(swap.to_level for swap in swaps)]
     for begin, end, level in zip(edges, edges[1:], levels, strict=False):
-        x = place(begin)
-        parts.append(
-            tag("rect", x=x, y=middle - BAR / 2, width=max(place(end) - x, 0.5), height=BAR, class_=level_class(level))
-        )
+        x, width = span.x(begin), max(span.x(end) - span.x(begin), 0.5)
+        parts.append(tag("rect", x=x, y=middle - BAR / 2, width=width, height=BAR, class_=level_class(level)))
     for swap in swaps:
-        x = place(swap.tsc)
-        levels_told = f"{_level(swap.from_level)} to O{swap.to_level}"
-        told = f"{name}: {levels_told} ({swap.reason}), +{duration(swap.tsc - start)}"
+        x = span.x(swap.tsc)
+        levels_told = f"{level_name(swap.from_level)} to O{swap.to_level}"
+        told = f"{name}: {levels_told} ({swap.reason}), +{span.duration(swap.tsc - span.start)}"
         mark = tag("line", x1=x, x2=x, y1=middle - BAR / 2 - 4, y2=middle + BAR / 2 + 4)
         parts.append(tag("g", tag("title", told), mark, class_="mark"))
     return parts
 
 
-def _axis(
-    top: int, start: int, last: int, place: Callable[[int], float], duration: Callable[[int], str]
-) -> list[Markup]:
+def _axis(top: int, span: _Span) -> list[Markup]:
     parts = [tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=top + 4, y2=top + 4, class_="axis")]
     for step in range(6):
-        tick = start + (last - start) * step // 5
-        x = place(tick)
+        ticks = (span.last - span.start) * step // 5
+        x = span.x(span.start + ticks)
         anchor = "end" if step == 5 else "middle"
         parts.append(tag("line", x1=x, x2=x, y1=top + 4, y2=top + 9, class_="axis"))
-        words = f"+{duration(tick - start)}" if step else "0"
+        words = f"+{span.duration(ticks)}" if step else "0"
         parts.append(tag("text", words, x=x, y=top + 26, class_="tick", text_anchor=anchor))
     return parts
-
-
-def _scale(start: int, last: int) -> Callable[[int], float]:
-    span = max(last - start, 1)
-    return lambda tsc: LEFT + (WIDTH - LEFT - RIGHT) * min(max(tsc - start, 0), span) / span
-
-
-def _level(level: int | None) -> str:
-    return "?" if level is None else f"O{level}"
 
 
 def boot_timeline(boot: Boot) -> Markup | None:
@@ -105,12 +99,12 @@ def boot_timeline(boot: Boot) -> Markup | None:
     if len(reached) < 2:
         return None
     first, last = reached[0].tsc, max(stage.tsc for stage in reached)
-    place = _scale(first, last)
+    span = _Span(first, last, str)
     parts: list[Markup] = []
     before = first
     for row, stage in enumerate(reached):
         y = row * 20
-        begin, end = place(before), place(stage.tsc)
+        begin, end = span.x(before), span.x(stage.tsc)
         told = f"+{stage.ms:,.3f} ms" if stage.ms is not None else f"+{stage.tsc - first:,} cycles"
         parts += [
             tag("text", stage.name, x=LEFT - 12, y=y + 14, class_="lane"),
