@@ -104,8 +104,7 @@ class Guest:
     def answer(self, question: Callable[[Kernel], R]) -> Answer[R]:
         """What the kernel says to a question, with where that was read from."""
         kernel = self.kernel()
-        record = question(kernel)
-        return Answer(record, tuple(kernel.found), kernel.unknown)
+        return kernel.answered(question(kernel))
 
     def _known(self) -> Mapping[str, int]:
         """Addresses by name: those of the debugger, else those in the kernel's ELF."""

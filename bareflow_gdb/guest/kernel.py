@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.guest.base.answer import Finding
+from bareflow_gdb.guest.base.answer import Answer, Finding
 from bareflow_gdb.guest.base.reading import settled
 from bareflow_gdb.guest.base.values import Address
 
@@ -51,8 +51,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CHEAP_LOG = 12 << 10
-LAST_EVENTS = 100
-"""Events of each ring that are read unless more are asked for."""
 
 
 class Kernel(ABC):
@@ -187,11 +185,12 @@ class Kernel(ABC):
         found = (read_ring(self.memory, root, index) for index in range(len(root.rings)))
         return tuple(ring for ring in found if ring is not None)
 
-    def events(self, last: int = LAST_EVENTS) -> list[Event]:
-        """The last events of all rings by time, at most `last` of each."""
-        from bareflow_gdb.guest.code.events import read_all_last
+    def events(self, last: int | None = None) -> list[Event]:
+        """The last events of all rings by time, at most `last` of each (None: 128)."""
+        from bareflow_gdb.guest.code.events import LAST, read_all_last
 
-        return read_all_last(self.memory, self.need_interface("it records no events"), last)
+        root = self.need_interface("it records no events")
+        return read_all_last(self.memory, root, LAST if last is None else last)
 
     def cache(self) -> Cache:
         """The kernel's cache of module images."""
@@ -290,6 +289,10 @@ class Kernel(ABC):
         from bareflow_gdb.guest.names.names import Names
 
         return Names(self.memory, self.root, self.elf, self.jit_code)
+
+    def answered(self, record: T) -> Answer[T]:
+        """What was read, with where that was read from."""
+        return Answer(record, tuple(self.found), self.unknown)
 
     def _settled(self, read: Callable[[], T]) -> T:
         return settled(self.memory, read)

@@ -215,4 +215,4 @@ def _next_step(
         return "`release` lets the run begin"
     if any(line.endswith(": requested") for line in mail):
         return "`recompile` answers the request of the guest"
-    return "`jit` shows the functions, `swaps` how they came to their levels"
+    return "`jit` shows the functions, `swaps` how they came to their tiers"

@@ -142,7 +142,7 @@ class Question(Generic[R]):
         """The record and where it comes from. Raises BareflowError."""
         record = self.ask(context, options)
         kernel = context.__dict__.get("kernel")
-        return Answer(record) if kernel is None else Answer(record, tuple(kernel.found), kernel.unknown)
+        return Answer(record) if kernel is None else kernel.answered(record)
 
     def text(self, record: R, width: int = WIDTH, color: bool = False) -> str:
         """The record for people, no newline at the end."""

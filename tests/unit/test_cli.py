@@ -97,6 +97,16 @@ def test_an_unknown_option_shows_the_verbs_own_usage(capfd: pytest.CaptureFixtur
     assert "usage: bareflow pools " in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("words", (["--tier", "O9"], ["--level", "9"], ["--level", "two"]))
+def test_a_tier_that_does_not_exist_is_refused_in_either_spelling(
+    words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main(["recompile", "primes", *words])
+    assert left.value.code == 2
+    assert "invalid choice" in capfd.readouterr().err
+
+
 def test_optional_words_go_to_the_argument_that_takes_them() -> None:
     def placed(*words: str) -> tuple[object, ...]:
         options = cli.build_parser(words[0]).parse_args(words)

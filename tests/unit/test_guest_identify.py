@@ -89,6 +89,13 @@ def test_a_damaged_block_table_leaves_the_region_and_its_reason() -> None:
     assert "not BFLK" in found.detail
 
 
+def test_an_interrupt_at_the_first_byte_of_a_version_is_named_by_it() -> None:
+    names = Guest.attach(FakeGuest().build()).kernel().names()
+    code = next(code for code in Guest.attach(FakeGuest().build()).kernel().jit_code() if code.version == 3)
+    assert names.place(code.code, returned_to=True).text == "alpha@O1 #3"
+    assert names.place(code.code + 4, returned_to=True).text == "alpha@O1 #3 + 0x4"
+
+
 def test_code_of_a_freed_version_is_still_known() -> None:
     fake = FakeGuest()
     fake.versions[0]["state"] = 5

@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     completed(function, COMPLETERS[FUNCTIONS])
     parser.add_argument("--tier", choices=TIERS, default="O3", help="how far it is optimised (O3)")
     # As it was called before.
-    parser.add_argument("--level", dest="tier", type=lambda text: f"O{text}", help=argparse.SUPPRESS)
+    parser.add_argument("--level", dest="tier", type=lambda text: f"O{text}", choices=TIERS, help=argparse.SUPPRESS)
     parser.add_argument("--timeout", type=float, default=15.0, metavar="S", help="seconds to wait (15)")
     parser.add_argument("--remarks", action="store_true", help="show what LLVM says about its optimisations")
     add_target(parser)

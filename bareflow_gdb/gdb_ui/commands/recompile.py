@@ -32,7 +32,7 @@ GRACE_SECONDS = 5.0
         argument("function", metavar="FUNCTION", names=FUNCTIONS, help="the function to compile"),
         argument("--tier", choices=TIERS, default="O3", help="how far it is optimised (default O3)"),
         # As it was called before.
-        argument("--level", dest="tier", type=lambda text: f"O{text}", help=argparse.SUPPRESS),
+        argument("--level", dest="tier", type=lambda text: f"O{text}", choices=TIERS, help=argparse.SUPPRESS),
         argument("--stop", action="store_true", help="stop in the new code, at its first execution"),
     ),
     show=lambda outcome: _text(outcome),

@@ -98,7 +98,10 @@ class Names:
         """
         sought = address - 1 if returned_to and address else address
         region = identify(self._memory, None, sought).region
-        version = version_at(self._versions, sought) if region == "code pool" else None
+        version = None
+        if region == "code pool":
+            # Before a version's first byte there is no code: then an interrupt returns to that byte, no call does.
+            version = version_at(self._versions, sought) or version_at(self._versions, address)
         if version is not None:
             text = _plus(version.title, address - version.code)
             return Place(Address(address), text, region, version.function_name, version.level, version.number)

@@ -190,7 +190,7 @@ def _next_step(jit: Address | None, profile: Address | None, manager: Address | 
     if profile is not None:
         return "`profile` shows what its functions cost"
     if jit is not None:
-        return "`jit` shows the functions, `swaps` how they came to their levels"
+        return "`jit` shows the functions, `swaps` how they came to their tiers"
     if manager is not None:
         return "`modules` shows what is loaded; let it run on until functions are registered"
     return "let the guest run on: it has not filled its tables yet"
