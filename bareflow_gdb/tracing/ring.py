@@ -85,16 +85,22 @@ class RingReader:
         """
         words = self._words
         words[_HEARTBEAT] = (words[_HEARTBEAT] + 1) & _MASK32
-        head = words[_HEAD]
-        words[_TAIL] = (head - 1) & _MASK32
+        self._start(past)
         if words[_MODE] != MODE_OFF:
             # Lossless here is what a reader left behind that was killed: see Rings.
             self._attached = True
             words[_MODE] = MODE_LOSSLESS if lossless else MODE_FLIGHT
-        self._next = head - min(head, self.capacity - 1) if past else head
+        # The guest wrote on until it saw the mode, over what was the oldest record a moment before.
+        self._start(past)
         self._first = self._next
         self._lost = 0
         self.restarted = False
+
+    def _start(self, past: bool) -> None:
+        """Where to begin, and the tail that keeps a lossless guest from writing over it."""
+        head = self._words[_HEAD]
+        self._next = head - min(head, self.capacity - 1) if past else head
+        self._words[_TAIL] = (self._next - 1) & _MASK32
 
     def detach(self) -> None:
         """Give the ring back as a flight recorder; one that is off stays off."""

@@ -5,6 +5,7 @@
  * With FREEZE_AT it stops half way through writing that record, for ever.
  */
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,9 +38,13 @@ int main(int argc, char **argv) {
     uint32_t head = header[16];
 
     for (uint64_t i = 0; i < count; i++) {
+        bool counted = false;
         while (__atomic_load_n(&header[5], __ATOMIC_RELAXED) == 2 &&
-               head - __atomic_load_n(&header[32], __ATOMIC_ACQUIRE) >= capacity)
+               head - __atomic_load_n(&header[32], __ATOMIC_ACQUIRE) >= capacity) {
+            header[18] += !counted;
+            counted = true;
             __builtin_ia32_pause();
+        }
         volatile struct event *record = &records[head & (capacity - 1)];
         record->tsc = (uint64_t)head * 3;
         record->arg[0] = head;

@@ -151,6 +151,20 @@ def test_attaching_takes_what_the_flight_recorder_still_holds(guest: Guest, writ
     assert (batch.first, len(batch.events)) == (0, 100)
 
 
+@pytest.mark.parametrize("before", [100, CAPACITY - 1, 3 * CAPACITY + 7])
+def test_what_was_there_at_the_attachment_waits_for_the_first_drain(
+    guest: Guest, writer: Path, processes: list[subprocess.Popen[bytes]], before: int
+) -> None:
+    assert guest.write(writer, before).wait() == 0
+    first = max(0, before - CAPACITY + 1)
+    with Rings(guest.ram, [0]) as rings:
+        processes.append(guest.write(writer, 2 * CAPACITY))
+        wait_for(lambda: rings.counts()[0].guest_waits, "the guest to find its ring full")
+        (batch,) = rings.drain()
+        check(batch)
+        assert (batch.first, batch.lost, len(batch.events)) == (first, 0, CAPACITY - 1)
+
+
 def test_the_mode_is_given_back_and_the_heart_beats_while_attached(guest: Guest) -> None:
     with Rings(guest.ram, [0]) as rings:
         assert rings.readers[0].mode == MODE_LOSSLESS
