@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.foreign import is_plain
 from bareflow_gdb.questions.question import FILES, FUNCTIONS, MODULES
 
 if TYPE_CHECKING:
@@ -35,14 +36,14 @@ def completed(action: argparse.Action, completer: Completer) -> None:
 
 
 def _of_newest_machine(read: Callable[[Kernel], Iterable[str]]) -> Completer:
-    """Names that the newest machine's kernel knows; none when it cannot be asked."""
+    """Names of the newest machine's kernel that a shell takes as they are; none when it cannot be asked."""
 
     def complete(**_: Any) -> list[str]:
         from bareflow_gdb.guest.guest import Guest
         from bareflow_gdb.qemu.machine import Machine
 
         try:
-            return list(read(Guest.attach(Machine.find(None).memory()).kernel()))
+            return list(filter(is_plain, read(Guest.attach(Machine.find(None).memory()).kernel())))
         except BareflowError:
             return []
 

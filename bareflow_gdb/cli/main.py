@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
+from bareflow_gdb import foreign
 from bareflow_gdb.cli import verbs
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.questions import registry
@@ -161,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _complain(verb: str, sentence: str, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"bareflow {verb}: {sentence}", file=sys.stderr)
+    print(f"bareflow {verb}: {foreign.sentence(sentence)}", file=sys.stderr)
     return COULD_NOT
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError
-from bareflow_gdb.gdb_ui.values import symbol
+from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.boot.boot_code import STAGES, Read, StageCode, stage_code
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import gdb
 
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.gdb_ui.completers import COMPLETERS
+from bareflow_gdb.foreign import sentence
+from bareflow_gdb.gdb_ui.completers import offered
 from bareflow_gdb.guest.base.answer import Answer
 from bareflow_gdb.questions.question import Argument, argument
 
@@ -97,7 +98,7 @@ class Command:
         for item in self.arguments:
             if not item.is_option:
                 found += [str(value) for value in item.keywords.get("choices", ())]
-                found += COMPLETERS[item.names](session) if item.names else ()
+                found += offered(item.names, session) if item.names else ()
         return found
 
 
@@ -188,7 +189,7 @@ class GdbCommand(gdb.Command):
 
 def _one_sentence(error: Exception) -> str:
     # gdb 18 puts colours into its messages, also where there is no terminal.
-    return " ".join(_STYLE.sub("", str(error)).split()) or type(error).__name__
+    return sentence(_STYLE.sub("", str(error))) or type(error).__name__
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -202,4 +203,4 @@ def fail(message: str, code: int) -> NoReturn:
 
 def _quit(code: int) -> None:
     gdb.execute("set confirm off")
-    gdb.execute(f"quit {code}")
+    gdb.execute(f"quit {code:d}")

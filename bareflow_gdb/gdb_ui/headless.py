@@ -17,6 +17,7 @@ import gdb
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.foreign import gdb_word, sentence
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import REGISTRY
 from bareflow_gdb.gdb_ui.session import Session
@@ -35,19 +36,19 @@ def run(main: Callable[[Session], int]) -> None:
 
     try:
         if gdb.selected_inferior().connection is None:
-            gdb.execute(f"bf attach {argument('machine')}")
+            gdb.execute(f"bf attach {gdb_word(argument('machine'))}")
         status = main(plugin.current())
         message = ""
     except KeyboardInterrupt:
         status, message = NO, "interrupted"
     except (BareflowError, gdb.error) as error:
-        status, message = COULD_NOT, " ".join(str(error).split())
+        status, message = COULD_NOT, sentence(str(error))
     if message:
         gdb.write(message + "\n", gdb.STDERR)
     gdb.flush()
     if status and _unattended():
         gdb.execute("set confirm off")
-        gdb.execute(f"quit {status}")
+        gdb.execute(f"quit {status:d}")
 
 
 def _unattended() -> bool:
@@ -79,7 +80,7 @@ def number(name: str, default: int) -> int:
 def ask(session: Session, question: str, *words: str) -> tuple[str, str]:
     """What `bf QUESTION` answers: as text and as JSON. Raises BareflowError."""
     definition = REGISTRY[question]
-    answer = definition.run(definition.parse(" ".join((*words, "--json"))), session)
+    answer = definition.run(definition.parse(" ".join((*map(gdb_word, words), "--json"))), session)
     text = definition.show(answer.record) if definition.show is not None else ""
     return text, dumps_answer(answer)
 

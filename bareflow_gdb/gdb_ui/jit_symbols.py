@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import gdb
 
+from bareflow_gdb.foreign import gdb_word
 from bareflow_gdb.gdb_ui import debug_object
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.symbol_index import SymbolFile, read_index
@@ -72,7 +73,7 @@ class JitSymbols:
         # The user may have removed it, or all symbol files, himself.
         if self._is_there():
             with _selected(self._space):
-                gdb.execute(f'remove-symbol-file "{self._file}"', to_string=True)
+                gdb.execute(f"remove-symbol-file {gdb_word(str(self._file))}", to_string=True)
         self.attached = ()
         self._file = None
         if self._folder is not None:
@@ -92,7 +93,7 @@ class JitSymbols:
         self._count += 1
         self._file = Path(self._folder.name).resolve() / f"jit-{self._count}.elf"
         self._file.write_bytes(data)
-        gdb.execute(f'add-symbol-file "{self._file}"', to_string=True)
+        gdb.execute(f"add-symbol-file {gdb_word(str(self._file))}", to_string=True)
 
 
 @contextlib.contextmanager
@@ -103,11 +104,11 @@ def _selected(space: gdb.Progspace) -> Iterator[None]:
     if there.num == before.num:
         yield
         return
-    gdb.execute(f"inferior {there.num}", to_string=True)
+    gdb.execute(f"inferior {there.num:d}", to_string=True)
     try:
         yield
     finally:
-        gdb.execute(f"inferior {before.num}", to_string=True)
+        gdb.execute(f"inferior {before.num:d}", to_string=True)
 
 
 def _object_of(code: JitCode, objects: Mapping[int, SymbolFile]) -> SymbolFile | None:

@@ -14,6 +14,7 @@ from typing import Any
 import gdb
 
 from bareflow_gdb.errors import BareflowError, Unreachable
+from bareflow_gdb.foreign import sentence, switch
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,7 @@ def read_register(name: str) -> int:
 
 
 def _lost(error: gdb.error) -> BareflowError:
-    sentence = " ".join(str(error).split()).rstrip(".")
-    return Unreachable(f"the guest went away ({sentence}); connect again with `bf attach`")
+    return Unreachable(f"the guest went away ({sentence(str(error)).rstrip('.')}); connect again with `bf attach`")
 
 
 @contextlib.contextmanager
@@ -154,4 +154,4 @@ def _quiet_stops() -> Iterator[None]:
     try:
         yield
     finally:
-        gdb.execute(f"set suppress-cli-notifications {'on' if before else 'off'}")
+        gdb.execute(f"set suppress-cli-notifications {switch(bool(before))}")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TextIO
 
+from bareflow_gdb.foreign import lines
 from bareflow_gdb.render.view import Cell, Table, View
 
 WIDTH = 140
@@ -32,7 +33,7 @@ def show(view: View, width: int = WIDTH, color: bool = False) -> str:
 
 def plain(view: View) -> str:
     """Fixed-width text without any escape sequence, no newline at the end."""
-    return "\n".join(line.rstrip() for line in _lines(view))
+    return "\n".join(lines(line.rstrip()) for line in _lines(view))
 
 
 def coloured(view: View, width: int = 100) -> str:
@@ -47,22 +48,25 @@ def coloured(view: View, width: int = 100) -> str:
     # rich would cut what is too wide; the terminal wraps it, and nothing is lost.
     console = Console(file=out, force_terminal=True, width=_UNLIMITED, highlight=False, legacy_windows=False)
 
+    def clear(words: str, style: str = "") -> Text:
+        return Text(lines(words), style=style)
+
     def text(value: Cell) -> Text:
-        return Text(value.text, style=_RICH_STYLES.get(value.style, ""))
+        return clear(value.text, _RICH_STYLES.get(value.style, ""))
 
     if view.title:
-        console.print(Text(view.title, style="bold"))
+        console.print(clear(view.title, "bold"))
     label_width = max((len(label) for label, _ in view.facts), default=0)
     for label, value in view.facts:
         console.print(Text.assemble((f"  {label:<{label_width}}  ", "cyan"), text(value)), soft_wrap=True)
     for part in view.parts:
         if isinstance(part, str):
-            console.print(Text(part), soft_wrap=True)
+            console.print(clear(part), soft_wrap=True)
             continue
         if part.title:
-            console.print(Text(part.title, style="bold"))
+            console.print(clear(part.title, "bold"))
         if not part.rows:
-            console.print(Text(f"  {part.empty}", style="dim"))
+            console.print(clear(f"  {part.empty}", "dim"))
             continue
         fitting = fit(part, width)
         grid = RichTable(box=None, pad_edge=False, header_style="cyan", padding=(0, 2, 0, 0))
@@ -72,9 +76,9 @@ def coloured(view: View, width: int = 100) -> str:
             grid.add_row(*(text(value) for value in row))
         console.print(grid)
     for problem in view.problems:
-        console.print(Text.assemble(("problem: ", "bold red"), problem), soft_wrap=True)
+        console.print(Text.assemble(("problem: ", "bold red"), clear(problem)), soft_wrap=True)
     for note in view.notes:
-        console.print(Text(note, style="dim"), soft_wrap=True)
+        console.print(clear(note, "dim"), soft_wrap=True)
     return out.getvalue().rstrip("\n")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import gdb
 
+from bareflow_gdb import foreign
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
@@ -60,7 +61,8 @@ def break_swap(options: argparse.Namespace, session: Session) -> SwapBreakpoint:
         except BaseException:
             breakpoint.delete()
             raise
-    breakpoint.commands = f'printf "swap of {options.function or "slot"} 0x%08x: new code 0x%08x\\n", $edx, $eax'
+    whose = foreign.symbol(options.function or "slot")
+    breakpoint.commands = f'printf "swap of {whose} 0x%08x: new code 0x%08x\\n", $edx, $eax'
     session.bound.append(breakpoint)
     return SwapBreakpoint(breakpoint.number, 1, options.function or "", "breakpoint", Address(store))
 
