@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable
 # No dash in front, which were an option; no number, which were an address.
 _PLAIN = re.compile(r"(?!-|0[bBoOxX]|\d+$)[A-Za-z0-9_./+~-]+(?<!~)")
 _UNQUOTED = re.compile(r"([^A-Za-z0-9_./+:=,@-])")
-_NO_SYMBOL = re.compile(r"[^A-Za-z0-9_.@]")
+_NO_SYMBOL = re.compile(r"[^A-Za-z0-9_.@$]")
 _STYLE = re.compile(r"(\x1b\[[\d;]*m)")
 
 
@@ -59,7 +59,7 @@ def is_plain(name: str) -> bool:
     return _PLAIN.fullmatch(name) is not None
 
 
-def symbol(name: str) -> str:
+def gdb_name(name: str) -> str:
     """For a symbol that gdb gets, or a format string: nothing that is more than a name in an expression."""
     return _NO_SYMBOL.sub("?", name)
 

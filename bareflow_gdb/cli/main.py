@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, NoReturn
 
 from bareflow_gdb import foreign
 from bareflow_gdb.cli import verbs
@@ -74,6 +74,9 @@ class VerbParser(argparse.ArgumentParser):
     """
 
     _mixing = False
+
+    def error(self, message: str) -> NoReturn:
+        super().error(foreign.sentence(message))
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         if self.get_default("passed_on") is not None and "--" in args:

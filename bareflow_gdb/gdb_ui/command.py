@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import gdb
 
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.foreign import sentence
+from bareflow_gdb.foreign import sentence, styled
 from bareflow_gdb.gdb_ui.completers import offered
 from bareflow_gdb.guest.base.answer import Answer
 from bareflow_gdb.questions.question import Argument, argument
@@ -179,7 +179,7 @@ class GdbCommand(gdb.Command):
 
             print(dumps_answer(answer))
         elif self.definition.show is not None:
-            print("\n".join((self.definition.show(answer.record), *answer.lines())))
+            print(styled("\n".join((self.definition.show(answer.record), *answer.lines()))))
         return self.definition.verdict is None or self.definition.verdict(answer.record)
 
     def complete(self, text: str, word: str | None) -> list[str]:

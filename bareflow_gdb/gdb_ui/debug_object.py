@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.foreign import symbol
+from bareflow_gdb.foreign import gdb_name
 from bareflow_gdb.guest.code.debug_sections import DEBUG_SECTIONS, cleaned
 
 _HEADER = struct.Struct("<16sHHIIIIIHHHHHH")
@@ -183,7 +183,7 @@ def _write(versions: Sequence[Described], joined: Mapping[str, bytearray], names
     titles, strings = _Strings(), _Strings()
     table = bytearray(_SYMBOL.size)
     for name in names:
-        table += _SYMBOL.pack(strings.add(symbol(name.name)), name.value, name.size, name.info, 0, name.section)
+        table += _SYMBOL.pack(strings.add(gdb_name(name.name)), name.value, name.size, name.info, 0, name.section)
     body = bytearray(_HEADER.size)
     heads = [bytes(_SECTION.size)]
 
@@ -194,7 +194,7 @@ def _write(versions: Sequence[Described], joined: Mapping[str, bytearray], names
         body.extend(data)
 
     for version in versions:
-        section(symbol(f".text.{version.label}"), _NOBITS, b"", _ALLOC_EXEC, version.code, version.size, 0, 0, 1, 0)
+        section(gdb_name(f".text.{version.label}"), _NOBITS, b"", _ALLOC_EXEC, version.code, version.size, 0, 0, 1, 0)
     for title, image in joined.items():
         section(title, _PROGBITS, bytes(image), 0, 0, len(image), 0, 0, 1, 0)
     link = len(heads) + 1

@@ -98,7 +98,7 @@ def end_of_run(session: Session) -> Iterator[list[gdb.Breakpoint]]:
             "the run has ended already; start the machine with --hold or --paused, and then this script"
         )
     stage = layouts.const("BF_BOOT_RECORD_ADDRESS") + layouts.offset("bf_boot_record", "stage")
-    with running.internal_watchpoint(stage, f"*(unsigned int *) 0x{stage:x} >= {idle}") as watchpoint:
+    with running.internal_watchpoint(stage, f"*(unsigned int *) 0x{stage:x} >= {idle:d}") as watchpoint:
         yield [watchpoint]
 
 
@@ -153,7 +153,7 @@ def _swap_stops(session: Session, stack: ExitStack, slots: dict[str, int], funct
     except BareflowError:
         wanted = [slots[function]] if function else list(slots.values())
         return {stack.enter_context(running.internal_watchpoint(slot)): slot for slot in wanted}
-    condition = f"$edx == {slots[function]}" if function else None
+    condition = f"$edx == {slots[function]:#x}" if function else None
     return {stack.enter_context(running.internal_breakpoint(store, condition)): 0}
 
 

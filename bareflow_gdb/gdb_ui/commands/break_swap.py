@@ -61,8 +61,8 @@ def break_swap(options: argparse.Namespace, session: Session) -> SwapBreakpoint:
         except BaseException:
             breakpoint.delete()
             raise
-    whose = foreign.symbol(options.function or "slot")
-    breakpoint.commands = f'printf "swap of {whose} 0x%08x: new code 0x%08x\\n", $edx, $eax'
+    name = foreign.gdb_name(options.function or "slot")
+    breakpoint.commands = f'printf "swap of {name} 0x%08x: new code 0x%08x\\n", $edx, $eax'
     session.bound.append(breakpoint)
     return SwapBreakpoint(breakpoint.number, 1, options.function or "", "breakpoint", Address(store))
 

@@ -75,7 +75,7 @@ def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
         "its publishing store is inlined, so there is no one place before it; `bf break-swap` stops after each swap"
     )
     store = publish_store(session)
-    condition = None if options.function is None else f"$edx == {slot_of(session, options.function)}"
+    condition = None if options.function is None else f"$edx == {slot_of(session, options.function):#x}"
     session.say(f"waiting for {'a swap' if condition is None else f'a swap of {options.function}'} …")
     with running.internal_breakpoint(store, condition) as breakpoint:
         stop = running.resume()
