@@ -9,7 +9,7 @@ from elftools.elf.elffile import ELFFile
 from bareflow_gdb.guest.code.debug_sections import cleaned, is_known
 from bareflow_gdb.recompile.refusal import LinkError
 
-_TABLES = ("SHT_NULL", "SHT_SYMTAB", "SHT_STRTAB", "SHT_NOBITS")
+_TABLES = ("SHT_NULL", "SHT_SYMTAB", "SHT_NOBITS")
 _TYPE_OFFSET = 4
 """Of Elf32_Shdr.sh_type."""
 
@@ -23,7 +23,7 @@ def for_debuggers(data: bytes) -> bytes:
             start, size = section["sh_offset"], section["sh_size"]
             if section["sh_type"] in _TABLES:
                 continue
-            if is_known(section.name):
+            if section["sh_type"] == "SHT_STRTAB" or is_known(section.name):
                 made[start : start + size] = cleaned(section.name, data[start : start + size])
                 continue
             made[start : start + size] = bytes(size)

@@ -1,4 +1,4 @@
-"""A guest and a trace whose names are more than names: every question answers with text, JSON and HTML that harm nobody.
+"""A guest and a trace with names that are more than names: every question answers with harmless text, JSON and HTML.
 
 Questions come from the registry, verbs from the command line's own list, so a new one is asked without a change here.
 """

@@ -13,7 +13,7 @@ import re
 _KINDS = "abbrev addr aranges frame info line line_str loc loclists ranges rnglists str str_offsets types"
 DEBUG_SECTIONS = frozenset(f".debug_{kind}" for kind in _KINDS.split())
 _PLACED = re.compile(r"\.(text|rodata|data|bss|eh_frame)(\..*)?")
-_STRINGS = (".debug_str", ".debug_line_str")
+_STRINGS = (".debug_str", ".debug_line_str", ".strtab", ".shstrtab")
 _LAST_INLINE = 4
 """The last version of a line table whose file names stand in it."""
 
