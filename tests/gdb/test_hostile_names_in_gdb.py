@@ -98,7 +98,7 @@ def test_a_shell_is_offered_no_such_name() -> None:
         assert not {name for name in offered if not re.fullmatch(r"[\w./+~-]+", name)}
 
 
-@pytest.mark.parametrize("expression", ["0x200010", "$esp", "$eip & ~3", "(0x200000 + 4 * 4)", "1 << 21 | 0x10", "$1"])
+@pytest.mark.parametrize("expression", ["0x200010", "$esp", "$eax | 3", "(0x200000 + 4 * 4)", "1 << 21 | 0x10", "$1"])
 def test_an_address_is_numbers_registers_and_arithmetic(gdb: Gdb, hostile: Machine, expression: str) -> None:
     asked = (f"print {expression}", f"print/x (unsigned int) ({expression})", f"bf identify {expression} --json")
     said = gdb.run(f"target remote {hostile.gdb_socket}", "print 0x300000", *asked)
@@ -133,6 +133,14 @@ def test_anything_else_is_refused_and_changes_nothing(gdb: Gdb, hostile: Machine
     assert before == after
     assert said.err.count("bf ") >= 2 and "Traceback" not in said.err
     assert "is not an address" in said.err
+
+
+def test_a_machine_of_the_environment_is_not_several_commands(
+    gdb: Gdb, hostile: Machine, empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BF_MACHINE", f"{hostile.name}\nshell touch INJ3")
+    said = gdb.run(f"source {SCRIPT.with_name('trace_swaps.py')}", cwd=empty)
+    assert f"no machine named {hostile.name}?shell" in said.err or "unrecognized arguments" in said.err
 
 
 @pytest.mark.parametrize("machine", ["a1\nshell touch INJ3", "unix:| touch INJ4", "|touch INJ5"])
