@@ -32,15 +32,7 @@ class SwapBreakpoint:
     "break-swap",
     needs=Session.require_stopped,
     example="bf break-swap primes",
-    arguments=(
-        argument(
-            "function",
-            nargs="?",
-            metavar="FUNCTION",
-            names=FUNCTIONS,
-            help="swaps of this function only (default: of any)",
-        ),
-    ),
+    arguments=(argument("function", nargs="?", metavar="FUNCTION", names=FUNCTIONS, help="its swaps only"),),
     show=lambda record: _text(record),
 )
 def break_swap(options: argparse.Namespace, session: Session) -> SwapBreakpoint:
