@@ -73,7 +73,7 @@ def test_the_shell_asks_it_with_text_json_verdict_and_help(copy: Path) -> None:
 
 @pytest.mark.parametrize(("shell", "shown"), (("bash", "census"), ("zsh", "census:how many functions there are")))
 def test_a_shell_completes_it(copy: Path, tmp_path: Path, shell: str, shown: str) -> None:
-    line = "bareflow cen"
+    line = "bareflow c"
     answer = tmp_path / "answer"
     bareflow(
         copy,
@@ -84,7 +84,7 @@ def test_a_shell_completes_it(copy: Path, tmp_path: Path, shell: str, shown: str
         COMP_POINT=str(len(line)),
         COMP_TYPE="9",
     )
-    assert answer.read_text().strip() == shown
+    assert shown in answer.read_text().split("\v")
 
 
 def test_gdb_has_the_command(copy: Path) -> None:
