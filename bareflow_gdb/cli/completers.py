@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.foreign import is_plain
-from bareflow_gdb.questions.question import FILES, FUNCTIONS, MODULES
+from bareflow_gdb.questions.question import NAMES
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.kernel import Kernel
@@ -50,13 +50,4 @@ def _of_newest_machine(read: Callable[[Kernel], Iterable[str]]) -> Completer:
     return complete
 
 
-def _files(kernel: Kernel) -> Iterable[str]:
-    volume = kernel.disk().volume
-    return [file.name for file in volume.files] if volume is not None else []
-
-
-COMPLETERS: dict[str, Completer] = {
-    FUNCTIONS: _of_newest_machine(lambda kernel: kernel.slots()),
-    MODULES: _of_newest_machine(lambda kernel: [module.name for module in kernel.modules().modules]),
-    FILES: _of_newest_machine(_files),
-}
+COMPLETERS: dict[str, Completer] = {kind: _of_newest_machine(read) for kind, read in NAMES.items()}

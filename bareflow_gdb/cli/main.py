@@ -106,7 +106,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     )
     for verb in loaded:
         # A verb may define --json again, for instance with another help text.
-        child = choices.add_parser(verb.name, description=verb.help, conflict_handler="resolve")
+        child = choices.add_parser(verb.name, help=verb.help, description=verb.help, conflict_handler="resolve")
         child.add_argument("--json", action="store_true", help="print the records as JSON")
         child.add_argument("--debug", action="store_true", help="show the Python traceback of an error")
         child.set_defaults(verb_parser=child, run_verb=verb.main)

@@ -6,25 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.foreign import is_plain
-from bareflow_gdb.questions.question import FILES, FUNCTIONS, MODULES
+from bareflow_gdb.questions.question import FUNCTIONS, NAMES
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
 
 MACHINES, JIT_CODE = "machines", "JIT code"
-
-
-def _functions(session: Session) -> Iterable[str]:
-    return session.guest.kernel().slots()
-
-
-def _modules(session: Session) -> Iterable[str]:
-    return (module.name for module in session.guest.kernel().modules().modules)
-
-
-def _files(session: Session) -> Iterable[str]:
-    volume = session.guest.kernel().disk().volume
-    return (file.name for file in volume.files) if volume is not None else ()
 
 
 def _machines(session: Session) -> Iterable[str]:  # noqa: ARG001 - as all completers
@@ -34,11 +21,9 @@ def _machines(session: Session) -> Iterable[str]:  # noqa: ARG001 - as all compl
 
 
 COMPLETERS: dict[str, Callable[[Session], Iterable[str]]] = {
-    FUNCTIONS: _functions,
-    MODULES: _modules,
-    FILES: _files,
+    **{kind: lambda session, read=read: read(session.guest.kernel()) for kind, read in NAMES.items()},  # type: ignore[misc]
     MACHINES: _machines,
-    JIT_CODE: _functions,
+    JIT_CODE: lambda session: NAMES[FUNCTIONS](session.guest.kernel()),
 }
 """All names of a kind."""
 

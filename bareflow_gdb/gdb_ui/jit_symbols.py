@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import gdb
 
 from bareflow_gdb.foreign import gdb_word
-from bareflow_gdb.gdb_ui import debug_object
 from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.guest.code.symbol_index import SymbolFile, read_index
 
 if TYPE_CHECKING:
+    from bareflow_gdb.gdb_ui import debug_object
     from bareflow_gdb.guest.code.jit_code import JitCode
+    from bareflow_gdb.guest.code.symbol_index import SymbolFile
 
 ANY_TIER = "jit"
 
@@ -55,6 +55,9 @@ class JitSymbols:
 
         directories: the machine's own, with the recompiler's index. Raises BadData when that is damaged.
         """
+        from bareflow_gdb.gdb_ui import debug_object
+        from bareflow_gdb.guest.code.symbol_index import read_index
+
         objects = {item.version: item for directory in directories for item in read_index(directory)}
         published = [code for code in codes if code.published]
         found = {code: _object_of(code, objects) for code in published}
@@ -121,6 +124,8 @@ def _attached(code: JitCode, found: SymbolFile | None) -> Attached:
 
 
 def _described(code: JitCode, found: SymbolFile | None) -> debug_object.Described:
+    from bareflow_gdb.gdb_ui import debug_object
+
     return debug_object.Described(
         label=f"v{code.version}" if code.version is not None else f"{code.function}.O{code.level}",
         names=(code.name, f"{code.function}@{ANY_TIER}"),

@@ -13,8 +13,6 @@ import gdb
 from bareflow_gdb.gdb_ui.breakpoints import Followers
 from bareflow_gdb.gdb_ui.session import Session
 
-_STALE_EVENTS = ("stop", "cont", "exited", "new_objfile", "memory_changed")
-
 
 class Sessions:
     """The plug-in's one state: a session for each connection of gdb."""
@@ -23,22 +21,22 @@ class Sessions:
         self._unconnected = Session(None, Followers())
         self._open: list[Session] = []
         self._gone: list[Session] = []
+        self._handlers = (
+            *((name, self._stale) for name in ("stop", "cont", "exited", "new_objfile", "memory_changed")),
+            ("connection_removed", self._disconnected),
+            ("gdb_exiting", self._exiting),
+            ("before_prompt", self._tidy),
+        )
 
     def connect(self) -> None:
         """Hooks up what makes answers stale and sessions end."""
-        for name in _STALE_EVENTS:
-            getattr(gdb.events, name).connect(self._stale)
-        gdb.events.connection_removed.connect(self._disconnected)
-        gdb.events.gdb_exiting.connect(self._exiting)
-        gdb.events.before_prompt.connect(self._tidy)
+        for name, handler in self._handlers:
+            getattr(gdb.events, name).connect(handler)
 
     def disconnect(self) -> None:
         """Unhooks it and forgets the sessions."""
-        for name in _STALE_EVENTS:
-            getattr(gdb.events, name).disconnect(self._stale)
-        gdb.events.connection_removed.disconnect(self._disconnected)
-        gdb.events.gdb_exiting.disconnect(self._exiting)
-        gdb.events.before_prompt.disconnect(self._tidy)
+        for name, handler in self._handlers:
+            getattr(gdb.events, name).disconnect(handler)
         self._gone += self._open
         self._open = []
         self._forget_gone()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,12 @@ Options = argparse.Namespace
 
 ADDRESS, NAME_OR_ADDRESS = "address", "name or address"
 FUNCTIONS, MODULES, FILES = "functions", "modules", "files"
+NAMES: dict[str, Callable[[Kernel], Iterable[str]]] = {
+    FUNCTIONS: lambda kernel: kernel.slots(),
+    MODULES: lambda kernel: [module.name for module in kernel.modules().modules],
+    FILES: lambda kernel: [file.name for file in getattr(kernel.disk().volume, "files", ())],
+}
+"""Which names a guest knows of each kind."""
 
 MEMORY, KERNEL, ROOT, MACHINE, TRACE = "memory", "kernel", "root", "machine", "trace"
 """What a question asks: guest memory, a kernel in it, the kernel's root descriptor; QEMU or its files, a trace's

@@ -52,13 +52,7 @@ class SwapStep:
     needs=Session.require_stopped,
     example="bf step-swap primes --stay",
     arguments=(
-        argument(
-            "function",
-            nargs="?",
-            metavar="FUNCTION",
-            names=FUNCTIONS,
-            help="wait for a swap of this function, others pass (default: the next swap of any)",
-        ),
+        argument("function", nargs="?", metavar="FUNCTION", names=FUNCTIONS, help="its swap, others pass"),
         argument("--stay", action="store_true", help="remain stopped after the store"),
         argument("--lines", type=int, default=LINES, help=f"lines of code at most, 0 = all (default {LINES})"),
     ),
