@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.foreign import gdb_name
-from bareflow_gdb.guest.code.debug_sections import DEBUG_SECTIONS, cleaned
+from bareflow_gdb.guest.code.debug_sections import cleaned, readable
 
 _HEADER = struct.Struct("<16sHHIIIIIHHHHHH")
 _SECTION = struct.Struct("<10I")
@@ -92,8 +92,9 @@ def _add(version: Described, index: int, joined: dict[str, bytearray]) -> list[_
     """Appends the debug sections of one object, relocated; returns its functions and variables."""
     parts = _read(version.object)
     bases: dict[int, int] = {}
+    known = readable(b"".join(part.data for part in parts if part.name == ".debug_abbrev"))
     for number, part in enumerate(parts):
-        if part.name in DEBUG_SECTIONS:
+        if part.name in known:
             image = joined.setdefault(part.name, bytearray())
             image += bytes(-len(image) % max(1, part.align))
             bases[number] = len(image)
@@ -107,7 +108,7 @@ def _add(version: Described, index: int, joined: dict[str, bytearray]) -> list[_
     symbols = [_symbol(texts, *fields) for fields in _SYMBOL.iter_unpack(table.data)]
     for part in parts:
         target = parts[part.info] if part.kind == _REL else None
-        if target is not None and target.name in DEBUG_SECTIONS:
+        if target is not None and target.name in known:
             _relocate(part.data, joined[target.name], bases[part.info], symbols, bases, version.shared)
     return [
         _Name(s.name, _value(s, bases, version.shared), s.size, s.info, index if s.section in bases else _ABSOLUTE)

@@ -152,3 +152,17 @@ def test_a_machine_of_the_environment_is_one_word(
     for commands in ((f"source {script}",), (f"bf attach {foreign.gdb_word(machine)}",)):
         said = gdb.run(*commands, cwd=empty)
         assert "no machine named" in said.err or "cannot connect" in said.err
+
+
+def test_a_temporary_directory_of_any_name_is_one_word(
+    gdb: Gdb, hostile: Machine, empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / "a b\"'$(x)\\ é;|{}"
+    odd.mkdir()
+    monkeypatch.setenv("TMPDIR", str(odd))
+    asked = ("bf jitsym", "info line *0x200010", "bf jitsym --detach", "bf jitsym --detach")
+    said = gdb.run(f"target remote {hostile.gdb_socket}", *asked, cwd=empty)
+    published = re.search(r"^(\S+)@O3 ", said.out[said.out.index("SYMBOL") :], re.MULTILINE)
+    assert published is not None
+    assert "bf jitsym:" not in said.err, said.err
+    assert not list(odd.iterdir())

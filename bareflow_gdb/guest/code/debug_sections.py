@@ -14,14 +14,51 @@ _KINDS = "abbrev addr aranges frame info line line_str loc loclists ranges rngli
 DEBUG_SECTIONS = frozenset(f".debug_{kind}" for kind in _KINDS.split())
 _PLACED = re.compile(r"\.(text|rodata|data|bss|eh_frame)(\..*)?")
 _STRINGS = (".debug_str", ".debug_line_str", ".strtab", ".shstrtab")
+_FORM_STRING, _FORM_IMPLICIT_CONST = 0x08, 0x21
 _LAST_INLINE = 4
 """The last version of a line table whose file names stand in it."""
 
 
-def is_known(name: str) -> bool:
-    """May a debugger get this section?"""
+def is_known(name: str, debug: frozenset[str] = DEBUG_SECTIONS) -> bool:
+    """May a debugger get this section, of the debug sections only these?"""
     bare = name.removeprefix(".rel")
-    return bare in DEBUG_SECTIONS or _PLACED.fullmatch(bare) is not None
+    return bare in debug or _PLACED.fullmatch(bare) is not None
+
+
+def readable(abbreviations: bytes) -> frozenset[str]:
+    """The debug sections that may be read with this `.debug_abbrev`: none when it has strings among its numbers.
+
+    LLVM keeps all strings in sections of their own, which `cleaned` can clean; other forms are somebody's assembly.
+    """
+    return frozenset() if _has_inline_strings(abbreviations) else DEBUG_SECTIONS
+
+
+def _has_inline_strings(data: bytes) -> bool:
+    """DWARF 5, section 7.5.3: code, tag, children, then pairs of attribute and form up to 0, 0."""
+    at = 0
+
+    def number() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(data):
+        if number() == 0:
+            continue
+        number()
+        at += 1
+        while (pair := (number(), number())) != (0, 0):
+            if pair[1] == _FORM_STRING:
+                return True
+            if pair[1] == _FORM_IMPLICIT_CONST:
+                number()
+    return False
 
 
 def cleaned(name: str, data: bytes) -> bytes:
