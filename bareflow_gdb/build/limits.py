@@ -53,12 +53,12 @@ class Limit:
 def parts(firmware: Path) -> list[str]:
     """What is on the kernel's disk in its order, each part with the most it may have, then the memory it takes."""
     disk, most = (firmware / "fluid.img").read_bytes(), layouts.const("BF_IMAGE_MAX_SECTORS") * SECTOR
-    stage2 = layouts.const("BF_STAGE2_SECTORS") * SECTOR
+    header, stage2 = read_image_header(firmware / "fluid.img"), layouts.const("BF_STAGE2_SECTORS") * SECTOR
     found = [
         # Without the boot signature and the zeros that fill the sectors.
         ("stage 1", len(disk[: SECTOR - 2].rstrip(b"\0")), SECTOR - 2),
         ("stage 2", len(disk[SECTOR : SECTOR + stage2].rstrip(b"\0")), stage2),
-        ("kernel image", read_image_header(firmware / "fluid.img").image_bytes, most),
+        ("kernel image", header.image_bytes, most),
     ]
     with (firmware / "kernel.elf").open("rb") as file:
         loaded = [section for section in ELFFile(file).iter_sections() if section["sh_flags"] & 2]  # SHF_ALLOC
@@ -66,10 +66,11 @@ def parts(firmware: Path) -> list[str]:
     base = layouts.const("BF_IMAGE_BASE")
     _, _, end = elf_facts(firmware / "kernel.elf")
     found.append(("memory with .bss", end - base, layouts.const("BF_IMAGE_LIMIT") - base))
-    return [
+    lines = [
         f"{name:<24}{size:>9}" + (f" of {limit:>7}  {size / limit:6.1%}" if limit else "")
         for name, size, limit in found
     ]
+    return [*lines, f"{header.sectors} of {most // SECTOR} sectors, CRC 0x{header.crc:08x}"]
 
 
 def archive_bytes(archive: Path) -> int:

@@ -6,6 +6,7 @@ packet.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gdb
@@ -21,22 +22,23 @@ class Sessions:
         self._unconnected = Session(None, Followers())
         self._open: list[Session] = []
         self._gone: list[Session] = []
-        self._handlers = (
-            *((name, self._stale) for name in ("stop", "cont", "exited", "new_objfile", "memory_changed")),
-            ("connection_removed", self._disconnected),
-            ("gdb_exiting", self._exiting),
-            ("before_prompt", self._tidy),
-        )
+
+    def _handlers(self) -> Iterator[tuple[Any, Callable[..., None]]]:
+        for name in ("stop", "cont", "exited", "new_objfile", "memory_changed"):
+            yield getattr(gdb.events, name), self._stale
+        yield gdb.events.connection_removed, self._disconnected
+        yield gdb.events.gdb_exiting, self._exiting
+        yield gdb.events.before_prompt, self._tidy
 
     def connect(self) -> None:
         """Hooks up what makes answers stale and sessions end."""
-        for name, handler in self._handlers:
-            getattr(gdb.events, name).connect(handler)
+        for event, handler in self._handlers():
+            event.connect(handler)
 
     def disconnect(self) -> None:
         """Unhooks it and forgets the sessions."""
-        for name, handler in self._handlers:
-            getattr(gdb.events, name).disconnect(handler)
+        for event, handler in self._handlers():
+            event.disconnect(handler)
         self._gone += self._open
         self._open = []
         self._forget_gone()
