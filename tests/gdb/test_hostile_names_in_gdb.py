@@ -42,7 +42,7 @@ def empty(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     yield folder
     assert not list(folder.iterdir())
-    assert not list(tmp_path.parent.glob(f"**/{CANARY}*"))
+    assert not list(tmp_path.rglob(f"{CANARY}*"))
 
 
 def commands_of(gdb: Gdb) -> list[str]:
