@@ -23,7 +23,10 @@ def image_path(memory: Memory) -> Path:
         if name != _SLAVE or about.startswith("[not inserted]"):
             continue
         backing = _BACKING.search(about)
-        return Path(backing[1] if backing else re.sub(r" \([^()]*\)$", "", about.splitlines()[0]))
+        path = backing[1] if backing else re.sub(r" \([^()]*\)$", "", about.partition("\n")[0])
+        if not path.strip() or "\0" in path:
+            raise Unreachable("QEMU does not say which file the second disk is; name it: `bareflow fat list IMAGE`")
+        return Path(path)
     raise Unreachable("this machine has no second disk; start it with `bareflow run --disk IMAGE`")
 
 

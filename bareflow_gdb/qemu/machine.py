@@ -30,19 +30,27 @@ def _as_is(value: Any) -> Any:
     return value
 
 
+def _path(value: Any) -> Path:
+    """Raises ValueError for what no file can be named."""
+    text = os.fsencode(str(value))
+    if b"\0" in text:
+        raise ValueError("a path with a NUL")
+    return Path(os.fsdecode(text))
+
+
 # The words of machine.json: the field of Machine that each one is, and what makes it from JSON.
 _RECORD: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "name": ("name", str),
     "pid": ("pid", int),
     "started": ("started", _as_is),
     "created": ("created", float),
-    "image": ("image", Path),
+    "image": ("image", _path),
     "memory_mib": ("memory_mib", int),
     "icount": ("icount", _as_is),
-    "gdb_socket": ("gdb_socket", Path),
-    "qmp_socket": ("qmp_socket", Path),
-    "ram": ("ram_path", Path),
-    "serial": ("serial_path", Path),
+    "gdb_socket": ("gdb_socket", _path),
+    "qmp_socket": ("qmp_socket", _path),
+    "ram": ("ram_path", _path),
+    "serial": ("serial_path", _path),
 }
 
 
@@ -104,7 +112,7 @@ class Machine:
             return None
         try:
             return cls(directory=folder, **{field: kind(record[key]) for key, (field, kind) in _RECORD.items()})
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BadData(f"{folder / places.RECORD} is damaged ({error!r}); remove {folder}") from error
 
     def record(self) -> dict[str, Any]:
@@ -148,6 +156,8 @@ class Machine:
         try:
             self.qmp("pmemsave", val=address, size=size, filename=str(path))
             return path.read_bytes()
+        except OSError as error:
+            raise Unreachable(f"QEMU of machine {self.name} said that it wrote memory, and did not") from error
         finally:
             path.unlink(missing_ok=True)
 

@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
     ]
 )
 _DELTAS = ("tsc", "seq")
+_MOST_ROWS = 8 << 20
 
 
 def segment_path(directory: Path, number: int) -> Path:
@@ -74,9 +75,19 @@ def convert_journal(journal: Path, segment: Path) -> int:
 def read_segment(path: Path) -> Any:
     """The Arrow table of a segment; raises BadData when it is truncated or not one of ours."""
     try:
-        table = pq.ParquetFile(path).read()
+        # A pipe would be waited for.
+        if not path.is_file():
+            raise ValueError("it is not a file")
+        file = pq.ParquetFile(path)
+        if file.metadata.num_rows > _MOST_ROWS:
+            raise ValueError(f"it claims {file.metadata.num_rows:,} events")
+        if file.schema_arrow.names != SCHEMA.names or file.schema_arrow.types != SCHEMA.types:
+            raise BadData(f"{path} has other columns than an event segment; it was written by another version")
+        table = file.read()
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise BadData(f"{path} is damaged: {str(error).splitlines()[0]}; remove it to read the rest") from error
-    if table.schema.names != SCHEMA.names or table.schema.types != SCHEMA.types:
-        raise BadData(f"{path} has other columns than an event segment; it was written by another version")
-    return table
+        why = str(error).partition("\n")[0]
+        raise BadData(f"{path} is damaged: {why}; remove it to read the rest") from error
+    if any(column.null_count for column in table.columns):
+        raise BadData(f"{path} is damaged: events without all their values; remove it to read the rest")
+    # Other writers say otherwise whether there may be nulls.
+    return table.cast(SCHEMA)

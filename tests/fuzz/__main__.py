@@ -17,7 +17,7 @@ from fuzz.campaign import Job, Tally
 from fuzz.seeds import FIRMWARE, collect
 from fuzz.table import table
 from fuzz.target import judge
-from fuzz.targets import TARGETS
+from fuzz.targets import ALL, TARGETS
 
 PLACE = FIRMWARE.parent / "fuzz"
 SECONDS = 3600.0
@@ -28,7 +28,9 @@ BATCH = 100_000
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
     parser.add_argument("--inputs", type=int, help="so many in all; default: as many as the time allows")
-    parser.add_argument("--seconds", type=float, help=f"so long; default {SECONDS:g} where no number of inputs is given")
+    parser.add_argument(
+        "--seconds", type=float, help=f"so long; default {SECONDS:g} where no number of inputs is given"
+    )
     parser.add_argument("--seed", type=int, default=1, help="another one, other damage (default 1)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: one for each processor)")
     parser.add_argument("--target", action="append", help=f"only these: {', '.join(TARGETS)}")
@@ -40,10 +42,8 @@ def main() -> int:
     names = options.target or list(TARGETS)
     seconds = options.seconds or (None if options.inputs else SECONDS)
     deadline = None if seconds is None else time.monotonic() + seconds
-    if options.inputs:
-        jobs = campaign.planned(options.inputs, options.seed, names)
-    else:
-        jobs = _endless(options.seed, names)
+    seed = options.seed
+    jobs = campaign.planned(options.inputs, seed, names) if options.inputs else _endless(seed, names)
     failures = PLACE / "failures"
     show = _Progress()
     tallies = campaign.run(jobs, seeds, failures, workers=options.jobs, deadline=deadline, progress=show)
@@ -77,7 +77,7 @@ def replay(kept: Path, seeds: Path) -> int:
     """Puts a kept input to its reader again, with the traceback."""
     case = json.loads((kept / "case.json").read_text())
     with tempfile.TemporaryDirectory(prefix="bff-") as scratch:
-        target = TARGETS[case["target"]](seeds, Path(scratch))
+        target = ALL[case["target"]](seeds, Path(scratch))
         verdict = judge(target, kept / "input", case["words"])
         print(f"{case['target']}: {case['words']}\n{', '.join(verdict.findings)}: {verdict.kind}")
         print(f"{verdict.seconds:.2f} s, {verdict.mb:.0f} MB; input in {kept / 'input'}")

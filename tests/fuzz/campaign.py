@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz.target import CONTROL, CRASH, LARGE, SLOW, Verdict
-from fuzz.targets import TARGETS
+from fuzz.targets import ALL, TARGETS
 from fuzz.worker import NOW_BYTES, keep
 
 HANG_SECONDS = 60.0
@@ -128,7 +128,7 @@ def run(
     progress: Callable[[list[Tally]], None] = lambda _: None,
 ) -> list[Tally]:
     """Does the jobs, or those that are begun before `deadline`; the tallies by target."""
-    tallies = {name: Tally(name) for name in TARGETS}
+    tallies = {name: Tally(name) for name in ALL}
     children: list[_Child] = []
 
     def next_job() -> Job | None:

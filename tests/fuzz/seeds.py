@@ -1,7 +1,7 @@
 """Where do good inputs come from? From the real guests, booted once, and from what `make firmware` builds.
 
-    build/fuzz/seeds/   own.ram own.core stock.ram stock.core unikernel.ram, the parts of each that decoders read,
-                        trace/ killed/, texts of QEMU's monitor, serial.log, machine.json
+build/fuzz/seeds/   own.ram own.core stock.ram stock.core unikernel.ram, the parts of each that decoders read,
+                    trace/ killed/, texts of QEMU's monitor, serial.log, machine.json
 """
 
 from __future__ import annotations
@@ -19,9 +19,6 @@ from typing import Any
 from unittest import mock
 
 from elftools.elf.elffile import ELFFile
-from fuzz.mutate import Region
-from fuzz.questions import every_question
-from fuzz.verbs import run_verb
 from machines import SECONDS, wait_for_halt
 
 from bareflow_gdb.abi import layouts
@@ -32,6 +29,9 @@ from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.tracing.recorder import Recorder
+from fuzz.mutate import Region
+from fuzz.questions import every_question
+from fuzz.verbs import run_verb
 
 FIRMWARE = Path(__file__).parents[2] / "build" / "firmware"
 MONITOR = {"registers": "info registers", "block": "info block", "pic": "info pic"}

@@ -19,7 +19,10 @@ def table(tallies: Sequence[Tally]) -> str:
         whole.seconds, whole.mb = max(whole.seconds, tally.seconds), max(whole.mb, tally.mb)
     rows.append(_row(whole, sum(_kinds(tally) for tally in tallies)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
-    lines = ["  ".join(cell.ljust(w) if not i else cell.rjust(w) for i, (cell, w) in enumerate(zip(r, widths))) for r in rows]
+    lines = []
+    for first, *rest in rows:
+        cells = (cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
+        lines.append("  ".join((first.ljust(widths[0]), *cells)))
     for tally in tallies:
         for kind, about in sorted(tally.kinds.items(), key=lambda item: -item[1]["count"]):
             lines.append(f"\n{tally.name}: {about['count']} x {', '.join(about['findings'])}: {kind}")

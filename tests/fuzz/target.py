@@ -42,7 +42,7 @@ class Target(ABC):
         self.folder = folder
         self.prepare()
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - not all have something
         """Puts what is damaged in place into the folder, once."""
 
     @abstractmethod
@@ -74,12 +74,14 @@ def judge(target: Target, folder: Path, words: str) -> Verdict:
     """Puts one input to its reader."""
     clock = time.monotonic if target.waits else time.process_time
     before, started = _peak_mb(), clock()
-    kind, shown, findings = "", "", []
+    kind, shown, place, findings = "", "", "", []
     try:
         shown = target.ask(folder, words)
+        shown.encode()
+        place = f"the answer to {words.split()[0]}"
         findings.append(ANSWERED)
     except BareflowError as error:
-        shown = str(error)
+        shown, place = str(error), f"{type(error).__name__} {_place(error)}"
         findings.append(REFUSED)
     except Exception as error:  # noqa: BLE001 - that is what is looked for
         kind = f"{type(error).__name__} {_place(error)}"
@@ -88,7 +90,7 @@ def judge(target: Target, folder: Path, words: str) -> Verdict:
     harm = HARMFUL.search(shown)
     if harm:
         around = shown[max(0, harm.start() - 40) : harm.end() + 20]
-        kind = f"{harm[0]!r} in {re.sub(r'[0-9]+', 'N', ascii(around))}"
+        kind = f"control character in {place}, such as {around!a}"
         findings.append(CONTROL)
     if seconds > SLOW_SECONDS:
         findings.append(SLOW)

@@ -24,7 +24,7 @@ from random import Random
 from typing import Any
 
 from fuzz.target import Target, Verdict, judge
-from fuzz.targets import TARGETS
+from fuzz.targets import ALL
 
 NOW_BYTES = 4096
 MEMORY_BYTES = 6 << 30
@@ -77,7 +77,7 @@ class Worker:
         if name not in self._targets:
             folder = self._folder / name
             folder.mkdir()
-            self._targets[name] = TARGETS[name](self._seeds, folder)
+            self._targets[name] = ALL[name](self._seeds, folder)
         return self._targets[name]
 
     def _tell(self, words: str) -> None:
@@ -119,4 +119,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-

@@ -18,4 +18,5 @@ def _all() -> dict[str, type[Target]]:
     return dict(sorted(found.items(), key=lambda item: -item[1].share))
 
 
-TARGETS = _all()
+ALL = _all()
+TARGETS = {name: kind for name, kind in ALL.items() if kind.share}

@@ -8,18 +8,18 @@ from pathlib import Path
 from random import Random
 
 from elftools.elf.elffile import ELFFile
-from fuzz import mutate
-from fuzz.mutate import Damaged, Region
-from fuzz.questions import words_of
-from fuzz.seeds import copy_sparse, parts
-from fuzz.target import Target
-from fuzz.verbs import run_verb
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.code.bitstream import read_producer
 from bareflow_gdb.qemu.image import SECTOR, RootSettings, image_crc, patched_copy, read_image_header, root_magic
 from bareflow_gdb.recompile.wrapped import unwrap
 from bareflow_gdb.render.jsonable import dumps
+from fuzz import mutate
+from fuzz.mutate import Damaged, Region
+from fuzz.questions import words_of
+from fuzz.seeds import copy_sparse, parts
+from fuzz.target import Target
+from fuzz.verbs import run_verb
 
 
 class FatImage(Target):
@@ -45,7 +45,8 @@ class FatImage(Target):
             names = [bytes(self._map[at : at + 11]) for at in range(self._parts[2].at, self._parts[2].at + 128, 32)]
             for raw in chance.sample(names, 2):
                 text = raw.decode("latin-1")
-                yield f"fat cat {text[:8].split()[0] if text[:8].split() else 'X'}.{text[8:].strip() or 'X'}"
+                stem, suffix = text[:8].strip() or "X", text[8:].strip() or "X"
+                yield f"fat cat {stem}.{suffix}{chance.choice(('', ' --json'))}"
         finally:
             damaged.restore()
 
@@ -54,7 +55,9 @@ class FatImage(Target):
         options = ["--json"] if "--json" in words else []
         # A name may begin with a dash, or hold a blank.
         name = [part for part in name if part and not part.startswith("-")]
-        return run_verb([verb, action, *name, str(folder / self._file), *options])
+        said = run_verb([verb, action, *name, str(folder / self._file), *options])
+        # Without --json `fat cat` gives the file's bytes as they are.
+        return said if action == "list" or options else ""
 
 
 class Bitcode(Target):

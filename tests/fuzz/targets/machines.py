@@ -9,11 +9,10 @@ from pathlib import Path
 from random import Random
 from unittest import mock
 
+from bareflow_gdb.qemu.process import started_at
 from fuzz import mutate
 from fuzz.target import Target
 from fuzz.verbs import run_verb
-
-from bareflow_gdb.qemu.process import started_at
 
 
 class MachineRecord(Target):

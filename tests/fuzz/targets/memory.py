@@ -10,14 +10,14 @@ from random import Random
 from typing import ClassVar
 
 from elftools.elf.elffile import ELFFile
+
+from bareflow_gdb.questions import registry
 from fuzz import mutate
 from fuzz.mutate import Damaged, Region
 from fuzz.questions import words_of
 from fuzz.seeds import copy_sparse, parts
 from fuzz.target import Target
 from fuzz.verbs import run_verb
-
-from bareflow_gdb.questions import registry
 
 
 class MemoryTarget(Target):

@@ -11,9 +11,6 @@ from random import Random
 from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import SymbolTableSection
-from fuzz import mutate
-from fuzz.mutate import Damaged, Region
-from fuzz.target import Target
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build.module import link_module, read_module, require_same_data
@@ -22,7 +19,9 @@ from bareflow_gdb.guest.base.exports import GuestSymbol
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.recompile.link import Linked, Room, link
 from bareflow_gdb.recompile.objects import read_object, with_absolute_symbols
-from bareflow_gdb.render.jsonable import dumps
+from fuzz import mutate
+from fuzz.mutate import Damaged, Region
+from fuzz.target import Target
 
 ROOM = Room(code=0x20008, code_capacity=32768, rodata=0x480018, rodata_capacity=32768)
 _SHA_BYTES = 32
@@ -95,7 +94,7 @@ class Objects(Target):
             if action == "debug":
                 described = Described("v1", (name,), ROOM.code, len(made.code), ROOM.code, data, made.sections)
                 return str(len(join([described])))
-        return dumps(made)
+        return str(made)
 
 
 class DebugObjects(Target):
@@ -122,5 +121,3 @@ class DebugObjects(Target):
             return str(len(with_absolute_symbols(data, {f"{name}_main": 0x20000})))
         described = Described("v1", (name,), 0x20000, 64, 0x20000, data, {".text": 0x20000, ".rodata": 0x30000})
         return str(len(join([described, described])))
-
-

@@ -11,11 +11,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import ClassVar
 
 from asking import ask
-from fuzz import mutate
-from fuzz.peer import listening
-from fuzz.target import Target
 
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.memory.dump import RawDump
@@ -26,6 +24,9 @@ from bareflow_gdb.qemu.process import started_at
 from bareflow_gdb.recompile.compiler import Compiler
 from bareflow_gdb.recompile.pipe import encode
 from bareflow_gdb.render.jsonable import dumps, dumps_answer
+from fuzz import mutate
+from fuzz.peer import listening
+from fuzz.target import Target
 
 ANSWER_SECONDS = 0.05
 _JUNK = (
@@ -77,8 +78,7 @@ class Stub(Target):
                 lie = {"drip": chance.choice((b"+", b"$", b"O", b"a")).hex()}
             script[str(at)] = lie
         (self.folder / "script.json").write_text(json.dumps(script))
-        for words in ("status", "monitor", "screen", "write"):
-            yield words
+        yield from ("status", "monitor", "screen", "write")
 
     def ask(self, folder: Path, words: str) -> str:
         script = json.loads((folder / "script.json").read_text())
@@ -141,7 +141,9 @@ class Qmp(Target):
     """What QEMU says on its QMP socket."""
 
     name, share, round, waits = "QMP answers", 6, 4, True
-    _greeting = {"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}, "capabilities": []}}
+    _greeting: ClassVar = {
+        "QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}, "capabilities": []}
+    }
 
     def prepare(self) -> None:
         qmp.CONNECT_SECONDS = qmp.COMMAND_SECONDS = 0.2
@@ -155,12 +157,12 @@ class Qmp(Target):
         if chance.random() < 0.1:
             said[at] = b"A" * (1 << 20)
         (self.folder / "said").write_bytes(b"\r\n".join(said))
-        for words in ("status", "registers", "screen", "core"):
-            yield words
+        yield from ("status", "registers", "screen", "core")
 
     def ask(self, folder: Path, words: str) -> str:
         with listening(folder / "q", lambda connection: self._speak(connection, folder)) as path:
-            machine = Machine("fuzz", folder, os.getpid(), path, path, path, path, path, started=started_at(os.getpid()))
+            pid = os.getpid()
+            machine = Machine("fuzz", folder, pid, path, path, path, path, path, started=started_at(pid))
             if words == "status":
                 return machine.status()
             if words == "screen":

@@ -11,11 +11,6 @@ from random import Random
 from typing import Any, cast
 
 import numpy as np
-from fuzz import mutate
-from fuzz.mutate import Damaged, Region
-from fuzz.seeds import copy_sparse, parts
-from fuzz.target import Target
-from fuzz.verbs import run_verb
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.guest import Guest
@@ -23,6 +18,11 @@ from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.tracing.recorder import Recorder
 from bareflow_gdb.tracing.ring import RingReader
+from fuzz import mutate
+from fuzz.mutate import Damaged, Region
+from fuzz.seeds import copy_sparse, parts
+from fuzz.target import Target
+from fuzz.verbs import run_verb
 
 RAM_BYTES = 8 << 20
 """Everything that the kernel uses lies below."""
@@ -121,7 +121,11 @@ class Recording(_RingTarget):
         """EMIT and PUBLISH events that name any code: the recorder goes and takes it."""
         at = chance.choice(self._rings)
         fields = layouts.unpack("bf_ring_header", self._map[at : at + layouts.size("bf_ring_header")])
-        records = np.frombuffer(self._map, layouts.numpy_dtype("bf_event"), min(fields.capacity, 500), fields.records)
+        kind = layouts.numpy_dtype("bf_event")
+        count = min(fields.capacity, 500, (RAM_BYTES - fields.records) // kind.itemsize)
+        if count <= 0:
+            return
+        records = np.frombuffer(self._map, kind, count, fields.records)
         for record in records:
             if chance.random() < 0.5:
                 record["type"] = chance.choice((4, 5, 6, 7, 8))

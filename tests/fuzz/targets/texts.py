@@ -6,17 +6,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from fuzz import mutate
-from fuzz.target import Target
-from fuzz.verbs import run_verb
-
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.memory.cpu import parse_registers
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.qemu.disk import image_path, opened
 from bareflow_gdb.render.jsonable import dumps
+from fuzz import mutate
+from fuzz.target import Target
+from fuzz.verbs import run_verb
 
-_LINES = (b"ide0-hd1 (#block): ", b"ide0-hd1: \n", b"Backing file: x (chain depth: 9)", b"EIP=", b"GDT=     ", b"pic0: irr=")
+_LINES = (
+    b"ide0-hd1 (#block): ",
+    b"ide0-hd1: \n",
+    b"Backing file: x (chain depth: 9)",
+    b"EIP=",
+    b"GDT=     ",
+    b"pic0: irr=",
+)
 
 
 class _Told(RawDump):

@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from bareflow_gdb.questions import registry
+from bareflow_gdb.tracing.segments import SCHEMA
 from fuzz import mutate
 from fuzz.questions import words_of
 from fuzz.target import Target
 from fuzz.verbs import run_verb
-
-from bareflow_gdb.questions import registry
-from bareflow_gdb.tracing.segments import SCHEMA
 
 _QUERIES = (
     "select 1 as a, 2 as a",
