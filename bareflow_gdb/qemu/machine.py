@@ -157,7 +157,9 @@ class Machine:
             self.qmp("pmemsave", val=address, size=size, filename=str(path))
             return path.read_bytes()
         except OSError as error:
-            raise Unreachable(f"QEMU of machine {self.name} said that it wrote memory, and did not") from error
+            raise Unreachable(
+                f"QEMU of machine {self.name} said that it wrote memory, and did not; ask again"
+            ) from error
         finally:
             path.unlink(missing_ok=True)
 
@@ -176,6 +178,8 @@ class Machine:
             raise UsageError(f"{target.parent} is not a directory; make it first")
         with replacing(target) as partial:
             self.qmp("dump-guest-memory", paging=False, protocol=f"file:{partial}")
+            if not partial.exists() or not partial.stat().st_size:
+                raise Unreachable(f"QEMU of machine {self.name} said that it wrote a core, and did not; ask again")
             partial.chmod(0o600)
 
     def serial(self) -> str:

@@ -133,9 +133,7 @@ class _Told:
         return self.text
 
 
-@pytest.mark.parametrize(
-    "text", ["ide0-hd1: \n", "ide0-hd1 (#block): ", "ide0-hd1: \n    Cache: x", "ide0-hd1: a\0b (raw)"]
-)
+@pytest.mark.parametrize("told", ["\n", "", "\n    Cache: x", "a\0b (raw)"])
 def test_a_monitor_that_names_no_file(told: str) -> None:
     with pytest.raises(Unreachable):
         image_path(_Told(f"ide0-hd1: {told}"))  # type: ignore[arg-type] # all that is asked of it
