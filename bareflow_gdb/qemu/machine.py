@@ -157,9 +157,7 @@ class Machine:
             self.qmp("pmemsave", val=address, size=size, filename=str(path))
             return path.read_bytes()
         except OSError as error:
-            raise Unreachable(
-                f"QEMU of machine {self.name} said that it wrote memory, and did not; ask again"
-            ) from error
+            raise Unreachable(f"QEMU of machine {self.name} wrote no memory to its file; ask again") from error
         finally:
             path.unlink(missing_ok=True)
 

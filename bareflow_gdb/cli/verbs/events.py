@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sql",
         metavar="QUERY",
-        help="tables: events, types, functions, modules (DuckDB); of columns of one name the second is NAME_1",
+        help="tables: events, types, functions, modules (DuckDB); a second column NAME is NAME_1",
     )
     parser.epilog = "Exit code 1 when there is no such event, or the query has no rows."
 

@@ -183,7 +183,8 @@ def _rows(chance: Random, table: Any) -> Any:
 
 def _nullable(chance: Random, table: Any) -> Any:
     schema = pa.schema([field.with_nullable(chance.random() < 0.5) for field in SCHEMA])
-    return table.cast(schema) if table.schema.names == SCHEMA.names and table.schema.types == SCHEMA.types else table
+    ours = table.schema.names == SCHEMA.names and table.schema.types == SCHEMA.types
+    return table.cast(schema) if ours and not any(column.null_count for column in table.columns) else table
 
 
 _TABLES: tuple[Callable[[Random, Any], Any], ...] = (_nulls, _nulls, _numbers, _types, _twice, _named, _rows, _nullable)
