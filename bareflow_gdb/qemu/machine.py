@@ -24,6 +24,7 @@ from bareflow_gdb.qemu import qmp
 from bareflow_gdb.qemu.process import Process
 
 STOP_SECONDS = 10.0
+MOST_SERIAL = 64 << 20
 
 
 def _as_is(value: Any) -> Any:
@@ -183,7 +184,11 @@ class Machine:
     def serial(self) -> str:
         """What COM1 has printed so far, as far as it can be read."""
         try:
-            return self.serial_path.read_text(encoding="latin-1")
+            # machine.json names it, which could be a device without end.
+            if not self.serial_path.is_file():
+                return ""
+            with self.serial_path.open("rb") as file:
+                return file.read(MOST_SERIAL).decode("latin-1")
         except OSError:
             return ""
 

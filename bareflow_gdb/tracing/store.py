@@ -7,6 +7,7 @@ segments, then the raw journal.
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,7 @@ _CLOSED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": False,
     "python_enable_replacements": False,
 }
+_NUMBERED = re.compile(r"[a-z]+-[0-9]{1,9}")
 _MAX_FILES = 10_000
 _MAX_SERIAL = 64 << 20
 _MAX_SYMBOLS = 4096
@@ -79,7 +81,9 @@ class Trace:
         return [path for path in self._files(JOURNALS) if path.stem.removeprefix("journal-") not in written]
 
     def _files(self, pattern: str) -> list[Path]:
-        found = sorted(self.directory.glob(pattern), key=lambda path: (len(path.name), path.name))
+        # Only what a recorder names so: others are not read, and not removed.
+        named = [path for path in self.directory.glob(pattern) if _NUMBERED.fullmatch(path.stem)]
+        found = sorted(named, key=lambda path: (len(path.name), path.name))
         if len(found) > _MAX_FILES:
             raise BadData(f"{self.directory} holds {len(found)} files {pattern}; no recorder makes that many")
         return found
@@ -209,7 +213,7 @@ def recover(directory: Path) -> int:
     for journal in trace._open_journals():
         number = int(journal.stem.removeprefix("journal-"))
         recovered += segments.convert_journal(journal, segments.segment_path(directory, number))
-    for leftover in [*directory.glob(JOURNALS), *directory.glob("*.partial")]:
+    for leftover in [*trace._files(JOURNALS), *directory.glob("*.partial")]:
         leftover.unlink()
     Trace.open(directory).table.validate()
     return recovered

@@ -20,7 +20,7 @@ from bareflow_gdb.qemu.disk import image_path
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.small_files import parse_json, read_small
 from bareflow_gdb.tracing.segments import SCHEMA
-from bareflow_gdb.tracing.store import Trace
+from bareflow_gdb.tracing.store import Trace, recover
 
 DEEP = "[" * 50_000
 
@@ -123,6 +123,15 @@ def test_columns_of_one_name_are_all_there(
     head, values = capsys.readouterr().out.splitlines()
     assert head.split() == names
     assert values.split() == [str(value) for value in row.values()]
+
+
+@pytest.mark.parametrize("name", ["journal-xyz.raw", "journal-.raw", "journal-1\u0663.raw", "journal--1.raw"])
+def test_a_journal_that_no_recorder_names_so_stays(tmp_path: Path, name: str) -> None:
+    trace = make(tmp_path / "t", [batch(SWAP)], open_journal=True, complete=False)
+    (trace / name).write_bytes(b"mine")
+    assert recover(trace) == len(SWAP)
+    assert (trace / name).read_bytes() == b"mine"
+    assert Trace.open(trace).count == len(SWAP)
 
 
 class _Told:

@@ -86,7 +86,7 @@ class Stub(Target):
             stub = GdbStub.connect(f"unix:{path}", timeout=ANSWER_SECONDS)
             try:
                 if words == "monitor":
-                    return stub.monitor("info registers")
+                    return dumps(stub.monitor("info registers"))
                 if words == "screen":
                     return stub.screen().hex()
                 if words == "write":
@@ -164,13 +164,13 @@ class Qmp(Target):
             pid = os.getpid()
             machine = Machine("fuzz", folder, pid, path, path, path, path, path, started=started_at(pid))
             if words == "status":
-                return machine.status()
+                return dumps(machine.status())
             if words == "screen":
                 return machine.read_screen().hex()
             if words == "core":
                 machine.dump_core(folder / "core")
                 return ""
-            return machine.monitor("info registers")
+            return dumps(machine.monitor("info registers"))
 
     @staticmethod
     def _speak(connection: socket.socket, folder: Path) -> None:

@@ -82,7 +82,8 @@ class Trace(Target):
         segments = [name for name in self._files if name.endswith((".parquet", ".raw"))]
         groups = ((0.5, likely), (0.8, segments), (1.0, self._files))
         roll = chance.random()
-        name = chance.choice([item for item in next(group for most, group in groups if roll < most) if self._has(item)])
+        wanted = [item for item in next(group for most, group in groups if roll < most) if self._has(item)]
+        name = chance.choice(wanted or [item for item in self._files if self._has(item)])
         good = (self.seeds / self.seed / name).read_bytes()
         path = self._trace / name
         if kind < 0.12:
