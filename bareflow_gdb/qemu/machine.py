@@ -39,12 +39,19 @@ def _path(value: Any) -> Path:
     return Path(os.fsdecode(text))
 
 
+def _finite(value: Any) -> float:
+    """Raises ValueError for what is no time."""
+    if not 0 <= float(value) < 1 << 40:
+        raise ValueError(f"{value!r} seconds")
+    return float(value)
+
+
 # The words of machine.json: the field of Machine that each one is, and what makes it from JSON.
 _RECORD: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "name": ("name", str),
     "pid": ("pid", int),
     "started": ("started", _as_is),
-    "created": ("created", float),
+    "created": ("created", _finite),
     "image": ("image", _path),
     "memory_mib": ("memory_mib", int),
     "icount": ("icount", _as_is),
@@ -149,7 +156,11 @@ class Machine:
 
     def status(self) -> str:
         """QEMU's word for it: "running", "paused", "prelaunch", "shutdown", …"""
-        return str(self.qmp("query-status")["status"])
+        answer = self.qmp("query-status")
+        word = answer.get("status") if isinstance(answer, dict) else None
+        if not isinstance(word, str) or not word.isprintable():
+            raise Unreachable(f"QEMU of machine {self.name} does not say how it is; look at `bareflow list`")
+        return word
 
     def read_physical(self, address: int, size: int) -> bytes:
         """Bytes by QMP `pmemsave`: slower than `memory()`, but it sees the screen too."""

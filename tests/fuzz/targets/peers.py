@@ -86,7 +86,7 @@ class Stub(Target):
             stub = GdbStub.connect(f"unix:{path}", timeout=ANSWER_SECONDS)
             try:
                 if words == "monitor":
-                    return dumps(stub.monitor("info registers"))
+                    return ascii(stub.monitor("info registers"))
                 if words == "screen":
                     return stub.screen().hex()
                 if words == "write":
@@ -170,7 +170,7 @@ class Qmp(Target):
             if words == "core":
                 machine.dump_core(folder / "core")
                 return ""
-            return dumps(machine.monitor("info registers"))
+            return ascii(machine.monitor("info registers"))
 
     @staticmethod
     def _speak(connection: socket.socket, folder: Path) -> None:
