@@ -39,6 +39,19 @@ def _path(value: Any) -> Path:
     return Path(os.fsdecode(text))
 
 
+def _name(value: Any) -> str:
+    """Raises ValueError for what `run` would not take."""
+    if not isinstance(value, str) or not places.NAME.fullmatch(value):
+        raise ValueError(f"{value!r} names no machine")
+    return value
+
+
+def _pid(value: Any) -> int:
+    if not 0 < int(value) < 1 << 31:
+        raise ValueError(f"{value!r} is no process")
+    return int(value)
+
+
 def _finite(value: Any) -> float:
     """Raises ValueError for what is no time."""
     if not 0 <= float(value) < 1 << 40:
@@ -48,8 +61,8 @@ def _finite(value: Any) -> float:
 
 # The words of machine.json: the field of Machine that each one is, and what makes it from JSON.
 _RECORD: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "name": ("name", str),
-    "pid": ("pid", int),
+    "name": ("name", _name),
+    "pid": ("pid", _pid),
     "started": ("started", _as_is),
     "created": ("created", _finite),
     "image": ("image", _path),

@@ -16,7 +16,7 @@ from bareflow_gdb.errors import BadData, BareflowError, Unreachable
 from bareflow_gdb.guest.code.symbol_index import read_index
 from bareflow_gdb.memory.snapshot import SnapshotMemory
 from bareflow_gdb.qemu.directory import read_record
-from bareflow_gdb.qemu.disk import image_path
+from bareflow_gdb.qemu.disk import image_path, opened
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.small_files import parse_json, read_small
 from bareflow_gdb.tracing.segments import SCHEMA
@@ -53,10 +53,27 @@ def test_each_json_reader_refuses_what_no_writer_wrote(tmp_path: Path, trace: Pa
         Trace.open(trace)
 
 
-@pytest.mark.parametrize("value", ["\ud800", "a\0b"])
-def test_a_machine_record_with_a_path_that_cannot_be_one(tmp_path: Path, value: str) -> None:
-    words = ("name", "pid", "started", "created", "image", "memory_mib", "icount", "gdb_socket", "qmp_socket", "serial")
-    (tmp_path / "machine.json").write_text(json.dumps({**dict.fromkeys(words, 1), "ram": value}))
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("ram", "\ud800"),
+        ("ram", "a\0b"),
+        ("pid", -1),
+        ("pid", 0),
+        ("pid", 1 << 40),
+        ("created", float("nan")),
+        ("created", float("inf")),
+        ("name", "\x1b[31m"),
+        ("name", "\ud800"),
+        ("name", None),
+    ],
+)
+def test_a_machine_record_that_no_launch_wrote(tmp_path: Path, word: str, value: object) -> None:
+    words = ("pid", "started", "created", "image", "memory_mib", "icount", "gdb_socket", "qmp_socket", "serial", "ram")
+    good = {**dict.fromkeys(words, 1), "name": "m"}
+    (tmp_path / "machine.json").write_text(json.dumps(good))
+    assert Machine.load(tmp_path) is not None
+    (tmp_path / "machine.json").write_text(json.dumps({**good, word: value}))
     assert read_record(tmp_path) is not None
     with pytest.raises(BadData, match=r"machine\.json is damaged"):
         Machine.load(tmp_path)
@@ -132,6 +149,11 @@ def test_a_journal_that_no_recorder_names_so_stays(tmp_path: Path, name: str) ->
     assert recover(trace) == len(SWAP)
     assert (trace / name).read_bytes() == b"mine"
     assert Trace.open(trace).count == len(SWAP)
+
+
+def test_a_disk_whose_name_is_too_long_for_a_file() -> None:
+    with pytest.raises(Unreachable, match="cannot be read"), opened(Path("x" * 5000)):
+        pass
 
 
 class _Told:
