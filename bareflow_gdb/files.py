@@ -79,6 +79,7 @@ def filling(directory: Path) -> Iterator[None]:
         with locked(directory, refusal):
             if not _is_unused(directory):
                 raise UsageError(refusal)
+            _empty(directory)
             try:
                 yield
             except BaseException:
