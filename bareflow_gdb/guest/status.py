@@ -13,6 +13,7 @@ from typing import TypeVar
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.guest.base.clock import read_counters
+from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.base.reading import filled, many
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
@@ -85,6 +86,8 @@ class Status:
     exception_eip: Address = NOWHERE
     problems: tuple[str, ...]
     next_step: str
+    findings: tuple[Finding, ...] = ()
+    """What the checks found; they are asked above, where more than memory can be looked at."""
 
 
 def read_status(memory: Memory, root: Root | None) -> Status:
