@@ -9,12 +9,12 @@ from bareflow_gdb.checks.subject import ROOT, Subject
 from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.base.values import code_name
 from bareflow_gdb.guest.code.callee_saved import not_saved
-from bareflow_gdb.guest.code.jit_code import LARGEST
+from bareflow_gdb.guest.code.jit_code import IN_MEMORY, LARGEST
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
     for version in subject.versions:
-        if version.state != "published" or not 0 < version.code_size <= LARGEST:
+        if version.state not in IN_MEMORY or not 0 < version.code_size <= LARGEST:
             continue
         title = code_name(version.function_name, version.level, version.number)
         code = subject.kernel.memory.read(version.code, version.code_size, f"code of {title}")

@@ -28,7 +28,7 @@ def _look(subject: Subject) -> Iterator[Finding]:
         if function.next_threshold is not None
         and function.calls > function.next_threshold
         and function.mail_state in ("", "idle")
-        and function.control in ("", "none")
+        and function.control in ("", "allow")
     ]
     for function in behind:
         yield Finding(

@@ -10,7 +10,7 @@ from bareflow_gdb.guest.code.code_diff import disassembler
 
 REGISTERS = ("ebx", "esi", "edi")
 _PARTS = {"ebx": ("ebx", "bx", "bl", "bh"), "esi": ("esi", "si"), "edi": ("edi", "di")}
-_IMPLICIT = {"movs": ("esi", "edi"), "stos": ("edi",), "lods": ("esi",), "scas": ("edi",), "cmps": ("esi", "edi")}
+_STRINGS = {"movs": ("esi", "edi"), "stos": ("edi",), "lods": ("esi",), "scas": ("edi",), "cmps": ("esi", "edi")}
 _READS_ONLY = ("cmp", "test", "push", "call", "jmp", "bt ")
 
 
@@ -38,8 +38,10 @@ def not_saved(code: bytes, address: int) -> Iterator[Lost]:
 
 
 def _writes(register: str, mnemonic: str, first: str, operands: str) -> bool:
-    if any(register in used for name, used in _IMPLICIT.items() if name in mnemonic and "ptr" in operands):
-        return True
+    # movsb, rep stosd, …; not movsx, nor SSE's movsd.
+    string = mnemonic.rpartition(" ")[2]
+    if string[:-1] in _STRINGS and string[-1] in "bwd" and "xmm" not in operands:
+        return register in _STRINGS[string[:-1]]
     if mnemonic.startswith(_READS_ONLY):
         return False
     if mnemonic == "xchg":
