@@ -11,6 +11,8 @@ from bareflow_gdb.guest.code.log_lines import Stored, swap_lines
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
+    if not subject.still:
+        return
     counted = subject.counters.swap_count
     printed = sum(1 for said in swap_lines(subject.log) if isinstance(said, Stored))
     if counted != printed:

@@ -29,7 +29,7 @@ def _look(subject: Subject) -> Iterator[Finding]:
             next_step="`serial` shows how often it booted; `run --paused` and `bf break-boot kernel` stop it early",
         )
     elif up and not registers.general["eflags"] & _INTERRUPTS_ON and _halts(subject, linear):
-        bad = subject.boot.stage != "halted" and subject.kernel.root is not None
+        bad = subject.boot.stage != "halted" and subject.kernel.root is not None and not _said(subject)
         yield Finding(
             **({} if bad else {"severity": NOTE}),
             what="the CPU has halted for good",
@@ -38,6 +38,11 @@ def _look(subject: Subject) -> Iterator[Finding]:
             consequence="nothing that is waited for will come",
             next_step=f"`identify 0x{linear:x}` says in which function, `exception` and `serial` why",
         )
+
+
+def _said(subject: Subject) -> bool:
+    """Did it say that it halts? An application that is done does."""
+    return (subject.printed or "").rstrip().endswith("System halted.")
 
 
 def _halts(subject: Subject, linear: int) -> bool:

@@ -12,6 +12,8 @@ from bareflow_gdb.guest.base.finding import Finding
 
 def _look(subject: Subject) -> Iterator[Finding]:
     kernel = subject.kernel
+    if subject.implausible:
+        return
     questions: dict[str, Callable[[], list[str]]] = {
         "boot": lambda: list(subject.boot.problems),
         "modules": lambda: subject.modules.all_problems(),

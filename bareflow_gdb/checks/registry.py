@@ -12,12 +12,14 @@ from functools import cache
 
 from bareflow_gdb import checks
 from bareflow_gdb.checks.check import Check
-from bareflow_gdb.checks.subject import Subject
+from bareflow_gdb.checks.subject import ROOT, Subject
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.guest.base.finding import Finding
 
 _NOT_CHECKS = ("check", "registry", "subject")
 
+_OF_THE_CODE = ("plausible", "cpu_features")
+"""These need the root, and do not believe its tables."""
 _AGAIN, _MOMENT_SECONDS = 2, 0.02
 
 PASSED, FOUND, NOT_ASKED, COULD_NOT = "passed", "found", "not asked", "could not look"
@@ -85,6 +87,8 @@ def _ask(check: Check, subject: Subject, cheap: bool) -> tuple[str, str, list[Fi
     lacking = next(filter(None, map(subject.lacks, check.needs)), "")
     if lacking:
         return NOT_ASKED, lacking, []
+    if ROOT in check.needs and check.name not in _OF_THE_CODE and subject.implausible:
+        return NOT_ASKED, "the kernel's tables are implausible", []
     if cheap and not check.cheap and subject.reads_cost:
         return NOT_ASKED, "it would cost packets: `checks` asks it", []
     try:

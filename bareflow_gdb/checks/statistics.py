@@ -14,6 +14,8 @@ _SLACK = 1.05
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
+    if subject.implausible:
+        return
     profile = subject.profile
     for function in profile.functions:
         evidence = _impossible(function)

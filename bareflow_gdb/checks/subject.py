@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from bareflow_gdb.memory.cpu import CpuRegisters
     from bareflow_gdb.qemu.machine import Machine
 
-MEMORY, ROOT, REGISTERS, SERIAL, MACHINE, TRACE = "memory", "root", "registers", "serial log", "machine", "trace"
+MEMORY, ROOT, KERNEL_UP, REGISTERS = "memory", "root", "kernel in protected mode", "registers"
+SERIAL, MACHINE, TRACE = "serial log", "machine", "trace"
+
+
+_CORE = 9
+"""BF_STAGE_CORE: from then on the kernel has its own stack."""
 
 
 class Subject:
@@ -54,6 +59,8 @@ class Subject:
         try:
             if need == ROOT:
                 return "" if self.kernel.root is not None else "this kernel has no root descriptor"
+            if need == KERNEL_UP:
+                return "" if self.is_up else "the kernel is not up"
             if need == REGISTERS:
                 return "" if self.registers else "no registers"
             if need == SERIAL:
@@ -86,6 +93,25 @@ class Subject:
             return self.kernel.memory.live
         except BareflowError:
             return False
+
+    @cached_property
+    def implausible(self) -> list[str]:
+        """What cannot be in the kernel's tables."""
+        from bareflow_gdb.guest.base.plausible import implausible
+
+        root = self.kernel.root
+        return [] if root is None else implausible(self.kernel.memory, root)
+
+    @cached_property
+    def is_up(self) -> bool:
+        """Does one of our kernels run, in protected mode?"""
+        is_protected = bool(self.registers.control["cr0"] & 1)
+        return self.kernel.root is not None and is_protected and self.boot.stage_number >= _CORE
+
+    @property
+    def still(self) -> bool:
+        """Do counters stand still: in a core or a trace, or after the run?"""
+        return not self.live or self.boot.stage in ("idle", "halted")
 
     @cached_property
     def registers(self) -> CpuRegisters:

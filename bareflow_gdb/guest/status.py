@@ -14,6 +14,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.finding import Finding
+from bareflow_gdb.guest.base.plausible import WRITTEN_OVER, implausible
 from bareflow_gdb.guest.base.reading import filled, many
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
@@ -96,6 +97,20 @@ def read_status(memory: Memory, root: Root | None) -> Status:
     boot = _boot(memory, root, problems)
     if root is None:
         return _without_root(boot, problems)
+    odd = implausible(memory, root)
+    if odd:
+        problems.append(f"{WRITTEN_OVER}: {'; '.join(odd)}")
+        stage = boot.stage if boot else "unknown"
+        next_step = "`stack` shows whether the stack ran into them, `serial` what was printed last"
+        return Status(
+            stage=stage,
+            ok=False,
+            abi=root.abi,
+            variant=root.variant,
+            build_id=root.build_id,
+            problems=tuple(problems),
+            next_step=next_step,
+        )
     parts = _Parts(memory, root, problems, booting=_is_booting(boot))
     exception, eip = parts.exception()
     functions = parts.functions()
