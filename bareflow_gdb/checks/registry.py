@@ -34,8 +34,8 @@ class Asked:
     needs: tuple[str, ...]
     state: str
     """"passed", "found", "not asked" or "could not look"."""
-    why: str
-    """Why it was not asked or could not look; "" otherwise."""
+    why: str = ""
+    """Why it was not asked or could not look."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,12 @@ def load(name: str) -> Check:
     return check
 
 
+def listed(name: str) -> Asked:
+    """A check that nobody asked. Raises UsageError."""
+    check = load(name)
+    return Asked(name, check.looks_at, check.needs, NOT_ASKED)
+
+
 def run(subject: Subject, wanted: Iterable[str] = (), *, cheap: bool = False) -> Findings:
     """Asks the checks, all of them or the wanted ones; with `cheap` only those that cost no packet. Raises nothing.
 
@@ -84,13 +90,13 @@ def run(subject: Subject, wanted: Iterable[str] = (), *, cheap: bool = False) ->
 
 
 def _ask(check: Check, subject: Subject, cheap: bool) -> tuple[str, str, list[Finding]]:
+    if cheap and not check.cheap and subject.reads_cost:
+        return NOT_ASKED, "it would cost packets: `checks --all` asks it", []
     lacking = next(filter(None, map(subject.lacks, check.needs)), "")
     if lacking:
         return NOT_ASKED, lacking, []
     if ROOT in check.needs and check.name not in _OF_THE_CODE and subject.implausible:
         return NOT_ASKED, "the kernel's tables are implausible", []
-    if cheap and not check.cheap and subject.reads_cost:
-        return NOT_ASKED, "it would cost packets: `checks` asks it", []
     try:
         findings = list(check.look(subject))
     except BareflowError as error:

@@ -139,7 +139,9 @@ def read_status(memory: Memory, root: Root | None) -> Status:
         exception=exception,
         exception_eip=eip,
         problems=tuple(problems),
-        next_step=_next_step(boot, exception, eip, held, mail, problems),
+        next_step=_next_step(boot, exception, eip, held, mail, problems)
+        if problems or root.function_table
+        else "`profile` shows its functions, `log` what it printed",
     )
 
 
@@ -187,6 +189,8 @@ class _Parts:
             return None
 
     def exception(self) -> tuple[str, Address]:
+        if not self.root.exception:
+            return "", NOWHERE
         record = self._tried(lambda: read_exception(self.memory, self.root))
         if record is None or not record.count:
             return "", NOWHERE
@@ -194,6 +198,8 @@ class _Parts:
         return record.name, record.registers.eip
 
     def functions(self) -> list[Function]:
+        if not self.root.function_table:
+            return []
         counters = self._tried(lambda: read_counters(self.memory, self.root))
         if counters is None:
             return []

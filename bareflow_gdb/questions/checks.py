@@ -17,7 +17,10 @@ _SEVERITIES = {"error": "bad", "warning": "strong", "note": "dim"}
 
 
 def _ask(context: Context, options: Options) -> Findings:
-    return registry.run(context.subject(), [options.check] if options.check else ())
+    if context.serial_file is None:
+        # Nothing else is there to be looked at: why it cannot be read is the answer.
+        context.kernel.status()
+    return registry.run(context.subject(), [options.check] if options.check else (), cheap=not options.all)
 
 
 def _view(record: Findings) -> View:
@@ -28,7 +31,7 @@ def _view(record: Findings) -> View:
     bad = sum(finding.bad for finding in record.findings)
     said = f"{bad} findings" if bad != 1 else "1 finding"
     title = f"Checks: {said if bad else 'nothing is wrong, as far as was looked'}"
-    return View(title, (), (table("check|state|looks at|~why not", rows), *map(details, record.findings)))
+    return View(title, (), (table("check|state|looks at|why not", rows), *map(details, record.findings)))
 
 
 def details(finding: Finding) -> str:
@@ -41,10 +44,11 @@ def details(finding: Finding) -> str:
 QUESTION = Question(
     name="checks",
     help="what is wrong, by every check: finding, evidence, consequence, next step",
-    details="Without a guest it still lists the checks and what each looks at.",
+    details="Each says what it looked at, and why where it could not.",
     example="checks",
     arguments=(
         argument("check", nargs="?", choices=registry.names(), metavar="CHECK", help="only this one (default: all)"),
+        argument("--all", action="store_true", help="also those that cost packets over a gdbstub"),
     ),
     needs=(MEMORY, MACHINE, TRACE),
     ask=_ask,

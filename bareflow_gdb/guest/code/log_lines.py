@@ -6,6 +6,7 @@ for it, `[Call 100] Threshold reached - recompiling to O1...`. Stock kernels pri
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,4 +69,6 @@ def last_run(log: str) -> str:
 def boots(log: str) -> list[str]:
     """The log cut where a kernel begins to print; what stands before the first such line is no boot's."""
     starts = [found.start() for found in _BOOT.finditer(log)]
-    return [log[start:end] for start, end in zip(starts, [*starts[1:], len(log)], strict=True)] or [log][: bool(log)]
+    if not starts:
+        return [log] if log else []
+    return [log[start:end] for start, end in itertools.pairwise((*starts, len(log)))]
