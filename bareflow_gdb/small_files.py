@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 
-def read_small(path: Path, most: int) -> bytes:
-    """The bytes of a file; a pipe, for which one would wait, is none.
+def read_start(path: Path, most: int) -> bytes:
+    """The first `most` bytes of a file; a pipe, for which one would wait, is none.
 
-    Raises OSError when it cannot be read, ValueError when it is no file or has more than `most` bytes.
+    Raises OSError when it cannot be read, ValueError when it is no file.
     """
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError("it is not a file")
-        data = file.read(most + 1)
+        return file.read(most)
+
+
+def read_small(path: Path, most: int) -> bytes:
+    """All bytes of a file. Raises ValueError when it has more than `most`, and like `read_start`."""
+    data = read_start(path, most + 1)
     if len(data) > most:
         raise ValueError(f"it has more than {most:,} bytes")
     return data

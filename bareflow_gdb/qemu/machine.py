@@ -201,9 +201,8 @@ class Machine:
             raise UsageError(f"{target.parent} is not a directory; make it first")
         with replacing(target) as partial:
             self.qmp("dump-guest-memory", paging=False, protocol=f"file:{partial}")
-            if not partial.exists() or not partial.stat().st_size:
+            if not partial.stat().st_size:
                 raise Unreachable(f"QEMU of machine {self.name} said that it wrote a core, and did not; ask again")
-            partial.chmod(0o600)
 
     def serial(self) -> str:
         """What COM1 has printed so far, as far as it can be read."""
