@@ -148,7 +148,7 @@ def left_out(directory: Path) -> int:
     """How many versions' code the recorder left out because of its limits. Raises BadData."""
     path = directory / FOLDER / INDEX
     try:
-        return int(json.loads(path.read_bytes()).get("left_out", 0))
+        return int(read_json(path, _MAX_LIST_BYTES).get("left_out", 0))
     except FileNotFoundError:
         return 0
     except (*_DAMAGED, AttributeError) as error:

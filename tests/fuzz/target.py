@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import resource
 import time
 import traceback
 from abc import ABC, abstractmethod
@@ -108,5 +107,9 @@ def _place(error: BaseException) -> str:
 
 
 def _peak_mb() -> float:
-    """The most that this process ever had, so that only an input that goes beyond it is charged."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The most that this process ever had, so that only an input that goes beyond it is charged.
+
+    Not `ru_maxrss`, which begins with that of the process that started this one.
+    """
+    with Path("/proc/self/status").open("rb") as file:
+        return int(file.read().partition(b"VmHWM:")[2].split(None, 1)[0]) / 1024
