@@ -142,3 +142,6 @@ $(STOCK_OUT)/stock_disk.img: $(STOCK_DISK_FILES) ../bareflow_gdb/build/fat_image
 stock: $(STOCK_OUT)/stock_disk.img $(patsubst %,$(STOCK_OUT)/%.img,$(STOCK_KERNELS) stock_unikernel) \
   $(patsubst %,$(STOCK_OUT)/%.elf,stock_twin stock_unikernel_twin stock_stripped stock_unikernel_stripped)
 .PHONY: stock
+
+include stock/variants.mk
+stock: stock-variants
