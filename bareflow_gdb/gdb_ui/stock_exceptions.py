@@ -14,7 +14,7 @@ from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.values import symbol
 from bareflow_gdb.guest.machine.descriptors import ENTRY_BYTES, Gate, read_gates
 from bareflow_gdb.guest.stock.exception import EXCEPTIONS, exception_at
-from bareflow_gdb.guest.stock.window import END, START
+from bareflow_gdb.guest.stock.window import END
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
@@ -49,7 +49,7 @@ def catch(session: Session) -> ExceptionRecord | None:
 def has_halted(session: Session) -> bool:
     """Does the guest stand behind a `hlt` that no interrupt ends?"""
     eip = running.read_register("eip")
-    if running.read_register("eflags") & _INTERRUPTS_ON or not START < eip < END:
+    if running.read_register("eflags") & _INTERRUPTS_ON or not USUAL_LOW <= eip < END:
         return False
     return session.memory.read(eip - 1, 1, "code before EIP") == _HLT
 

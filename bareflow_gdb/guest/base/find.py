@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
-from bareflow_gdb.guest.base.root import Root, decode_root, is_ram
+from bareflow_gdb.guest.base.root import Root, decode_root
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START, RAM_SIZE, Memory
 
 ROOT_SYMBOL = "bareflow_root"
 _CHUNK = 0x10000
+_SHORT_JUMP = 0xEB
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,23 @@ def _candidates(memory: Memory, symbols: Callable[[], Mapping[str, int]], scan: 
         yield "scan", address
 
 
+def has_our_header(memory: Memory) -> bool:
+    """Is the image in memory one of this project, whose signature is followed by a jump over a header?"""
+    return _image_header(memory) is not None
+
+
 def _image_header(memory: Memory) -> Address | None:
+    """The root by the image header; None where what follows the signature is no header, but a stock kernel's code."""
+    base, limit = layouts.const("BF_IMAGE_BASE"), layouts.const("BF_IMAGE_LIMIT")
     try:
-        data = memory.read(layouts.const("BF_IMAGE_BASE"), layouts.size("bf_image_header"), "image header")
+        data = memory.read(base, layouts.size("bf_image_header"), "image header")
     except ReadError:
         return None
     header = layouts.unpack("bf_image_header", data)
-    if header.magic != layouts.const("BF_FLUD_MAGIC") or not is_ram(header.root):
+    if header.magic != layouts.const("BF_FLUD_MAGIC") or header.jump[0] != _SHORT_JUMP:
         return None
-    return Address(header.root)
+    ours = base <= header.root < limit and header.image_bytes <= limit - base
+    return Address(header.root) if ours else None
 
 
 def _scan(memory: Memory) -> Iterator[Address]:

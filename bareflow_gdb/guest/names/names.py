@@ -114,6 +114,21 @@ class Names:
         text = _plus(symbol.name, address - symbol.address) if symbol is not None else region
         return Place(Address(address), text, region, "", None, None)
 
+    def entry(self, address: int) -> int:
+        """Where the function at this address begins, 0 = not known."""
+        code = next((code for code in self._codes if code.holds(address)), None)
+        if code is not None:
+            return code.code
+        symbol = self.symbols.at(address)
+        if symbol is None:
+            return 0
+        # The symbol of a module's image is that of its header.
+        with suppress(BareflowError):
+            magic = self._memory.read(symbol.address, 4, "module header")
+            if magic == layouts.const("MODULE_MAGIC").to_bytes(4, "little"):
+                return symbol.address + layouts.size("module_header")
+        return symbol.address
+
     def _symbol(self, address: int) -> Symbol | None:
         if self.symbols:
             return self.symbols.at(address)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BadData, ReadError
+from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.base.find import has_our_header
+from bareflow_gdb.guest.base.loaded import kernel_base
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.bitcode import Bitcode
 from bareflow_gdb.guest.code.jit import Jit
@@ -19,37 +20,27 @@ from bareflow_gdb.guest.pools.pools import Block, Pools
 from bareflow_gdb.guest.status import FunctionLine, PoolLine, Status, read_pool_lines
 from bareflow_gdb.guest.stock.bitcode import find_bitcode
 from bareflow_gdb.guest.stock.jit import THRESHOLDS, Entries, read_entries, to_jit
-from bareflow_gdb.guest.stock.modules import module_names, read_modules
+from bareflow_gdb.guest.stock.modules import read_modules
 from bareflow_gdb.guest.stock.places import Places
 from bareflow_gdb.guest.stock.pools import read_pools
+from bareflow_gdb.guest.stock.profile import differences, with_entries
 from bareflow_gdb.guest.stock.records import Records
 from bareflow_gdb.guest.stock.search import FAT16, JIT, JIT_PROFILE, MANAGER, POOLS
 from bareflow_gdb.guest.stock.swaps import BY_DEFAULTS, COMPARED, UNKNOWN, list_swaps
-from bareflow_gdb.guest.stock.window import START, Window, kernel_is_loaded
+from bareflow_gdb.guest.stock.window import Window
 from bareflow_gdb.memory.protocol import Memory
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.names.elf import KernelSymbols
     from bareflow_gdb.guest.names.identify import Identity
 
-_SHORT_JUMP = 0xEB
-
 
 def looks_stock(memory: Memory) -> bool:
     """Is there a kernel, and is it none of this project, whose signature is followed by a jump over a header?
 
-    One packet. A header of ours with a damaged root stays ours: what is wrong with it must be said.
+    A header of ours with a damaged root stays ours: what is wrong with it must be said.
     """
-    try:
-        data = memory.read(START, layouts.size("bf_image_header"), "image header")
-    except ReadError:
-        return False
-    header = layouts.unpack("bf_image_header", data)
-    if header.magic != layouts.const("BF_FLUD_MAGIC"):
-        return False
-    limit = layouts.const("BF_IMAGE_LIMIT")
-    ours = header.jump[0] == _SHORT_JUMP and START <= header.root < limit and header.image_bytes <= limit - START
-    return not ours
+    return kernel_base(memory) is not None and not has_our_header(memory)
 
 
 class StockKernel(Kernel):
@@ -88,7 +79,10 @@ class StockKernel(Kernel):
     def _profile(self) -> Profile:
         jit = self.records.if_there(JIT)
         if jit is not None:
-            return read_profile_at(self.memory, jit, THRESHOLDS)
+            entries = self.records.entries()
+            profile = with_entries(read_profile_at(self.memory, jit, THRESHOLDS), entries)
+            self.unknown = differences(self.memory, jit, entries)
+            return profile
         try:
             return read_jit_profile(self.memory, self.records.address(JIT_PROFILE))
         except BadData:
@@ -100,20 +94,22 @@ class StockKernel(Kernel):
             "versions, arguments, results and control words: this kernel does not keep them",
             "the thresholds are the default ones: they are not in this kernel's data",
         )
-        return self._settled(lambda: to_jit(self.records.entries()))
+        entries = self._settled(self.records.entries)
+        self.unknown += entries.notes
+        return to_jit(entries)
 
     def swaps(self, last: int | None = None, every: bool = False) -> Swaps:  # noqa: ARG002 - nor events
         return self._settled(self._swaps)
 
     def _swaps(self) -> Swaps:
         entries = self.records.entries()
-        manager = self.records.if_there(MANAGER)
-        modules = [] if manager is None else module_names(self.memory, manager, self.places.generation())
+        sizes = self.records.code_sizes()
         log = self.serial_log() if self.serial_log is not None else None
         self.unknown = UNKNOWN if log else (*UNKNOWN, BY_DEFAULTS)
         if len(entries.entries) > COMPARED:
             self.unknown += (f"whether swaps changed any code, for functions after the first {COMPARED}",)
-        return list_swaps(self.memory, entries, {code: size for _, code, size in modules}, log)
+        self.unknown += entries.notes
+        return list_swaps(self.memory, entries, sizes, log)
 
     def slots(self) -> dict[str, Address]:
         """Where each function's published code pointer is kept."""
@@ -123,10 +119,10 @@ class StockKernel(Kernel):
         return of_levels(self.jit().functions, self.records.code_sizes())
 
     def identify(self, address: int) -> Identity:
-        from bareflow_gdb.guest.names.identify import by_elf, identify
+        from bareflow_gdb.guest.names.identify import identify
         from bareflow_gdb.guest.stock.identify import identify_stock
 
-        return by_elf(identify_stock(self.records, identify(self.memory, None, address)), self.elf)
+        return identify_stock(self.records, identify(self.memory, None, address), self.elf)
 
     def module_table(self) -> tuple[Address, int]:
         # Found first: by it the generation is known.
@@ -144,36 +140,36 @@ class StockKernel(Kernel):
         return self._settled(self._status)
 
     def _status(self) -> Status:
-        if not kernel_is_loaded(self.memory):
-            raise BadData("there is no kernel at 0x10000; `boot` shows how far the boot got")
-        problems: list[str] = []
+        if kernel_base(self.memory) is None:
+            raise BadData("there is no kernel in memory; `boot` shows how far the boot got")
         manager, jit = self.records.if_there(MANAGER), self.records.if_there(JIT)
         profile = self.records.if_there(JIT_PROFILE) if manager is None and jit is None else None
         pools = self._pool_lines()
         entries = read_entries(self.memory, jit) if jit is not None else Entries(False, 0, (), ())
-        problems += entries.problems
         functions = tuple(FunctionLine(entry.name, entry.level) for entry in entries.entries)
         running = any(entry.calls for entry in entries.entries)
         stage = "loaded"
         reached = {"pools": pools, "modules": manager, "registered": jit, "running": profile or running}
         for name, there in reached.items():
             stage = name if there else stage
+        halted = self.places.halted()
         self.unknown = (
             "the stage is read off from what is in memory: this kernel keeps no boot record",
             "exceptions: this kernel prints them on the screen only",
+            *entries.notes,
+            *self.places.doubts,
         )
-        problems += self.places.doubts
         return Status(
-            stage=stage,
-            ok=not problems,
+            stage="halted" if halted else stage,
+            ok=not entries.problems,
             variant="stock unikernel" if profile is not None else "stock kernel",
             thresholds=THRESHOLDS if jit is not None else None,
             swap_count=entries.swap_count,
             version_count=entries.version_count,
             functions=functions,
             pools=pools,
-            problems=tuple(problems),
-            next_step=_next_step(jit, profile, manager),
+            problems=entries.problems,
+            next_step=_next_step(jit, profile, manager, halted),
         )
 
     def bitcode(self, function: str | None = None) -> tuple[Bitcode, ...]:
@@ -186,11 +182,15 @@ class StockKernel(Kernel):
         return read_pool_lines(self.memory, address) if address is not None else ()
 
 
-def _next_step(jit: Address | None, profile: Address | None, manager: Address | None) -> str:
+def _next_step(jit: Address | None, profile: Address | None, manager: Address | None, halted: bool) -> str:
     if profile is not None:
         return "`profile` shows what its functions cost"
     if jit is not None:
         return "`jit` shows the functions, `swaps` how they came to their tiers"
+    shown = "`modules` shows what is loaded" if manager is not None else ""
+    if halted:
+        # Nothing more comes, so there is nothing to wait for.
+        return f"{shown}; " * bool(shown) + "it has halted for good: `stack` shows where, `screen` what it said last"
     if manager is not None:
-        return "`modules` shows what is loaded; let it run on until functions are registered"
+        return f"{shown}; let it run on if functions are to be registered"
     return "let the guest run on: it has not filled its tables yet"

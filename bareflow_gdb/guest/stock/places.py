@@ -10,14 +10,16 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from bareflow_gdb.errors import BadData, ReadError
+from bareflow_gdb.errors import ReadError
+from bareflow_gdb.guest.base.absent import CANNOT_KNOW, NONE, NOT_YET, Absent
 from bareflow_gdb.guest.base.answer import Finding
+from bareflow_gdb.guest.base.loaded import USUAL, kernel_base
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.stock import signatures
 from bareflow_gdb.guest.stock.generations import GENERATIONS, NEWEST, Generation
 from bareflow_gdb.guest.stock.search import FAT16, JIT, JIT_PROFILE, KINDS, MANAGER, POOLS, search
 from bareflow_gdb.guest.stock.signatures import Match
-from bareflow_gdb.guest.stock.window import END, STACK, START, Progress, Window
+from bareflow_gdb.guest.stock.window import END, STACK, Progress, Window
 from bareflow_gdb.memory.protocol import Memory
 
 SYMBOLS = {"g_pools": POOLS}
@@ -37,6 +39,15 @@ ARGUMENTS = {
 }
 """Functions whose first argument, [ESP + 4] at their entry, is the address of a record."""
 
+PARTS: dict[str, tuple[str, ...]] = {
+    kind: (
+        *(name for name, meant in SYMBOLS.items() if meant == kind),
+        *(name for name, meant in ARGUMENTS.items() if meant == kind),
+    )
+    for kind in KINDS
+}
+"""Names that the ELF of a kernel with such a part has."""
+
 # The top of the stack: the counts and last entries of a main function's locals, or its callees' frames.
 _FINGERPRINT = (0x8F000, 0x1000)
 _CHECKS: dict[str, Callable[[signatures.Read, int, bool], Match | None]] = {
@@ -55,10 +66,14 @@ class Cpu:
     """CR0.PE: before it is set no kernel runs, whatever an earlier one left in memory."""
     esp: int
     """What lies below it on the stack is no longer in use."""
+    eip: int = 0
+    interrupts_on: bool = True
 
 
 _PROTECTED, _ET, _CR0_BITS = 1, 1 << 4, 0xE005003F
-_ESP_AT, _CR0_AT = 4 * 4, 76
+_ESP_AT, _EIP_AT, _EFLAGS_AT, _CR0_AT = 4 * 4, 4 * 8, 4 * 9, 76
+_INTERRUPTS = 1 << 9
+_HLT = b"\xf4"
 
 
 def cpu_of_packet(registers: bytes) -> Cpu | None:
@@ -74,16 +89,35 @@ def cpu_of_packet(registers: bytes) -> Cpu | None:
     cr0 = int.from_bytes(raw[_CR0_AT : _CR0_AT + 4], "little")
     if len(raw) < _CR0_AT + 4 or cr0 & ~_CR0_BITS or not cr0 & _ET:
         return None
-    return Cpu(protected=bool(cr0 & _PROTECTED), esp=int.from_bytes(raw[_ESP_AT : _ESP_AT + 4], "little"))
+    esp, eip, eflags = (int.from_bytes(raw[at : at + 4], "little") for at in (_ESP_AT, _EIP_AT, _EFLAGS_AT))
+    return Cpu(bool(cr0 & _PROTECTED), esp, eip, bool(eflags & _INTERRUPTS))
+
+
+def has_halted(memory: Memory, cpu: Cpu | None) -> bool:
+    """Does the CPU stand behind a `hlt` that no interrupt ends? Then nothing comes any more."""
+    if cpu is None or cpu.interrupts_on or not cpu.eip:
+        return False
+    try:
+        return memory.read(cpu.eip - 1, 1, "code before EIP") == _HLT
+    except ReadError:
+        return False
 
 
 class Places:
     """The places of one kernel's records."""
 
-    def __init__(self, memory: Memory, symbols: Callable[[], Mapping[str, int]]) -> None:
-        """`symbols` gives addresses by name; it is asked when a record is sought."""
+    def __init__(
+        self,
+        memory: Memory,
+        symbols: Callable[[], Mapping[str, int]],
+        elf_names: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        """`symbols` gives addresses by name, as far as a debugger was asked for them; `elf_names` all in the kernel's
+        ELF. They are asked when a record is sought.
+        """
         self.memory = memory
         self.symbols = symbols
+        self.elf_names = elf_names
         self.cpu: Callable[[], Cpu | None] | None = None
         self._cpu_now: Cpu | None = None
         self._cpu_asked = False
@@ -109,9 +143,7 @@ class Places:
         """The place of this record; raises BadData with what was looked for where, and what to do."""
         cpu = self._registers()
         if cpu is not None and not cpu.protected:
-            raise BadData(
-                f"the CPU is still in real mode, so no kernel has filled its {kind} yet; let the guest run on"
-            )
+            raise Absent(kind, NOT_YET, "the CPU is still in real mode, so no kernel runs", "let the guest run on")
         known = self._found.get(kind)
         if known is not None and self._still(kind, *known):
             return known[0]
@@ -121,7 +153,7 @@ class Places:
             self._search(cpu)
             found = self._found.get(kind) or self._merely_told(kind)
         if found is None:
-            raise BadData(self._sentence(kind))
+            raise self._absent(kind)
         self._found[kind] = found
         return found[0]
 
@@ -174,7 +206,7 @@ class Places:
                 if match is not None:
                     return _finding(kind, match, "symbol", match.certain)
                 if any(self._read(address, 132) or b""):
-                    self._doubt(f"the symbol {name} (0x{address:08x}) leads to no {kind}: is it this kernel's ELF?")
+                    self._doubt(f"what the symbol {name} names at 0x{address:08x} is not laid out as a {kind}")
         return None
 
     def _by_argument(self, kind: str, cpu: Cpu | None) -> tuple[Finding, Generation | None] | None:
@@ -187,7 +219,7 @@ class Places:
     def _merely_told(self, kind: str) -> tuple[Finding, Generation | None] | None:
         """The last argument, when it can be the address of such a record: the kernel is about to fill it."""
         for address in reversed(self._told.get(kind, [])):
-            if address % 4 == 0 and START <= address < END:
+            if address % 4 == 0 and (kernel_base(self.memory) or USUAL) <= address < END:
                 finding = Finding(kind, Address(address), "argument", "told", "the kernel has not filled it yet")
                 return finding, None
         return None
@@ -222,17 +254,30 @@ class Places:
         if sentence not in self.doubts:
             self.doubts.append(sentence)
 
-    def _sentence(self, kind: str) -> str:
+    def halted(self) -> bool:
+        """Has the guest halted for good? False where no registers tell."""
+        return has_halted(self.memory, self._registers())
+
+    def _absent(self, kind: str) -> Absent:
         others = [finding.what for finding in self.known()]
-        looked = f"the kernel's data (0x{START:x}-0x{STACK:x}) and stack (0x{STACK:x}-0x{END:x})"
-        doubt = f" ({'; '.join(self.doubts)})" if self.doubts else ""
+        looked = f"{self._span()} hold none"
         if kind in (MANAGER, JIT) and JIT_PROFILE in others:
-            return f"this is a unikernel: {looked} hold its JIT profile and no {kind}; ask for `profile`"
+            return Absent(kind, NONE, f"this is a unikernel: {self._span()} hold its JIT profile", "ask for `profile`")
         if kind == JIT_PROFILE and others:
-            return f"{looked} hold no {kind}, but {', '.join(others)}: this is not a unikernel; ask for `jit`"
+            return Absent(kind, NONE, f"{self._span()} hold {', '.join(others)}: this is no unikernel", "ask for `jit`")
+        symbols = self.elf_names()
+        if symbols and not any(name in symbols for name in PARTS[kind]):
+            return Absent(kind, NONE, f"its ELF has none of {', '.join(PARTS[kind])}, and {looked}")
+        if symbols and self.halted():
+            return Absent(kind, CANNOT_KNOW, f"the guest has halted for good, and {looked}: never made, or given up")
+        if self.halted():
+            return Absent(kind, NONE, f"the guest has halted for good, and {looked} (any more)")
+        doubt = f" ({'; '.join(self.doubts)})" if self.doubts else ""
+        return Absent(kind, NOT_YET, f"{looked} of a stock layout{doubt}", "let the guest run on and ask again")
+
+    def _span(self) -> str:
         return (
-            f"no {kind} is there (yet): this kernel has no root descriptor, and {looked} were searched for its "
-            f"stock layout{doubt}; let the guest run on and ask again, or give the kernel's ELF"
+            f"the kernel's data (0x{kernel_base(self.memory) or USUAL:x}-0x{STACK:x}) and stack (0x{STACK:x}-0x{END:x})"
         )
 
 
@@ -258,7 +303,7 @@ def _best(window: Window, matches: list[Match]) -> tuple[Match, bool]:
     A kernel hands its records to functions, so the address of one in use stands on the stack as an argument;
     of two, the one in the outer frame, which is higher, outlives the other.
     """
-    words = window.words[(STACK - START) // 4 :]
+    words = window.words[(STACK - window.start) // 4 :]
     ranked = sorted(
         matches, key=lambda match: (match.certain, words.count(match.address) > 0, match.address), reverse=True
     )
