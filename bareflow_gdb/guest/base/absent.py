@@ -6,17 +6,25 @@ from bareflow_gdb.errors import BadData
 
 CANNOT_KNOW = "cannot be known"
 """Nothing that is kept tells it."""
-NOT_YET = "not there yet"
+NOT_YET = "there (yet)"
 """The guest runs, and may still make it."""
 TORN_DOWN = "torn down"
 """It was there, and the guest has given it up."""
-NONE = "none in this kernel"
-"""The kernel has no such part, or has halted for good without one."""
+NONE = "this kernel has no"
+"""It never had such a part."""
+
+_SENTENCES = {
+    CANNOT_KNOW: "whether there was any {what} {reason}: {because}",
+    NOT_YET: "no {what} is {reason}: {because}",
+    TORN_DOWN: "the {what} is {reason}: {because}",
+    NONE: "{reason} {what}: {because}",
+}
 
 
 class Absent(BadData):
-    """A part of a kernel that cannot be told; `reason` is one of the four words."""
+    """A part of a kernel that cannot be told; `reason` is one of the four."""
 
     def __init__(self, what: str, reason: str, because: str, next_step: str = "") -> None:
-        super().__init__(f"{what}: {reason}: {because}" + (f"; {next_step}" if next_step else ""))
+        text = _SENTENCES[reason].format(what=what, reason=reason, because=because)
+        super().__init__(f"{text}; {next_step}" if next_step else text)
         self.reason = reason

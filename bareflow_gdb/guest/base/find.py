@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
@@ -75,21 +76,30 @@ def _candidates(memory: Memory, symbols: Callable[[], Mapping[str, int]], scan: 
 
 def has_our_header(memory: Memory) -> bool:
     """Is the image in memory one of this project, whose signature is followed by a jump over a header?"""
-    return _image_header(memory) is not None
+    header = _header(memory)
+    if header is None or not _in_image(header.root):
+        return False
+    return header.jump[0] == _SHORT_JUMP and _in_image(layouts.const("BF_IMAGE_BASE") + header.image_bytes - 1)
 
 
-def _image_header(memory: Memory) -> Address | None:
-    """The root by the image header; None where what follows the signature is no header, but a stock kernel's code."""
-    base, limit = layouts.const("BF_IMAGE_BASE"), layouts.const("BF_IMAGE_LIMIT")
+def _in_image(address: int) -> bool:
+    return bool(layouts.const("BF_IMAGE_BASE") <= address < layouts.const("BF_IMAGE_LIMIT"))
+
+
+def _header(memory: Memory) -> Any:
+    """The image header, or a stock kernel's first instructions; None where no signature is."""
     try:
-        data = memory.read(base, layouts.size("bf_image_header"), "image header")
+        data = memory.read(layouts.const("BF_IMAGE_BASE"), layouts.size("bf_image_header"), "image header")
     except ReadError:
         return None
     header = layouts.unpack("bf_image_header", data)
-    if header.magic != layouts.const("BF_FLUD_MAGIC") or header.jump[0] != _SHORT_JUMP:
-        return None
-    ours = base <= header.root < limit and header.image_bytes <= limit - base
-    return Address(header.root) if ours else None
+    return header if header.magic == layouts.const("BF_FLUD_MAGIC") else None
+
+
+def _image_header(memory: Memory) -> Address | None:
+    """The root by the image header; None where the word there cannot lead to one, as in a stock kernel's code."""
+    header = _header(memory)
+    return Address(header.root) if header is not None and _in_image(header.root) else None
 
 
 def _scan(memory: Memory) -> Iterator[Address]:

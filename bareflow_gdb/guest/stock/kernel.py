@@ -157,18 +157,18 @@ class StockKernel(Kernel):
             "the stage is read off from what is in memory: this kernel keeps no boot record",
             "exceptions: this kernel prints them on the screen only",
             *entries.notes,
-            *self.places.doubts,
         )
+        problems = (*entries.problems, *self.places.doubts)
         return Status(
             stage="halted" if halted else stage,
-            ok=not entries.problems,
+            ok=not problems,
             variant="stock unikernel" if profile is not None else "stock kernel",
             thresholds=THRESHOLDS if jit is not None else None,
             swap_count=entries.swap_count,
             version_count=entries.version_count,
             functions=functions,
             pools=pools,
-            problems=entries.problems,
+            problems=problems,
             next_step=_next_step(jit, profile, manager, halted),
         )
 

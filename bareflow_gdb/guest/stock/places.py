@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bareflow_gdb.errors import ReadError
 from bareflow_gdb.guest.base.absent import CANNOT_KNOW, NONE, NOT_YET, Absent
@@ -66,8 +66,8 @@ class Cpu:
     """CR0.PE: before it is set no kernel runs, whatever an earlier one left in memory."""
     esp: int
     """What lies below it on the stack is no longer in use."""
-    eip: int = 0
-    interrupts_on: bool = True
+    eip: int = field(default=0, compare=False)
+    interrupts_on: bool = field(default=True, compare=False)
 
 
 _PROTECTED, _ET, _CR0_BITS = 1, 1 << 4, 0xE005003F
@@ -143,7 +143,8 @@ class Places:
         """The place of this record; raises BadData with what was looked for where, and what to do."""
         cpu = self._registers()
         if cpu is not None and not cpu.protected:
-            raise Absent(kind, NOT_YET, "the CPU is still in real mode, so no kernel runs", "let the guest run on")
+            why = f"the CPU is still in real mode, so no kernel has filled its {kind} yet"
+            raise Absent(kind, NOT_YET, why, "let the guest run on")
         known = self._found.get(kind)
         if known is not None and self._still(kind, *known):
             return known[0]
@@ -206,7 +207,9 @@ class Places:
                 if match is not None:
                     return _finding(kind, match, "symbol", match.certain)
                 if any(self._read(address, 132) or b""):
-                    self._doubt(f"what the symbol {name} names at 0x{address:08x} is not laid out as a {kind}")
+                    # With the right ELF it is that record all the same, of a layout that nobody here has seen.
+                    if self.elf_names().get(name) != address:
+                        self._doubt(f"the symbol {name} (0x{address:08x}) leads to no {kind}: is it this kernel's ELF?")
         return None
 
     def _by_argument(self, kind: str, cpu: Cpu | None) -> tuple[Finding, Generation | None] | None:
@@ -260,20 +263,19 @@ class Places:
 
     def _absent(self, kind: str) -> Absent:
         others = [finding.what for finding in self.known()]
-        looked = f"{self._span()} hold none"
+        span = self._span()
         if kind in (MANAGER, JIT) and JIT_PROFILE in others:
-            return Absent(kind, NONE, f"this is a unikernel: {self._span()} hold its JIT profile", "ask for `profile`")
+            return Absent(kind, NONE, f"this is a unikernel, {span} hold its JIT profile", "ask for `profile`")
         if kind == JIT_PROFILE and others:
-            return Absent(kind, NONE, f"{self._span()} hold {', '.join(others)}: this is no unikernel", "ask for `jit`")
-        symbols = self.elf_names()
-        if symbols and not any(name in symbols for name in PARTS[kind]):
-            return Absent(kind, NONE, f"its ELF has none of {', '.join(PARTS[kind])}, and {looked}")
-        if symbols and self.halted():
-            return Absent(kind, CANNOT_KNOW, f"the guest has halted for good, and {looked}: never made, or given up")
+            return Absent(kind, NONE, f"{span} hold {', '.join(others)}, this is not a unikernel", "ask for `jit`")
+        names = self.elf_names()
+        if names and not any(name in names for name in PARTS[kind]):
+            return Absent(kind, NONE, f"its ELF has none of {', '.join(PARTS[kind])}, and {span} hold none")
         if self.halted():
-            return Absent(kind, NONE, f"the guest has halted for good, and {looked} (any more)")
+            return Absent(kind, CANNOT_KNOW, f"the guest has halted for good, and {span} hold none")
         doubt = f" ({'; '.join(self.doubts)})" if self.doubts else ""
-        return Absent(kind, NOT_YET, f"{looked} of a stock layout{doubt}", "let the guest run on and ask again")
+        searched = f"this kernel has no root descriptor, and {span} were searched for its stock layout{doubt}"
+        return Absent(kind, NOT_YET, searched, "let the guest run on and ask again, or give the kernel's ELF")
 
     def _span(self) -> str:
         return (
