@@ -19,8 +19,7 @@ def main(session: Session) -> int:
     if swap is None:
         print(f"the run ended without a swap{f' of {function}' if function else ''}")
         return headless.NO
-    level = "?" if swap.level is None else swap.level
-    print(f"{swap.function}: 0x{swap.old:08x} -> 0x{swap.new:08x} at O{level}, {swap.reason or 'reason unknown'}")
+    print(headless.words(swap))
     return headless.FINE
 
 

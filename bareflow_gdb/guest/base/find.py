@@ -77,9 +77,13 @@ def _candidates(memory: Memory, symbols: Callable[[], Mapping[str, int]], scan: 
 def has_our_header(memory: Memory) -> bool:
     """Is the image in memory one of this project, whose signature is followed by a jump over a header?"""
     header = _header(memory)
-    if header is None or not _in_image(header.root):
-        return False
-    return header.jump[0] == _SHORT_JUMP and _in_image(layouts.const("BF_IMAGE_BASE") + header.image_bytes - 1)
+    return header is not None and is_our_header(header)
+
+
+def is_our_header(header: Any) -> bool:
+    """The same of a decoded `bf_image_header`, which in a stock kernel is its first instructions."""
+    last = layouts.const("BF_IMAGE_BASE") + header.image_bytes - 1
+    return header.jump[0] == _SHORT_JUMP and _in_image(header.root) and _in_image(last)
 
 
 def _in_image(address: int) -> bool:

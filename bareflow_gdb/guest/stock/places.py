@@ -206,10 +206,9 @@ class Places:
                 match = self._check(kind, address, True)
                 if match is not None:
                     return _finding(kind, match, "symbol", match.certain)
-                if any(self._read(address, 132) or b""):
-                    # With the right ELF it is that record all the same, of a layout that nobody here has seen.
-                    if self.elf_names().get(name) != address:
-                        self._doubt(f"the symbol {name} (0x{address:08x}) leads to no {kind}: is it this kernel's ELF?")
+                # With the right ELF it is that record all the same, of a layout that nobody here has seen.
+                if any(self._read(address, 132) or b"") and self.elf_names().get(name) != address:
+                    self._doubt(f"the symbol {name} (0x{address:08x}) leads to no {kind}: is it this kernel's ELF?")
         return None
 
     def _by_argument(self, kind: str, cpu: Cpu | None) -> tuple[Finding, Generation | None] | None:

@@ -17,6 +17,8 @@ from bareflow_gdb.memory.protocol import Memory
 
 Progress = Callable[[str], None]
 
+LOWEST = 0x1000
+"""No kernel is loaded below."""
 END = 0x90000
 STACK = 0x80000
 _CHUNK = 0x10000
