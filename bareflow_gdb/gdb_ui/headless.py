@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gdb
@@ -22,12 +21,11 @@ from bareflow_gdb.gdb_ui.breakpoints import REGISTER
 from bareflow_gdb.gdb_ui.command import REGISTRY
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
+from bareflow_gdb.gdb_ui.swap_words import Swapped, described
 from bareflow_gdb.gdb_ui.values import symbol
 from bareflow_gdb.guest.base.find import ROOT_SYMBOL
 from bareflow_gdb.guest.base.reading import read_word
-from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.boot.boot import stage_of
-from bareflow_gdb.guest.code.jit import JitFunction
 from bareflow_gdb.guest.stock.kernel import looks_stock
 from bareflow_gdb.render.jsonable import dumps_answer
 
@@ -105,25 +103,6 @@ def end_of_run(session: Session) -> Iterator[list[gdb.Breakpoint]]:
     stage = layouts.const("BF_BOOT_RECORD_ADDRESS") + layouts.offset("bf_boot_record", "stage")
     with running.internal_watchpoint(stage, f"*(unsigned int *) 0x{stage:x} >= {idle}") as watchpoint:
         yield [watchpoint]
-
-
-@dataclass(frozen=True)
-class Swapped:
-    """One swap, as the guest is about to make it or, on kernels that inline the store, has made it."""
-
-    number: int
-    """Counted from 1 since the script began."""
-    function: str
-    slot: Address
-    old: Address
-    new: Address
-    level: int | None = None
-    """Of the new code; None when it is in no record."""
-    version: int | None = None
-    reason: str = ""
-    old_level: int | None = None
-    call: int | None = None
-    """Calls of the function by its profiler; None = it is not known there."""
 
 
 def swaps(session: Session, function: str = "") -> Iterator[Swapped]:
@@ -217,35 +196,3 @@ class _Watch:
         before = self._old.get(slot, 0)
         self._old[slot] = new
         return described(self._session, number, slot, before, new)
-
-
-def described(session: Session, number: int, slot: int, old: int, new: int) -> Swapped:
-    """A store to a code pointer, with what the kernel's records say of both pieces of code."""
-    functions = session.guest.kernel().jit().functions
-    function = next((item for item in functions if item.slot == slot), None)
-    name = function.name if function is not None else f"slot 0x{slot:08x}"
-    swapped = Swapped(number, name, Address(slot), Address(old), Address(new))
-    versions = [v for item in functions for v in item.versions if v.entry == new]
-    if versions:
-        newest = max(versions, key=lambda version: version.number)
-        return replace(swapped, level=newest.level, version=newest.number, reason=newest.reason)
-    if function is None or not any(function.level_codes):
-        return swapped
-    level, old_level = (_level_of(function, code) for code in (new, old))
-    threshold = session.guest.kernel().jit().thresholds[level - 1] if level else 0
-    reason = "threshold" if threshold and function.calls >= threshold else ""
-    return replace(swapped, level=level, reason=reason, old_level=old_level, call=function.calls)
-
-
-def _level_of(function: JitFunction, code: int) -> int | None:
-    return next((level for level, item in enumerate(function.level_codes) if item == code and code), None)
-
-
-def words(swap: Swapped) -> str:
-    """A swap in words: function, both codes, tiers, call, reason."""
-    level = "?" if swap.level is None else swap.level
-    text = f"{swap.function}: 0x{swap.old:08x} -> 0x{swap.new:08x} at O{level}, {swap.reason or 'reason unknown'}"
-    tiers = "" if swap.old_level is None or swap.level is None else f"O{swap.old_level} to O{swap.level}"
-    call = "" if swap.call is None else f"{swap.call} calls counted"
-    more = ", ".join(filter(None, (tiers, call)))
-    return f"{text} ({more})" if more else text

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.base.absent import NONE, Absent
 from bareflow_gdb.guest.base.find import has_our_header
 from bareflow_gdb.guest.base.loaded import kernel_base
 from bareflow_gdb.guest.base.values import Address
@@ -19,6 +20,7 @@ from bareflow_gdb.guest.modules.modules import Modules
 from bareflow_gdb.guest.pools.pools import Block, Pools
 from bareflow_gdb.guest.status import FunctionLine, PoolLine, Status, read_pool_lines
 from bareflow_gdb.guest.stock.bitcode import find_bitcode
+from bareflow_gdb.guest.stock.headers import header_of
 from bareflow_gdb.guest.stock.jit import THRESHOLDS, Entries, read_entries, to_jit
 from bareflow_gdb.guest.stock.modules import read_modules
 from bareflow_gdb.guest.stock.places import Places
@@ -31,6 +33,7 @@ from bareflow_gdb.guest.stock.window import Window
 from bareflow_gdb.memory.protocol import Memory
 
 if TYPE_CHECKING:
+    from bareflow_gdb.guest.modules.header import HeaderReport
     from bareflow_gdb.guest.names.elf import KernelSymbols
     from bareflow_gdb.guest.names.identify import Identity
 
@@ -87,7 +90,9 @@ class StockKernel(Kernel):
             return read_jit_profile(self.memory, self.records.address(JIT_PROFILE))
         except BadData:
             # A kernel that has modules will have an adaptive JIT: say that of it.
-            return read_profile_at(self.memory, self.records.address(JIT), THRESHOLDS)
+            if not self.places.has_only(JIT_PROFILE, JIT):
+                return read_profile_at(self.memory, self.records.address(JIT), THRESHOLDS)
+            raise
 
     def jit(self, every: bool = False) -> Jit:  # noqa: ARG002 - it keeps no versions
         self.unknown = (
@@ -123,6 +128,32 @@ class StockKernel(Kernel):
         from bareflow_gdb.guest.stock.identify import identify_stock
 
         return identify_stock(self.records, identify(self.memory, None, address), self.elf)
+
+    def header(self, wanted: str | int, check: bool = False) -> HeaderReport:
+        """As of any kernel; of a module whose header stands apart from its code that record, with a note."""
+        from bareflow_gdb.guest.modules.header import read_header
+
+        modules = self._modules_if_there(wanted)
+        module = next((one for one in modules.modules if one.name == wanted), None) if modules is not None else None
+        if module is None or module.image:
+            return read_header(self.memory, modules, wanted, check)
+        place = header_of(Window(self.memory, self.places.progress), module.name, module.code)
+        if place is None:
+            what = f"header of {module.name}"
+            raise Absent(what, NONE, "none stands before its code, and memory holds no other record of that name")
+        self.unknown = (
+            f"whether this header is that of the code that runs at 0x{module.code:08x}: it stands apart from it",
+        )
+        return read_header(self.memory, None, int(place), check)
+
+    def _modules_if_there(self, wanted: str | int) -> Modules | None:
+        try:
+            return self.modules()
+        except BadData:
+            # An address can be looked at without them; a name cannot.
+            if isinstance(wanted, str):
+                raise
+            return None
 
     def module_table(self) -> tuple[Address, int]:
         # Found first: by it the generation is known.

@@ -260,6 +260,11 @@ class Places:
         """Has the guest halted for good? False where no registers tell."""
         return has_halted(self.memory, self._registers())
 
+    def has_only(self, kind: str, other: str) -> bool:
+        """Does the kernel's ELF have the one part, and not the other?"""
+        names = self.elf_names()
+        return any(name in names for name in PARTS[kind]) and not any(name in names for name in PARTS[other])
+
     def _absent(self, kind: str) -> Absent:
         others = [finding.what for finding in self.known()]
         span = self._span()

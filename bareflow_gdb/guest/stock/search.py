@@ -143,9 +143,12 @@ def _resembles_pool(window: Window, address: int) -> bool:
 
 def _jit_profiles(window: Window) -> Iterator[Match]:
     size, count_at = layouts.size("jit_profile"), layouts.offset("jit_profile", "num_functions")
+    calls_at = layouts.offset("jit_profile_entry", "call_count")
     for at in window.counts(layouts.const("MAX_JIT_PROFILE_ENTRIES")):
         start = at - count_at
-        if start >= window.start and window.has(start, size) and _may_be_name(window, start):
+        named = start >= window.start and window.has(start, size) and _may_be_name(window, start)
+        # An empty name says nothing; then the first entry has at least been called.
+        if named or (start >= window.start and window.has(start, size) and window.word(start + calls_at)):
             match = signatures.jit_profile(window.bytes, start)
             if match is not None:
                 yield match

@@ -280,9 +280,10 @@ def jit_profile(read: Read, address: int, deep: bool = True) -> Match | None:  #
         return None
     if raw.num_functions < len(raw.entries) and _is_timed(raw.entries[raw.num_functions]):
         return None
-    size = layouts.size("jit_profile_entry")
-    rest = data[len(used) * size : layouts.offset("jit_profile", "num_functions")]
-    if len(used) <= 2 and any(rest):
+    if len(used) <= 2 and not all(_is_unused(entry) for entry in raw.entries[raw.num_functions :]):
+        return None
+    preset = all(entry.min_cycles == NO_MINIMUM for entry in raw.entries[raw.num_functions :])
+    if not all(is_name(entry.name) or (preset and not any(entry.name)) for entry in used):
         return None
     measured = sum(entry.call_count > 0 for entry in used)
     return Match(
@@ -292,9 +293,16 @@ def jit_profile(read: Read, address: int, deep: bool = True) -> Match | None:  #
     )
 
 
+def _is_unused(entry: Any) -> bool:
+    """As a kernel initialises it: all zero, or with a minimum that no call has reached."""
+    fields = (entry.call_count, entry.total_cycles, entry.max_cycles, entry.last_start, entry.active)
+    return not any(entry.name) and not any(fields) and entry.min_cycles in (0, NO_MINIMUM)
+
+
 def _is_timed(entry: Any) -> bool:
+    """A name may read as empty, of a kernel that was linked for another address."""
     return bool(
-        is_name(entry.name)
+        (is_name(entry.name) or not any(entry.name))
         and entry.active in (0, 1)
         and 0 < entry.last_start < _MOST_CYCLES
         # The TSC began at 0: no function ran longer than that.
