@@ -44,8 +44,12 @@ class Symbol:
 class KernelSymbols:
     """Symbols by address, and the frame tables beside them; empty when there is no ELF."""
 
-    def __init__(self, symbols: Iterable[Symbol] = (), tables: FrameTables | None = None) -> None:
+    def __init__(
+        self, symbols: Iterable[Symbol] = (), tables: FrameTables | None = None, path: Path | None = None
+    ) -> None:
         self.tables = tables
+        self.path = path
+        """The file that they are from."""
         # Of several names for one place the sized and then the first by name wins, so that answers are stable.
         found = sorted(symbols, key=lambda item: (item.address, item.size, item.name))
         self._symbols = list({item.address: item for item in found}.values())
@@ -146,7 +150,7 @@ def _read(path: Path, elf: Any) -> KernelElf:
     return KernelElf(
         path=path,
         build_id=ids[0] if ids else "",
-        symbols=KernelSymbols(names, FrameTables.of(elf)),
+        symbols=KernelSymbols(names, FrameTables.of(elf), path),
         text_address=Address(where),
         text=bytes(part.data()[:_MOST_CODE]),
         lowest=Address(min(segment["p_vaddr"] for segment in loads)),
@@ -160,6 +164,26 @@ def _symbols(table: bytes, names: bytes) -> Iterable[Symbol]:
         if at and 0 < home < 0xFF00 and info & 15 not in _UNNAMED:
             name = names[at : names.index(b"\0", at)].decode("latin-1")
             yield Symbol("".join(c if c.isprintable() else "?" for c in name), address, size)
+
+
+def loaded_sections(path: Path) -> list[tuple[str, int, bytes, bool]]:
+    """Name, address and bytes of each section that a loader brings into memory, and whether code may write there.
+
+    Raises BadData.
+    """
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
+    try:
+        with path.open("rb") as file:
+            sections = [one for one in ELFFile(file).iter_sections() if one["sh_type"] == "SHT_PROGBITS"]
+            return [
+                (str(one.name), int(one["sh_addr"]), bytes(one.data()[:_MOST_CODE]), bool(one["sh_flags"] & 1))
+                for one in sections
+                if one["sh_flags"] & 2
+            ]
+    except (OSError, ELFError, struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise BadData(f"{path} cannot be read as an ELF file ({error}); give the kernel's ELF file") from error
 
 
 def check_elf(memory: Memory, elf: KernelElf, build_id: str = "") -> ElfCheck:

@@ -131,7 +131,7 @@ class StockKernel(Kernel):
 
     def header(self, wanted: str | int, check: bool = False) -> HeaderReport:
         """As of any kernel; of a module whose header stands apart from its code that record, with a note."""
-        from bareflow_gdb.guest.modules.header import read_header
+        from bareflow_gdb.guest.modules.header import read_header, read_header_apart
 
         modules = self._modules_if_there(wanted)
         module = next((one for one in modules.modules if one.name == wanted), None) if modules is not None else None
@@ -144,7 +144,7 @@ class StockKernel(Kernel):
         self.unknown = (
             f"whether this header is that of the code that runs at 0x{module.code:08x}: it stands apart from it",
         )
-        return read_header(self.memory, None, int(place), check)
+        return read_header_apart(self.memory, module, place)
 
     def _modules_if_there(self, wanted: str | int) -> Modules | None:
         try:
