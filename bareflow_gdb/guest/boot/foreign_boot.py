@@ -115,12 +115,24 @@ def image_pieces(path: Path, base: int) -> tuple[Piece, ...]:
 def _compare(memory: Memory, piece: Piece, start: int) -> LoadedPart:
     there = memory.read(piece.address, len(piece.data), f"memory of {piece.name}")
     different = sum(one != other for one, other in zip(piece.data, there, strict=True))
-    loaded = len(there.rstrip(b"\0"))
-    # Less than a sector of zeros at the end may be what the kernel has written there.
-    lost = len(piece.data.rstrip(b"\0")) - loaded
-    sectors = -(-(piece.address + loaded - start) // SECTOR)
-    missing = max(piece.address, start + sectors * SECTOR) if lost >= SECTOR else 0
+    missing = _missing(piece, there, start)
     return LoadedPart(piece.name, Address(piece.address), len(piece.data), different, Address(missing), piece.written)
+
+
+def _missing(piece: Piece, there: bytes, start: int) -> int:
+    """The sector from which on nothing came: memory is zero where the file is not, and nowhere later as the file."""
+    missing = 0
+    first = piece.address - (piece.address - start) % SECTOR
+    for address in range(first, piece.address + len(piece.data), SECTOR):
+        at = slice(max(address - piece.address, 0), address - piece.address + SECTOR)
+        wanted, found = piece.data[at], there[at]
+        if not any(wanted):
+            continue
+        if wanted == found or (not missing and any(found)):
+            missing = 0
+        elif not missing and len(wanted) == SECTOR:
+            missing = max(address, piece.address)
+    return missing
 
 
 def _reader(memory: Memory) -> Callable[[int, int], bytes]:

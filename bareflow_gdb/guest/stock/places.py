@@ -127,6 +127,8 @@ class Places:
         self._told: dict[str, list[int]] = {}
         self._found: dict[str, tuple[Finding, Generation | None]] = {}
         self._absent_at: int | None = None
+        self._searched = False
+        """All was searched for this question; in memory that never changes for every one."""
 
     def tell(self, pairs: Iterable[tuple[str, int]]) -> None:
         """Takes (function, first argument) pairs caught at function entry; functions not in ARGUMENTS are left."""
@@ -134,7 +136,7 @@ class Places:
             kind = ARGUMENTS.get(function)
             if kind is not None and argument not in self._told.setdefault(kind, []):
                 self._told[kind].append(argument)
-                self._absent_at = None
+                self._absent_at, self._searched = None, False
                 # What a function was given is surer than what was found by its looks.
                 if kind in self._found and self._found[kind][0].how.startswith("search"):
                     del self._found[kind]
@@ -159,8 +161,9 @@ class Places:
         return found[0]
 
     def begin(self) -> None:
-        """A new question: the registers may have changed."""
+        """A new question: the registers may have changed, and a guest that runs may have made what was not there."""
         self._cpu_asked = False
+        self._searched = self._searched and not self.memory.live
 
     def _registers(self) -> Cpu | None:
         """Asked for once per question: QEMU's monitor takes some milliseconds."""
@@ -228,8 +231,10 @@ class Places:
 
     def _search(self, cpu: Cpu | None) -> None:
         fingerprint = self._fingerprint()
-        if fingerprint is not None and fingerprint == self._absent_at:
+        if self._searched or (fingerprint is not None and fingerprint == self._absent_at):
             return
+        # Where reading is free nothing else tells that nothing has changed.
+        self._searched = self.memory.packets == 0
         window = Window(self.memory, self.progress)
         for kind in KINDS:
             if kind in self._found:
