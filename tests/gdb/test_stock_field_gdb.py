@@ -78,10 +78,8 @@ def test_callers_of_code_without_a_prologue_are_right_and_swap_stops_are_in_word
         "finish",
         elf=stock / "field_microjit.elf",
     )
+    callers = r"#1 .* in adaptive_jit_execute \(\)\n#2 .* in run_adaptive \(\)\n#3 .* in kernel_main"
     for level in (0, 1):
-        chain = (
-            rf"in fibonacci@O{level} \(\)\n#1 .* in adaptive_jit_execute \(\)\n#2 .* in run_adaptive \(\)\n#3 .* in "
-        )
         assert re.search(rf"in fibonacci@O{level} \(\)\n{callers}", result.out), result.out
     assert len(re.findall(r"^0x\w+ in adaptive_jit_execute \(\)$", result.out, re.MULTILINE)) == 2
     swap = WORDS.search(result.out)
