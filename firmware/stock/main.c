@@ -134,7 +134,7 @@ static void run_adaptive(adaptive_jit_t *jit, const module_manager_t *manager) {
         run(jit, (int)function, hot[function]);
 }
 
-static void run_modules(module_manager_t *manager, fat16_fs_t *fs) {
+static inline __attribute__((always_inline)) void run_modules(module_manager_t *manager, fat16_fs_t *fs) {
     load_modules(manager);
     load_disk(manager, fs);
     bitcode_list();

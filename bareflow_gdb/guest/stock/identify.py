@@ -51,9 +51,9 @@ def identify_stock(records: Records, plain: Identity, symbols: Callable[[], Kern
 
 def _symbol(plain: Identity, symbols: KernelSymbols) -> Identity | None:
     symbol = symbols.at(plain.address)
-    if symbol is None:
+    size = symbols.extent(symbol) if symbol is not None else 0
+    if symbol is None or not size:
         return None
-    size = symbols.extent(symbol)
     return identity(plain.address, plain.region, symbol.name, symbol.address, size, "symbol of the kernel's ELF")
 
 

@@ -178,7 +178,8 @@ class StockKernel(Kernel):
         pools = self._pool_lines()
         entries = read_entries(self.memory, jit) if jit is not None else Entries(False, 0, (), ())
         functions = tuple(FunctionLine(entry.name, entry.level) for entry in entries.entries)
-        running = any(entry.calls for entry in entries.entries)
+        # Calls may be counted under an id that got lost; a level above O0 was not reached without any.
+        running = any(entry.calls or entry.level for entry in entries.entries)
         stage = "loaded"
         reached = {"pools": pools, "modules": manager, "registered": jit, "running": profile or running}
         for name, there in reached.items():
@@ -191,7 +192,7 @@ class StockKernel(Kernel):
         )
         problems = (*entries.problems, *self.places.doubts)
         return Status(
-            stage="halted" if halted else stage,
+            stage=stage,
             ok=not problems,
             variant="stock unikernel" if profile is not None else "stock kernel",
             thresholds=THRESHOLDS if jit is not None else None,

@@ -5,6 +5,7 @@ Read budget: 1 packet for the manager, 1 per header that does not lie within 2 K
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 from bareflow_gdb.abi import layouts
@@ -91,6 +92,14 @@ def sure_extent(memory: Memory, module: Module, others: Iterable[Module]) -> tup
     except ReadError:
         return module.code, 0
     return module.code, code.find(RET) + 1
+
+
+def claimed_sizes(modules: Iterable[tuple[str, Address, int]]) -> dict[Address, int]:
+    """Bytes of each module's code, by what the kernel says; nothing when it claims that one reaches into another."""
+    claims = sorted((code, size) for _, code, size in modules if size)
+    if any(code + size > after for (code, size), (after, _) in itertools.pairwise(claims)):
+        return {}
+    return dict(claims)
 
 
 def module_names(memory: Memory, address: int, generation: Generation) -> list[tuple[str, Address, int]]:

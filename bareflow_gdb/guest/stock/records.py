@@ -11,7 +11,7 @@ from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.jit_code import BUFFER_BYTES
 from bareflow_gdb.guest.stock.extents import extents
 from bareflow_gdb.guest.stock.jit import Entries, read_entries
-from bareflow_gdb.guest.stock.modules import module_names, read_modules
+from bareflow_gdb.guest.stock.modules import claimed_sizes, module_names
 from bareflow_gdb.guest.stock.places import Places
 from bareflow_gdb.guest.stock.pools import Owner
 from bareflow_gdb.guest.stock.search import JIT, KINDS, MANAGER
@@ -82,9 +82,8 @@ def known_code(memory: Memory, places: Places) -> dict[Address, int]:
 
 
 def _code_sizes(memory: Memory, entries: Entries, manager: Address | None, places: Places) -> dict[Address, int]:
-    modules = () if manager is None else read_modules(memory, manager, places.generation()).modules
-    # With a header before it a module's size is sure; else its code is looked at, like that of a level.
-    sizes = {module.code: module.code_size for module in modules if module.image}
+    modules = [] if manager is None else module_names(memory, manager, places.generation())
+    sizes = claimed_sizes(modules)
     for entry in entries.entries:
         sizes |= {code: entry.code_size(level) or sizes.get(code, 0) for level, code in enumerate(entry.level_codes)}
     known = {code: size for code, size in sizes.items() if code and size}
