@@ -16,13 +16,14 @@ import gdb
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.foreign import gdb_word, sentence
 from bareflow_gdb.gdb_ui import running, stock_halt
 from bareflow_gdb.gdb_ui.breakpoints import REGISTER
 from bareflow_gdb.gdb_ui.command import REGISTRY
+from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
 from bareflow_gdb.gdb_ui.swap_words import Swapped, described
-from bareflow_gdb.gdb_ui.values import symbol
 from bareflow_gdb.guest.base.find import ROOT_SYMBOL
 from bareflow_gdb.guest.base.reading import read_word
 from bareflow_gdb.guest.boot.boot import stage_of
@@ -38,19 +39,19 @@ def run(main: Callable[[Session], int]) -> None:
 
     try:
         if gdb.selected_inferior().connection is None:
-            gdb.execute(f"bf attach {argument('machine')}")
+            gdb.execute(f"bf attach {gdb_word(argument('machine'))}")
         status = main(plugin.current())
         message = ""
     except KeyboardInterrupt:
         status, message = NO, "interrupted"
     except (BareflowError, gdb.error) as error:
-        status, message = COULD_NOT, " ".join(str(error).split())
+        status, message = COULD_NOT, sentence(str(error))
     if message:
         gdb.write(message + "\n", gdb.STDERR)
     gdb.flush()
     if status and _unattended():
         gdb.execute("set confirm off")
-        gdb.execute(f"quit {status}")
+        gdb.execute(f"quit {status:d}")
 
 
 def _unattended() -> bool:
@@ -82,7 +83,7 @@ def number(name: str, default: int) -> int:
 def ask(session: Session, question: str, *words: str) -> tuple[str, str]:
     """What `bf QUESTION` answers: as text and as JSON. Raises BareflowError."""
     definition = REGISTRY[question]
-    answer = definition.run(definition.parse(" ".join((*words, "--json"))), session)
+    answer = definition.run(definition.parse(" ".join((*map(gdb_word, words), "--json"))), session)
     text = definition.show(answer.record) if definition.show is not None else ""
     return text, dumps_answer(answer)
 
@@ -101,7 +102,7 @@ def end_of_run(session: Session) -> Iterator[list[gdb.Breakpoint]]:
             "the run has ended already; start the machine with --hold or --paused, and then this script"
         )
     stage = layouts.const("BF_BOOT_RECORD_ADDRESS") + layouts.offset("bf_boot_record", "stage")
-    with running.internal_watchpoint(stage, f"*(unsigned int *) 0x{stage:x} >= {idle}") as watchpoint:
+    with running.internal_watchpoint(stage, f"*(unsigned int *) 0x{stage:x} >= {idle:d}") as watchpoint:
         yield [watchpoint]
 
 
@@ -157,7 +158,7 @@ class _Watch:
         except BareflowError:
             self._watch_slots()
             return
-        condition = f"$edx == {self._slots[function]}" if function else None
+        condition = f"$edx == {self._slots[function]:#x}" if function else None
         self.at[stack.enter_context(running.internal_breakpoint(store, condition))] = 0
 
     def _read_slots(self) -> None:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import gdb
 
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.guest.base.reading import read_word
-from bareflow_gdb.guest.base.values import Address
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
+    from bareflow_gdb.guest.base.values import Address
     from bareflow_gdb.guest.code.jit import JitFunction
 
 
@@ -38,6 +37,8 @@ class Swapped:
 
 def described(session: Session, number: int, slot: int, old: int, new: int) -> Swapped:
     """A store to a code pointer, with what the kernel's records say of both pieces of code."""
+    from bareflow_gdb.guest.base.values import Address
+
     functions = session.guest.kernel().jit().functions
     function = next((item for item in functions if item.slot == slot), None)
     name = function.name if function is not None else f"slot 0x{slot:08x}"
@@ -74,6 +75,8 @@ _before: dict[int, int] = {}
 
 def expect(session: Session, slot: int) -> None:
     """A code pointer is watched from now on."""
+    from bareflow_gdb.guest.base.reading import read_word
+
     _before[slot] = read_word(session.memory, slot, "published code pointer")
 
 
@@ -92,6 +95,8 @@ class SwappedFunction(gdb.Function):
         return False
 
     def _tell(self, slot: int) -> None:
+        from bareflow_gdb.guest.base.reading import read_word
+
         session = self._current()
         session.refresh()
         new = read_word(session.memory, slot, "published code pointer")

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
+from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.gdb_ui.values import symbol
 from bareflow_gdb.guest.base.answer import Finding
 from bareflow_gdb.guest.base.reading import read_word
 from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.guest.stock.places import ARGUMENTS
-from bareflow_gdb.guest.stock.search import KINDS
 from bareflow_gdb.questions.question import argument
 
 if TYPE_CHECKING:
@@ -64,7 +62,7 @@ class Places:
     example="bf find --at-entry",
     arguments=(
         argument("--at-entry", action="store_true", help="let the guest run and catch the records as arguments"),
-        argument("--of", choices=KINDS, metavar="RECORD", help="with --at-entry: wait for this record only"),
+        argument("--of", metavar="RECORD", help="with --at-entry: wait for this record only, as `bf find` names it"),
         argument("--go-on", action="store_true", help="with --at-entry: let the guest run on afterwards"),
     ),
     show=lambda record: _text(record),
@@ -90,6 +88,8 @@ def find(options: argparse.Namespace, session: Session) -> Places:
 
 
 def _look(session: Session) -> tuple[tuple[Finding, ...], tuple[Missing, ...]]:
+    from bareflow_gdb.guest.stock.search import KINDS
+
     guest = session.guest
     # The registers of this stop, not of the one before.
     guest.places.begin()
@@ -108,9 +108,11 @@ def _look(session: Session) -> tuple[tuple[Finding, ...], tuple[Missing, ...]]:
 def _catch(session: Session, kind: str | None) -> tuple[tuple[Caught, ...], tuple[str, ...], str]:
     """Runs until each function was entered, or something else stops the guest: which were, which not, what did."""
     session.require_stopped()
+    from bareflow_gdb.guest.stock.places import ARGUMENTS
+
     functions = {name: at for name, at in _functions(session).items() if kind in (None, ARGUMENTS[name])}
     if not functions:
-        raise UsageError(f"gdb knows no function that is given the {kind}; ask `bf find`, which searches")
+        raise UsageError(f"gdb knows no function that is given a record {kind!r}; `bf find` names them")
     caught: list[Caught] = []
     session.say(f"waiting for {', '.join(functions)} …")
     with _breakpoints(functions) as waiting:
@@ -165,6 +167,8 @@ def _breakpoints(functions: dict[str, int]) -> Iterator[dict[str, gdb.Breakpoint
 
 def _take(session: Session, entered: list[str], waiting: dict[str, gdb.Breakpoint]) -> list[Caught]:
     """At the entry of these functions: reads the argument from the stack, tells it, and waits for them no more."""
+    from bareflow_gdb.guest.stock.places import ARGUMENTS
+
     caught = []
     for name in entered:
         value = read_word(session.memory, running.read_register("esp") + 4, f"first argument of {name}")

@@ -160,7 +160,7 @@ def _frames(memory: Memory, names: Names, eip: int, esp: int, ebp: int) -> tuple
         if back == 0:
             return frames, "the first frame: its return address is 0"
         add(above, back)
-        if not is_code(back):
+        if not is_code(memory, back):
             return (frames, f"the return address 0x{back:08x} at 0x{at + 4:08x} is not code: the frame is damaged")
         if above and above <= at:
             return frames, f"the frame at 0x{at:08x} leads back to 0x{above:08x}: a cycle, or damaged"
@@ -200,7 +200,7 @@ def _in_stack(address: int) -> bool:
 
 def _frameless_caller(memory: Memory, eip: int, esp: int) -> int:
     """The return address when the function at EIP has no frame yet, or no more; else 0."""
-    if not is_code(eip) or not _in_stack(esp):
+    if not is_code(memory, eip) or not _in_stack(esp):
         return 0
     try:
         code = memory.read(eip - 1, 3, "code at EIP")

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.base.values import Address, clean
+from bareflow_gdb.foreign import clean
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.stock.window import Window
 
 

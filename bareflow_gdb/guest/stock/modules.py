@@ -10,10 +10,11 @@ from collections.abc import Iterable
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import ReadError
+from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.loaded import USUAL, kernel_base
 from bareflow_gdb.guest.base.reading import capped, strays
 from bareflow_gdb.guest.base.root import is_ram
-from bareflow_gdb.guest.base.values import Address, clean
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.prologue import RET
 from bareflow_gdb.guest.modules.judge import ModuleHeader, make_header
 from bareflow_gdb.guest.modules.modules import Module, Modules, make_module
