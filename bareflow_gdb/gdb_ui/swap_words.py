@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import gdb
 
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.values import Address
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
-    from bareflow_gdb.guest.base.values import Address
     from bareflow_gdb.guest.code.jit import JitFunction
 
 
@@ -37,8 +37,6 @@ class Swapped:
 
 def described(session: Session, number: int, slot: int, old: int, new: int) -> Swapped:
     """A store to a code pointer, with what the kernel's records say of both pieces of code."""
-    from bareflow_gdb.guest.base.values import Address
-
     functions = session.guest.kernel().jit().functions
     function = next((item for item in functions if item.slot == slot), None)
     name = function.name if function is not None else f"slot 0x{slot:08x}"
