@@ -6,7 +6,7 @@ QEMU's breakpoints change no memory, so one inside another instruction, or in da
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,9 +55,12 @@ def end_of_run(session: Session) -> Iterator[list[gdb.Breakpoint]]:
             "with `file`"
         )
     with ExitStack() as stack:
-        off = f"($eflags & {_INTERRUPTS_ON}) == 0"
-        ends = [stack.enter_context(running.internal_breakpoint(place, off, hardware=True)) for place in places]
+        ends = [stack.enter_context(_at_halt(place)) for place in places]
         yield [*ends, stack.enter_context(running.internal_breakpoint(_STAGE_1, hardware=True))]
+
+
+def _at_halt(place: int) -> AbstractContextManager[gdb.Breakpoint]:
+    return running.internal_breakpoint(place, f"($eflags & {_INTERRUPTS_ON:#x}) == 0", hardware=True)
 
 
 def refuse_reset() -> None:

@@ -128,7 +128,7 @@ class Places:
         self._found: dict[str, tuple[Finding, Generation | None]] = {}
         self._absent_at: int | None = None
         self._searched = False
-        """All was searched for this question; in memory that never changes for every one."""
+        """All was searched for this question."""
 
     def tell(self, pairs: Iterable[tuple[str, int]]) -> None:
         """Takes (function, first argument) pairs caught at function entry; functions not in ARGUMENTS are left."""
@@ -161,9 +161,9 @@ class Places:
         return found[0]
 
     def begin(self) -> None:
-        """A new question: the registers may have changed, and a guest that runs may have made what was not there."""
+        """A new question: the registers may have changed, and the guest may have made what was not there."""
         self._cpu_asked = False
-        self._searched = self._searched and not self.memory.live
+        self._searched = False
 
     def _registers(self) -> Cpu | None:
         """Asked for once per question: QEMU's monitor takes some milliseconds."""
