@@ -75,12 +75,14 @@ def _own(guest: Guest, kernel: Kernel, root: Root) -> list[Check]:
         attempt("events", lambda: _counted("events", kernel.rings())),
     ]
     if guest.memory.packets == 0:
-        checks += [
-            attempt("modules", lambda: _counted("modules", kernel.modules().modules)),
-            attempt("pools", lambda: _counted("pools", kernel.pools().pools)),
-            attempt("jit", lambda: _counted("jit", kernel.jit().functions)),
-            attempt("mailbox", lambda: _counted("mailbox", kernel.mailbox().slots)),
-        ]
+        tables: tuple[tuple[str, int, Callable[[], Sized]], ...] = (
+            ("modules", root.module_manager, lambda: kernel.modules().modules),
+            ("pools", root.pools, lambda: kernel.pools().pools),
+            ("jit", root.adaptive_jit, lambda: kernel.jit().functions),
+            ("mailbox", root.mailbox, lambda: kernel.mailbox().slots),
+            ("profile", root.jit_profile, lambda: kernel.profile().functions),
+        )
+        checks += [attempt(part, lambda p=part, t=told: _counted(p, t())) for part, at, told in tables if at]  # type: ignore[misc]
     return checks
 
 

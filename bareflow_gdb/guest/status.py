@@ -13,6 +13,8 @@ from typing import TypeVar
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.guest.base.clock import read_counters
+from bareflow_gdb.guest.base.finding import Finding
+from bareflow_gdb.guest.base.plausible import WRITTEN_OVER, implausible
 from bareflow_gdb.guest.base.reading import filled, many
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
@@ -87,6 +89,8 @@ class Status:
     exception_eip: Address = NOWHERE
     problems: tuple[str, ...]
     next_step: str
+    findings: tuple[Finding, ...] = ()
+    """What the checks found; they are asked above, where more than memory can be looked at."""
 
 
 def read_status(memory: Memory, root: Root | None) -> Status:
@@ -95,6 +99,20 @@ def read_status(memory: Memory, root: Root | None) -> Status:
     boot = _boot(memory, root, problems)
     if root is None:
         return _without_root(boot, problems)
+    odd = implausible(memory, root)
+    if odd:
+        problems.append(f"{WRITTEN_OVER}: {'; '.join(odd)}")
+        stage = boot.stage if boot else "unknown"
+        next_step = "`stack` shows whether the stack ran into them, `serial` what was printed last"
+        return Status(
+            stage=stage,
+            ok=False,
+            abi=root.abi,
+            variant=root.variant,
+            build_id=root.build_id,
+            problems=tuple(problems),
+            next_step=next_step,
+        )
     parts = _Parts(memory, root, problems, booting=_is_booting(boot))
     exception, eip = parts.exception()
     functions = parts.functions()
@@ -123,7 +141,9 @@ def read_status(memory: Memory, root: Root | None) -> Status:
         exception=exception,
         exception_eip=eip,
         problems=tuple(problems),
-        next_step=_next_step(boot, exception, eip, held, mail, problems),
+        next_step=_next_step(boot, exception, eip, held, mail, problems)
+        if problems or root.function_table
+        else "`profile` shows its functions, `log` what it printed",
     )
 
 
@@ -171,6 +191,8 @@ class _Parts:
             return None
 
     def exception(self) -> tuple[str, Address]:
+        if not self.root.exception:
+            return "", NOWHERE
         record = self._tried(lambda: read_exception(self.memory, self.root))
         if record is None or not record.count:
             return "", NOWHERE
@@ -178,6 +200,8 @@ class _Parts:
         return record.name, record.registers.eip
 
     def functions(self) -> list[Function]:
+        if not self.root.function_table:
+            return []
         counters = self._tried(lambda: read_counters(self.memory, self.root))
         if counters is None:
             return []

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.guest.base.absent import TORN_DOWN
-from bareflow_gdb.questions.question import MEMORY, Question
+from bareflow_gdb.questions.question import MEMORY, Context, Options, Question
 from bareflow_gdb.render.view import Cell, View, facts, result, table, version
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.status import Status
+
+
+def _ask(context: Context, _: Options) -> Status:
+    """What the kernel says of itself, and what the checks say of it: those that cost no packet."""
+    from bareflow_gdb.checks import registry
+
+    status = context.kernel.status()
+    found = registry.run(context.subject(), cheap=True).findings
+    new = [one for one in found if one.bad and not any(told.startswith(one.what) for told in status.problems)]
+    if not new:
+        return replace(status, findings=found)
+    problems = (*status.problems, *map(str, new))
+    next_step = status.next_step if status.problems or not new[0].next_step else new[0].next_step
+    return replace(status, ok=False, problems=problems, next_step=next_step, findings=found)
 
 
 def _view(record: Status) -> View:
@@ -62,7 +77,7 @@ QUESTION = Question(
     details="Works at every moment, also before a kernel is in memory.",
     example="status",
     needs=(MEMORY,),
-    ask=lambda context, _: context.kernel.status(),
+    ask=_ask,
     view=_view,
     verdict=lambda record: record.ok,
     no="something is wrong",

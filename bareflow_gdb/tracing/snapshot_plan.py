@@ -6,6 +6,7 @@ A moment: the ranges of RAM that the decoders read, and the names that make even
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -41,11 +42,13 @@ class Moment:
     ranges: tuple[Range, ...]
 
 
-def wait_for_kernel(memory: Memory, machine: Machine, seconds: float) -> Moment:
+def wait_for_kernel(
+    memory: Memory, machine: Machine, seconds: float, stopped: Callable[[], bool] = lambda: False
+) -> Moment:
     """The first moment at which the kernel has a root descriptor and its rings.
 
     Raises Unreachable when QEMU ends first, BadData at once for a stock kernel, which has none, and with what is
-    missing when the time is over.
+    missing when the time is over, KeyboardInterrupt when it is `stopped`.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -60,6 +63,8 @@ def wait_for_kernel(memory: Memory, machine: Machine, seconds: float) -> Moment:
         if not machine.alive():
             raise Unreachable(f"QEMU of machine {machine.name} ended before its kernel was up: {why}")
         refuse_foreign(machine, memory, "which has no events to record", "`bareflow swaps` shows its swaps")
+        if stopped():
+            raise KeyboardInterrupt
         if time.monotonic() >= deadline:
             raise BadData(f"machine {machine.name} shows nothing to record after {seconds:g} s: {why}")
         time.sleep(_POLL_SECONDS)
