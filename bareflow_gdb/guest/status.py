@@ -23,7 +23,7 @@ from bareflow_gdb.guest.code.events import read_ring
 from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.code.mailbox import read_mailbox
 from bareflow_gdb.guest.machine.exception import read_exception
-from bareflow_gdb.guest.pools.pools import KINDS
+from bareflow_gdb.guest.pools.pools import KINDS, is_torn_down
 from bareflow_gdb.memory.protocol import Memory
 
 T = TypeVar("T")
@@ -48,6 +48,8 @@ class PoolLine:
     kind: str
     used: int
     size: int
+    torn_down: bool = False
+    """The kernel has shut it down; the figures are those of before."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,9 @@ class _Parts:
 def read_pool_lines(memory: Memory, address: int) -> tuple[PoolLine, ...]:
     """The three pools, whose records are at this address. Raises ReadError."""
     raws = many(memory, "memory_pool", address, len(KINDS), "pools")
-    return tuple(PoolLine(kind, raw.stats.used, raw.total_size) for kind, raw in zip(KINDS, raws, strict=True))
+    return tuple(
+        PoolLine(kind, raw.stats.used, raw.total_size, is_torn_down(raw)) for kind, raw in zip(KINDS, raws, strict=True)
+    )
 
 
 def _next_step(

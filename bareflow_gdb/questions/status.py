@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bareflow_gdb.guest.base.absent import TORN_DOWN
 from bareflow_gdb.questions.question import MEMORY, Context, Options, Question
 from bareflow_gdb.render.view import Cell, View, facts, result, table, version
 
@@ -34,7 +35,13 @@ def _view(record: Status) -> View:
         ("kernel", build if record.abi else _without_interface(record)),
         ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds) if record.thresholds else None),
         ("swaps", f"{record.swap_count:,} published, {record.version_count:,} versions made"),
-        ("pools", ", ".join(f"{p.kind} {_share(p.used, p.size)}" for p in record.pools) or None),
+        (
+            "pools",
+            ", ".join(
+                f"{p.kind} {_share(p.used, p.size)}{f', {TORN_DOWN}' if p.torn_down else ''}" for p in record.pools
+            )
+            or None,
+        ),
         ("rings", ", ".join(f"{r.index}: {r.events:,} events, {r.mode}" for r in record.rings) or None),
         ("mailbox", (", ".join(record.mail) or "nothing open") if record.abi else None),
         (

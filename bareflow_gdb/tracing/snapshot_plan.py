@@ -18,9 +18,9 @@ from bareflow_gdb.guest.base.exports import GuestSymbol, read_exports
 from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.guest.base.reading import many, one
 from bareflow_gdb.guest.base.root import Root, is_ram
+from bareflow_gdb.guest.boot.foreign import refuse_foreign
 from bareflow_gdb.guest.code.functions import Version, read_functions, read_versions
 from bareflow_gdb.guest.modules.modules import read_modules
-from bareflow_gdb.guest.stock.kernel import looks_stock
 from bareflow_gdb.memory.protocol import Memory, Range
 from bareflow_gdb.qemu.machine import Machine
 
@@ -62,11 +62,7 @@ def wait_for_kernel(
             why = "the kernel has no event ring"
         if not machine.alive():
             raise Unreachable(f"QEMU of machine {machine.name} ended before its kernel was up: {why}")
-        if looks_stock(memory):
-            raise BadData(
-                f"machine {machine.name} runs a stock kernel, which has no events to record; `bareflow swaps` shows "
-                "its swaps"
-            )
+        refuse_foreign(machine, memory, "which has no events to record", "`bareflow swaps` shows its swaps")
         if stopped():
             raise KeyboardInterrupt
         if time.monotonic() >= deadline:
