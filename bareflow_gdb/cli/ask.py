@@ -71,7 +71,7 @@ class TargetContext(Context):
         if answer.found:
             return "\n".join((f"({where}, a kernel without debug interface)", *answer.lines()))
         root = f"root descriptor found by {guest.found_by}" if guest.found_by else "no root descriptor found"
-        return f"({where}, {root})"
+        return "\n".join((f"({where}, {root})", *answer.lines()))
 
 
 def configure(question: Question[Any], parser: argparse.ArgumentParser) -> None:

@@ -149,7 +149,7 @@ class Kernel(ABC):
         from bareflow_gdb.guest.code.functions import read_tables
 
         root = self.need_interface("it keeps no versions; `jit` shows the code of each tier")
-        return tuple(read_tables(self.memory, root, [], every, causes).versions)
+        return tuple(read_tables(self.memory, root, [], every, causes).needed())
 
     def mailbox(self) -> Mailbox:
         """The slots of registered functions."""
@@ -190,7 +190,10 @@ class Kernel(ABC):
         from bareflow_gdb.guest.code.events import LAST, read_all_last
 
         root = self.need_interface("it records no events")
-        return read_all_last(self.memory, root, LAST if last is None else last)
+        missing: list[str] = []
+        found = read_all_last(self.memory, root, LAST if last is None else last, missing)
+        self.unknown = tuple(missing)
+        return found
 
     def cache(self) -> Cache:
         """The kernel's cache of module images."""

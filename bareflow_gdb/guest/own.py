@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from bareflow_gdb.errors import BadData, BareflowError
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.reading import optional
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.kernel import Kernel
@@ -73,12 +74,10 @@ class OwnKernel(Kernel):
 
         problems: list[str] = []
         tables = read_tables(self.memory, self.root, problems, every)
+        problems += tables.missing
         mailbox = None
         if self.root.mailbox:
-            try:
-                mailbox = read_mailbox(self.memory, self.root, tables.functions)
-            except BadData as error:
-                problems.append(str(error))
+            mailbox = optional(lambda: read_mailbox(self.memory, self.root, tables.functions), problems)
         return read_jit(self.memory, self.root, tables, mailbox, problems)
 
     def swaps(self, last: int | None = None, every: bool = False) -> Swaps:
@@ -91,9 +90,12 @@ class OwnKernel(Kernel):
 
         tables = read_tables(self.memory, self.root, [], every)
         told = list_swaps(tables, [])
-        if self.root.version_causes and told.complete:
-            return told
-        return list_swaps(tables, read_last(self.memory, self.root, 0, last, EVENTS))
+        missing = list(tables.missing)
+        if missing or not (self.root.version_causes and told.complete):
+            events = optional(lambda: read_last(self.memory, self.root, 0, last, EVENTS), missing)
+            told = list_swaps(tables, events or [])
+        self.unknown = tuple(missing)
+        return told
 
     def bitcode(self, function: str | None = None) -> tuple[Bitcode, ...]:
         from bareflow_gdb.guest.code.bitcode import read_bitcode
@@ -109,7 +111,7 @@ class OwnKernel(Kernel):
         from bareflow_gdb.guest.code.jit_code import of_versions
 
         tables = read_tables(self.memory, self.root, [], every, causes=False)
-        return of_versions(tables.functions, tables.versions)
+        return of_versions(tables.functions, tables.needed())
 
     def module_table(self) -> tuple[Address, int]:
         from bareflow_gdb.abi import layouts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,7 @@ def _events(options: argparse.Namespace, target: Target) -> tuple[list[Event], C
         found = trace.events(*(options.type or ()))
         return list(decode(found[max(0, len(found) - options.last) :])), _names_of_trace(trace)
     from bareflow_gdb.abi.events import BY_NAME
+    from bareflow_gdb.guest.base.reading import optional
     from bareflow_gdb.guest.guest import Guest
 
     unknown = [name for name in options.type or () if name not in BY_NAME]
@@ -66,9 +68,15 @@ def _events(options: argparse.Namespace, target: Target) -> tuple[list[Event], C
     kernel = Guest.attach(target.memory).kernel()
     events = kernel.events(max(options.last, 1))
     chosen = [event for event in events if not options.type or event.type in options.type]
-    functions = [function.name for function in kernel.functions()]
-    modules = [module.name for module in kernel.modules().modules]
-    known = {"function": functions, "module": modules}
+    missing = list(kernel.unknown)
+    functions = optional(kernel.functions, missing) or ()
+    modules = optional(kernel.modules, missing)
+    known = {
+        "function": [function.name for function in functions],
+        "module": [module.name for module in modules.modules] if modules else [],
+    }
+    for sentence in missing:
+        print(f"bareflow events: {sentence}", file=sys.stderr)
     return chosen[max(0, len(chosen) - options.last) :], _names(known)
 
 

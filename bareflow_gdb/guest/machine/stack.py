@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
+from bareflow_gdb.guest.base.reading import optional
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP, PUSH_EBP, RET
@@ -116,11 +117,13 @@ def _start(
                 f"the kernel's stack exists from stage `kernel` on"
             )
         return "registers", raw.general["eip"], esp or raw.general["esp"], raw.general["ebp"]
-    record = read_exception(memory, root) if root is not None and root.exception else None
+    record = None
+    if root is not None and root.exception:
+        record = optional(lambda: read_exception(memory, root), notes)
     if record is not None and record.count:
         found = record.registers
         return "exception record", found.eip, found.esp, found.ebp
-    raise BadData(f"{notes[0]}; or give a frame pointer with --ebp")
+    raise BadData(f"{', and '.join(notes)}; or give a frame pointer with --ebp")
 
 
 def _frames(memory: Memory, names: Names, eip: int, esp: int, ebp: int) -> tuple[list[Frame], str]:

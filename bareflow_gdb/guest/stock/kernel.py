@@ -91,7 +91,7 @@ class StockKernel(Kernel):
             return read_profile_at(self.memory, jit, THRESHOLDS)
         try:
             return read_jit_profile(self.memory, self.records.address(JIT_PROFILE))
-        except BadData:
+        except (BadData, ReadError):
             # A kernel that has modules will have an adaptive JIT: say that of it.
             return read_profile_at(self.memory, self.records.address(JIT), THRESHOLDS)
 
