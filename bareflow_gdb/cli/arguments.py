@@ -8,12 +8,15 @@ from typing import Any
 from bareflow_gdb.cli.completers import completed, machines, targets
 
 _TARGET = "machine name, tcp:HOST:PORT, unix:PATH, core, dump or trace (default: the newest machine)"
+_BASE = "TARGET is a raw dump of memory that begins there (default: by its content, at 0)"
 ELF_HELP = "the kernel's ELF file, for names (default: the one beside the machine's image)"
 
 
-def add_target(parser: argparse.ArgumentParser) -> None:
-    """Adds the optional TARGET word, as `options.target`."""
+def add_target(parser: argparse.ArgumentParser, *, dumps: bool = False) -> None:
+    """Adds the optional TARGET word, as `options.target`; `dumps`: and where a raw dump begins, for `asked_target`."""
     completed(parser.add_argument("target", nargs="?", metavar="TARGET", help=_TARGET), targets)
+    if dumps:
+        parser.add_argument("--base", type=address, metavar="ADDRESS", help=_BASE)
 
 
 def add_machine(parser: argparse.ArgumentParser, name: str = "target", **keywords: Any) -> None:

@@ -88,7 +88,7 @@ def configure(question: Question[Any], parser: argparse.ArgumentParser) -> None:
             completed(action, COMPLETERS[item.names])
         elif "choices" in item.keywords and not action.choices:
             completed(action, lambda item=item, **_: list(item.keywords["choices"]))
-    add_target(parser)
+    add_target(parser, dumps=True)
     parser.add_argument("--elf", type=Path, metavar="FILE", help=ELF_HELP)
     parser.description = f"{question.help[0].upper()}{question.help[1:]}. {question.details}".rstrip()
     no = f"Exit code 1 when {question.no}. " if question.no else ""
@@ -97,10 +97,10 @@ def configure(question: Question[Any], parser: argparse.ArgumentParser) -> None:
 
 def main(question: Question[R], options: argparse.Namespace) -> int:
     """Prints the answer; returns 0, or 1 when it is "no" or has findings."""
-    from bareflow_gdb.cli.targets import open_target
+    from bareflow_gdb.cli.targets import asked_target
 
     place_words(question, options)
-    context = TargetContext(open_target(options.target), options.elf)
+    context = TargetContext(asked_target(options, question.file_kind), options.elf)
     answer = question.answer(context, options)
     print_answer(question, options, answer, context.source(answer))
     return 0 if question.says_yes(answer.record) else 1

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bareflow_gdb.errors import BadData, Unreachable
+from bareflow_gdb.files import open_regular
 from bareflow_gdb.memory.protocol import Memory
 
 _SLAVE = "ide0-hd1"
@@ -31,7 +32,7 @@ def image_path(memory: Memory) -> Path:
 def opened(path: Path) -> Iterator[mmap.mmap]:
     """The image, mapped for reading."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if not 0 < file.seek(0, 2) <= _LARGEST:
                 raise BadData(f"{path} is empty or larger than any FAT16 volume; give a disk image")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as image:

@@ -38,4 +38,5 @@ QUESTION = Question(
     needs=(MEMORY, MACHINE),
     ask=_ask,
     view=_view,
+    file_kind="serial",
 )

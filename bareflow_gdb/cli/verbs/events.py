@@ -24,7 +24,7 @@ LAST = 100
 def configure(parser: argparse.ArgumentParser) -> None:
     from bareflow_gdb.cli.arguments import add_target
 
-    add_target(parser)
+    add_target(parser, dumps=True)
     parser.add_argument("--type", action="append", metavar="T", help="only this type; may be repeated")
     parser.add_argument("--last", type=int, default=LAST, metavar="N", help=f"only the last N (default {LAST})")
     parser.add_argument("--sql", metavar="QUERY", help="tables: events, types, functions, modules (DuckDB)")
@@ -32,11 +32,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    from bareflow_gdb.cli.targets import open_target
+    from bareflow_gdb.cli.targets import asked_target
 
     if options.last < 0:
         raise UsageError("--last takes a count that is not negative")
-    target = open_target(options.target)
+    target = asked_target(options)
     if options.sql is not None:
         if target.trace is None:
             raise UsageError(f"{target.description} is not a trace; `bareflow trace record` makes one")
