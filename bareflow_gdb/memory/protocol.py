@@ -50,6 +50,8 @@ class Memory(Protocol):
     live: bool
     ranges: tuple[Range, ...]
     """What of the guest's RAM can be read, [start, end) each."""
+    asking_stops: bool
+    """Registers, screen and monitor cost a running guest a stop, which its memory does not."""
     packets: int
     bytes_read: int
 
@@ -81,6 +83,7 @@ class CheckedMemory(ABC):
 
     name = "memory"
     live = False
+    asking_stops = False
     packet_bytes = 0
 
     def __init__(self, ranges: Iterable[Range] | None = None) -> None:

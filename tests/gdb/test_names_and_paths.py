@@ -59,11 +59,7 @@ def test_a_path_is_the_file(tmp: Machine, place: Path) -> None:
 def test_gdb_recompiles_and_records_whatever_lies_around(gdb: Gdb, tmp: Machine, place: Path, tmp_path: Path) -> None:
     trace = tmp_path / f"trace-{gdb.path.parent.name}"
     result = gdb.run(
-        f"bf attach {tmp.name}",
-        "bf recompile primes --json",
-        f"bf trace start {trace}",
-        "bf trace stop",
-        cwd=place,
+        f"bf attach {tmp.name}", "bf recompile primes --json", f"bf trace start {trace}", "bf trace stop", cwd=place
     )
     assert result.json()["state"] == "installed", result.err
     assert (trace / "manifest.json").is_file(), result.err

@@ -291,3 +291,8 @@ def test_a_damaged_stock_guest_answers_or_says_why_not(seed: int, strokes: int) 
             dumps_answer(ask(asked, question))
         except BareflowError as error:
             assert str(error)
+
+
+def test_serial_is_not_answered_by_naming_serial() -> None:
+    with pytest.raises(BadData, match=r"-serial file:PATH\), `bareflow serial PATH` shows it"):
+        ask(guest(), "serial")
