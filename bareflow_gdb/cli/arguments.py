@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from bareflow_gdb.cli.completers import completed, machines, targets
+from bareflow_gdb.guest.base.values import checked_address
 
 _TARGET = "machine name, tcp:HOST:PORT, unix:PATH, core, dump or trace (default: the newest machine)"
 _BASE = "TARGET is a raw dump of memory that begins there (default: by its content, at 0)"
@@ -26,16 +27,18 @@ def add_machine(parser: argparse.ArgumentParser, name: str = "target", **keyword
 
 
 def address(text: str) -> int:
-    """A number, 0x… or decimal; for argparse."""
+    """A number, 0x… or decimal, of at most 32 bits; for argparse. Raises UsageError for more."""
     try:
-        return int(text, 0)
+        value = int(text, 0)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not an address; try 0x10000") from None
+    return checked_address(value)
 
 
 def name_or_address(text: str) -> str | int:
     """An address if it begins like a number, else a name."""
     try:
-        return int(text, 0)
+        value = int(text, 0)
     except ValueError:
         return text
+    return checked_address(value)

@@ -13,6 +13,7 @@ from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui import show
 from bareflow_gdb.gdb_ui.command import REGISTRY, Command
 from bareflow_gdb.gdb_ui.completers import COMPLETERS
+from bareflow_gdb.guest.base.values import checked_address
 from bareflow_gdb.questions import registry
 from bareflow_gdb.questions.question import ADDRESS, NAME_OR_ADDRESS, Argument, Context, Question
 
@@ -56,11 +57,19 @@ def register() -> None:
 
 
 def evaluate(expression: str) -> int:
-    """An address from gdb's expression language; raises UsageError."""
+    """An address from gdb's expression language; raises UsageError, also for one of more than 32 bits."""
     try:
-        return int(gdb.parse_and_eval(f"(unsigned long) ({expression})")) & 0xFFFFFFFF
+        value = gdb.parse_and_eval(f"({expression})")
+        if value.type.strip_typedefs().code in (gdb.TYPE_CODE_REF, gdb.TYPE_CODE_RVALUE_REF):
+            value = value.referenced_value()
+        kind = value.type.strip_typedefs()
+        if kind.code in (gdb.TYPE_CODE_FUNC, gdb.TYPE_CODE_ARRAY) and value.address is not None:
+            value = value.address
+        number = int(value)
     except (gdb.error, ValueError, TypeError) as error:
         raise UsageError(f"{expression} is not an address ({error}); try 0x200010 or $eip") from error
+    # A 32-bit register is a signed number to gdb, and so is -1.
+    return checked_address(number & 0xFFFFFFFF if kind.sizeof <= 4 or -(1 << 31) <= number < 0 else number)
 
 
 def _command(question: Question[Any]) -> Command:

@@ -266,6 +266,10 @@ class Kernel(ABC):
 
         return read_stack(self.memory, self.root, self.names(), esp, ebp, eip)
 
+    def at_code(self, address: int) -> tuple[Memory, str]:  # noqa: ARG002 - where no kernel is known it matters
+        """The memory that code at this address is in, and what is to be said about it."""
+        return self.memory, ""
+
     def identify(self, address: int) -> Identity:
         """What is at this address? Works without a kernel too, with less to say."""
         from bareflow_gdb.guest.names.identify import by_elf, identify

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from bareflow_gdb.errors import BareflowError
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from bareflow_gdb.guest.code.swaps import Swaps
     from bareflow_gdb.guest.modules.modules import Modules
     from bareflow_gdb.guest.names.elf import KernelSymbols
+    from bareflow_gdb.guest.names.identify import Identity
     from bareflow_gdb.guest.pools.pools import Block, Pools
     from bareflow_gdb.guest.status import Status
+    from bareflow_gdb.memory.paging import Linear
     from bareflow_gdb.memory.protocol import Memory
 
 
@@ -148,9 +151,41 @@ class NoKernel(Kernel):
         raise self.reason
 
     def status(self) -> Status:
+        """Also of a kernel that is none of ours: the CPU's mode says that."""
+        from bareflow_gdb.guest.machine.cpu import foreign_mode
         from bareflow_gdb.guest.status import read_status
 
-        return self._settled(lambda: read_status(self.memory, None))
+        record = self._settled(lambda: read_status(self.memory, None))
+        mode = foreign_mode(self.memory)
+        return replace(record, ok=False, problems=(*record.problems, mode)) if mode else record
+
+    def at_code(self, address: int) -> tuple[Memory, str]:
+        paged = self._paged()
+        if paged is None:
+            return self.memory, ""
+        physical = paged.physical(address)
+        if physical is None:
+            return self.memory, f"paging is on, and no page is at 0x{address:08x}: taken for a physical address"
+        return paged, f"paging is on: 0x{address:08x} is linear, 0x{physical:08x} physical"
+
+    def identify(self, address: int) -> Identity:
+        paged = self._paged()
+        if paged is None:
+            return super().identify(address)
+        physical = paged.physical(address)
+        found = super().identify(address if physical is None else physical)
+        detail = "; ".join(filter(None, (self.at_code(address)[1], found.detail)))
+        return replace(found, address=Address(address), detail=detail)
+
+    def _paged(self) -> Linear | None:
+        """The page tables of whatever runs here; None when paging is off, or the registers are not known."""
+        from bareflow_gdb.memory.paging import Linear, is_paged
+
+        try:
+            registers = self.memory.cpu()
+        except BareflowError:
+            return None
+        return Linear(self.memory, registers) if is_paged(registers) else None
 
     def _nothing(self, *_: object, **__: object) -> NoReturn:
         raise self.reason

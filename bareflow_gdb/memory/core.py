@@ -205,6 +205,8 @@ def _cpu(body: bytes) -> CpuRegisters:
     if len(body) < needed.size:
         raise BadData("the core's register note is too short; make a new core with `bareflow core`")
     values = needed.unpack_from(body)
+    if any(value >> 32 for value in (*values[2:10], values[18], values[19], *values[70:75])):
+        raise BadData("the core's registers have more than 32 bits: this is not the CPU of an i386 guest")
     segments = {
         name: SegmentRegister(selector=values[at], base=values[at + 4], limit=values[at + 1])
         for name, at in zip(SELECTORS, range(20, 70, 5), strict=True)

@@ -6,6 +6,7 @@ The only file outside gdb_ui/ that imports gdb.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 import gdb
 
 from bareflow_gdb.errors import Unreachable
-from bareflow_gdb.memory.cpu import CpuRegisters
+from bareflow_gdb.memory.cpu import CpuRegisters, paging_of_packet
+from bareflow_gdb.memory.gdbstub import physical_mode
 from bareflow_gdb.memory.protocol import RAM_SIZE, SCREEN_ADDRESS, SCREEN_BYTES, CheckedMemory, ram_ranges
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class InferiorMemory(CheckedMemory):
         self._written = False
         self._said: dict[str, str] = {}
         self._screen = b""
+        self._paged: bool | None = None
 
     def _fetch(self, address: int, size: int) -> bytes:
         data = self._read(address, size)
@@ -47,6 +50,8 @@ class InferiorMemory(CheckedMemory):
         return data
 
     def _read(self, address: int, size: int) -> bytes:
+        if self._is_paged():
+            return self._physical(address, size)
         try:
             return _bytes_at(address, size)
         except gdb.MemoryError as error:
@@ -54,7 +59,39 @@ class InferiorMemory(CheckedMemory):
         except gdb.error as error:
             raise Unreachable(f"gdb says: {_sentence(error)}") from error
 
+    def _is_paged(self) -> bool:
+        """CR0.PG at this stop: then gdb's own reads are by linear addresses. One packet, which goes around frames."""
+        if self._paged is None:
+            connection = gdb.selected_inferior().connection
+            self._paged = False
+            if isinstance(connection, gdb.RemoteTargetConnection):
+                with contextlib.suppress(gdb.error):
+                    self.packets += 1
+                    self._paged = paging_of_packet(connection.send_packet("g") or b"")
+        return self._paged
+
+    def _physical(self, address: int, size: int) -> bytes:
+        """Past gdb, which would keep what it read under the linear address."""
+        connection = gdb.selected_inferior().connection
+        assert isinstance(connection, gdb.RemoteTargetConnection)
+        self.packets += 2
+        if connection.send_packet(physical_mode(True)) != b"OK":
+            raise Unreachable("paging is on, and this stub reads no physical memory; is it QEMU's?")
+        try:
+            parts = []
+            for at in range(0, size, READ_PACKET):
+                length = min(READ_PACKET, size - at)
+                answer = connection.send_packet(f"m{address + at:x},{length:x}") or b""
+                parts.append(bytes.fromhex(answer.decode("ascii")))
+            return b"".join(parts)
+        except ValueError as error:
+            raise Unreachable("the stub refused") from error
+        finally:
+            connection.send_packet(physical_mode(False))
+
     def _store(self, address: int, data: bytes) -> None:
+        if self._is_paged():
+            raise Unreachable("paging is on: this memory is read by physical addresses, and not written")
         try:
             gdb.selected_inferior().write_memory(address, data)
         except gdb.error as error:
@@ -66,6 +103,7 @@ class InferiorMemory(CheckedMemory):
     def invalidate(self) -> None:
         super().invalidate()
         self._said.clear()
+        self._paged = None
         self._screen = b""
 
     def screen(self) -> bytes:

@@ -52,7 +52,7 @@ class Identity:
 def identify(memory: Memory, root: Root | None, address: int) -> Identity:
     """Never raises for an address, however odd; a table that cannot be read leaves the region alone."""
     if not 0 <= address < 1 << 32:
-        return identity(address & 0xFFFFFFFF, "outside RAM", detail="this is not a 32-bit address")
+        return identity(address, "outside RAM", detail="this is not a 32-bit address")
     region, start, end = _region(address, root, _ram_end(memory, address))
     plain = identity(address, region, start=start, size=end - start)
     try:
