@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from bareflow_gdb import foreign
+
 
 class BareflowError(Exception):
-    """The suite's own error; everything that a user may meet is one of these."""
+    """The suite's own error; everything that a user may meet is one of these.
+
+    What a guest, a library or a file contributed to it goes through the gate here.
+    """
+
+    def __str__(self) -> str:
+        return foreign.sentence(super().__str__())
 
 
 class ReadError(BareflowError):

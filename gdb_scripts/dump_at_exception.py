@@ -16,10 +16,11 @@ import gdb
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.foreign import printable
 from bareflow_gdb.gdb_ui import headless, running, stock_exceptions
+from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import exported
-from bareflow_gdb.gdb_ui.values import symbol
 from bareflow_gdb.guest.base.find import ROOT_SYMBOL
 from bareflow_gdb.guest.machine.exception import ExceptionRecord
 from bareflow_gdb.guest.machine.screen import read_screen
@@ -112,7 +113,7 @@ def dump(session: Session, folder: Path, record: ExceptionRecord | None, summary
     if session.machine is not None:
         session.machine.dump_core(core)
     else:
-        gdb.execute(f"monitor dump-guest-memory {core}", to_string=True)
+        gdb.execute(f"monitor dump-guest-memory {printable(str(core))}", to_string=True)
 
 
 headless.run(main)

@@ -23,9 +23,10 @@ from pathlib import Path
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build import tool
+from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.exports import GuestSymbol
 from bareflow_gdb.guest.base.reading import filled
-from bareflow_gdb.guest.base.values import Address, clean
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.modules.judge import digest_is_right
 from bareflow_gdb.recompile.objects import R_386_32, Area, Compiled, check_name, place, read_object, relocate, undefined
 from bareflow_gdb.recompile.refusal import LinkError

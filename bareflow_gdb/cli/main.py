@@ -16,8 +16,9 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, NoReturn
 
+from bareflow_gdb import foreign
 from bareflow_gdb.cli import verbs
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.questions import registry
@@ -74,6 +75,9 @@ class VerbParser(argparse.ArgumentParser):
 
     _mixing = False
 
+    def error(self, message: str) -> NoReturn:
+        super().error(foreign.sentence(message))
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         if self.get_default("passed_on") is not None and "--" in args:
             cut = args.index("--")
@@ -102,7 +106,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     )
     for verb in loaded:
         # A verb may define --json again, for instance with another help text.
-        child = choices.add_parser(verb.name, description=verb.help, conflict_handler="resolve")
+        child = choices.add_parser(verb.name, help=verb.help, description=verb.help, conflict_handler="resolve")
         child.add_argument("--json", action="store_true", help="print the records as JSON")
         child.add_argument("--debug", action="store_true", help="show the Python traceback of an error")
         child.set_defaults(verb_parser=child, run_verb=verb.main)
@@ -161,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _complain(verb: str, sentence: str, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"bareflow {verb}: {sentence}", file=sys.stderr)
+    print(f"bareflow {verb}: {foreign.sentence(sentence)}", file=sys.stderr)
     return COULD_NOT
 
 

@@ -1,4 +1,4 @@
-"""How does a question become a `bf` command: addresses as expressions of gdb, the session's guest and machine?"""
+"""How does a question become a `bf` command: addresses as expressions, the session's guest and machine?"""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import gdb
 
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.foreign import printable
 from bareflow_gdb.gdb_ui import show
 from bareflow_gdb.gdb_ui.command import REGISTRY, Command
 from bareflow_gdb.gdb_ui.completers import COMPLETERS
-from bareflow_gdb.guest.base.values import checked_address
+from bareflow_gdb.gdb_ui.expression import evaluate
 from bareflow_gdb.questions import registry
 from bareflow_gdb.questions.question import ADDRESS, NAME_OR_ADDRESS, Argument, Context, Question
 
@@ -39,7 +40,7 @@ class SessionContext(Context):
         pointer = gdb.Value(address).cast(gdb.lookup_type("void").pointer())
         text = str(pointer.format_string(symbols=True))
         start, end = text.find("<"), text.rfind(">")
-        return text[start + 1 : end] if start >= 0 else ""
+        return printable(text[start + 1 : end]) if start >= 0 else ""
 
     def bits(self) -> int:
         """By CR0.PE of the stopped guest; 32 when it runs or has no registers that say so."""
@@ -54,22 +55,6 @@ def register() -> None:
     """Makes every question a command."""
     for question in registry.every():
         REGISTRY[question.name] = _command(question)
-
-
-def evaluate(expression: str) -> int:
-    """An address from gdb's expression language; raises UsageError, also for one of more than 32 bits."""
-    try:
-        value = gdb.parse_and_eval(f"({expression})")
-        if value.type.strip_typedefs().code in (gdb.TYPE_CODE_REF, gdb.TYPE_CODE_RVALUE_REF):
-            value = value.referenced_value()
-        kind = value.type.strip_typedefs()
-        if kind.code in (gdb.TYPE_CODE_FUNC, gdb.TYPE_CODE_ARRAY) and value.address is not None:
-            value = value.address
-        number = int(value)
-    except (gdb.error, ValueError, TypeError) as error:
-        raise UsageError(f"{expression} is not an address ({error}); try 0x200010 or $eip") from error
-    # A 32-bit register is a signed number to gdb, and so is -1.
-    return checked_address(number & 0xFFFFFFFF if kind.sizeof <= 4 or -(1 << 31) <= number < 0 else number)
 
 
 def _command(question: Question[Any]) -> Command:
@@ -95,7 +80,7 @@ def _spread(item: Argument) -> Argument:
     """An address may be an expression of several words."""
     if not item.kind or item.is_option:
         return item
-    text = f"{item.keywords['help']}; any expression of gdb's"
+    text = f"{item.keywords['help']}; in gdb also registers, symbols and arithmetic"
     return replace(item, keywords={**item.keywords, "nargs": "+", "help": text})
 
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import gdb
 
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.gdb_ui.completers import COMPLETERS
+from bareflow_gdb.foreign import sentence, styled
+from bareflow_gdb.gdb_ui.completers import offered
 from bareflow_gdb.guest.base.answer import Answer
 from bareflow_gdb.questions.question import Argument, argument
 
@@ -97,7 +98,7 @@ class Command:
         for item in self.arguments:
             if not item.is_option:
                 found += [str(value) for value in item.keywords.get("choices", ())]
-                found += COMPLETERS[item.names](session) if item.names else ()
+                found += offered(item.names, session) if item.names else ()
         return found
 
 
@@ -178,7 +179,7 @@ class GdbCommand(gdb.Command):
 
             print(dumps_answer(answer))
         elif self.definition.show is not None:
-            print("\n".join((self.definition.show(answer.record), *answer.lines())))
+            print(styled("\n".join((self.definition.show(answer.record), *answer.lines()))))
         return self.definition.verdict is None or self.definition.verdict(answer.record)
 
     def complete(self, text: str, word: str | None) -> list[str]:
@@ -188,7 +189,7 @@ class GdbCommand(gdb.Command):
 
 def _one_sentence(error: Exception) -> str:
     # gdb 18 puts colours into its messages, also where there is no terminal.
-    return " ".join(_STYLE.sub("", str(error)).split()) or type(error).__name__
+    return sentence(_STYLE.sub("", str(error))) or type(error).__name__
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -202,4 +203,4 @@ def fail(message: str, code: int) -> NoReturn:
 
 def _quit(code: int) -> None:
     gdb.execute("set confirm off")
-    gdb.execute(f"quit {code}")
+    gdb.execute(f"quit {code:d}")

@@ -17,6 +17,7 @@ import gdb
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.foreign import gdb_word, sentence
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import REGISTRY
 from bareflow_gdb.gdb_ui.session import Session
@@ -35,19 +36,19 @@ def run(main: Callable[[Session], int]) -> None:
 
     try:
         if gdb.selected_inferior().connection is None:
-            gdb.execute(f"bf attach {argument('machine')}")
+            gdb.execute(f"bf attach {gdb_word(argument('machine'))}")
         status = main(plugin.current())
         message = ""
     except KeyboardInterrupt:
         status, message = NO, "interrupted"
     except (BareflowError, gdb.error) as error:
-        status, message = COULD_NOT, " ".join(str(error).split())
+        status, message = COULD_NOT, sentence(str(error))
     if message:
         gdb.write(message + "\n", gdb.STDERR)
     gdb.flush()
     if status and _unattended():
         gdb.execute("set confirm off")
-        gdb.execute(f"quit {status}")
+        gdb.execute(f"quit {status:d}")
 
 
 def _unattended() -> bool:
@@ -79,7 +80,7 @@ def number(name: str, default: int) -> int:
 def ask(session: Session, question: str, *words: str) -> tuple[str, str]:
     """What `bf QUESTION` answers: as text and as JSON. Raises BareflowError."""
     definition = REGISTRY[question]
-    answer = definition.run(definition.parse(" ".join((*words, "--json"))), session)
+    answer = definition.run(definition.parse(" ".join((*map(gdb_word, words), "--json"))), session)
     text = definition.show(answer.record) if definition.show is not None else ""
     return text, dumps_answer(answer)
 
@@ -97,7 +98,7 @@ def end_of_run(session: Session) -> Iterator[list[gdb.Breakpoint]]:
             "the run has ended already; start the machine with --hold or --paused, and then this script"
         )
     stage = layouts.const("BF_BOOT_RECORD_ADDRESS") + layouts.offset("bf_boot_record", "stage")
-    with running.internal_watchpoint(stage, f"*(unsigned int *) 0x{stage:x} >= {idle}") as watchpoint:
+    with running.internal_watchpoint(stage, f"*(unsigned int *) 0x{stage:x} >= {idle:d}") as watchpoint:
         yield [watchpoint]
 
 
@@ -152,7 +153,7 @@ def _swap_stops(session: Session, stack: ExitStack, slots: dict[str, int], funct
     except BareflowError:
         wanted = [slots[function]] if function else list(slots.values())
         return {stack.enter_context(running.internal_watchpoint(slot)): slot for slot in wanted}
-    condition = f"$edx == {slots[function]}" if function else None
+    condition = f"$edx == {slots[function]:#x}" if function else None
     return {stack.enter_context(running.internal_breakpoint(store, condition)): 0}
 
 

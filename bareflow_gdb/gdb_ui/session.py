@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 import gdb
 
 from bareflow_gdb.errors import BareflowError, Unreachable, UsageError
+from bareflow_gdb.foreign import lines
 from bareflow_gdb.gdb_ui import running
-from bareflow_gdb.gdb_ui.values import symbol
+from bareflow_gdb.gdb_ui.expression import symbol
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.compiler import Compiler
@@ -66,7 +67,7 @@ class Session:
     def say(self, text: str) -> None:
         """Progress and narration; nothing with --json."""
         if not self.quiet:
-            print(text, flush=True)
+            print(lines(text), flush=True)
 
     @property
     def running(self) -> bool:

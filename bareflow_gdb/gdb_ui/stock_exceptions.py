@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import running
-from bareflow_gdb.gdb_ui.values import symbol
+from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.guest.machine.descriptors import ENTRY_BYTES, Gate, read_gates
 from bareflow_gdb.guest.stock.exception import EXCEPTIONS, exception_at
 from bareflow_gdb.guest.stock.window import END, START

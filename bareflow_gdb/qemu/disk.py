@@ -31,6 +31,9 @@ def image_path(memory: Memory) -> Path:
 @contextmanager
 def opened(path: Path) -> Iterator[mmap.mmap]:
     """The image, mapped for reading."""
+    # Its name came from the stub: reading anything else could wait for ever, or do something.
+    if path.exists() and not (path.is_file() or path.is_block_device()):
+        raise Unreachable(f"the disk image {path} is not a file; give the image itself")
     try:
         with open_regular(path) as file:
             if not 0 < file.seek(0, 2) <= _LARGEST:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from bareflow_gdb.foreign import styled
 from bareflow_gdb.guest.base.answer import Answer
 from bareflow_gdb.render.text import WIDTH, show
 from bareflow_gdb.render.view import View
@@ -29,6 +30,12 @@ Options = argparse.Namespace
 
 ADDRESS, NAME_OR_ADDRESS = "address", "name or address"
 FUNCTIONS, MODULES, FILES = "functions", "modules", "files"
+NAMES: dict[str, Callable[[Kernel], Iterable[str]]] = {
+    FUNCTIONS: lambda kernel: kernel.slots(),
+    MODULES: lambda kernel: [module.name for module in kernel.modules().modules],
+    FILES: lambda kernel: [file.name for file in getattr(kernel.disk().volume, "files", ())],
+}
+"""Which names a guest knows of each kind."""
 
 MEMORY, KERNEL, ROOT, MACHINE, TRACE = "memory", "kernel", "root", "machine", "trace"
 """What a question asks: guest memory, a kernel in it, the kernel's root descriptor; QEMU or its files, a trace's
@@ -39,7 +46,8 @@ events. Where it asks several, it takes what is there."""
 class Argument:
     """One argument: what argparse wants to know, and what the interfaces add to it.
 
-    kind: ADDRESS is a number in a shell and any expression in gdb, NAME_OR_ADDRESS a name before that.
+    kind: ADDRESS is a number in a shell, in gdb also registers, symbols and arithmetic; NAME_OR_ADDRESS a name
+    before that.
     names: what is completed: FUNCTIONS, MODULES or FILES of the guest. of: the value of another argument, as
     ("action", "cat"), without which this one does not take a word.
     """
@@ -149,7 +157,7 @@ class Question(Generic[R]):
     def text(self, record: R, width: int = WIDTH, color: bool = False) -> str:
         """The record for people, no newline at the end."""
         if self.draw is not None:
-            return self.draw(record, width, color)
+            return styled(self.draw(record, width, color))
         assert self.view is not None
         return show(self.view(record), width, color)
 

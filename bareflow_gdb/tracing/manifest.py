@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.files import write_atomically
+from bareflow_gdb.foreign import printable
 
 T = TypeVar("T")
 
@@ -124,4 +125,4 @@ def _count(value: Any) -> int:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or len(value) > 4096:
         raise ValueError("a text was expected")
-    return "".join(character if character.isprintable() else "?" for character in value)
+    return printable(value)

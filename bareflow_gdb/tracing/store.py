@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from bareflow_gdb.abi.events import BY_NAME, EVENT_TYPES
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
-from bareflow_gdb.guest.base.values import clean, lines_of
+from bareflow_gdb.foreign import clean, lines_of
 from bareflow_gdb.memory.snapshot import SnapshotMemory
 from bareflow_gdb.tracing import codes, manifest, segments
 from bareflow_gdb.tracing.codes import SavedCode

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from bareflow_gdb import foreign
 from bareflow_gdb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _sql(options: argparse.Namespace, trace: Trace) -> int:
     if options.json:
         print(json.dumps(rows, indent=2, default=str))
     else:
-        print(_grid(answer.schema.names, ([str(value) for value in row.values()] for row in rows)))
+        print(foreign.lines(_grid(answer.schema.names, ([str(value) for value in row.values()] for row in rows))))
     return 0 if rows else 1
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import gdb
 
 from bareflow_gdb.errors import Unreachable
+from bareflow_gdb.foreign import printable
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.completers import MACHINES
 from bareflow_gdb.gdb_ui.session import Session
@@ -17,7 +19,8 @@ from bareflow_gdb.questions.question import argument
 def gdb_address(target: str | None) -> str:
     """What `target remote` wants for a machine's name, tcp:HOST:PORT or unix:PATH; raises BareflowError."""
     if target is not None and target.startswith("unix:"):
-        return target.removeprefix("unix:")
+        # A whole path: gdb takes what begins with `|` for a command to run.
+        return str(Path(target.removeprefix("unix:").strip()).absolute())
     if target is not None and target.startswith("tcp:"):
         return target
     from bareflow_gdb.qemu.machine import Machine
@@ -47,7 +50,7 @@ def attach(options: argparse.Namespace, session: Session) -> Any:
     address = gdb_address(options.target)
     # The kernel's ELF may not be loaded, and QEMU's CPU model says x86-64 until the first stop.
     try:
-        gdb.execute(f"target remote {address}", to_string=True)
+        gdb.execute(f"target remote {printable(address)}", to_string=True)
     except gdb.error as error:
         raise Unreachable(
             f"cannot connect to {address} ({error}); is the machine running, and no other gdb attached?"

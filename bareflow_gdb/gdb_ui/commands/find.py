@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 from bareflow_gdb.errors import BadData, BareflowError, ReadError, UsageError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
+from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.gdb_ui.values import symbol
 from bareflow_gdb.guest.base.answer import Finding
 from bareflow_gdb.guest.base.reading import read_word
 from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.guest.stock.places import ARGUMENTS
-from bareflow_gdb.guest.stock.search import KINDS
 from bareflow_gdb.questions.question import argument
 
 if TYPE_CHECKING:
@@ -86,6 +84,8 @@ def find(options: argparse.Namespace, session: Session) -> Places:
 
 
 def _look(session: Session) -> tuple[tuple[Finding, ...], tuple[Missing, ...]]:
+    from bareflow_gdb.guest.stock.search import KINDS
+
     guest = session.guest
     # The registers of this stop, not of the one before.
     guest.places.begin()
@@ -159,6 +159,8 @@ def _breakpoints(functions: dict[str, int]) -> Iterator[dict[str, gdb.Breakpoint
 
 def _take(session: Session, entered: list[str], waiting: dict[str, gdb.Breakpoint]) -> list[Caught]:
     """At the entry of these functions: reads the argument from the stack, tells it, and waits for them no more."""
+    from bareflow_gdb.guest.stock.places import ARGUMENTS
+
     caught = []
     for name in entered:
         value = read_word(session.memory, running.read_register("esp") + 4, f"first argument of {name}")

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.reading import capped, many, need, one, strings, timed
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import NOWHERE, Address, clean
+from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.memory.protocol import Memory
 
 

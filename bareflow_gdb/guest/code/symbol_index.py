@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.foreign import printable
 
 FOLDER = "jit"
 INDEX = "index.json"
@@ -34,7 +35,12 @@ class SymbolFile:
     sections: dict[str, int]
     """Name and address, as `add-symbol-file FILE -s .text ADDRESS` takes them."""
     path: Path
-    """In the index its name alone."""
+    """By its version's number."""
+
+
+def file_name(version: int) -> str:
+    """What a version's object is called in the folder."""
+    return f"v{version}.elf"
 
 
 def encode_index(files: Sequence[SymbolFile]) -> bytes:
@@ -61,8 +67,8 @@ def _entry(folder: Path, entry: dict[str, Any]) -> SymbolFile:
         name: int(entry[name]) for name in ("version", "level", "text", "text_size", "rodata", "rodata_size", "entry")
     }
     return SymbolFile(
-        function=str(entry["function"]),
+        function=printable(str(entry["function"])),
         **numbers,
         sections={str(name): int(address) for name, address in entry["sections"].items()},
-        path=folder / str(entry["path"]),
+        path=folder / file_name(numbers["version"]),
     )

@@ -89,7 +89,11 @@ def read_stack(
     problems: list[str] = []
     if not bottom <= esp <= top:
         problems.append(f"ESP 0x{esp:08x} is outside the stack 0x{bottom:08x}-0x{top:08x}")
-    frames, end = _frames(memory, names, eip, esp, ebp, _in_stack, is_code)
+
+    def may_be_code(address: int) -> bool:
+        return is_code(memory, address)
+
+    frames, end = _frames(memory, names, eip, esp, ebp, _in_stack, may_be_code)
     deepest, sure = _deepest(memory, min(max(esp, bottom), top), top, bottom)
     if deepest < bottom + _STEP:
         problems.append(f"the stack was used down to 0x{deepest:08x}: it may have run over its bottom")

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, UsageError
+from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.reading import filled
 from bareflow_gdb.guest.base.root import is_ram
-from bareflow_gdb.guest.base.values import Address, Word, clean
+from bareflow_gdb.guest.base.values import Address, Word
 from bareflow_gdb.guest.modules.judge import DIGEST_BYTES, digest_is_right, header_problems, make_header
 from bareflow_gdb.guest.modules.modules import LARGEST_IMAGE, Module, Modules
 from bareflow_gdb.memory.protocol import Memory

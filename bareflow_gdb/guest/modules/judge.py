@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.reading import filled
-from bareflow_gdb.guest.base.values import Address, Word, clean
+from bareflow_gdb.guest.base.values import Address, Word
 
 DIGEST_BYTES = 32
 

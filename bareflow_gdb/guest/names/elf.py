@@ -16,6 +16,7 @@ from typing import Any
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError, ReadError, Unreachable, UsageError
 from bareflow_gdb.files import open_regular
+from bareflow_gdb.foreign import printable
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.memory.protocol import Memory
 
@@ -142,7 +143,7 @@ def _symbols(table: bytes, names: bytes) -> Iterable[Symbol]:
     for at, address, size, info, _, home in _ENTRY.iter_unpack(table[: min(usable, _MOST_SYMBOLS * _ENTRY.size)]):
         if at and 0 < home < 0xFF00 and info & 15 not in _UNNAMED:
             name = names[at : names.index(b"\0", at)].decode("latin-1")
-            yield Symbol("".join(c if c.isprintable() else "?" for c in name), address, size)
+            yield Symbol(printable(name), address, size)
 
 
 def check_elf(memory: Memory, elf: KernelElf, build_id: str = "") -> ElfCheck:

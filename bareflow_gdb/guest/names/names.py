@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.exports import read_exports
 from bareflow_gdb.guest.base.root import Root
@@ -141,14 +140,6 @@ def _plus(name: str, offset: int) -> str:
     return f"{name} + 0x{offset:x}" if offset else name
 
 
-def is_code(address: int) -> bool:
+def is_code(memory: Memory, address: int) -> bool:
     """Could code be here: boot loader, kernel, code pool?"""
-    const = layouts.const
-    return any(
-        start <= address < end
-        for start, end in (
-            (const("BF_STAGE1_ADDRESS"), const("BF_STAGE2_ADDRESS") + const("BF_STAGE2_SECTORS") * 512),
-            (const("BF_IMAGE_BASE"), const("BF_IMAGE_LIMIT")),
-            (const("BF_POOL_CODE_BASE"), const("BF_POOL_CODE_BASE") + const("BF_POOL_CODE_SIZE")),
-        )
-    )
+    return identify(memory, None, address).region in ("stage 1", "stage 2", "kernel", "code pool")

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import ReadError
+from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.reading import capped, strays
 from bareflow_gdb.guest.base.root import is_ram
-from bareflow_gdb.guest.base.values import Address, clean
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.modules.judge import ModuleHeader, make_header
 from bareflow_gdb.guest.modules.modules import Module, Modules, make_module
 from bareflow_gdb.guest.stock.generations import Generation, ModuleRecord, decode_manager
