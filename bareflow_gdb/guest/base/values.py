@@ -47,12 +47,16 @@ _PREFIX = {
 }
 
 
+class TooWide(UsageError):
+    """An address of more than 32 bits."""
+
+
 def checked_address(value: int) -> Address:
     """`value`, when a 32-bit guest can have it as an address; raises UsageError: nothing is cut off."""
     if value < 0:
         raise UsageError(f"{value} is not an address; try 0x10000")
     if value >> 32:
-        raise UsageError(
+        raise TooWide(
             f"0x{value:x} has more than 32 bits: no 32-bit guest, as BareFlow's are, has such an address;"
             " gdb's own commands look at one of a 64-bit guest"
         )
