@@ -18,11 +18,6 @@ _EFER = re.compile(r"\bEFER *= *([0-9a-f]+)")
 _WORD = re.compile(r"\b(E[A-Z]{2}|EFL|CR[0-4]) *= *([0-9a-f]+)")
 
 
-# Bytes before CR0 in QEMU's answer to `g`, which is that long at least: gdb-xml/i386-32bit.xml, i386-64bit.xml.
-_CR0_IN_PACKET = ((188, 500), (76, 80))
-_ET, _CR0_BITS = 1 << 4, 0xE005003F
-
-
 @dataclass(frozen=True)
 class SegmentRegister:
     """A segment or descriptor-table register; the tables' registers have no selector."""
@@ -39,17 +34,6 @@ class CpuRegisters:
     general: dict[str, int]
     segments: dict[str, SegmentRegister]
     control: dict[str, int]
-
-
-def paging_of_packet(registers: bytes) -> bool:
-    """CR0.PG by the answer to `g` of QEMU's gdbstub; False when it is something else."""
-    try:
-        raw = bytes.fromhex(registers.decode("ascii"))
-    except ValueError:
-        return False
-    at = next((at for at, least in _CR0_IN_PACKET if len(raw) >= least), None)
-    cr0 = int.from_bytes(raw[at : at + 4], "little") if at is not None else 0
-    return not cr0 & ~_CR0_BITS and bool(cr0 & _ET) and bool(cr0 >> 31)
 
 
 def _is_long(text: str) -> bool:

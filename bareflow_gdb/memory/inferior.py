@@ -15,8 +15,9 @@ import gdb
 
 from bareflow_gdb.errors import Unreachable
 from bareflow_gdb.foreign import printable, sentence
-from bareflow_gdb.memory.cpu import CpuRegisters, paging_of_packet
+from bareflow_gdb.memory.cpu import CpuRegisters
 from bareflow_gdb.memory.gdbstub import physical_mode
+from bareflow_gdb.memory.paging import PG
 from bareflow_gdb.memory.protocol import RAM_SIZE, SCREEN_ADDRESS, SCREEN_BYTES, CheckedMemory, ram_ranges
 
 if TYPE_CHECKING:
@@ -61,14 +62,13 @@ class InferiorMemory(CheckedMemory):
             raise Unreachable(f"gdb says: {_sentence(error)}") from error
 
     def _is_paged(self) -> bool:
-        """CR0.PG at this stop: then gdb's own reads are by linear addresses. One packet, which goes around frames."""
+        """CR0.PG at this stop: then gdb's own reads are by linear addresses. Of what gdb knows already: no packet."""
         if self._paged is None:
-            connection = gdb.selected_inferior().connection
+            # To find the frame gdb may ask an unwinder of the suite, which may read memory.
             self._paged = False
-            if isinstance(connection, gdb.RemoteTargetConnection):
-                with contextlib.suppress(gdb.error):
-                    self.packets += 1
-                    self._paged = paging_of_packet(connection.send_packet("g") or b"")
+            if isinstance(gdb.selected_inferior().connection, gdb.RemoteTargetConnection):
+                with contextlib.suppress(gdb.error, ValueError):
+                    self._paged = bool(int(gdb.parse_and_eval("$cr0")) & PG)
         return self._paged
 
     def _physical(self, address: int, size: int) -> bytes:
