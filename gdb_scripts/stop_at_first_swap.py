@@ -10,6 +10,7 @@ import contextlib
 
 from bareflow_gdb.gdb_ui import headless
 from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.swap_words import words
 
 
 def main(session: Session) -> int:
@@ -19,8 +20,7 @@ def main(session: Session) -> int:
     if swap is None:
         print(f"the run ended without a swap{f' of {function}' if function else ''}")
         return headless.NO
-    level = "?" if swap.level is None else swap.level
-    print(f"{swap.function}: 0x{swap.old:08x} -> 0x{swap.new:08x} at O{level}, {swap.reason or 'reason unknown'}")
+    print(words(swap))
     return headless.FINE
 
 

@@ -86,8 +86,8 @@ def lay_out_data(compiled: Compiled) -> DataArea:
     return DataArea(tuple(symbols), bytes(initialised), end - len(initialised))
 
 
-def link_module(object_bytes: bytes, name: str, entry: str) -> bytes:
-    """The module image; raises LinkError with the reason when the object cannot become one."""
+def link_module(object_bytes: bytes, name: str, entry: str, level: int | None = None) -> bytes:
+    """The module image of a tier (None: it does not say which); raises LinkError when the object cannot become one."""
     check_name(name)
     compiled = read_object(object_bytes)
     missing = undefined(compiled)
@@ -122,6 +122,7 @@ def link_module(object_bytes: bytes, name: str, entry: str) -> bytes:
         data_size=len(initialised),
         symbols_offset=symbols_offset,
         symbol_count=len(data.symbols),
+        tier=0 if level is None else level + 1,
         magic=layouts.const("BF_MODULE_TAIL_MAGIC"),
     )
     header = layouts.pack(
@@ -228,13 +229,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--object", dest="input", type=Path, required=True, help="the tier's relocatable object")
     parser.add_argument("--name", required=True, help="the module's name")
     parser.add_argument("--entry", required=True, help="its entry function")
+    parser.add_argument("--level", type=int, choices=range(4), help="the tier, 0 to 3, which the image then says")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--data-from", type=Path, help="another tier's image, whose writable data must be the same")
     return tool.make("module", parser.parse_args(arguments), _module)
 
 
 def _module(options: tool.Options) -> bytes:
-    image = link_module(options.input.read_bytes(), options.name, options.entry)
+    image = link_module(options.input.read_bytes(), options.name, options.entry, options.level)
     if options.data_from:
         require_same_data(image, options.data_from.read_bytes(), options.data_from.name)
     return image

@@ -1,30 +1,34 @@
 """How is `bareflow VERB [--json] [TARGET]` run? Finds the verb, runs it, turns errors into a sentence.
 
-Exit codes: 0 fine, 1 the answer is "no" or has findings, 2 could not look; 130 and 141 as shells use them.
+Exit codes: 0 fine, 1 the answer is "no" or has findings, 2 could not look; 141 and 128 + N, for signal N, as shells use
+them.
 """
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import importlib
 import importlib.util
 import os
 import pkgutil
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 from bareflow_gdb import foreign
-from bareflow_gdb.cli import verbs
-from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.cli import signals, verbs
+from bareflow_gdb.errors import BareflowError, CannotWrite
 from bareflow_gdb.questions import registry
 
 COULD_NOT = 2
-INTERRUPTED = 130
+SIGNALLED = 128
 PIPE_CLOSED = 141
 
 GROUPS = {
@@ -145,21 +149,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.verb_parser.error(f"unrecognized arguments: {' '.join(rest)}")
         code = int(options.run_verb(options) or 0)
         sys.stdout.flush()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("bareflow: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return SIGNALLED + (error.number if isinstance(error, signals.Ended) else signal.SIGINT)
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at its end: give it something that takes the bytes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return PIPE_CLOSED
     except BareflowError as error:
         return _complain(first, str(error), debug)
     except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            # Files are written by files.py, which names them.
+            _drop_output()
+            return _complain(first, str(CannotWrite(Path("the output"), error)), debug)
         where = f"{error.filename}: " if error.filename else ""
         return _complain(first, f"{where}{error.strerror or error}", debug)
     except Exception as error:  # noqa: BLE001 - the one place where a defect of ours becomes a sentence
         return _complain(first, f"a defect in bareflow: {type(error).__name__}: {error}; --debug shows where", debug)
     return code
+
+
+def _drop_output() -> None:
+    """The interpreter flushes stdout once more at its end: gives it something that takes the bytes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(verb: str, sentence: str, debug: bool) -> int:
@@ -173,6 +185,7 @@ def run() -> None:
     """The console script."""
     if "_ARGCOMPLETE" in os.environ:
         _complete()
+    signals.tidy_up()
     sys.exit(main())
 
 

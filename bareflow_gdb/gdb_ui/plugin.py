@@ -15,6 +15,7 @@ from bareflow_gdb.gdb_ui import ask, breakpoints, commands, frames, functions, p
 from bareflow_gdb.gdb_ui.command import REGISTRY, GdbCommand
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.sessions import Sessions
+from bareflow_gdb.gdb_ui.swap_words import SwappedFunction
 from bareflow_gdb.gdb_ui.windows import Windows
 
 PREFIXES = ("bareflow", "bf")
@@ -85,6 +86,7 @@ def load() -> None:
     printers.register()
     _follow = breakpoints.FollowFunction(sessions.current)
     _follow.connect()
+    SwappedFunction(sessions.current)
     _windows = Windows(sessions.current, sessions.peek)
     _windows.register()
     sessions.connect()

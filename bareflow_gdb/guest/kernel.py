@@ -19,8 +19,11 @@ from bareflow_gdb.guest.base.values import Address
 
 # Each reader is imported by the first question to it: all of them are 30 ms, inside gdb at the first command.
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bareflow_gdb.guest.base.root import Root
     from bareflow_gdb.guest.boot.boot import Boot
+    from bareflow_gdb.guest.boot.foreign_boot import ForeignBoot
     from bareflow_gdb.guest.code.bitcode import Bitcode
     from bareflow_gdb.guest.code.bitcode_report import BitcodeReport
     from bareflow_gdb.guest.code.cache import Cache
@@ -217,6 +220,18 @@ class Kernel(ABC):
                 tsc_hz = read_counters(self.memory, self.root).tsc_hz
         return read_boot(self.memory, self.root, tsc_hz)
 
+    def loaded(self, image: Path | None) -> ForeignBoot:
+        """What can be told of a boot without a record, by the kernel's ELF or by the disk that it was booted from."""
+        from bareflow_gdb.guest.base.loaded import USUAL, kernel_base
+        from bareflow_gdb.guest.boot.foreign_boot import Piece, image_pieces, read_foreign_boot
+        from bareflow_gdb.guest.names.elf import loaded_sections
+
+        elf = self.elf().path
+        if elf is not None:
+            return read_foreign_boot(self.memory, tuple(Piece(*one) for one in loaded_sections(elf)), elf.name)
+        pieces = image_pieces(image, kernel_base(self.memory) or USUAL) if image is not None else ()
+        return read_foreign_boot(self.memory, pieces, image.name if image is not None else "")
+
     def header(self, wanted: str | int, check: bool = False) -> HeaderReport:
         """A module's header with all that it says of its image, by the module's name or an address."""
         from bareflow_gdb.guest.modules.header import read_header
@@ -287,14 +302,9 @@ class Kernel(ABC):
 
         Without `last` as much of it as ten packets carry.
         """
-        from bareflow_gdb.guest.machine.log import read_log
         from bareflow_gdb.guest.machine.serial import serial_from_log
 
-        root = self.need_interface(
-            "it keeps no log of what it printed on COM1; where QEMU writes that to a file (-serial file:PATH),"
-            " `bareflow serial PATH` shows it, and `screen` shows what is on the screen"
-        )
-        return serial_from_log(read_log(self.memory, root, _CHEAP_LOG if last is None else last))
+        return serial_from_log(self.log(_CHEAP_LOG if last is None else last))
 
     def names(self) -> Names:
         """The names that code addresses have at this moment."""

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bareflow_gdb.errors import BadData, BareflowError, ReadError, Unreachable
-from bareflow_gdb.files import write_atomically
+from bareflow_gdb.files import PRIVATE_FOLDER, write_atomically
 from bareflow_gdb.memory.protocol import SCREEN_BYTES, CheckedMemory, Memory, Range, merged
 
 FOLDER = "memory"
@@ -29,7 +29,7 @@ def save(memory: Memory, ranges: Iterable[Range], directory: Path) -> int:
     A range that cannot be read is left out. The index is replaced last: a snapshot is the old or the new one.
     """
     folder = directory / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
     known: set[str] = {_INDEX}
     listed = []
     total = 0

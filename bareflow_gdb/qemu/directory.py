@@ -115,7 +115,7 @@ def _room(folder: Path) -> int:
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Writes machine.json so that a reader sees the old one or the whole new one."""
-    write_atomically(folder / RECORD, json.dumps(record, indent=2) + "\n", 0o600)
+    write_atomically(folder / RECORD, json.dumps(record, indent=2) + "\n")
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:

@@ -166,7 +166,6 @@ class Machine:
             raise UsageError(f"{target.parent} is not a directory; make it first")
         with replacing(target) as partial:
             self.qmp("dump-guest-memory", paging=False, protocol=f"file:{partial}")
-            partial.chmod(0o600)
 
     def serial(self) -> str:
         """What COM1 has printed so far, as far as it can be read."""

@@ -20,6 +20,7 @@ from bareflow_gdb.render.text import WIDTH, show
 from bareflow_gdb.render.view import View
 
 if TYPE_CHECKING:
+    from bareflow_gdb.checks.subject import Subject
     from bareflow_gdb.guest.guest import Guest
     from bareflow_gdb.guest.kernel import Kernel
     from bareflow_gdb.qemu.machine import Machine
@@ -110,6 +111,20 @@ class Context(ABC):
     @abstractmethod
     def guest(self) -> Guest:
         """Raises BareflowError when there is none."""
+
+    def subject(self) -> Subject:
+        """What checks look at: this guest, and what is kept outside of it."""
+        from bareflow_gdb.checks.subject import Subject
+
+        return Subject(lambda: self.guest.kernel(), machine=self.machine, serial=self._printed(), trace=self.trace)
+
+    def _printed(self) -> Callable[[], str] | None:
+        path = self.serial_file
+        if path is None or not path.is_file():
+            return None
+        from bareflow_gdb.guest.machine.serial import read_serial_file
+
+        return lambda: read_serial_file(path, None).text
 
     @cached_property
     def kernel(self) -> Kernel:

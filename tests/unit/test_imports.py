@@ -22,6 +22,7 @@ FLOORS = {
     "qemu": 2,
     "guest": 3,
     "tracing": 4,
+    "checks": 4,
     "analysis": 4,
     "recompile": 4,
     "build": 4,
@@ -33,7 +34,7 @@ FLOORS = {
 GDB_ALLOWED = ("gdb_ui", "memory/inferior.py")
 # What gdb's own Python imports; those parts of the suite must come without them.
 COMPILED = ("numpy", "pyarrow", "duckdb", "llvmlite", "unicorn", "rpds")
-FOR_GDB = ("errors", "files", "foreign", "abi", "memory", "qemu", "guest", "render", "questions", "gdb_ui")
+FOR_GDB = ("errors", "files", "foreign", "abi", "memory", "qemu", "guest", "checks", "render", "questions", "gdb_ui")
 # The HTML report is made from a whole trace, by the host program.
 FOR_HOST = ROOT / "render" / "report"
 

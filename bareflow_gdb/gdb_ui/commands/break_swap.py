@@ -9,6 +9,7 @@ import gdb
 
 from bareflow_gdb import foreign
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.gdb_ui import swap_words
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
@@ -87,6 +88,9 @@ def _watch_slot(session: Session, function: str | None) -> SwapBreakpoint:
     for name in names:
         slot = slot_of(session, name)
         last = gdb.Breakpoint(f"*(unsigned int *) 0x{slot:x}", gdb.BP_WATCHPOINT, gdb.WP_WRITE)
+        # The words come after gdb's own, by a command of the breakpoint: nothing is read in its stop().
+        last.commands = f"if $_bf_swapped(0x{slot:x})\nend"
+        swap_words.expect(session, slot)
         session.bound.append(last)
     return SwapBreakpoint(last.number, len(names), function or "", "watchpoint", Address(slot))
 

@@ -62,6 +62,7 @@ class Places:
     example="bf find --at-entry",
     arguments=(
         argument("--at-entry", action="store_true", help="let the guest run and catch the records as arguments"),
+        argument("--of", metavar="RECORD", help="with --at-entry: wait for this record only, as `bf find` names it"),
         argument("--go-on", action="store_true", help="with --at-entry: let the guest run on afterwards"),
     ),
     show=lambda record: _text(record),
@@ -72,11 +73,14 @@ def find(options: argparse.Namespace, session: Session) -> Places:
     A kernel without a root descriptor is asked by symbols, by arguments caught before, and by a search of its
     memory. --at-entry lets the guest run until each function that gets such a record has been entered once, and
     takes the record's address from the stack; gdb needs the kernel's ELF for that. The breakpoints are internal
-    and removed on every way out; Ctrl-C ends the waiting with what was caught until then.
+    and removed on every way out; Ctrl-C ends the waiting with what was caught until then. Kernels do their work in
+    different orders: --of stops the guest at the first function that gets that record.
     """
+    if options.of and not options.at_entry:
+        raise UsageError("--of is for --at-entry: without it every record is shown")
     if options.go_on and not options.at_entry:
         raise UsageError("--go-on is for --at-entry: nothing else lets the guest run")
-    caught, not_entered, stopped_by = _catch(session) if options.at_entry else ((), (), "")
+    caught, not_entered, stopped_by = _catch(session, options.of) if options.at_entry else ((), (), "")
     records, missing = _look(session)
     if options.go_on:
         session.go_on()
@@ -101,10 +105,14 @@ def _look(session: Session) -> tuple[tuple[Finding, ...], tuple[Missing, ...]]:
     return tuple(records), tuple(missing)
 
 
-def _catch(session: Session) -> tuple[tuple[Caught, ...], tuple[str, ...], str]:
+def _catch(session: Session, kind: str | None) -> tuple[tuple[Caught, ...], tuple[str, ...], str]:
     """Runs until each function was entered, or something else stops the guest: which were, which not, what did."""
     session.require_stopped()
-    functions = _functions(session)
+    from bareflow_gdb.guest.stock.places import ARGUMENTS
+
+    functions = {name: at for name, at in _functions(session).items() if kind in (None, ARGUMENTS[name])}
+    if not functions:
+        raise UsageError(f"gdb knows no function that is given a record {kind!r}; `bf find` names them")
     caught: list[Caught] = []
     session.say(f"waiting for {', '.join(functions)} …")
     with _breakpoints(functions) as waiting:

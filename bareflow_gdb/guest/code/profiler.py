@@ -101,7 +101,9 @@ def read_jit_profile(memory: Memory, address: int) -> Profile:
     capacity = layouts.const("MAX_JIT_PROFILE_ENTRIES")
     count = capped(raw.num_functions, capacity, "profiled functions", problems)
     used = enumerate(raw.entries[:count])
-    functions = _hottest_first(ProfiledFunction(id=i, name=clean(entry.name), **timed(entry)) for i, entry in used)
+    functions = _hottest_first(
+        ProfiledFunction(id=i, name=clean(entry.name) or f"function {i}", **timed(entry)) for i, entry in used
+    )
     return Profile(
         count=raw.num_functions,
         capacity=capacity,

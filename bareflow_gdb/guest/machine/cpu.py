@@ -25,10 +25,8 @@ _CR0 = "PE MP EM TS ET NE - - - - - - - - - - WP - AM - - - - - - - - - - NW CD 
 _CR4 = "VME PVI TSD DE PSE PAE MCE PGE PCE OSFXSR OSXMMEXCPT UMIP - - - - FSGSBASE - OSXSAVE - SMEP SMAP"
 _PE, _PG, _VM = 1 << 0, 1 << 31, 1 << 17
 PAGED = "paging is on: addresses of code, stack and descriptor tables are linear, those of records physical"
-BIOS_IDT = (
-    "the kernel has loaded no IDT yet: its register is as the BIOS left it, with the vectors of real mode at 0;"
-    " an exception or interrupt now resets the machine"
-)
+_REAL_MODE_LIMITS = (0x3FF, 0xFFFF)
+"""Of the BIOS's table, and as a reset leaves it (volume 3A, 9.1.1)."""
 _SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs", "ldt", "tr")
 IDT_SYMBOL = "idt"
 
@@ -87,8 +85,8 @@ def read_cpu(memory: Memory, root: Root | None, names: Names) -> Cpu:
     absent = 0
     if mode == "real":
         notes.append(f"real mode: no IDT, but {min(size // 4, MOST_GATES)} vectors at 0x{base:08x}")
-    elif raw is not None and is_bios_idt(raw):
-        notes.append(BIOS_IDT)
+    elif raw is not None and no_idt(raw):
+        problems.append(no_idt(raw))
     elif how:
         gates, absent = _read_idt(table_memory(memory, raw, base), base, size, names, problems)
     else:
@@ -164,12 +162,6 @@ def table_memory(memory: Memory, raw: CpuRegisters | None, base: int) -> Memory:
     return seen if not isinstance(seen, Linear) or seen.physical(base) is not None else memory
 
 
-def is_bios_idt(raw: CpuRegisters) -> bool:
-    """Is the IDT's register as reset or BIOS left it: base 0, limit 0xFFFF or the 256 vectors of real mode?"""
-    idt = raw.segments["idt"]
-    return idt.base == 0 and idt.limit in (0x3FF, 0xFFFF) and mode_of(raw) != "real"
-
-
 def linear_eip(raw: CpuRegisters) -> int:
     """Where the next instruction is: EIP from the base of CS, which real mode moves."""
     return raw.segments["cs"].base + raw.general["eip"] & 0xFFFFFFFF
@@ -180,9 +172,23 @@ def interrupts_on(raw: CpuRegisters) -> bool:
     return bool(raw.general["eflags"] & 1 << 9)
 
 
+def no_idt(raw: CpuRegisters) -> str:
+    """What to say of a CPU in protected mode whose IDTR still has what real mode begins with; "" = it was loaded."""
+    table = raw.segments["idt"]
+    if mode_of(raw) == "real" or table.base or table.limit not in _REAL_MODE_LIMITS:
+        return ""
+    return (
+        f"no IDT is loaded: IDTR still has base 0 and limit 0x{table.limit:x} of real mode, where the BIOS's vectors "
+        "are; any exception resets the machine"
+    )
+
+
 def idt_of(memory: Memory, symbols: KernelSymbols, notes: list[str]) -> tuple[CpuRegisters | None, int, int]:
     """Registers, and the IDT's address and bytes, 0 when it cannot be told."""
     raw = read_registers(memory, notes)
+    if raw is not None and no_idt(raw):
+        notes.append(no_idt(raw))
+        return raw, 0, 0
     base, size, how = _idt_place(raw, symbols)
     return (raw, base, size) if how else (raw, 0, 0)
 

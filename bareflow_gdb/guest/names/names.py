@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.exports import read_exports
 from bareflow_gdb.guest.base.root import Root
@@ -127,6 +128,21 @@ class Names:
         symbol = self._symbol(sought) if region == "kernel" else None
         text = _plus(symbol.name, address - symbol.address) if symbol is not None else region
         return Place(Address(address), text, region, "", None, None)
+
+    def entry(self, address: int) -> int:
+        """Where the function at this address begins, 0 = not known."""
+        code = next((code for code in self._codes if code.holds(address)), None)
+        if code is not None:
+            return code.code
+        symbol = self.symbols.at(address)
+        if symbol is None:
+            return 0
+        # The symbol of a module's image is that of its header.
+        with suppress(BareflowError):
+            magic = self._memory.read(symbol.address, 4, "module header")
+            if magic == layouts.const("MODULE_MAGIC").to_bytes(4, "little"):
+                return int(symbol.address + layouts.size("module_header"))
+        return symbol.address
 
     def _symbol(self, address: int) -> Symbol | None:
         if self.symbols:
