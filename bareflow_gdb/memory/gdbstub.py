@@ -39,6 +39,7 @@ class GdbStub(CheckedMemory):
         self.address = address
         self._connection: socket.socket | None = connection
         self._received = b""
+        self._said: dict[str, str] = {}
         self._paged: bool | None = None
         # Also when nobody calls close: a client that only disappears leaves the guest stopped for ever.
         self._detach = weakref.finalize(self, _leave, connection)
@@ -96,6 +97,7 @@ class GdbStub(CheckedMemory):
         Told back at once: the mode would outlive this connection.
         """
         if self._paged is None:
+            # Known for good: the CPU stands still while this connection lasts.
             self._paged = self._is_paged()
         if not self._paged:
             yield
@@ -148,13 +150,21 @@ class GdbStub(CheckedMemory):
 
     def invalidate(self) -> None:
         super().invalidate()
-        self._paged = None
+        self._said.clear()
 
     def screen(self) -> bytes:
         return self._fetch(SCREEN_ADDRESS, SCREEN_BYTES)
 
     def monitor(self, command: str) -> str:
-        """GDB manual, Remote Protocol, `qRcmd`: any number of packets `O` with text, then `OK`."""
+        """GDB manual, Remote Protocol, `qRcmd`: any number of packets `O` with text, then `OK`.
+
+        Asked once: the guest stands still while this connection lasts.
+        """
+        if command not in self._said:
+            self._said[command] = self._ask_monitor(command)
+        return self._said[command]
+
+    def _ask_monitor(self, command: str) -> str:
         answer = self._command(f"qRcmd,{command.encode().hex()}")
         said = b""
         try:
