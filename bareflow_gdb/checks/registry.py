@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 from bareflow_gdb import checks
 from bareflow_gdb.checks.check import Check
@@ -17,6 +18,9 @@ from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.guest.base.finding import Finding
 
 _NOT_CHECKS = ("check", "registry", "subject")
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.doctor import Check as Part
 
 _OF_THE_CODE = ("plausible", "cpu_features")
 """These need the root, and do not believe its tables."""
@@ -49,6 +53,13 @@ class Findings:
     def ok(self) -> bool:
         """Is nothing wrong, as far as was looked?"""
         return not any(finding.bad for finding in self.findings)
+
+    def __str__(self) -> str:
+        """In one sentence."""
+        bad = [finding for finding in self.findings if finding.bad]
+        if not bad:
+            return "nothing is wrong, as far as was looked"
+        return f"{len(bad)} finding{'s' if len(bad) > 1 else ''}, the first: {bad[0]}"
 
 
 @cache
@@ -87,6 +98,14 @@ def run(subject: Subject, wanted: Iterable[str] = (), *, cheap: bool = False) ->
         found += (replace(finding, check=name) for finding in findings)
     order = ("error", "warning", "note")
     return Findings(tuple(asked), tuple(sorted(found, key=lambda finding: order.index(finding.severity))))
+
+
+def findings(subject: Subject) -> Part:
+    """What the checks say, as a line of the doctor's table; over a gdbstub what costs no packet."""
+    from bareflow_gdb.guest.doctor import FAILS, WORKS, Check
+
+    found = run(subject, cheap=True)
+    return Check("findings", WORKS if found.ok else FAILS, str(found), "" if found.ok else "`checks` shows all of it")
 
 
 def _ask(check: Check, subject: Subject, cheap: bool) -> tuple[str, str, list[Finding]]:

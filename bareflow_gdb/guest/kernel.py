@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.guest.base.answer import Answer, Finding
+from bareflow_gdb.guest.base.answer import Answer, Located
 from bareflow_gdb.guest.base.reading import settled
 from bareflow_gdb.guest.base.values import Address
 
@@ -66,7 +66,7 @@ class Kernel(ABC):
         """`elf` gives what the kernel's ELF file calls its addresses; it is asked when a name is needed."""
         self.memory = memory
         self.elf = elf
-        self.found: list[Finding] = []
+        self.found: list[Located] = []
         """The records that were read, for kernels whose records have to be found."""
         self.unknown: tuple[str, ...] = ()
         """What the answer cannot tell, as sentences."""

@@ -16,6 +16,7 @@ from typing import Any
 from bareflow_gdb.errors import BadData, Unreachable
 from bareflow_gdb.memory.contents import Contents
 from bareflow_gdb.memory.cpu import CONTROL, CpuRegisters, SegmentRegister
+from bareflow_gdb.memory.elf_damage import elf_damage
 from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START, SCREEN_BYTES, CheckedMemory, Range, merged
 
 GENERAL = ("eax", "ebx", "ecx", "edx", "esi", "edi", "esp", "ebp")
@@ -27,7 +28,6 @@ RAM_LIMIT = 0xC0000000
 VIDEO_BYTES = 16 << 20
 MOST_SHOWN = 4
 MOST_SEGMENTS = 4096
-_DAMAGED = (struct.error, ValueError, KeyError, OSError)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,6 @@ class ElfCore(CheckedMemory):
 
     def _headers(self) -> list[Any]:
         """The program headers, as far as the file has them."""
-        from elftools.common.exceptions import ELFError
         from elftools.elf.elffile import ELFFile
 
         found: list[Any] = []
@@ -74,7 +73,7 @@ class ElfCore(CheckedMemory):
                 found.append(segment.header)
             if elf.num_segments() > MOST_SEGMENTS:
                 self.notes.append(f"{self.path} has {elf.num_segments()} segments: only {MOST_SEGMENTS} are read")
-        except (*_DAMAGED, ELFError) as error:
+        except elf_damage() as error:
             if not found:
                 raise BadData(
                     f"{self.path} is not a readable ELF core ({error}); make a new one with `bareflow core`"

@@ -28,9 +28,7 @@ def _view(record: Findings) -> View:
         (one.name, Cell(one.state, _STYLES.get(one.state, "dim")), one.looks_at, one.why or None)
         for one in record.checks
     ]
-    bad = sum(finding.bad for finding in record.findings)
-    said = f"{bad} findings" if bad != 1 else "1 finding"
-    title = f"Checks: {said if bad else 'nothing is wrong, as far as was looked'}"
+    title = f"Checks: {record}"
     return View(title, (), (table("check|state|looks at|why not", rows), *map(details, record.findings)))
 
 

@@ -22,6 +22,7 @@ from bareflow_gdb.errors import BadData, BareflowError, ReadError
 from bareflow_gdb.files import PRIVATE_FOLDER, write_atomically
 from bareflow_gdb.guest.code.functions import Version
 from bareflow_gdb.memory.protocol import Memory
+from bareflow_gdb.small_files import read_json, read_small
 from bareflow_gdb.tracing.limits import CODE_LIMITS, CodeLimits
 
 T = TypeVar("T")
@@ -30,7 +31,8 @@ FOLDER = "code"
 INDEX = "index.json"
 MAX_CODE_BYTES = 1 << 20
 _MAX_VERSIONS = 1 << 20
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, RecursionError)
+_MAX_LIST_BYTES = 64 << 20
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def left_out(directory: Path) -> int:
     """How many versions' code the recorder left out because of its limits. Raises BadData."""
     path = directory / FOLDER / INDEX
     try:
-        return int(json.loads(path.read_bytes()).get("left_out", 0))
+        return int(read_json(path, _MAX_LIST_BYTES).get("left_out", 0))
     except FileNotFoundError:
         return 0
     except (*_DAMAGED, AttributeError) as error:
@@ -156,7 +158,7 @@ def left_out(directory: Path) -> int:
 def read_list(path: Path, key: str, most: int, make: Callable[[dict[str, Any]], T]) -> list[T]:
     """The first entries of a list that the recorder saved as JSON; none when it did not. Raises BadData."""
     try:
-        return [make(entry) for entry in json.loads(path.read_bytes())[key][:most]]
+        return [make(entry) for entry in read_json(path, _MAX_LIST_BYTES)[key][:most]]
     except FileNotFoundError:
         return []
     except _DAMAGED as error:
@@ -181,9 +183,9 @@ def code_bytes(directory: Path, code: SavedCode) -> bytes:
         raise BareflowError(f"the code of version {code.version} was not saved: it was gone before the recorder saw it")
     path = directory / FOLDER / f"{code.sha256}.bin"
     try:
-        data = path.read_bytes()[: MAX_CODE_BYTES + 1]
-    except OSError as error:
-        raise BadData(f"{path} cannot be read: {error.strerror}") from error
+        data = read_small(path, MAX_CODE_BYTES)
+    except (OSError, ValueError) as error:
+        raise BadData(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from error
     if hashlib.sha256(data).hexdigest() != code.sha256:
         raise BadData(f"{path} is damaged: its content has another digest than its name")
     return data

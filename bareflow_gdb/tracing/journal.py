@@ -65,6 +65,9 @@ def read_journal(path: Path) -> Iterator[Batch]:
     Raises BadData when the file is not a journal; what follows a damaged chunk is left out.
     """
     try:
+        # A pipe would be waited for.
+        if not path.is_file():
+            raise BadData(f"{path} is not a file; remove it to read the rest of the trace")
         size = path.stat().st_size
         if size > _MAX_JOURNAL:
             raise BadData(f"{path} has {size} bytes, more than any recorder leaves behind; it is not a journal")

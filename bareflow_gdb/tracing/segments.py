@@ -34,6 +34,7 @@ SCHEMA = pa.schema(
     ]
 )
 _DELTAS = ("tsc", "seq")
+_MOST_ROWS = 8 << 20
 
 
 def segment_path(directory: Path, number: int) -> Path:
@@ -79,10 +80,19 @@ def convert_journal(journal: Path, segment: Path) -> int:
 def read_segment(path: Path, columns: Sequence[str] | None = None) -> Any:
     """The Arrow table of a segment, all columns or some; raises BadData when it is truncated or not one of ours."""
     try:
+        # A pipe would be waited for.
+        if not path.is_file():
+            raise ValueError("it is not a file")
         file = pq.ParquetFile(path)
+        if file.metadata.num_rows > _MOST_ROWS:
+            raise ValueError(f"it claims {file.metadata.num_rows:,} events")
+        if file.schema_arrow.names != SCHEMA.names or file.schema_arrow.types != SCHEMA.types:
+            raise BadData(f"{path} has other columns than an event segment; it was written by another version")
         table = file.read(columns)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise BadData(f"{path} is damaged: {str(error).splitlines()[0]}; remove it to read the rest") from error
-    if file.schema_arrow.names != SCHEMA.names or file.schema_arrow.types != SCHEMA.types:
-        raise BadData(f"{path} has other columns than an event segment; it was written by another version")
-    return table
+        why = str(error).partition("\n")[0]
+        raise BadData(f"{path} is damaged: {why}; remove it to read the rest") from error
+    if any(column.null_count for column in table.columns):
+        raise BadData(f"{path} is damaged: events without all their values; remove it to read the rest")
+    # Other writers say otherwise whether there may be nulls.
+    return table.cast(pa.schema([SCHEMA.field(name) for name in table.schema.names]))

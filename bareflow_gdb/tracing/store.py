@@ -6,6 +6,7 @@ segments, then the raw journal.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,6 +24,7 @@ from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.files import PARTIAL, is_locked, locked
 from bareflow_gdb.foreign import clean, lines_of
 from bareflow_gdb.memory.snapshot import SnapshotMemory
+from bareflow_gdb.small_files import read_start
 from bareflow_gdb.tracing import codes, journal, manifest, segments
 from bareflow_gdb.tracing.codes import SavedCode
 from bareflow_gdb.tracing.events import Events, to_trace
@@ -132,7 +134,8 @@ class Trace:
         """The answer of DuckDB as an Arrow table.
 
         Tables: `events` (columns of the segments), `types` (number, name), `functions` and `modules` (number,
-        name). The query reaches nothing outside. Raises UsageError with DuckDB's sentence.
+        name). Columns of one name are told apart, as `a`, `a_1`. The query reaches nothing outside. Raises
+        UsageError with DuckDB's sentence.
         """
         import duckdb
 
@@ -145,7 +148,7 @@ class Trace:
             answer = connection.sql(query)
             if answer is None:
                 raise UsageError("this statement has no answer; ask with SELECT")
-            return answer.to_arrow_table()
+            return _named_apart(answer.to_arrow_table())
         except duckdb.Error as error:
             raise UsageError(f"this query cannot be answered: {str(error).splitlines()[0]}") from error
         finally:
@@ -180,10 +183,11 @@ class Trace:
     def serial(self) -> str:
         """What the guest printed on COM1, without control characters."""
         try:
-            with (self.directory / "serial.log").open("rb") as file:
-                return lines_of(file.read(MAX_SERIAL))
+            return lines_of(read_start(self.directory / "serial.log", MAX_SERIAL))
         except FileNotFoundError:
             return ""
+        except (OSError, ValueError) as error:
+            raise BadData(f"serial.log of the trace {self.directory} cannot be read: {error}") from error
 
     @cached_property
     def symbols(self) -> dict[str, int]:
@@ -208,6 +212,15 @@ def _numbered(directory: Path, name: re.Pattern[str]) -> dict[str, Path]:
     """The files of a directory with such a name, by their number."""
     matches = ((path, name.fullmatch(path.name)) for path in directory.iterdir())
     return {match[1]: path for path, match in matches if match is not None}
+
+
+def _named_apart(table: Any) -> Any:
+    """Of columns with one name the later ones are called NAME_1, NAME_2, …, as DuckDB itself does in a subquery."""
+    given: list[str] = []
+    for name in table.schema.names:
+        numbered = (f"{name}_{number}" for number in itertools.count(1))
+        given.append(next(each for each in itertools.chain((name,), numbered) if each not in given))
+    return table.rename_columns(given)
 
 
 def _names(names: list[str]) -> Any:

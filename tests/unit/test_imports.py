@@ -17,6 +17,7 @@ FLOORS = {
     "errors": 0,
     "files": 0,
     "foreign": 0,
+    "small_files": 0,
     "abi": 1,
     "memory": 2,
     "qemu": 2,
@@ -34,7 +35,20 @@ FLOORS = {
 GDB_ALLOWED = ("gdb_ui", "memory/inferior.py")
 # What gdb's own Python imports; those parts of the suite must come without them.
 COMPILED = ("numpy", "pyarrow", "duckdb", "llvmlite", "unicorn", "rpds")
-FOR_GDB = ("errors", "files", "foreign", "abi", "memory", "qemu", "guest", "checks", "render", "questions", "gdb_ui")
+FOR_GDB = (
+    "errors",
+    "files",
+    "small_files",
+    "foreign",
+    "abi",
+    "memory",
+    "qemu",
+    "guest",
+    "checks",
+    "render",
+    "questions",
+    "gdb_ui",
+)
 # The HTML report is made from a whole trace, by the host program.
 FOR_HOST = ROOT / "render" / "report"
 

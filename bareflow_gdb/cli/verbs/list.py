@@ -28,7 +28,8 @@ def main(options: argparse.Namespace) -> int:
     for machine in running:
         age = int(time.time() - machine.created)
         stage = word("bf_boot_stage", last_stage(machine))
-        print(f"{machine.name:<16} process {machine.pid:<8} {age:>6} s  stage {stage:<11} {machine.image}")
+        image = sentence(str(machine.image))
+        print(f"{machine.name:<16} process {machine.pid:<8} {age:>6} s  stage {stage:<11} {image}")
     for machine in ended:
         hint = f"`bareflow stop {machine.name}` cleans up"
         print(f"{machine.name:<16} QEMU has ended; {sentence(last_words(machine))}; {hint}")

@@ -13,7 +13,7 @@ from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.guest.base.answer import Finding
+from bareflow_gdb.guest.base.answer import Located
 from bareflow_gdb.guest.base.reading import read_word
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.questions.question import argument
@@ -46,7 +46,7 @@ class Missing:
 class Places:
     """What was found, what was not, and what was caught for that."""
 
-    records: tuple[Finding, ...]
+    records: tuple[Located, ...]
     missing: tuple[Missing, ...]
     caught: tuple[Caught, ...]
     not_entered: tuple[str, ...]
@@ -87,7 +87,7 @@ def find(options: argparse.Namespace, session: Session) -> Places:
     return Places(records, missing, caught, not_entered, stopped_by, goes_on=options.go_on)
 
 
-def _look(session: Session) -> tuple[tuple[Finding, ...], tuple[Missing, ...]]:
+def _look(session: Session) -> tuple[tuple[Located, ...], tuple[Missing, ...]]:
     from bareflow_gdb.guest.stock.search import KINDS
 
     guest = session.guest
@@ -95,7 +95,7 @@ def _look(session: Session) -> tuple[tuple[Finding, ...], tuple[Missing, ...]]:
     guest.places.begin()
     if guest.found_by:
         root, evidence = Address(guest.root().address), "it leads to every other record"
-        return (Finding("root descriptor", root, guest.found_by, "certain", evidence),), ()
+        return (Located("root descriptor", root, guest.found_by, "certain", evidence),), ()
     records, missing = [], []
     for kind in KINDS:
         try:

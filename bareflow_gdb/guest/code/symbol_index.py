@@ -15,9 +15,11 @@ from typing import Any
 
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.foreign import printable
+from bareflow_gdb.small_files import read_json
 
 FOLDER = "jit"
 INDEX = "index.json"
+_MOST_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,10 @@ def read_index(machine_directory: Path) -> list[SymbolFile]:
     """The symbol files of a machine, oldest first, none when nothing was recompiled; raises BadData."""
     folder = machine_directory / FOLDER
     try:
-        return [_entry(folder, entry) for entry in json.loads((folder / INDEX).read_text())]
+        return [_entry(folder, entry) for entry in read_json(folder / INDEX, _MOST_BYTES)]
     except FileNotFoundError:
         return []
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise BadData(
             f"{folder / INDEX} is damaged ({error!r}); remove it, the versions stay without symbols"
         ) from error

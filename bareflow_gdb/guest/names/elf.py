@@ -18,6 +18,7 @@ from bareflow_gdb.errors import BadData, BareflowError, ReadError, Unreachable, 
 from bareflow_gdb.files import open_regular
 from bareflow_gdb.foreign import printable
 from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.memory.elf_damage import elf_damage
 from bareflow_gdb.memory.protocol import Memory
 
 if TYPE_CHECKING:
@@ -122,7 +123,6 @@ def beside(image: Path) -> list[Path]:
 
 def load_elf(path: Path) -> KernelElf:
     """Raises BadData when the file is not an i386 kernel ELF or is damaged."""
-    from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
 
     try:
@@ -130,7 +130,7 @@ def load_elf(path: Path) -> KernelElf:
             return _read(path, ELFFile(file))
     except (OSError, Unreachable, UsageError) as error:
         raise BadData(f"{error}; give the kernel's ELF file") from error
-    except (ELFError, struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except elf_damage() as error:
         raise BadData(f"{path} is not an i386 ELF file, or damaged ({error}); give the kernel's ELF file") from error
 
 
@@ -146,6 +146,8 @@ def _read(path: Path, elf: Any) -> KernelElf:
         raise BadData(f"{path} has no code; give the kernel's ELF file")
     part, where = (text, text["sh_addr"]) if text is not None else (code[0], code[0]["p_vaddr"])
     tables = [section for section in elf.iter_sections() if section["sh_type"] == "SHT_SYMTAB"]
+    if any(section.compressed for section in (*tables, *filter(None, [text]))):
+        raise BadData(f"{path} has compressed code or symbols, which no loader takes; give the kernel's ELF file")
     names = [symbol for table in tables for symbol in _symbols(table.data(), table.stringtable.data())]
     note = elf.get_section_by_name(".note.gnu.build-id")
     ids = [item["n_desc"] for item in note.iter_notes() if item["n_type"] == "NT_GNU_BUILD_ID"] if note else []

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from bareflow_gdb.errors import ReadError
 from bareflow_gdb.guest.base.absent import CANNOT_KNOW, NONE, NOT_YET, Absent
-from bareflow_gdb.guest.base.answer import Finding
+from bareflow_gdb.guest.base.answer import Located
 from bareflow_gdb.guest.base.loaded import USUAL, kernel_base
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.stock import signatures
@@ -125,7 +125,7 @@ class Places:
         self.doubts: list[str] = []
         """Symbols and arguments that memory contradicts."""
         self._told: dict[str, list[int]] = {}
-        self._found: dict[str, tuple[Finding, Generation | None]] = {}
+        self._found: dict[str, tuple[Located, Generation | None]] = {}
         self._absent_at: int | None = None
         self._searched = False
         """All was searched for this question."""
@@ -141,7 +141,7 @@ class Places:
                 if kind in self._found and self._found[kind][0].how.startswith("search"):
                     del self._found[kind]
 
-    def find(self, kind: str) -> Finding:
+    def find(self, kind: str) -> Located:
         """The place of this record; raises BadData with what was looked for where, and what to do."""
         cpu = self._registers()
         if cpu is not None and not cpu.protected:
@@ -177,7 +177,7 @@ class Places:
         known = self._found.get(MANAGER)
         return known[1] if known is not None and known[1] is not None else NEWEST
 
-    def known(self) -> tuple[Finding, ...]:
+    def known(self) -> tuple[Located, ...]:
         """Everything found so far."""
         return tuple(self._found[kind][0] for kind in KINDS if kind in self._found)
 
@@ -196,13 +196,13 @@ class Places:
                 return match
         return None
 
-    def _still(self, kind: str, finding: Finding, generation: Generation | None) -> bool:
+    def _still(self, kind: str, finding: Located, generation: Generation | None) -> bool:
         # One that was only told is looked at as if for the first time: it may have been filled since.
         if finding.confidence == "told":
             return False
         return self._check(kind, finding.address, False, generation) is not None
 
-    def _by_symbol(self, kind: str) -> tuple[Finding, Generation | None] | None:
+    def _by_symbol(self, kind: str) -> tuple[Located, Generation | None] | None:
         for name, meant in SYMBOLS.items():
             address = self.symbols().get(name) if meant == kind else None
             if address is not None:
@@ -214,18 +214,18 @@ class Places:
                     self._doubt(f"the symbol {name} (0x{address:08x}) leads to no {kind}: is it this kernel's ELF?")
         return None
 
-    def _by_argument(self, kind: str, cpu: Cpu | None) -> tuple[Finding, Generation | None] | None:
+    def _by_argument(self, kind: str, cpu: Cpu | None) -> tuple[Located, Generation | None] | None:
         for address in reversed(self._told.get(kind, [])):
             match = self._check(kind, address, True)
             if match is not None and not _is_dead(address, cpu):
                 return _finding(kind, match, "argument", True)
         return None
 
-    def _merely_told(self, kind: str) -> tuple[Finding, Generation | None] | None:
+    def _merely_told(self, kind: str) -> tuple[Located, Generation | None] | None:
         """The last argument, when it can be the address of such a record: the kernel is about to fill it."""
         for address in reversed(self._told.get(kind, [])):
             if address % 4 == 0 and (kernel_base(self.memory) or USUAL) <= address < END:
-                finding = Finding(kind, Address(address), "argument", "told", "the kernel has not filled it yet")
+                finding = Located(kind, Address(address), "argument", "told", "the kernel has not filled it yet")
                 return finding, None
         return None
 
@@ -294,13 +294,13 @@ class Places:
 
 def _finding(
     kind: str, match: Match, how: str, certain: bool, matches: list[Match] | None = None
-) -> tuple[Finding, Generation | None]:
+) -> tuple[Located, Generation | None]:
     evidence = match.evidence
     others = [f"0x{other.address:08x}" for other in matches or () if other is not match]
     if others:
         evidence += f"; others like it are at {', '.join(others[:4])}"
     confidence = "certain" if certain else "likely"
-    return Finding(kind, Address(match.address), how, confidence, evidence), match.generation
+    return Located(kind, Address(match.address), how, confidence, evidence), match.generation
 
 
 def _is_dead(address: int, cpu: Cpu | None) -> bool:

@@ -6,7 +6,7 @@ Every record that an answer was read from is noted: it is part of that answer's 
 from __future__ import annotations
 
 from bareflow_gdb.errors import BadData, ReadError
-from bareflow_gdb.guest.base.answer import Finding
+from bareflow_gdb.guest.base.answer import Located
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.jit_code import BUFFER_BYTES
 from bareflow_gdb.guest.stock.extents import extents
@@ -25,7 +25,7 @@ class Records:
     def __init__(self, memory: Memory, places: Places) -> None:
         self.memory = memory
         self.places = places
-        self.found: list[Finding] = []
+        self.found: list[Located] = []
         """Those that were read."""
 
     def address(self, kind: str) -> Address:
@@ -35,7 +35,7 @@ class Records:
             self.found.append(finding)
         return finding.address
 
-    def all_known(self) -> list[Finding]:
+    def all_known(self) -> list[Located]:
         """Every record that was found and still is there; when there is none they are searched for."""
         for kind in [finding.what for finding in self.places.known()] or KINDS:
             self.if_there(kind)
