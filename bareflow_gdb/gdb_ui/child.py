@@ -42,8 +42,6 @@ def start(*words: str, errors: IO[str] | None = None, questions: bool = False) -
         text=True,
         env=environment,
         start_new_session=True,
-        # Where no file can be taken for a machine of the same name.
-        cwd="/",
     )
 
 

@@ -6,10 +6,13 @@ QEMU stops the guest when a client connects; `close` detaches, and the guest run
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import weakref
+from collections.abc import Iterator
 
-from bareflow_gdb.errors import ReadError, Unreachable, UsageError
+from bareflow_gdb.errors import BareflowError, ReadError, Unreachable, UsageError
+from bareflow_gdb.memory.paging import PG
 from bareflow_gdb.memory.protocol import RAM_SIZE, SCREEN_ADDRESS, SCREEN_BYTES, CheckedMemory, ram_ranges
 from bareflow_gdb.memory.remote_serial import Line
 
@@ -17,6 +20,12 @@ ANSWER_SECONDS = 10.0
 LEAVE_SECONDS = 1.0
 SMALLEST_PACKET = 400
 DETACH = b"$D#44"
+CR0 = re.compile(r"\bCR0 *= *([0-9a-f]+)")
+
+
+def physical_mode(on: bool) -> str:
+    """The packet after which QEMU's stub takes addresses for physical ones, or again for linear ones."""
+    return f"Qqemu.PhyMemMode:{int(on)}"
 
 
 class GdbStub(CheckedMemory):
@@ -31,6 +40,8 @@ class GdbStub(CheckedMemory):
         self.address = address
         self._connection: socket.socket | None = connection
         self._line = Line(connection, address, seconds)
+        self._said: dict[str, str] = {}
+        self._paged: bool | None = None
         # Also when nobody calls close: a client that only disappears leaves the guest stopped for ever.
         self._detach = weakref.finalize(self, _leave, connection)
         self._answer_bytes = self._negotiate()
@@ -77,6 +88,37 @@ class GdbStub(CheckedMemory):
         return max(min(characters, 1 << 16), SMALLEST_PACKET) // 512 * 256 or 128
 
     def _fetch(self, address: int, size: int) -> bytes:
+        with self._physical():
+            return self._fetched(address, size)
+
+    @contextlib.contextmanager
+    def _physical(self) -> Iterator[None]:
+        """While paging is on a stub reads linear addresses; QEMU's reads physical ones when it is told to.
+
+        Told back at once: the mode would outlive this connection.
+        """
+        if self._paged is None:
+            # Known for good: the CPU stands still while this connection lasts.
+            self._paged = self._is_paged()
+        if not self._paged:
+            yield
+            return
+        if self._command(physical_mode(True)) != "OK":
+            raise Unreachable(f"paging is on, and the stub at {self.address} reads no physical memory; is it QEMU's?")
+        try:
+            yield
+        finally:
+            self._command(physical_mode(False))
+
+    def _is_paged(self) -> bool:
+        try:
+            found = CR0.search(self.monitor("info registers"))
+        except BareflowError:
+            # No QEMU: then it is believed to have no paging, as BareFlow has none.
+            return False
+        return found is not None and bool(int(found[1], 16) & PG)
+
+    def _fetched(self, address: int, size: int) -> bytes:
         parts = []
         while size:
             step = min(size, self._answer_bytes)
@@ -95,6 +137,10 @@ class GdbStub(CheckedMemory):
         return data
 
     def _store(self, address: int, data: bytes) -> None:
+        with self._physical():
+            self._stored(address, data)
+
+    def _stored(self, address: int, data: bytes) -> None:
         # The command's own text takes part of the packet.
         step = self._answer_bytes - 32
         for at in range(0, len(data), step):
@@ -103,11 +149,23 @@ class GdbStub(CheckedMemory):
             if answer != "OK":
                 raise ReadError(address + at, len(part), "gdbstub", f"the stub refused ({answer[:20]})", verb="write")
 
+    def invalidate(self) -> None:
+        super().invalidate()
+        self._said.clear()
+
     def screen(self) -> bytes:
         return self._fetch(SCREEN_ADDRESS, SCREEN_BYTES)
 
     def monitor(self, command: str) -> str:
-        """GDB manual, Remote Protocol, `qRcmd`: any number of packets `O` with text, then `OK`."""
+        """GDB manual, Remote Protocol, `qRcmd`: any number of packets `O` with text, then `OK`.
+
+        Asked once: the guest stands still while this connection lasts.
+        """
+        if command not in self._said:
+            self._said[command] = self._ask_monitor(command)
+        return self._said[command]
+
+    def _ask_monitor(self, command: str) -> str:
         answer = self._command(f"qRcmd,{command.encode().hex()}")
         said = bytearray()
         try:
