@@ -18,6 +18,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import headless, running, stock_exceptions
 from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.show import say
 from bareflow_gdb.gdb_ui.slots import exported
 from bareflow_gdb.gdb_ui.values import symbol
 from bareflow_gdb.guest.base.find import ROOT_SYMBOL
@@ -46,10 +47,10 @@ def main(session: Session) -> int:
         session.refresh()
     record = session.guest.kernel().exception()
     if not record.count:
-        print(f"no exception; the guest is at stage {session.guest.kernel().boot().stage}")
+        say(f"no exception; the guest is at stage {session.guest.kernel().boot().stage}")
         return headless.FINE
     dump(session, folder, record, SUMMARY)
-    print(f"{record.name} at 0x{record.registers.eip:08x}; everything is in {folder}")
+    say(f"{record.name} at 0x{record.registers.eip:08x}; everything is in {folder}")
     return headless.NO
 
 
@@ -58,13 +59,13 @@ def of_stock(session: Session, folder: Path) -> int:
     record = stock_exceptions.catch(session)
     if record is not None:
         dump(session, folder, record, STOCK_SUMMARY)
-        print(f"{record.name} at 0x{record.registers.eip:08x}; everything is in {folder}")
+        say(f"{record.name} at 0x{record.registers.eip:08x}; everything is in {folder}")
         return headless.NO
     if not any(PRINTED in row.text for row in read_screen(session.memory).rows):
-        print("no exception; the guest has halted")
+        say("no exception; the guest has halted")
         return headless.FINE
     dump(session, folder, None, STOCK_SUMMARY)
-    print(f"the guest has printed an exception and halted; what is left of it is in {folder}")
+    say(f"the guest has printed an exception and halted; what is left of it is in {folder}")
     return headless.NO
 
 
@@ -97,7 +98,7 @@ def dump(session: Session, folder: Path, record: ExceptionRecord | None, summary
                 json = dumps(record)
             else:
                 texts[question], json = headless.ask(session, question, *words.get(question, ()))
-            (folder / f"{question}.json").write_text(json + "\n")
+            (folder / f"{question}.json").write_text(json + "\n", encoding="utf-8")
         except BareflowError as error:
             # The others may still answer.
             texts[question] = f"{question}: {error}"
@@ -107,7 +108,7 @@ def dump(session: Session, folder: Path, record: ExceptionRecord | None, summary
         for question, text in texts.items()
         if question not in summary_of and not (folder / f"{question}.json").exists()
     ]
-    (folder / "summary.txt").write_text("\n\n".join(summary) + "\n")
+    (folder / "summary.txt").write_text("\n\n".join(summary) + "\n", encoding="utf-8")
     core = folder / "guest.core"
     if session.machine is not None:
         session.machine.dump_core(core)

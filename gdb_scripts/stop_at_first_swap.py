@@ -10,6 +10,7 @@ import contextlib
 
 from bareflow_gdb.gdb_ui import headless
 from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.show import say
 
 
 def main(session: Session) -> int:
@@ -17,10 +18,10 @@ def main(session: Session) -> int:
     with contextlib.closing(headless.swaps(session, function)) as found:
         swap = next(found, None)
     if swap is None:
-        print(f"the run ended without a swap{f' of {function}' if function else ''}")
+        say(f"the run ended without a swap{f' of {function}' if function else ''}")
         return headless.NO
     level = "?" if swap.level is None else swap.level
-    print(f"{swap.function}: 0x{swap.old:08x} -> 0x{swap.new:08x} at O{level}, {swap.reason or 'reason unknown'}")
+    say(f"{swap.function}: 0x{swap.old:08x} -> 0x{swap.new:08x} at O{level}, {swap.reason or 'reason unknown'}")
     return headless.FINE
 
 

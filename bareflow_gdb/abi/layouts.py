@@ -27,7 +27,7 @@ def _parsed() -> Any:
     parser = cstruct(endian="<")
     folder = Path(__file__).parent
     # Not compiled: that doubles the time, and `_Codec` decodes.
-    parser.load("\n".join((folder / name).read_text() for name in HEADERS), compiled=False)
+    parser.load("\n".join((folder / name).read_text(encoding="utf-8") for name in HEADERS), compiled=False)
     return parser
 
 

@@ -45,7 +45,14 @@ def _program(name: str, purpose: str, package: str) -> Check:
         return Check(name, FAILS, f"not installed; it is for {purpose}", f"apt-get install {package}")
     option = "-v" if name == "nasm" else "--version"
     try:
-        done = subprocess.run([path, option], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(
+            [path, option],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=SECONDS,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return Check(name, FAILS, f"{path} does not start ({error})", f"reinstall {package}")
     if done.returncode:
@@ -63,7 +70,8 @@ def _llvm() -> Check:
             [sys.executable, "-c", code],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=SECONDS,
             cwd="/",
         )
@@ -103,7 +111,7 @@ def _ptrace() -> Check:
     part = "foreign machines"
     scope = Path("/proc/sys/kernel/yama/ptrace_scope")
     try:
-        level = int(scope.read_text())
+        level = int(scope.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return Check(part, WORKS, "this kernel does not restrict ptrace between processes of one user")
     if level == 0 or os.geteuid() == 0:

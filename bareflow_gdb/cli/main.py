@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 the answer is "no" or has findings, 2 could not look; 130 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import importlib.util
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from bareflow_gdb.cli import verbs
+from bareflow_gdb.cli import streams, verbs
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.questions import registry
 
@@ -133,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if first and not first.startswith("-") and first not in known:
         near = difflib.get_close_matches(first, known, 1)
         hint = f"did you mean {near[0]}?" if near else "`bareflow --help` lists them"
-        print(f"bareflow: there is no verb {first!r}; {hint}", file=sys.stderr)
+        _say(f"bareflow: there is no verb {first!r}; {hint}")
         return COULD_NOT
     try:
         options, rest = build_parser(first if first in known else None).parse_known_args(words)
@@ -142,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = int(options.run_verb(options) or 0)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("bareflow: interrupted", file=sys.stderr)
+        _say("bareflow: interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         # The interpreter flushes stdout once more at its end: give it something that takes the bytes.
@@ -161,12 +162,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _complain(verb: str, sentence: str, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"bareflow {verb}: {sentence}", file=sys.stderr)
+    _say(f"bareflow {verb}: {sentence}")
     return COULD_NOT
+
+
+def _say(sentence: str) -> None:
+    # The exit code tells it where nobody takes the sentence.
+    with contextlib.suppress(OSError):
+        print(sentence, file=sys.stderr, flush=True)
 
 
 def run() -> None:
     """The console script."""
+    streams.prepare()
     if "_ARGCOMPLETE" in os.environ:
         _complete()
     sys.exit(main())

@@ -18,6 +18,7 @@ import gdb
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.jit_symbols import ANY_TIER
+from bareflow_gdb.gdb_ui.show import in_charset
 from bareflow_gdb.gdb_ui.slots import publish_store
 from bareflow_gdb.gdb_ui.values import symbol
 from bareflow_gdb.guest.base.reading import read_word
@@ -197,7 +198,7 @@ class FollowFunction(gdb.Function):
             session = self._current()
             return session.followers.follow(session, hit)
         except BareflowError as error:
-            raise gdb.GdbError(f"a JIT breakpoint cannot follow its function: {error}") from error
+            raise gdb.GdbError(in_charset(f"a JIT breakpoint cannot follow its function: {error}")) from error
 
     def _note(self, event: Any) -> None:
         # Runs at every stop: it only keeps what gdb tells.

@@ -20,6 +20,7 @@ from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import REGISTRY
 from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.show import printable
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
 from bareflow_gdb.guest.base.reading import read_word
 from bareflow_gdb.guest.base.values import Address
@@ -43,7 +44,7 @@ def run(main: Callable[[Session], int]) -> None:
     except (BareflowError, gdb.error) as error:
         status, message = COULD_NOT, " ".join(str(error).split())
     if message:
-        gdb.write(message + "\n", gdb.STDERR)
+        gdb.write(printable(message) + "\n", gdb.STDERR)
     gdb.flush()
     if status and _unattended():
         gdb.execute("set confirm off")

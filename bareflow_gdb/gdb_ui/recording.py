@@ -44,7 +44,7 @@ class Recording:
     def start(cls, machine: str, directory: Path) -> Recording:
         """Returns once the recorder drains the rings; raises BareflowError with its last words otherwise."""
         # Not a pipe: nobody would read the lines of progress out of it.
-        messages = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the recording
+        messages = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - lives as long as the recording
         process = child.start("trace", "record", machine, "--out", str(directory), "--json", errors=messages)
         recording = cls(machine, directory, process, messages)
         deadline = time.monotonic() + START_SECONDS

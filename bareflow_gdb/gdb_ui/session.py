@@ -12,6 +12,7 @@ import gdb
 
 from bareflow_gdb.errors import BareflowError, Unreachable, UsageError
 from bareflow_gdb.gdb_ui import running
+from bareflow_gdb.gdb_ui.show import say
 from bareflow_gdb.gdb_ui.values import symbol
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Session:
     def say(self, text: str) -> None:
         """Progress and narration; nothing with --json."""
         if not self.quiet:
-            print(text, flush=True)
+            say(text)
 
     @property
     def running(self) -> bool:

@@ -121,7 +121,7 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
 def read_record(folder: Path) -> dict[str, Any] | None:
     """What machine.json says, None when there is none; raises BadData when it cannot be right."""
     try:
-        text = (folder / RECORD).read_text()
+        text = (folder / RECORD).read_bytes()
     except FileNotFoundError:
         return None
     try:
@@ -136,7 +136,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 def qemu_messages(folder: Path) -> str:
     """What QEMU itself said, on one line."""
     try:
-        text = (folder / LOG).read_text(errors="replace")
+        text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return ""
     return " / ".join(line.strip() for line in text.splitlines() if line.strip())[-MESSAGE_CHARACTERS:]

@@ -11,7 +11,7 @@ from pathlib import Path
 def started_at(pid: int) -> str | None:
     """When process `pid` started, in kernel ticks, which with the pid names it. None: gone, or a zombie."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        text = os.fsdecode(Path(f"/proc/{pid}/stat").read_bytes())
     except (FileNotFoundError, ProcessLookupError):
         return None
     after_name = text.rsplit(")", 1)[1].split()

@@ -95,5 +95,5 @@ def export(trace: Trace, directory: Path) -> int:
             records[name] = own[name]
         records["seq"] = own["seq"].astype(np.uint32)
         (directory / f"ring{ring}").write_bytes(records.tobytes())
-    (directory / "metadata").write_text(metadata(trace.manifest, trace.lost))
+    (directory / "metadata").write_text(metadata(trace.manifest, trace.lost), encoding="utf-8")
     return len(events)

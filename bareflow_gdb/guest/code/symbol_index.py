@@ -47,7 +47,7 @@ def read_index(machine_directory: Path) -> list[SymbolFile]:
     """The symbol files of a machine, oldest first, none when nothing was recompiled; raises BadData."""
     folder = machine_directory / FOLDER
     try:
-        return [_entry(folder, entry) for entry in json.loads((folder / INDEX).read_text())]
+        return [_entry(folder, entry) for entry in json.loads((folder / INDEX).read_text(encoding="utf-8"))]
     except FileNotFoundError:
         return []
     except (ValueError, TypeError, KeyError, AttributeError) as error:
