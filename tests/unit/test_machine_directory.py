@@ -61,7 +61,7 @@ def test_without_any_place_the_next_step_is_told(runtime: Path, monkeypatch: pyt
     (runtime / "file").touch()
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/proc")
     monkeypatch.setattr("tempfile.tempdir", str(runtime / "file"))
-    with pytest.raises(BareflowError, match="no place for machines .*; set XDG_RUNTIME_DIR to a directory"):
+    with pytest.raises(BareflowError, match=r"no place for machines .*; set XDG_RUNTIME_DIR to a directory"):
         places.root()
 
 

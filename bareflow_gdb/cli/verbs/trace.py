@@ -121,13 +121,14 @@ def _recover(options: argparse.Namespace) -> int:
 
 def _ctf(options: argparse.Namespace) -> int:
     from bareflow_gdb.analysis.exports.ctf import export
+    from bareflow_gdb.render.suggest import shell
     from bareflow_gdb.tracing.store import Trace
 
     count = export(Trace.open(options.directory), options.out)
     if options.json:
         print(json.dumps({"directory": str(options.out), "events": count}))
     else:
-        print(f"{count:,} events in {options.out}; read them with babeltrace2 {options.out}")
+        print(f"{count:,} events in {options.out}; read them with {shell('babeltrace2', options.out)}")
     return 0
 
 
