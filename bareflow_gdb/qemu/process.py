@@ -18,6 +18,15 @@ def started_at(pid: int) -> str | None:
     return None if after_name[0] in "ZX" else after_name[19]
 
 
+def is_stopped(pid: int) -> bool:
+    """Was the process stopped, by a signal or by its debugger?"""
+    try:
+        text = os.fsdecode(Path(f"/proc/{pid}/stat").read_bytes())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return text.rsplit(")", 1)[1].split()[0] in "Tt"
+
+
 class Process:
     """A process held by a pidfd: a reused pid is never mistaken for it, and asking costs a microsecond."""
 
