@@ -11,7 +11,7 @@ import pkgutil
 
 import gdb
 
-from bareflow_gdb.gdb_ui import ask, breakpoints, commands, frames, functions, printers
+from bareflow_gdb.gdb_ui import ask, breakpoints, commands, frames, functions, printers, sources
 from bareflow_gdb.gdb_ui.command import REGISTRY, GdbCommand
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.sessions import Sessions
@@ -83,6 +83,7 @@ def load() -> None:
     functions.register(sessions.current)
     frames.register(sessions.current, sessions.peek)
     printers.register()
+    sources.find_sources()
     _follow = breakpoints.FollowFunction(sessions.current)
     _follow.connect()
     _windows = Windows(sessions.current, sessions.peek)
