@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
+from bareflow_gdb import libraries
 from bareflow_gdb.cli import streams, verbs
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.questions import registry
@@ -155,7 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(first, f"{where}{error.strerror or error}", debug)
     except Exception as error:  # noqa: BLE001 - the one place where a defect of ours becomes a sentence
-        return _complain(first, f"a defect in bareflow: {type(error).__name__}: {error}; --debug shows where", debug)
+        defect = f"a defect in bareflow: {type(error).__name__}: {error}; --debug shows where"
+        return _complain(first, libraries.culprit(error) or defect, debug)
     return code
 
 
@@ -175,6 +177,7 @@ def _say(sentence: str) -> None:
 def run() -> None:
     """The console script."""
     streams.prepare()
+    libraries.own_first()
     if "_ARGCOMPLETE" in os.environ:
         _complete()
     sys.exit(main())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import gdb
 
+from bareflow_gdb import libraries
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui.completers import COMPLETERS
 from bareflow_gdb.gdb_ui.show import in_charset, printable, say
@@ -161,6 +162,12 @@ class GdbCommand(gdb.Command):
             if debug:
                 say(traceback.format_exc(), end="")
             fail(f"bf {self.definition.name}: {_one_sentence(error)}", EXIT_COULD_NOT_LOOK)
+        except Exception as error:  # noqa: BLE001 - the one place where a defect of ours becomes a sentence
+            if debug:
+                say(traceback.format_exc(), end="")
+            defect = f"a defect in bareflow: {type(error).__name__}: {error}; --debug shows where"
+            sentence = libraries.culprit(error) or defect
+            fail(f"bf {self.definition.name}: {' '.join(sentence.split())}", EXIT_COULD_NOT_LOOK)
         if not yes and gdb.parameter("bareflow exit-on-error"):
             _quit(EXIT_NO)
 

@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import IO, Any, BinaryIO, cast
 
+from bareflow_gdb import libraries
 from bareflow_gdb.recompile.pipe import encode, read_frame
 from bareflow_gdb.recompile.refusal import BadBitcode, CompilerDied
 
@@ -57,6 +58,7 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
+            env=libraries.environment(),
             start_new_session=True,  # Ctrl-C is for the parent, which then closes the pipe
         )
 

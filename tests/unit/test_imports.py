@@ -16,6 +16,7 @@ ROOT = Path(bareflow_gdb.__file__).parent
 FLOORS = {
     "errors": 0,
     "files": 0,
+    "libraries": 0,
     "abi": 1,
     "memory": 2,
     "qemu": 2,
@@ -32,7 +33,7 @@ FLOORS = {
 GDB_ALLOWED = ("gdb_ui", "memory/inferior.py")
 # What gdb's own Python imports; those parts of the suite must come without them.
 COMPILED = ("numpy", "pyarrow", "duckdb", "llvmlite", "unicorn", "rpds")
-FOR_GDB = ("errors", "files", "abi", "memory", "qemu", "guest", "render", "questions", "gdb_ui")
+FOR_GDB = ("errors", "files", "libraries", "abi", "memory", "qemu", "guest", "render", "questions", "gdb_ui")
 # The HTML report is made from a whole trace, by the host program.
 FOR_HOST = ROOT / "render" / "report"
 
