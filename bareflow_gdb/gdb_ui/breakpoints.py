@@ -17,6 +17,7 @@ import gdb
 
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui import running
+from bareflow_gdb.gdb_ui.dap import quiet_server
 from bareflow_gdb.gdb_ui.jit_symbols import ANY_TIER
 from bareflow_gdb.gdb_ui.show import in_charset
 from bareflow_gdb.gdb_ui.slots import publish_store
@@ -62,6 +63,7 @@ class _Follower(gdb.Breakpoint):
             super().__init__(place, gdb.BP_WATCHPOINT, gdb.WP_WRITE, internal=True)
         else:
             super().__init__(place, internal=True)
+        quiet_server.passing.add(self.number)
         self.silent = True
         self.commands = _COMMANDS
 
@@ -194,11 +196,16 @@ class FollowFunction(gdb.Function):
         return any(isinstance(item, _Follower) for item in stop.breakpoints) and self._follow(stop.breakpoints)
 
     def _follow(self, hit: tuple[gdb.Breakpoint, ...]) -> bool:
+        goes_on = False
         try:
             session = self._current()
-            return session.followers.follow(session, hit)
+            goes_on = session.followers.follow(session, hit)
         except BareflowError as error:
             raise gdb.GdbError(in_charset(f"a JIT breakpoint cannot follow its function: {error}")) from error
+        finally:
+            if not goes_on:
+                quiet_server.tell()
+        return goes_on
 
     def _note(self, event: Any) -> None:
         # Runs at every stop: it only keeps what gdb tells.

@@ -13,6 +13,7 @@ import gdb
 
 from bareflow_gdb.gdb_ui import ask, breakpoints, commands, frames, functions, printers, sources
 from bareflow_gdb.gdb_ui.command import REGISTRY, GdbCommand
+from bareflow_gdb.gdb_ui.dap import quiet_server
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.sessions import Sessions
 from bareflow_gdb.gdb_ui.windows import Windows
@@ -88,6 +89,7 @@ def load() -> None:
     _follow.connect()
     _windows = Windows(sessions.current, sessions.peek)
     _windows.register()
+    quiet_server.connect()
     sessions.connect()
 
 
@@ -103,6 +105,7 @@ def unload() -> None:
         _sessions.disconnect()
     if _follow is not None:
         _follow.disconnect()
+    quiet_server.disconnect()
     if _windows is not None:
         _windows.unregister()
     frames.unregister()
