@@ -43,7 +43,7 @@ def break_jit(options: argparse.Namespace, session: Session) -> Follows:
     """
     name = jit_location(options.place)
     session.update_symbols()
-    breakpoint = gdb.Breakpoint(function=name, temporary=options.temporary)
+    breakpoint = _break("tbreak" if options.temporary else "break", name)
     try:
         warning = session.followers.arm(session)
     except BaseException:
@@ -51,6 +51,18 @@ def break_jit(options: argparse.Namespace, session: Session) -> Follows:
         session.followers.arm(session)
         raise
     return Follows(breakpoint.number, name, bool(breakpoint.pending), warning)
+
+
+def _break(command: str, function: str) -> gdb.Breakpoint:
+    """Sets it, pending or not. Not by gdb.Breakpoint, which prints an error where there is none: "not defined"."""
+    before = gdb.parameter("breakpoint pending")
+    gdb.execute("set breakpoint pending on", to_string=True)
+    try:
+        gdb.execute(f"{command} -function {function}", to_string=True)
+    finally:
+        word = {None: "auto", True: "on", False: "off"}[before]
+        gdb.execute(f"set breakpoint pending {word}", to_string=True)
+    return max(gdb.breakpoints(), key=lambda item: item.number)
 
 
 def _text(record: Follows) -> str:
