@@ -8,12 +8,13 @@ JOBS := $(shell nproc)
 # The tests of a file share machines and stay together; in the order of their names the last files are the short ones.
 SHARED := --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup firmware demo wheel test lint types unit guest bench docs docs-sessions clean
+.PHONY: help setup firmware demo wheel test fuzz lint types unit guest bench docs docs-sessions clean
 help:
 	@sed -n 's/^#: //p' Makefile
 #: make demo      set up, build the firmware, run the main job; leaves build/demo/
 #: make wheel     set up, build the firmware, pack it and the suite into build/dist/bareflow_gdb-*.whl
 #: make test      set up, then lint, types, unit tests, firmware tests, tests on the real guest
+#: make fuzz      damaged inputs for every reader, an hour; INPUTS=N or SECONDS=N, SEED=N, TARGET=NAME, REPLAY=DIR
 #: make bench     measure; prints a table, writes build/bench.json, exits 1 when a goal is missed
 #: make docs      make docs/reference.md again and record the terminal sessions of the documents, half a minute
 #: make setup     only install what is missing (apt packages by name, .venv from pinned requirements)
@@ -71,6 +72,10 @@ guest: firmware
 
 test: lint types firmware
 	$(VENV)/bin/pytest -q -n $(JOBS) $(SHARED) tests
+
+fuzz: firmware
+	@PYTHONPATH=tests:tests/support $(PY) -m fuzz $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SECONDS),--seconds $(SECONDS)) \
+	    $(if $(SEED),--seed $(SEED)) $(if $(TARGET),--target "$(TARGET)") $(if $(REPLAY),--replay "$(REPLAY)")
 
 bench: firmware
 	@$(PY) -m compileall -q bareflow_gdb gdb_scripts

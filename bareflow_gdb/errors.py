@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
+
+from bareflow_gdb import foreign
+
 
 class BareflowError(Exception):
-    """The suite's own error; everything that a user may meet is one of these."""
+    """The suite's own error; everything that a user may meet is one of these.
+
+    What a guest, a library or a file contributed to it goes through the gate here.
+    """
+
+    def __str__(self) -> str:
+        return foreign.sentence(super().__str__())
 
 
 class ReadError(BareflowError):
@@ -28,3 +40,24 @@ class Unreachable(BareflowError):
 
 class UsageError(BareflowError):
     """What was asked for makes no sense as it was asked."""
+
+
+class CannotWrite(BareflowError, OSError):
+    """A file or directory could not be written: which, why, and what to do."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        why = os.strerror(error.errno) if error.errno else str(error).partition("\n")[0]
+        step = _WRITE_STEPS.get(error.errno or 0, "choose another place")
+        super().__init__(f"cannot write {path}: {why}; {step}")
+        self.errno = error.errno
+
+
+_WRITE_STEPS = {
+    errno.ENOENT: "make its folder first",
+    errno.ENOSPC: "make room there, or choose a place that has room",
+    errno.EDQUOT: "make room there, or choose a place that has room",
+    errno.EFBIG: "raise the limit of file sizes (`ulimit -f`), or choose another place",
+    errno.EROFS: "choose a place that can be written to",
+    errno.EACCES: "choose a place that you may write to",
+    errno.EPERM: "choose a place that you may write to",
+}

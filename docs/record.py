@@ -22,6 +22,7 @@ from pathlib import Path
 from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.launch import launch
+from bareflow_gdb.questions import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -60,19 +61,11 @@ FOLDER = "/run/user/1000"
 CORE = f"{FOLDER}/night.core"
 DIES = ("bf release", 'set {unsigned short} $bf_func("primes") = 0x0b0f', "tbreak cpu_halt", "continue")
 """An invalid instruction where primes begins."""
-SESSIONS = {
-    "status": Session("idle", (ATTACH, "bf status")),
-    "boot": Session("idle", (ATTACH, "bf boot")),
+# Each question is asked as its example says. Below: commands, and questions for which that is not enough.
+SESSIONS = {question.name: Session("idle", (ATTACH, f"bf {question.example}")) for question in registry.every()} | {
     "break-boot": Session(
         "paused", (ATTACH, "bf break-boot stage2 --run", "bf step-boot 5 --over", "bf break-boot pm --run")
     ),
-    "modules": Session("idle", (ATTACH, "bf modules")),
-    "header": Session("idle", (ATTACH, "bf header primes", "bf bitcode primes")),
-    "pools": Session("idle", (ATTACH, "bf pools code")),
-    "block": Session("idle", (ATTACH, "bf block 0x00200010")),
-    "jit": Session("idle", (ATTACH, "bf jit")),
-    "profile": Session("idle", (ATTACH, "bf profile")),
-    "swaps": Session("idle", (ATTACH, "bf swaps")),
     "step-swap": Session("held", (ATTACH, "bf release", "bf step-swap sum --stay --lines 14")),
     "disas": Session("idle", (ATTACH, "bf disas sum", "bf disas sum --diff O0 O1")),
     "break-swap": Session(
@@ -96,14 +89,11 @@ SESSIONS = {
             'x/3i $bf_func("primes", "O3")',
         ),
     ),
-    "cpu": Session("idle", (ATTACH, "bf cpu", "bf irq")),
     "stack": Session("idle", (ATTACH, "bf stack")),
-    "fat": Session("idle", (ATTACH, "bf fat list", "bf fat cat README.TXT", "bf cache")),
-    "serial": Session("idle", (ATTACH, "bf serial")),
+    "fat": Session("idle", (ATTACH, "bf fat list", "bf fat cat README.TXT")),
     "find": Session("stock", (ATTACH, "bf status", "bf find"), elf=False),
     "core": Session("core", (f"core-file {CORE}", "bf status", "bf stack", "bf identify 0x00201760")),
     "exception": Session("held", (ATTACH, *DIES, "bf exception", "bf identify 0x00201760")),
-    "screen": Session("idle", (ATTACH, "bf screen")),
     "doctor": Session("idle", (ATTACH, "bf doctor --host")),
     "no-guest": Session("none", ("bf status",), elf=False),
 }

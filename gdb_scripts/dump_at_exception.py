@@ -16,11 +16,13 @@ import gdb
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.files import PRIVATE_FOLDER, replacing, write_atomically
+from bareflow_gdb.foreign import printable
 from bareflow_gdb.gdb_ui import headless, running, stock_exceptions
+from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.show import say
 from bareflow_gdb.gdb_ui.slots import exported
-from bareflow_gdb.gdb_ui.values import symbol
 from bareflow_gdb.guest.base.find import ROOT_SYMBOL
 from bareflow_gdb.guest.machine.exception import ExceptionRecord
 from bareflow_gdb.guest.machine.screen import read_screen
@@ -84,7 +86,7 @@ def hook(session: Session):
 
 
 def dump(session: Session, folder: Path, record: ExceptionRecord | None, summary_of: tuple[str, ...]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
     texts, words = {}, {}
     if record is not None:
         at = record.registers
@@ -98,7 +100,7 @@ def dump(session: Session, folder: Path, record: ExceptionRecord | None, summary
                 json = dumps(record)
             else:
                 texts[question], json = headless.ask(session, question, *words.get(question, ()))
-            (folder / f"{question}.json").write_text(json + "\n", encoding="utf-8")
+            write_atomically(folder / f"{question}.json", json + "\n")
         except BareflowError as error:
             # The others may still answer.
             texts[question] = f"{question}: {error}"
@@ -108,12 +110,13 @@ def dump(session: Session, folder: Path, record: ExceptionRecord | None, summary
         for question, text in texts.items()
         if question not in summary_of and not (folder / f"{question}.json").exists()
     ]
-    (folder / "summary.txt").write_text("\n\n".join(summary) + "\n", encoding="utf-8")
+    write_atomically(folder / "summary.txt", "\n\n".join(summary) + "\n")
     core = folder / "guest.core"
     if session.machine is not None:
         session.machine.dump_core(core)
     else:
-        gdb.execute(f"monitor dump-guest-memory {core}", to_string=True)
+        with replacing(core) as partial:
+            gdb.execute(f"monitor dump-guest-memory {printable(str(partial))}", to_string=True)
 
 
 headless.run(main)

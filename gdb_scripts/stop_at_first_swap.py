@@ -11,6 +11,7 @@ import contextlib
 from bareflow_gdb.gdb_ui import headless
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.show import say
+from bareflow_gdb.gdb_ui.swap_words import words
 
 
 def main(session: Session) -> int:
@@ -20,8 +21,7 @@ def main(session: Session) -> int:
     if swap is None:
         say(f"the run ended without a swap{f' of {function}' if function else ''}")
         return headless.NO
-    level = "?" if swap.level is None else swap.level
-    say(f"{swap.function}: 0x{swap.old:08x} -> 0x{swap.new:08x} at O{level}, {swap.reason or 'reason unknown'}")
+    say(words(swap))
     return headless.FINE
 
 

@@ -9,6 +9,7 @@ after so many. Exit status: 0 when there were swaps, 1 when there was none, 2 wh
 import contextlib
 from pathlib import Path
 
+from bareflow_gdb.files import private_opener
 from bareflow_gdb.gdb_ui import headless
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.show import say
@@ -20,10 +21,10 @@ def main(session: Session) -> int:
     most = headless.number("count", 0)
     written = 0
     found = headless.swaps(session, headless.argument("function"))
-    with path.open("w", encoding="utf-8") as out, contextlib.closing(found):
+    with open(path, "w", encoding="utf-8", opener=private_opener) as out, contextlib.closing(found):
         for swap in found:
             # Flushed, so that whatever ends this run leaves what it saw.
-            say(" ".join(line.strip() for line in dumps(swap).splitlines()), file=out, flush=True)
+            print(" ".join(line.strip() for line in dumps(swap).splitlines()), file=out, flush=True)
             written += 1
             if written == most:
                 break

@@ -135,7 +135,7 @@ struct bf_boot_record {
 #define BF_ROOT_MAGIC2 0x6F6F7220
 #define BF_ROOT_MAGIC3 0x1A0A0D74
 #define BF_ABI_MAJOR 1
-#define BF_ABI_MINOR 0
+#define BF_ABI_MINOR 1
 
 enum bf_variant {
     BF_VARIANT_KERNEL = 0,
@@ -210,6 +210,8 @@ struct bf_root {
     uint32_t settable_reserved[3];
 };
 
+#define BF_COM1_DIVISOR 1       /* 115200 baud */
+
 /* What the kernel counts while it runs; not covered by any checksum. */
 struct bf_status {
     uint64_t tsc_hz;            /* measured against the PIT at boot; 0 = not measured yet */
@@ -224,6 +226,7 @@ struct bf_status {
     uint64_t bench_on_tsc;      /* … with an event written each turn */
     uint32_t bench_emitted;     /* BF_SCENARIO_RING_FLOOD: events emitted */
     uint32_t bench_result;      /* what the guest computed meanwhile */
+    uint32_t com1_divisor;      /* of COM1's UART, read back after it was set; since 1.1 */
 };
 
 /* An exported kernel symbol, or a symbol of a function's shared data. */
@@ -574,7 +577,9 @@ struct bf_module_tail {
     uint32_t data_offset;
     uint32_t data_size;         /* initialised part; bss_size zero bytes follow it in memory */
     uint32_t symbols_offset;
-    uint32_t symbol_count;
+    uint16_t symbol_count;
+    uint8_t tier;               /* its level + 1; 0 = an older image, which does not say */
+    uint8_t reserved;
     uint32_t magic;             /* BF_MODULE_TAIL_MAGIC, "BMTL" */
 };
 

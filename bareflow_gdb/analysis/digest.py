@@ -10,7 +10,10 @@ from bareflow_gdb.analysis.agree import Agreement, compare
 from bareflow_gdb.analysis.latencies import PhaseSummary, summarise, swap_times
 from bareflow_gdb.analysis.overview import Overview, overview
 from bareflow_gdb.analysis.swaps import trace_swaps
+from bareflow_gdb.checks import registry
+from bareflow_gdb.checks.subject import Subject
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.boot.boot import Boot
 from bareflow_gdb.guest.code.code_diff import Row, align, disassemble
 from bareflow_gdb.guest.code.jit import Jit
@@ -58,6 +61,8 @@ class Digest:
     profile: Profile | None
     jit: Jit | None
     exception: ExceptionRecord | None
+    findings: tuple[Finding, ...]
+    """What the checks found in the snapshot and in what was printed."""
     serial: str
     missing: tuple[str, ...]
 
@@ -89,6 +94,7 @@ def tell(trace: Trace) -> Digest:
         profile=ask("profile", kernel.profile) if kernel else None,
         jit=ask("adaptive JIT", kernel.jit) if kernel else None,
         exception=ask("exception", kernel.exception) if kernel else None,
+        findings=registry.run(Subject(lambda: kernel, serial=lambda: serial, trace=trace)).findings if kernel else (),
         serial=serial,
         missing=tuple(missing),
     )
@@ -127,11 +133,7 @@ def verdicts(digest: Digest) -> list[Verdict]:
     found = [Verdict("good" if good else "bad", text) for good, text in judged]
     if digest.boot is not None and not digest.boot.ok:
         found.append(Verdict("bad", f"boot: {'; '.join(digest.boot.problems) or digest.boot.stage}"))
-    if digest.exception is not None and digest.exception.count:
-        found.append(Verdict("bad", f"{digest.exception.count} CPU exceptions were taken"))
-    for name, record in (("modules", digest.modules), ("pools", digest.pools)):
-        problems = record.all_problems() if record is not None else []
-        found += [Verdict("bad", f"{name}: {problem}") for problem in problems]
+    found += [Verdict("bad" if one.bad else "note", f"{one.check}: {one}") for one in digest.findings]
     same = sum(1 for swap in digest.swaps.swaps if swap.same_code)
     if same:
         found.append(Verdict("note", f"{same} swaps to equal code: the compiler found nothing to improve"))

@@ -37,6 +37,8 @@ class Overview:
     swaps: int
     versions: int
     code_saved: int
+    code_left_out: int
+    """Versions whose code is not there because of the recorder's limits."""
     types: tuple[tuple[str, int], ...]
     """Event type and number of events, the most frequent first."""
 
@@ -61,29 +63,38 @@ class Overview:
 def overview(trace: Trace, swaps: Swaps) -> Overview:
     """`swaps`: those of the trace. Raises BadData when the trace is damaged."""
     manifest = trace.manifest
-    tsc = trace.table.column("tsc").to_numpy()
-    first, last = (int(tsc[0]), int(tsc[-1])) if len(tsc) else (0, 0)
+    first, last = _span(trace)
+    types = type_counts(trace)
     return filled(
         Overview,
         manifest,
         clock=clock_name(trace),
         counts_instructions=manifest.clock == "icount",
-        events=trace.count,
+        events=sum(count for _, count in types),
         lost=trace.lost,
         first_tsc=first,
         last_tsc=last,
         swaps=len(swaps.swaps),
         versions=len(trace.codes),
         code_saved=sum(1 for code in trace.codes.values() if code.sha256),
-        types=type_counts(trace),
+        code_left_out=trace.code_left_out,
+        types=types,
     )
 
 
 def type_counts(trace: Trace) -> tuple[tuple[str, int], ...]:
     """Event types and how many there are of each, the most frequent first."""
-    counts = np.bincount(trace.table.column("type").to_numpy(), minlength=1)
+    counts = np.zeros(256, np.int64)
+    for part in trace.parts("type"):
+        counts += np.bincount(part.column("type").to_numpy(), minlength=256)
     order = sorted(np.flatnonzero(counts).tolist(), key=lambda number: (-int(counts[number]), number))
     return tuple((event_type(number).name, int(counts[number])) for number in order)
+
+
+def _span(trace: Trace) -> tuple[int, int]:
+    """The TSC of the first and of the last event, 0 when there is none."""
+    ends = [(tsc[0].as_py(), tsc[-1].as_py()) for part in trace.parts("tsc") if len(tsc := part.column("tsc"))]
+    return min((first for first, _ in ends), default=0), max((last for _, last in ends), default=0)
 
 
 def clock_name(trace: Trace) -> str:

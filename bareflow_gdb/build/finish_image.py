@@ -19,7 +19,7 @@ from elftools.elf.sections import NoteSection, SymbolTableSection
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build import tool
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.files import write_atomically
+from bareflow_gdb.files import BY_UMASK, write_atomically
 from bareflow_gdb.qemu.image import SECTOR, compose_disk, decode_image_header, image_crc, put, root_magic
 
 
@@ -91,8 +91,8 @@ def _finish(options: tool.Options) -> None:
     build_id, root, end = elf_facts(options.elf)
     kernel = finished_kernel(options.kernel.read_bytes(), build_id, root, end)
     disk = compose_disk(options.stage1.read_bytes(), options.stage2.read_bytes(), kernel)
-    write_atomically(options.kernel, kernel)
-    write_atomically(options.disk, disk)
+    write_atomically(options.kernel, kernel, BY_UMASK)
+    write_atomically(options.disk, disk, BY_UMASK)
     limit = layouts.const("BF_IMAGE_MAX_SECTORS")
     print(f"image: {len(kernel)} bytes, {-(-len(kernel) // SECTOR)} of {limit} sectors")
 

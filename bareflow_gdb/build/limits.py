@@ -1,4 +1,4 @@
-"""Does the firmware keep within its limits? Sizes of what was built, and figures measured on the booted guest.
+"""How large is the firmware, and does it keep within its limits? What was built, and figures of the booted guest.
 
 python -m bareflow_gdb.build.limits --firmware build/firmware
 """
@@ -14,11 +14,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from elftools.elf.elffile import ELFFile
+
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build import tool
+from bareflow_gdb.build.finish_image import elf_facts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.boot.wait import wait_for_stage
-from bareflow_gdb.qemu.image import RootSettings, read_image_header
+from bareflow_gdb.qemu.image import SECTOR, RootSettings, read_image_header
 from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
@@ -45,6 +48,29 @@ class Limit:
         digits = 0 if self.unit == "bytes" else 2
         verdict = "ok" if self.met else "TOO MUCH"
         return f"{self.name:<44}{self.value:>9.{digits}f} of {self.limit:>7.0f} {self.unit:<12} {verdict}"
+
+
+def parts(firmware: Path) -> list[str]:
+    """What is on the kernel's disk in its order, each part with the most it may have, then the memory it takes."""
+    disk, most = (firmware / "fluid.img").read_bytes(), layouts.const("BF_IMAGE_MAX_SECTORS") * SECTOR
+    header, stage2 = read_image_header(firmware / "fluid.img"), layouts.const("BF_STAGE2_SECTORS") * SECTOR
+    found = [
+        # Without the boot signature and the zeros that fill the sectors.
+        ("stage 1", len(disk[: SECTOR - 2].rstrip(b"\0")), SECTOR - 2),
+        ("stage 2", len(disk[SECTOR : SECTOR + stage2].rstrip(b"\0")), stage2),
+        ("kernel image", header.image_bytes, most),
+    ]
+    with (firmware / "kernel.elf").open("rb") as file:
+        loaded = [section for section in ELFFile(file).iter_sections() if section["sh_flags"] & 2]  # SHF_ALLOC
+        found += [(f"  {section.name}", section["sh_size"], 0) for section in loaded if section["sh_size"]]
+    base = layouts.const("BF_IMAGE_BASE")
+    _, _, end = elf_facts(firmware / "kernel.elf")
+    found.append(("memory with .bss", end - base, layouts.const("BF_IMAGE_LIMIT") - base))
+    lines = [
+        f"{name:<24}{size:>9}" + (f" of {limit:>7}  {size / limit:6.1%}" if limit else "")
+        for name, size, limit in found
+    ]
+    return [*lines, f"{header.sectors} of {most // SECTOR} sectors, CRC 0x{header.crc:08x}"]
 
 
 def archive_bytes(archive: Path) -> int:
@@ -128,7 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _tell(options: tool.Options) -> None:
     found = [*sizes(options.firmware), *counted(options.firmware), call_site(options.firmware)]
-    print("\n".join(limit.line() for limit in found))
+    print("\n".join((*parts(options.firmware), *(limit.line() for limit in found))))
 
 
 if __name__ == "__main__":

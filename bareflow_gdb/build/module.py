@@ -15,19 +15,34 @@ may not point into code or read-only data: those belong to one version and go aw
 
 from __future__ import annotations
 
+import itertools
 import struct
 import sys
+from bisect import bisect_right
+from collections import defaultdict
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build import tool
+from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.exports import GuestSymbol
 from bareflow_gdb.guest.base.reading import filled
-from bareflow_gdb.guest.base.values import Address, clean
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.modules.judge import digest_is_right
-from bareflow_gdb.recompile.objects import R_386_32, Area, Compiled, check_name, place, read_object, relocate, undefined
+from bareflow_gdb.recompile.objects import (
+    LARGEST_AREA,
+    R_386_32,
+    Area,
+    Compiled,
+    Symbol,
+    check_name,
+    place,
+    read_object,
+    relocate,
+    undefined,
+)
 from bareflow_gdb.recompile.refusal import LinkError
 
 AREA_ALIGNMENT = 16
@@ -61,14 +76,19 @@ def lay_out_data(compiled: Compiled) -> DataArea:
     """Places every writable variable, initialised ones first, each kind by name."""
     initialised, zero = bytearray(), []
     symbols = []
-    for symbol in compiled.writable():
+    writable = compiled.writable()
+    for symbol, following in itertools.zip_longest(writable, writable[1:]):
         check_name(symbol.name)
+        if following is not None and symbol.name == following.name:
+            raise LinkError(f"writable data {symbol.name} is defined twice; give each variable a name of its own")
         piece = symbol.piece
         if piece is None or symbol.size == 0 or symbol.value + symbol.size > len(piece.data):
             raise LinkError(f"writable data {symbol.name} has no size; define it in C")
         if piece.zero:
             zero.append(symbol)
             continue
+        # Symbols may overlap, so that they need more than their section.
+        _check_size(len(initialised) + symbol.size)
         initialised += bytes(-len(initialised) % AREA_ALIGNMENT)
         symbols.append(GuestSymbol(symbol.name, Address(len(initialised)), symbol.size))
         initialised += piece.data[symbol.value : symbol.value + symbol.size]
@@ -77,6 +97,7 @@ def lay_out_data(compiled: Compiled) -> DataArea:
         end += -end % AREA_ALIGNMENT
         symbols.append(GuestSymbol(symbol.name, Address(end), symbol.size))
         end += symbol.size
+        _check_size(end)
     for piece in compiled.pieces:
         if piece.area is Area.DATA and piece.alignment > AREA_ALIGNMENT:
             raise LinkError(
@@ -85,8 +106,13 @@ def lay_out_data(compiled: Compiled) -> DataArea:
     return DataArea(tuple(symbols), bytes(initialised), end - len(initialised))
 
 
-def link_module(object_bytes: bytes, name: str, entry: str) -> bytes:
-    """The module image; raises LinkError with the reason when the object cannot become one."""
+def _check_size(size: int) -> None:
+    if size > LARGEST_AREA:
+        raise LinkError(f"the writable data needs {size:,} bytes, the guest gives {LARGEST_AREA:,}; make it smaller")
+
+
+def link_module(object_bytes: bytes, name: str, entry: str, level: int | None = None) -> bytes:
+    """The module image of a tier (None: it does not say which); raises LinkError when the object cannot become one."""
     check_name(name)
     compiled = read_object(object_bytes)
     missing = undefined(compiled)
@@ -121,6 +147,7 @@ def link_module(object_bytes: bytes, name: str, entry: str) -> bytes:
         data_size=len(initialised),
         symbols_offset=symbols_offset,
         symbol_count=len(data.symbols),
+        tier=0 if level is None else level + 1,
         magic=layouts.const("BF_MODULE_TAIL_MAGIC"),
     )
     header = layouts.pack(
@@ -145,8 +172,17 @@ def read_module(image: bytes) -> ModuleImage:
     tail = layouts.unpack("bf_module_tail", body[-tail_size:])
     if header.version != IMAGE_VERSION or tail.magic != layouts.const("BF_MODULE_TAIL_MAGIC"):
         raise LinkError("not a module image of version 2; build it with bareflow_gdb.build.module")
-    bss_size, count = struct.unpack_from("<II", image, header_size + header.code_size)
-    words = struct.unpack_from(f"<{count}I", image, header_size + header.code_size + 8)
+    end = header_size + len(body)
+    bss_size, count = struct.unpack_from("<II", image, end)
+    # 40 bytes: both counts and the digest.
+    if len(body) != header.code_size or len(image) != end + 40 + 4 * count:
+        raise LinkError(f"not a module image: {count:,} relocations and its parts have another size; build it again")
+    for name in ("rodata", "data"):
+        if getattr(tail, f"{name}_offset") + getattr(tail, f"{name}_size") > len(body):
+            raise LinkError(f"not a module image: its {name} lies outside of it; build it again")
+    if not 0 <= header.entry_point - header_size < tail.code_size <= len(body):
+        raise LinkError("not a module image: its entry is not in its code; build it again")
+    words = struct.unpack_from(f"<{count}I", image, end + 8)
     symbols = layouts.unpack_array("bf_symbol", body[tail.symbols_offset :], tail.symbol_count)
     return ModuleImage(
         name=clean(header.name),
@@ -181,14 +217,19 @@ def _relocate_data(compiled: Compiled, data: DataArea) -> tuple[bytes, list[int]
     """Fills in pointers between writable variables; returns the bytes and the offsets of those pointers."""
     image, pointers = bytearray(data.initialised), []
     offsets = {symbol.name: symbol.address for symbol in data.symbols}
+    owners: dict[int, list[Symbol]] = defaultdict(list)
+    for symbol in sorted(compiled.writable(), key=_value):
+        if symbol.piece is not None:
+            owners[symbol.piece.index].append(symbol)
     for relocation in compiled.relocations:
         if relocation.piece.area is not Area.DATA:
             continue
-        owner = next(
-            symbol
-            for symbol in compiled.writable()
-            if symbol.piece is relocation.piece and 0 <= relocation.offset - symbol.value < symbol.size
-        )
+        candidates = owners[relocation.piece.index]
+        owner = candidates[max(0, bisect_right(candidates, relocation.offset, key=_value) - 1)] if candidates else None
+        if owner is None or relocation.piece.zero or not 0 <= relocation.offset - owner.value <= owner.size - 4:
+            raise LinkError(f"a relocation of {relocation.piece.name} lies in no variable; compile the object again")
+        if relocation.kind != R_386_32:
+            raise LinkError(f"writable data {owner.name} begins with a distance; make it const, or set it at run time")
         if relocation.symbol.name not in offsets:
             raise LinkError(
                 f"writable data {owner.name} begins with a pointer into code or read-only data, "
@@ -199,6 +240,10 @@ def _relocate_data(compiled: Compiled, data: DataArea) -> tuple[bytes, list[int]
         struct.pack_into("<I", image, offset, offsets[relocation.symbol.name] + addend & 0xFFFFFFFF)
         pointers.append(offset)
     return bytes(image), pointers
+
+
+def _value(symbol: Symbol) -> int:
+    return symbol.value
 
 
 def _refuse_cross_area_calls(compiled: Compiled) -> None:
@@ -227,13 +272,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--object", dest="input", type=Path, required=True, help="the tier's relocatable object")
     parser.add_argument("--name", required=True, help="the module's name")
     parser.add_argument("--entry", required=True, help="its entry function")
+    parser.add_argument("--level", type=int, choices=range(4), help="the tier, 0 to 3, which the image then says")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--data-from", type=Path, help="another tier's image, whose writable data must be the same")
     return tool.make("module", parser.parse_args(arguments), _module)
 
 
 def _module(options: tool.Options) -> bytes:
-    image = link_module(options.input.read_bytes(), options.name, options.entry)
+    image = link_module(options.input.read_bytes(), options.name, options.entry, options.level)
     if options.data_from:
         require_same_data(image, options.data_from.read_bytes(), options.data_from.name)
     return image

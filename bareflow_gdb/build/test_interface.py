@@ -55,7 +55,7 @@ def check_module(compiler: Compiler, program: Path, module: Module, wrapped: byt
     bitcode, right = unwrap(wrapped), 0
     for level, (begin, end) in enumerate(itertools.pairwise((0, *THRESHOLDS, CALLS))):
         compiled = compiler.compile(bitcode.payload, bitcode.entry, level)
-        image = link_module(compiled.data, module.name, bitcode.entry)
+        image = link_module(compiled.data, module.name, bitcode.entry, level)
         right += run_image(program, image, module, end - begin).count(module.expected)
         what = f"[RECOMPILE] {module.name}: O{level - 1} -> O{level}" if level else "[Call 1] Initial execution at O0"
         print(f"{what} ({len(image)} bytes, {sum(compiled.milliseconds.values()):.1f} ms)")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.files import write_atomically
+from bareflow_gdb.files import BY_UMASK, write_atomically
 
 Options = argparse.Namespace
 
@@ -38,6 +38,6 @@ def make(name: str, options: Options, content: Callable[[Options], bytes | str])
     def work(options: Options) -> None:
         made = content(options)
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.output, made)
+        write_atomically(options.output, made, BY_UMASK)
 
     return run(name, options, work)

@@ -22,6 +22,20 @@ def add_machine(parser: argparse.ArgumentParser, name: str = "target", **keyword
     completed(parser.add_argument(name, **words), machines)
 
 
+def add_shared(parser: argparse.ArgumentParser, what: str) -> None:
+    """Adds --shared: what a verb writes holds guest memory, and is otherwise for its user's eyes."""
+    parser.add_argument(
+        "--shared", action="store_true", help=f"let others read {what}, as the umask allows (default: only you may)"
+    )
+
+
+def count(text: str) -> int:
+    """A number that is not negative; for argparse."""
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a count")
+
+
 def address(text: str) -> int:
     """A number, 0x… or decimal; for argparse."""
     try:

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bareflow_gdb import foreign
 from bareflow_gdb.cli.arguments import ELF_HELP, add_target, address, name_or_address
 from bareflow_gdb.cli.completers import COMPLETERS, completed
 from bareflow_gdb.errors import UsageError
@@ -135,4 +136,4 @@ def print_answer(question: Question[R], options: argparse.Namespace, answer: Ans
 
 
 def _say(sentence: str) -> None:
-    print(f"bareflow: {sentence}", file=sys.stderr)
+    print(f"bareflow: {foreign.sentence(sentence)}", file=sys.stderr)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.questions.question import FILES, FUNCTIONS, MODULES
+from bareflow_gdb.foreign import is_plain
+from bareflow_gdb.questions.question import NAMES
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.kernel import Kernel
@@ -35,27 +36,18 @@ def completed(action: argparse.Action, completer: Completer) -> None:
 
 
 def _of_newest_machine(read: Callable[[Kernel], Iterable[str]]) -> Completer:
-    """Names that the newest machine's kernel knows; none when it cannot be asked."""
+    """Names of the newest machine's kernel that a shell takes as they are; none when it cannot be asked."""
 
     def complete(**_: Any) -> list[str]:
         from bareflow_gdb.guest.guest import Guest
         from bareflow_gdb.qemu.machine import Machine
 
         try:
-            return list(read(Guest.attach(Machine.find(None).memory()).kernel()))
+            return list(filter(is_plain, read(Guest.attach(Machine.find(None).memory()).kernel())))
         except BareflowError:
             return []
 
     return complete
 
 
-def _files(kernel: Kernel) -> Iterable[str]:
-    volume = kernel.disk().volume
-    return [file.name for file in volume.files] if volume is not None else []
-
-
-COMPLETERS: dict[str, Completer] = {
-    FUNCTIONS: _of_newest_machine(lambda kernel: kernel.slots()),
-    MODULES: _of_newest_machine(lambda kernel: [module.name for module in kernel.modules().modules]),
-    FILES: _of_newest_machine(_files),
-}
+COMPLETERS: dict[str, Completer] = {kind: _of_newest_machine(read) for kind, read in NAMES.items()}

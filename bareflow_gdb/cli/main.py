@@ -1,6 +1,7 @@
 """How is `bareflow VERB [--json] [TARGET]` run? Finds the verb, runs it, turns errors into a sentence.
 
-Exit codes: 0 fine, 1 the answer is "no" or has findings, 2 could not look; 130 and 141 as shells use them.
+Exit codes: 0 fine, 1 the answer is "no" or has findings, 2 could not look; 141 and 128 + N, for signal N, as shells use
+them.
 """
 
 from __future__ import annotations
@@ -8,24 +9,27 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import errno
 import importlib
 import importlib.util
 import os
 import pkgutil
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
-from bareflow_gdb import libraries
-from bareflow_gdb.cli import streams, verbs
-from bareflow_gdb.errors import BareflowError
+from bareflow_gdb import foreign, libraries
+from bareflow_gdb.cli import signals, streams, verbs
+from bareflow_gdb.errors import BareflowError, CannotWrite
 from bareflow_gdb.questions import registry
 
 COULD_NOT = 2
-INTERRUPTED = 130
+SIGNALLED = 128
 PIPE_CLOSED = 141
 
 GROUPS = {
@@ -76,6 +80,9 @@ class VerbParser(argparse.ArgumentParser):
 
     _mixing = False
 
+    def error(self, message: str) -> NoReturn:
+        super().error(foreign.sentence(message))
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         if self.get_default("passed_on") is not None and "--" in args:
             cut = args.index("--")
@@ -104,7 +111,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     )
     for verb in loaded:
         # A verb may define --json again, for instance with another help text.
-        child = choices.add_parser(verb.name, description=verb.help, conflict_handler="resolve")
+        child = choices.add_parser(verb.name, help=verb.help, description=verb.help, conflict_handler="resolve")
         child.add_argument("--json", action="store_true", help="print the records as JSON")
         child.add_argument("--debug", action="store_true", help="show the Python traceback of an error")
         child.set_defaults(verb_parser=child, run_verb=verb.main)
@@ -143,16 +150,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.verb_parser.error(f"unrecognized arguments: {' '.join(rest)}")
         code = int(options.run_verb(options) or 0)
         sys.stdout.flush()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         _say("bareflow: interrupted")
-        return INTERRUPTED
+        return SIGNALLED + (error.number if isinstance(error, signals.Ended) else signal.SIGINT)
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at its end: give it something that takes the bytes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return PIPE_CLOSED
     except BareflowError as error:
         return _complain(first, str(error), debug)
     except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            # Files are written by files.py, which names them.
+            _drop_output()
+            return _complain(first, str(CannotWrite(Path("the output"), error)), debug)
         where = f"{error.filename}: " if error.filename else ""
         return _complain(first, f"{where}{error.strerror or error}", debug)
     except Exception as error:  # noqa: BLE001 - the one place where a defect of ours becomes a sentence
@@ -161,10 +171,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _drop_output() -> None:
+    """The interpreter flushes stdout once more at its end: gives it something that takes the bytes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _complain(verb: str, sentence: str, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    _say(f"bareflow {verb}: {sentence}")
+    _say(f"bareflow {verb}: {foreign.sentence(sentence)}")
     return COULD_NOT
 
 
@@ -180,6 +195,7 @@ def run() -> None:
     libraries.own_first()
     if "_ARGCOMPLETE" in os.environ:
         _complete()
+    signals.tidy_up()
     sys.exit(main())
 
 

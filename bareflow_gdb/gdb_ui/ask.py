@@ -1,4 +1,4 @@
-"""How does a question become a `bf` command: addresses as expressions of gdb, the session's guest and machine?"""
+"""How does a question become a `bf` command: addresses as expressions, the session's guest and machine?"""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import gdb
 
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.foreign import printable
 from bareflow_gdb.gdb_ui import show
 from bareflow_gdb.gdb_ui.command import REGISTRY, Command
 from bareflow_gdb.gdb_ui.completers import COMPLETERS
+from bareflow_gdb.gdb_ui.expression import evaluate
 from bareflow_gdb.questions import registry
 from bareflow_gdb.questions.question import ADDRESS, NAME_OR_ADDRESS, Argument, Context, Question
 
@@ -38,7 +40,7 @@ class SessionContext(Context):
         pointer = gdb.Value(address).cast(gdb.lookup_type("void").pointer())
         text = str(pointer.format_string(symbols=True))
         start, end = text.find("<"), text.rfind(">")
-        return text[start + 1 : end] if start >= 0 else ""
+        return printable(text[start + 1 : end]) if start >= 0 else ""
 
     def bits(self) -> int:
         """By CR0.PE of the stopped guest; 32 when it runs or has no registers that say so."""
@@ -53,14 +55,6 @@ def register() -> None:
     """Makes every question a command."""
     for question in registry.every():
         REGISTRY[question.name] = _command(question)
-
-
-def evaluate(expression: str) -> int:
-    """An address from gdb's expression language; raises UsageError."""
-    try:
-        return int(gdb.parse_and_eval(f"(unsigned long) ({expression})")) & 0xFFFFFFFF
-    except (gdb.error, ValueError, TypeError) as error:
-        raise UsageError(f"{expression} is not an address ({error}); try 0x200010 or $eip") from error
 
 
 def _command(question: Question[Any]) -> Command:
@@ -86,7 +80,7 @@ def _spread(item: Argument) -> Argument:
     """An address may be an expression of several words."""
     if not item.kind or item.is_option:
         return item
-    text = f"{item.keywords['help']}; any expression of gdb's"
+    text = f"{item.keywords['help']}; in gdb also registers, symbols and arithmetic"
     return replace(item, keywords={**item.keywords, "nargs": "+", "help": text})
 
 

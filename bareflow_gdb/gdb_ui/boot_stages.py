@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError
-from bareflow_gdb.gdb_ui.values import symbol
+from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.boot.boot_code import STAGES, Read, StageCode, stage_code
 
@@ -61,12 +61,10 @@ def _main(session: Session) -> StageCode:
     if address is not None:
         return StageCode(MAIN, Address(address), f"the symbol {MAIN_SYMBOL}")
     if session.machine is not None:
-        from bareflow_gdb.guest.names.elf import load_elf
+        from bareflow_gdb.guest.names.elf import beside, load_elf
 
         image = session.machine.image
-        for path in (image.with_name("kernel.elf"), image.with_suffix(".elf")):
-            if not path.is_file():
-                continue
+        for path in beside(image):
             elf = load_elf(path)
             if MAIN_SYMBOL in elf.symbols.by_name and elf.text[COMPARED] in image.read_bytes():
                 return StageCode(MAIN, Address(elf.symbols.by_name[MAIN_SYMBOL]), f"{path.name}, beside the image")

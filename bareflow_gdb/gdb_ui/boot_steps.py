@@ -52,7 +52,7 @@ def step(place: CodePlace) -> str:
     """One instruction from `place`; returns what had to be said about a breakpoint there, "" for nothing."""
     stuck = misread(place)
     with _disabled(stuck):
-        running.step_instruction()
+        running.step_off()
     return explain(place, stuck) if stuck else ""
 
 

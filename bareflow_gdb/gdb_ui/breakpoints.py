@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import gdb
 
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.foreign import is_plain
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.dap import quiet_server
+from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.gdb_ui.jit_symbols import ANY_TIER
 from bareflow_gdb.gdb_ui.show import in_charset
 from bareflow_gdb.gdb_ui.slots import publish_store
-from bareflow_gdb.gdb_ui.values import symbol
 from bareflow_gdb.guest.base.reading import read_word
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def jit_location(name: str) -> str:
     wanted = code_name_of(name)
     if wanted.version is not None:
         raise UsageError(f"a breakpoint follows a function or a tier; leave #{wanted.version} out")
+    if not is_plain(wanted.function):
+        raise UsageError(f"{wanted.function!r} is not a name that gdb can break at; `break *ADDRESS` stops at its code")
     return f"{wanted.function}@{ANY_TIER if wanted.level is None else f'O{wanted.level}'}"
 
 

@@ -17,8 +17,9 @@ import gdb
 
 from bareflow_gdb import libraries
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.gdb_ui.completers import COMPLETERS
-from bareflow_gdb.gdb_ui.show import in_charset, printable, say
+from bareflow_gdb.foreign import sentence, styled
+from bareflow_gdb.gdb_ui.completers import offered
+from bareflow_gdb.gdb_ui.show import in_charset, say, shown
 from bareflow_gdb.guest.base.answer import Answer
 from bareflow_gdb.questions.question import Argument, argument
 
@@ -99,7 +100,7 @@ class Command:
         for item in self.arguments:
             if not item.is_option:
                 found += [str(value) for value in item.keywords.get("choices", ())]
-                found += COMPLETERS[item.names](session) if item.names else ()
+                found += offered(item.names, session) if item.names else ()
         return found
 
 
@@ -185,7 +186,7 @@ class GdbCommand(gdb.Command):
 
             say(dumps_answer(answer))
         elif self.definition.show is not None:
-            say("\n".join((self.definition.show(answer.record), *answer.lines())))
+            say(styled("\n".join((self.definition.show(answer.record), *answer.lines()))))
         return self.definition.verdict is None or self.definition.verdict(answer.record)
 
     def complete(self, text: str, word: str | None) -> list[str]:
@@ -195,13 +196,13 @@ class GdbCommand(gdb.Command):
 
 def _one_sentence(error: Exception) -> str:
     # gdb 18 puts colours into its messages, also where there is no terminal.
-    return " ".join(_STYLE.sub("", str(error)).split()) or type(error).__name__
+    return sentence(_STYLE.sub("", str(error))) or type(error).__name__
 
 
 def fail(message: str, code: int) -> NoReturn:
     """Ends the command with one line; ends gdb too when `set bareflow exit-on-error on` asked for that."""
     if gdb.parameter("bareflow exit-on-error"):
-        gdb.write(printable(message) + "\n", gdb.STDERR)
+        gdb.write(shown(message) + "\n", gdb.STDERR)
         gdb.flush(gdb.STDERR)
         _quit(code)
     raise gdb.GdbError(in_charset(message))
@@ -209,4 +210,4 @@ def fail(message: str, code: int) -> NoReturn:
 
 def _quit(code: int) -> None:
     gdb.execute("set confirm off")
-    gdb.execute(f"quit {code}")
+    gdb.execute(f"quit {code:d}")

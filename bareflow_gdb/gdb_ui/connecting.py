@@ -8,6 +8,7 @@ from pathlib import Path
 import gdb
 
 from bareflow_gdb.errors import Unreachable, UsageError
+from bareflow_gdb.foreign import printable
 
 _WRONG_REGISTERS = re.compile(r"Truncated register|packet reply is too long")
 
@@ -57,7 +58,7 @@ def connect(address: str) -> str:
 
 def _target(address: str) -> None:
     # The kernel's ELF may not be loaded, and QEMU's CPU model says x86-64 until the first stop.
-    gdb.execute(f"target remote {address}", to_string=True)
+    gdb.execute(f"target remote {printable(address)}", to_string=True)
 
 
 def _architecture() -> str:

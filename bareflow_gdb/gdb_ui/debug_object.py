@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.foreign import gdb_name
+from bareflow_gdb.guest.code.debug_sections import cleaned, readable
 
 _HEADER = struct.Struct("<16sHHIIIIIHHHHHH")
 _SECTION = struct.Struct("<10I")
@@ -90,12 +92,13 @@ def _add(version: Described, index: int, joined: dict[str, bytearray]) -> list[_
     """Appends the debug sections of one object, relocated; returns its functions and variables."""
     parts = _read(version.object)
     bases: dict[int, int] = {}
+    known = readable(b"".join(part.data for part in parts if part.name == ".debug_abbrev"))
     for number, part in enumerate(parts):
-        if part.name.startswith(".debug_"):
+        if part.name in known:
             image = joined.setdefault(part.name, bytearray())
             image += bytes(-len(image) % max(1, part.align))
             bases[number] = len(image)
-            image += part.data
+            image += cleaned(part.name, part.data)
         elif part.name in version.sections:
             bases[number] = version.sections[part.name]
     table = next((part for part in parts if part.kind == _SYMTAB), None)
@@ -105,7 +108,7 @@ def _add(version: Described, index: int, joined: dict[str, bytearray]) -> list[_
     symbols = [_symbol(texts, *fields) for fields in _SYMBOL.iter_unpack(table.data)]
     for part in parts:
         target = parts[part.info] if part.kind == _REL else None
-        if target is not None and target.name.startswith(".debug_"):
+        if target is not None and target.name in known:
             _relocate(part.data, joined[target.name], bases[part.info], symbols, bases, version.shared)
     return [
         _Name(s.name, _value(s, bases, version.shared), s.size, s.info, index if s.section in bases else _ABSOLUTE)
@@ -136,14 +139,14 @@ def _symbol(texts: bytes, name: int, value: int, size: int, info: int, _: int, s
     return _Name(_text(texts, name), value, size, info, section)
 
 
-def _is_known(symbol: _Name, bases: Mapping[int, int], shared: Mapping[str, int]) -> bool:
-    return symbol.name in shared or symbol.section in bases or symbol.section == _ABSOLUTE
+def _is_known(known: _Name, bases: Mapping[int, int], shared: Mapping[str, int]) -> bool:
+    return known.name in shared or known.section in bases or known.section == _ABSOLUTE
 
 
-def _value(symbol: _Name, bases: Mapping[int, int], shared: Mapping[str, int]) -> int:
-    if symbol.name in shared:
-        return shared[symbol.name]
-    return symbol.value + bases.get(symbol.section, 0)
+def _value(known: _Name, bases: Mapping[int, int], shared: Mapping[str, int]) -> int:
+    if known.name in shared:
+        return shared[known.name]
+    return known.value + bases.get(known.section, 0)
 
 
 def _relocate(
@@ -181,7 +184,7 @@ def _write(versions: Sequence[Described], joined: Mapping[str, bytearray], names
     titles, strings = _Strings(), _Strings()
     table = bytearray(_SYMBOL.size)
     for name in names:
-        table += _SYMBOL.pack(strings.add(name.name), name.value, name.size, name.info, 0, name.section)
+        table += _SYMBOL.pack(strings.add(gdb_name(name.name)), name.value, name.size, name.info, 0, name.section)
     body = bytearray(_HEADER.size)
     heads = [bytes(_SECTION.size)]
 
@@ -192,7 +195,7 @@ def _write(versions: Sequence[Described], joined: Mapping[str, bytearray], names
         body.extend(data)
 
     for version in versions:
-        section(f".text.{version.label}", _NOBITS, b"", _ALLOC_EXEC, version.code, version.size, 0, 0, 1, 0)
+        section(gdb_name(f".text.{version.label}"), _NOBITS, b"", _ALLOC_EXEC, version.code, version.size, 0, 0, 1, 0)
     for title, image in joined.items():
         section(title, _PROGBITS, bytes(image), 0, 0, len(image), 0, 0, 1, 0)
     link = len(heads) + 1

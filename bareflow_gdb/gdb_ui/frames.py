@@ -2,8 +2,9 @@
 
 The unwinder acts only for a PC in the JIT pools and only where QEMU's RAM is read from the host, so that it
 costs no packet at a stop; anywhere else gdb's own heuristics find EBP frames. The pools of a stock kernel lie in
-its heap: there it acts when an earlier command has found the JIT's records. Every tier begins with
-`push ebp; mov ebp, esp` and ends with `ret`: the bytes at the PC tell whether the frame is set up. Names are
+its heap: there it acts when an earlier command has found the JIT's records. Every tier of ours begins with
+`push ebp; mov ebp, esp` and ends with `ret`: the bytes at the PC tell whether the frame is set up. Code of a stock
+kernel that begins otherwise is left by the return address that a call proves, or not at all. Names are
 looked up by the frame filter, which gdb asks for a backtrace only.
 """
 
@@ -20,6 +21,7 @@ from gdb.FrameDecorator import FrameDecorator
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.reading import read_word
+from bareflow_gdb.guest.code.callers import Caller, find_caller
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP, RET
 
 if TYPE_CHECKING:
@@ -77,6 +79,9 @@ class JitUnwinder(gdb.unwinder.Unwinder):
         ebp = int(pending.read_register("ebp")) & 0xFFFFFFFF
         esp = int(pending.read_register("esp")) & 0xFFFFFFFF
         saved: dict[str, int] = {}
+        if not in_pools(pc) and not session.memory.read(start, 3, "first instructions").startswith(FRAME_SET_UP):
+            caller = find_caller(session.memory, pc, esp, ebp, start)
+            return None if caller is None else _unwound(pending, pc, caller)
         code = session.memory.read(start, pc - start + len(FRAME_SET_UP), "code around the program counter")
         at = pc - start
         if code[at:].startswith((FRAME_SET_UP, RET)):
@@ -87,21 +92,25 @@ class JitUnwinder(gdb.unwinder.Unwinder):
             return_at, saved["ebp"] = ebp + 4, ebp
             entry = code.rfind(FRAME_SET_UP, 0, at)
             saved |= _pushed(code[entry + len(FRAME_SET_UP) : at], ebp) if entry >= 0 else {}
-        word = gdb.lookup_type("unsigned int")
-        sp = gdb.Value(return_at + 4).cast(word)
-        unwound = pending.create_unwind_info(_FrameId(sp, gdb.Value(pc).cast(word)))
-
-        def set_register(name: str, value: int) -> None:
-            unwound.add_saved_register(name, gdb.Value(value).cast(pending.read_register(name).type))
 
         def word_at(address: int) -> int:
             return read_word(session.memory, address, "saved register")
 
-        set_register("eip", word_at(return_at))
-        set_register("esp", return_at + 4)
-        for name in _KEPT:
-            set_register(name, word_at(saved[name]) if name in saved else int(pending.read_register(name)))
-        return unwound
+        found = {name: word_at(at) for name, at in saved.items()}
+        caller = Caller(word_at(return_at), return_at + 4, found.pop("ebp", ebp), 0)
+        return _unwound(pending, pc, caller, found)
+
+
+def _unwound(pending: Any, pc: int, caller: Caller, saved: dict[str, int] | None = None) -> Any:
+    """What gdb wants of an unwinder; registers that were not saved are as they are."""
+    word = gdb.lookup_type("unsigned int")
+    sp = gdb.Value(caller.esp).cast(word)
+    unwound = pending.create_unwind_info(_FrameId(sp, gdb.Value(pc).cast(word)))
+    values = {"eip": caller.address, "esp": caller.esp, "ebp": caller.ebp, **(saved or {})}
+    for name in ("eip", "esp", *_KEPT):
+        value = values[name] if name in values else int(pending.read_register(name))
+        unwound.add_saved_register(name, gdb.Value(value).cast(pending.read_register(name).type))
+    return unwound
 
 
 def _start_of_code(session: Session, address: int) -> int | None:

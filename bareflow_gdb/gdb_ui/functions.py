@@ -12,6 +12,7 @@ import gdb
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.foreign import sentence
 from bareflow_gdb.gdb_ui.show import in_charset
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class _Function(gdb.Function):
             words = [argument.string(errors="replace") for argument in arguments]
             return self._answer(self._current().guest, *words)
         except (BareflowError, gdb.error, TypeError) as error:
-            raise gdb.GdbError(in_charset(f"${self._name}: {' '.join(str(error).split())}")) from error
+            raise gdb.GdbError(in_charset(f"${self._name}: {sentence(str(error))}")) from error
 
 
 def register(current: Callable[[], Session]) -> None:

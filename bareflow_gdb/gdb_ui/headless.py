@@ -10,21 +10,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gdb
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.gdb_ui import running
+from bareflow_gdb.foreign import gdb_word, sentence
+from bareflow_gdb.gdb_ui import running, stock_halt
+from bareflow_gdb.gdb_ui.breakpoints import REGISTER
 from bareflow_gdb.gdb_ui.command import REGISTRY
+from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.gdb_ui.show import printable
+from bareflow_gdb.gdb_ui.show import shown
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
+from bareflow_gdb.gdb_ui.swap_words import Swapped, described
+from bareflow_gdb.guest.base.find import ROOT_SYMBOL
 from bareflow_gdb.guest.base.reading import read_word
-from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.boot.boot import stage_of
+from bareflow_gdb.guest.stock.kernel import looks_stock
 from bareflow_gdb.render.jsonable import dumps_answer
 
 FINE, NO, COULD_NOT = 0, 1, 2
@@ -36,19 +40,19 @@ def run(main: Callable[[Session], int]) -> None:
 
     try:
         if gdb.selected_inferior().connection is None:
-            gdb.execute(f"bf attach {argument('machine')}")
+            gdb.execute(f"bf attach {gdb_word(argument('machine'))}")
         status = main(plugin.current())
         message = ""
     except KeyboardInterrupt:
         status, message = NO, "interrupted"
     except (BareflowError, gdb.error) as error:
-        status, message = COULD_NOT, " ".join(str(error).split())
+        status, message = COULD_NOT, sentence(str(error))
     if message:
-        gdb.write(printable(message) + "\n", gdb.STDERR)
+        gdb.write(shown(message) + "\n", gdb.STDERR)
     gdb.flush()
     if status and _unattended():
         gdb.execute("set confirm off")
-        gdb.execute(f"quit {status}")
+        gdb.execute(f"quit {status:d}")
 
 
 def _unattended() -> bool:
@@ -80,17 +84,18 @@ def number(name: str, default: int) -> int:
 def ask(session: Session, question: str, *words: str) -> tuple[str, str]:
     """What `bf QUESTION` answers: as text and as JSON. Raises BareflowError."""
     definition = REGISTRY[question]
-    answer = definition.run(definition.parse(" ".join((*words, "--json"))), session)
+    answer = definition.run(definition.parse(" ".join((*map(gdb_word, words), "--json"))), session)
     text = definition.show(answer.record) if definition.show is not None else ""
     return text, dumps_answer(answer)
 
 
 @contextmanager
 def end_of_run(session: Session) -> Iterator[list[gdb.Breakpoint]]:
-    """A watchpoint that stops the guest when its run has ended or it has halted; none for other boot loaders."""
+    """What stops the guest when its run has ended or it has halted, whichever kernel it is."""
     reached = stage_of(session.memory)
-    if reached == 0:
-        yield []
+    if reached == 0 and (looks_stock(session.memory) or symbol(ROOT_SYMBOL) is None):
+        with stock_halt.end_of_run(session) as ends:
+            yield ends
         return
     idle = layouts.const("BF_STAGE_IDLE")
     if reached >= idle:
@@ -98,24 +103,8 @@ def end_of_run(session: Session) -> Iterator[list[gdb.Breakpoint]]:
             "the run has ended already; start the machine with --hold or --paused, and then this script"
         )
     stage = layouts.const("BF_BOOT_RECORD_ADDRESS") + layouts.offset("bf_boot_record", "stage")
-    with running.internal_watchpoint(stage, f"*(unsigned int *) 0x{stage:x} >= {idle}") as watchpoint:
+    with running.internal_watchpoint(stage, f"*(unsigned int *) 0x{stage:x} >= {idle:d}") as watchpoint:
         yield [watchpoint]
-
-
-@dataclass(frozen=True)
-class Swapped:
-    """One swap, as the guest is about to make it or, on kernels that inline the store, has made it."""
-
-    number: int
-    """Counted from 1 since the script began."""
-    function: str
-    slot: Address
-    old: Address
-    new: Address
-    level: int | None = None
-    """Of the new code; None when it is in no record."""
-    version: int | None = None
-    reason: str = ""
 
 
 def swaps(session: Session, function: str = "") -> Iterator[Swapped]:
@@ -123,55 +112,89 @@ def swaps(session: Session, function: str = "") -> Iterator[Swapped]:
 
     function: only of this one. Raises BareflowError when something else stops the guest.
     """
-    slots = {name: int(slot) for name, slot in session.guest.kernel().slots().items()}
-    if function:
-        slot_of(session, function)
     with ExitStack() as stack:
-        at = _swap_stops(session, stack, slots, function)
+        watch = _Watch(session, stack, function)
         ends = stack.enter_context(end_of_run(session))
-        old = _pointers(session, slots)
         count = 0
         while True:
             stop = running.resume()
             session.refresh()
             if any(item in stop.breakpoints for item in ends):
+                stock_halt.refuse_reset()
                 return
-            hits = [item for item in at if item in stop.breakpoints]
-            if not hits:
+            hits = [slot for item, slot in watch.at.items() if item in stop.breakpoints]
+            if not hits and not watch.registered(stop):
                 raise BareflowError(f"{stop} stopped the guest; what came until then is complete")
-            swapped = _swapped(session, count + 1, at[hits[0]], slots, old)
-            # Now and then gdb stops a second time at a store, before it was made.
-            if swapped.old != swapped.new:
-                count += 1
-                yield swapped
+            for slot in hits[:1]:
+                swapped = watch.swapped(count + 1, slot)
+                # Now and then gdb stops a second time at a store, before it was made.
+                if swapped.old != swapped.new:
+                    count += 1
+                    yield swapped
 
 
-def _swap_stops(session: Session, stack: ExitStack, slots: dict[str, int], function: str) -> dict[gdb.Breakpoint, int]:
-    """Internal breakpoints with the slot that each tells of, 0 = EDX has it."""
-    try:
-        store = publish_store(session)
-    except BareflowError:
-        wanted = [slots[function]] if function else list(slots.values())
-        return {stack.enter_context(running.internal_watchpoint(slot)): slot for slot in wanted}
-    condition = f"$edx == {slots[function]}" if function else None
-    return {stack.enter_context(running.internal_breakpoint(store, condition)): 0}
+class _Watch:
+    """The breakpoint on the publishing store; of kernels that inline it watchpoints on the code pointers there are."""
 
+    def __init__(self, session: Session, stack: ExitStack, function: str) -> None:
+        self._session, self._stack, self._function = session, stack, function
+        self.at: dict[gdb.Breakpoint, int] = {}
+        """The slot that each tells of, 0 = EDX has it."""
+        self._slots: dict[str, int] = {}
+        self._old: dict[int, int] = {}
+        self._registering: dict[gdb.Breakpoint, int] = {}
+        try:
+            self._read_slots()
+        except BareflowError:
+            # Nothing is registered yet: that can be waited for where the function that does it has a name.
+            register = symbol(REGISTER)
+            if register is None or session.guest.found_by:
+                raise
+            self._registering[stack.enter_context(running.internal_breakpoint(register))] = register
+            return
+        if function:
+            slot_of(session, function)
+        try:
+            store = publish_store(session)
+        except BareflowError:
+            self._watch_slots()
+            return
+        condition = f"$edx == {self._slots[function]:#x}" if function else None
+        self.at[stack.enter_context(running.internal_breakpoint(store, condition))] = 0
 
-def _swapped(session: Session, count: int, slot: int, slots: dict[str, int], old: dict[int, int]) -> Swapped:
-    if slot:
-        new = read_word(session.memory, slot, "published code pointer")
-    else:
-        slot, new = running.read_register("edx"), running.read_register("eax")
-    before = old.get(slot, 0)
-    old[slot] = new
-    name = next((name for name, address in slots.items() if address == slot), f"slot 0x{slot:08x}")
-    swapped = Swapped(count, name, Address(slot), Address(before), Address(new))
-    versions = [v for item in session.guest.kernel().jit().functions for v in item.versions if v.entry == new]
-    if not versions:
-        return swapped
-    newest = max(versions, key=lambda version: version.number)
-    return replace(swapped, level=newest.level, version=newest.number, reason=newest.reason)
+    def _read_slots(self) -> None:
+        self._slots = {name: int(slot) for name, slot in self._session.guest.kernel().slots().items()}
+        self._old |= {
+            slot: read_word(self._session.memory, slot, "published code pointer")
+            for slot in self._slots.values()
+            if slot not in self._old
+        }
 
+    def _watch_slots(self) -> None:
+        watched = self.at.values()
+        wanted = [slot for name, slot in self._slots.items() if self._function in ("", name) and slot not in watched]
+        self.at |= {self._stack.enter_context(running.internal_watchpoint(slot)): slot for slot in wanted}
 
-def _pointers(session: Session, slots: dict[str, int]) -> dict[int, int]:
-    return {slot: read_word(session.memory, slot, "published code pointer") for slot in slots.values()}
+    def registered(self, stop: running.Stop) -> bool:
+        """Did a function's registration stop the guest? At its return the new code pointer is watched."""
+        hit = [item for item in self._registering if item in stop.breakpoints]
+        if hit and running.read_register("eip") == self._registering[hit[0]] == symbol(REGISTER):
+            back = read_word(self._session.memory, running.read_register("esp"), "return address")
+            self._registering[self._stack.enter_context(running.internal_breakpoint(back))] = back
+        elif hit:
+            self._registering.pop(hit[0])
+            hit[0].delete()
+            self._session.guest.places.begin()
+            self._read_slots()
+            self._watch_slots()
+        return bool(hit)
+
+    def swapped(self, number: int, slot: int) -> Swapped:
+        """What the store at this stop changes, or has changed."""
+        if slot:
+            new = read_word(self._session.memory, slot, "published code pointer")
+        else:
+            slot, new = running.read_register("edx"), running.read_register("eax")
+        before = self._old.get(slot, 0)
+        self._old[slot] = new
+        return described(self._session, number, slot, before, new)

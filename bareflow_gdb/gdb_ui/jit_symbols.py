@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 
 import gdb
 
-from bareflow_gdb.gdb_ui import debug_object
+from bareflow_gdb.foreign import gdb_word
 from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.guest.code.symbol_index import SymbolFile, read_index
 
 if TYPE_CHECKING:
+    from bareflow_gdb.gdb_ui import debug_object
     from bareflow_gdb.guest.code.jit_code import JitCode
+    from bareflow_gdb.guest.code.symbol_index import SymbolFile
 
 ANY_TIER = "jit"
 _FOLDER = "bareflow-gdb-"
@@ -55,6 +56,9 @@ class JitSymbols:
 
         directories: the machine's own, with the recompiler's index. Raises BadData when that is damaged.
         """
+        from bareflow_gdb.gdb_ui import debug_object
+        from bareflow_gdb.guest.code.symbol_index import read_index
+
         objects = {item.version: item for directory in directories for item in read_index(directory)}
         published = [code for code in codes if code.published]
         found = {code: _object_of(code, objects) for code in published}
@@ -73,7 +77,7 @@ class JitSymbols:
         # The user may have removed it, or all symbol files, himself.
         if self._is_there():
             with _selected(self._space):
-                gdb.execute(f'remove-symbol-file "{self._file}"', to_string=True)
+                gdb.execute(f"remove-symbol-file {gdb_word(str(self._file))}", to_string=True)
         self.attached = ()
         self._file = None
         if self._folder is not None:
@@ -93,7 +97,7 @@ class JitSymbols:
         self._count += 1
         self._file = Path(self._folder.name).resolve() / f"jit-{self._count}.elf"
         self._file.write_bytes(data)
-        gdb.execute(f'add-symbol-file "{self._file}"', to_string=True)
+        gdb.execute(f"add-symbol-file {gdb_word(str(self._file))}", to_string=True)
 
 
 def is_ours(path: str) -> bool:
@@ -109,11 +113,11 @@ def _selected(space: gdb.Progspace) -> Iterator[None]:
     if there.num == before.num:
         yield
         return
-    gdb.execute(f"inferior {there.num}", to_string=True)
+    gdb.execute(f"inferior {there.num:d}", to_string=True)
     try:
         yield
     finally:
-        gdb.execute(f"inferior {before.num}", to_string=True)
+        gdb.execute(f"inferior {before.num:d}", to_string=True)
 
 
 def _object_of(code: JitCode, objects: Mapping[int, SymbolFile]) -> SymbolFile | None:
@@ -126,6 +130,8 @@ def _attached(code: JitCode, found: SymbolFile | None) -> Attached:
 
 
 def _described(code: JitCode, found: SymbolFile | None) -> debug_object.Described:
+    from bareflow_gdb.gdb_ui import debug_object
+
     return debug_object.Described(
         label=f"v{code.version}" if code.version is not None else f"{code.function}.O{code.level}",
         names=(code.name, f"{code.function}@{ANY_TIER}"),

@@ -16,6 +16,7 @@ from bareflow_gdb.gdb_ui.command import REGISTRY, GdbCommand
 from bareflow_gdb.gdb_ui.dap import quiet_server
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.sessions import Sessions
+from bareflow_gdb.gdb_ui.swap_words import SwappedFunction
 from bareflow_gdb.gdb_ui.windows import Windows
 
 PREFIXES = ("bareflow", "bf")
@@ -87,6 +88,7 @@ def load() -> None:
     sources.find_sources()
     _follow = breakpoints.FollowFunction(sessions.current)
     _follow.connect()
+    SwappedFunction(sessions.current)
     _windows = Windows(sessions.current, sessions.peek)
     _windows.register()
     quiet_server.connect()

@@ -15,6 +15,7 @@ from typing import Any
 import gdb
 import gdb.printing
 
+from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base import values
 
 NAME = "bareflow"
@@ -112,7 +113,7 @@ class RecordPrinter:
             # `unsigned char` and `uint8_t` arrays are bytes, `char` arrays are texts.
             text = str(element) == "char"
             if any(raw):
-                yield name, f'"{values.clean(raw)}"' if text else raw.hex()
+                yield name, f'"{clean(raw)}"' if text else raw.hex()
             return
         used = self._used(name, length)
         records = element.strip_typedefs().code == gdb.TYPE_CODE_STRUCT

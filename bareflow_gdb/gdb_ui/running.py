@@ -14,6 +14,7 @@ from typing import Any
 import gdb
 
 from bareflow_gdb.errors import BareflowError, Unreachable
+from bareflow_gdb.foreign import sentence, switch
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,10 @@ def _passing(breakpoint: gdb.Breakpoint, condition: str | None) -> Iterator[gdb.
             breakpoint.delete()
 
 
+_MOST_TOLD = 5
+"""How often the stop before a step may be told."""
+
+
 @dataclass
 class Interceptor:
     """Who is asked about a stop of `resume` before its caller sees it: True = dealt with, the guest goes on."""
@@ -110,7 +115,7 @@ def _continue() -> Stop:
     return Stop(tuple(getattr(last, "breakpoints", ())), str(getattr(last, "stop_signal", "")))
 
 
-def step_instruction() -> None:
+def _step_instruction() -> None:
     """One machine instruction, without the usual output; raises Unreachable when the guest is gone."""
     try:
         with _quiet_stops():
@@ -122,14 +127,20 @@ def step_instruction() -> None:
 
 
 def step_off() -> None:
-    """Steps the instruction at which the guest stands after a stop; not for one that jumps to itself.
+    """Steps the instruction at which the guest stands after a stop.
 
-    Now and then gdb is told of that stop a second time, before the instruction was executed.
+    Now and then gdb is told of that stop again, on a busy host more than once, before the instruction was executed.
+    A repeated one (`rep movsb`) stays where it is too, but counts in ECX; one that jumps to itself is stepped often.
     """
-    stood_at = read_register("eip")
-    step_instruction()
-    if read_register("eip") == stood_at:
-        step_instruction()
+    before = _standing()
+    for _ in range(_MOST_TOLD):
+        _step_instruction()
+        if _standing() != before:
+            return
+
+
+def _standing() -> tuple[int, int]:
+    return read_register("eip"), read_register("ecx")
 
 
 def go_on() -> None:
@@ -143,8 +154,7 @@ def read_register(name: str) -> int:
 
 
 def _lost(error: gdb.error) -> BareflowError:
-    sentence = " ".join(str(error).split()).rstrip(".")
-    return Unreachable(f"the guest went away ({sentence}); connect again with `bf attach`")
+    return Unreachable(f"the guest went away ({sentence(str(error)).rstrip('.')}); connect again with `bf attach`")
 
 
 @contextlib.contextmanager
@@ -154,4 +164,4 @@ def _quiet_stops() -> Iterator[None]:
     try:
         yield
     finally:
-        gdb.execute(f"set suppress-cli-notifications {'on' if before else 'off'}")
+        gdb.execute(f"set suppress-cli-notifications {switch(bool(before))}")

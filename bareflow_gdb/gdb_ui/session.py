@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 import gdb
 
 from bareflow_gdb.errors import BareflowError, Unreachable, UsageError
+from bareflow_gdb.foreign import lines
 from bareflow_gdb.gdb_ui import running
+from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.gdb_ui.show import say
-from bareflow_gdb.gdb_ui.values import symbol
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.compiler import Compiler
@@ -67,7 +68,7 @@ class Session:
     def say(self, text: str) -> None:
         """Progress and narration; nothing with --json."""
         if not self.quiet:
-            say(text)
+            say(lines(text))
 
     @property
     def running(self) -> bool:

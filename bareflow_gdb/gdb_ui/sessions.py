@@ -6,14 +6,13 @@ packet.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gdb
 
 from bareflow_gdb.gdb_ui.breakpoints import Followers
 from bareflow_gdb.gdb_ui.session import Session
-
-_STALE_EVENTS = ("stop", "cont", "exited", "new_objfile", "memory_changed")
 
 
 class Sessions:
@@ -24,21 +23,22 @@ class Sessions:
         self._open: list[Session] = []
         self._gone: list[Session] = []
 
+    def _handlers(self) -> Iterator[tuple[Any, Callable[..., None]]]:
+        for name in ("stop", "cont", "exited", "new_objfile", "memory_changed"):
+            yield getattr(gdb.events, name), self._stale
+        yield gdb.events.connection_removed, self._disconnected
+        yield gdb.events.gdb_exiting, self._exiting
+        yield gdb.events.before_prompt, self._tidy
+
     def connect(self) -> None:
         """Hooks up what makes answers stale and sessions end."""
-        for name in _STALE_EVENTS:
-            getattr(gdb.events, name).connect(self._stale)
-        gdb.events.connection_removed.connect(self._disconnected)
-        gdb.events.gdb_exiting.connect(self._exiting)
-        gdb.events.before_prompt.connect(self._tidy)
+        for event, handler in self._handlers():
+            event.connect(handler)
 
     def disconnect(self) -> None:
         """Unhooks it and forgets the sessions."""
-        for name in _STALE_EVENTS:
-            getattr(gdb.events, name).disconnect(self._stale)
-        gdb.events.connection_removed.disconnect(self._disconnected)
-        gdb.events.gdb_exiting.disconnect(self._exiting)
-        gdb.events.before_prompt.disconnect(self._tidy)
+        for event, handler in self._handlers():
+            event.disconnect(handler)
         self._gone += self._open
         self._open = []
         self._forget_gone()

@@ -10,14 +10,14 @@ import gdb
 
 def say(text: str, end: str = "\n") -> None:
     """Prints, whatever gdb's host charset is and whatever is in the text."""
-    print(printable(text), end=end, flush=True)
+    print(shown(text), end=end, flush=True)
 
 
-def printable(text: str) -> str:
+def shown(text: str) -> str:
     """What comes out right: gdb writes UTF-8, so where another charset is shown only ASCII does."""
     # In the locale C it is as likely as not that UTF-8 is shown.
-    shown = "utf-8" if _charset() in ("utf-8", "ascii") else "ascii"
-    return text.encode(shown, "replace").decode(shown)
+    charset = "utf-8" if _charset() in ("utf-8", "ascii") else "ascii"
+    return text.encode(charset, "replace").decode(charset)
 
 
 def in_charset(text: str) -> str:

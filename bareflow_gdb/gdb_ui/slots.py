@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.gdb_ui.values import symbol
+from bareflow_gdb.gdb_ui.expression import symbol
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session

@@ -6,10 +6,9 @@ in the directory that it was started in.
 
 from __future__ import annotations
 
-import re
-
 import gdb
 
+from bareflow_gdb.foreign import gdb_word
 from bareflow_gdb.qemu.default import SOURCES
 
 
@@ -18,9 +17,4 @@ def find_sources() -> None:
     known = str(gdb.parameter("directories")).split(":")
     # gdb has no way to write a colon in a directory's name.
     if str(SOURCES) not in known and ":" not in str(SOURCES):
-        gdb.execute(f"set directories {_argument(':'.join((*known, str(SOURCES))))}", to_string=True)
-
-
-def _argument(text: str) -> str:
-    """As gdb's parser of arguments wants it."""
-    return re.sub(r"([\s'\"\\])", r"\\\1", text)
+        gdb.execute(f"set directories {gdb_word(':'.join((*known, str(SOURCES))))}", to_string=True)

@@ -1,7 +1,7 @@
 """How is an exception of a stock kernel caught? By breakpoints on the handlers that its interrupt table names.
 
-When the table is not filled yet, its last exception's gate is watched, by the symbol `idt`. The end of the run is
-seen at the symbol `cpu_halt`; without it only an exception or Ctrl-C ends the waiting.
+When the table is not filled yet, its last exception's gate is watched, by the symbol `idt`. A kernel that never fills
+one halts at last, or is reset: that ends the waiting too.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.gdb_ui import running
-from bareflow_gdb.gdb_ui.values import symbol
+from bareflow_gdb.gdb_ui import running, stock_halt
+from bareflow_gdb.gdb_ui.expression import symbol
+from bareflow_gdb.gdb_ui.stock_halt import has_halted
 from bareflow_gdb.guest.machine.descriptors import ENTRY_BYTES, Gate, read_gates
 from bareflow_gdb.guest.stock.exception import EXCEPTIONS, exception_at
-from bareflow_gdb.guest.stock.window import END, START
+from bareflow_gdb.guest.stock.window import END, LOWEST
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
     from bareflow_gdb.guest.machine.exception import ExceptionRecord
 
-IDT, HALT = "idt", "cpu_halt"
-_HLT, _INTERRUPTS_ON = b"\xf4", 1 << 9
+IDT = "idt"
 
 
 def catch(session: Session) -> ExceptionRecord | None:
@@ -29,16 +29,18 @@ def catch(session: Session) -> ExceptionRecord | None:
     if has_halted(session):
         return None
     gates = _gates(session) or _filled(session)
+    if not gates:
+        return None
     with ExitStack() as stack:
         at = {
             handler: stack.enter_context(running.internal_breakpoint(handler))
             for handler in {int(gate.handler) for gate in gates}
         }
-        halt = symbol(HALT)
-        end = stack.enter_context(running.internal_breakpoint(halt)) if halt is not None else None
+        ends = stack.enter_context(stock_halt.end_of_run(session))
         stop = running.resume()
         session.refresh()
-        if end in stop.breakpoints:
+        if any(item in stop.breakpoints for item in ends):
+            stock_halt.refuse_reset()
             return None
         if not any(item in stop.breakpoints for item in at.values()):
             raise BareflowError(f"{stop} stopped the guest before an exception came")
@@ -46,22 +48,14 @@ def catch(session: Session) -> ExceptionRecord | None:
     return exception_at(session.memory, raw, [gate for gate in gates if gate.handler == raw.general["eip"]])
 
 
-def has_halted(session: Session) -> bool:
-    """Does the guest stand behind a `hlt` that no interrupt ends?"""
-    eip = running.read_register("eip")
-    if running.read_register("eflags") & _INTERRUPTS_ON or not START < eip < END:
-        return False
-    return session.memory.read(eip - 1, 1, "code before EIP") == _HLT
-
-
 def _gates(session: Session) -> list[Gate]:
     """Those of exceptions, by the CPU's register; none before the kernel has set it."""
     found = [gate for gate in session.guest.kernel().cpu().gates if gate.vector < EXCEPTIONS]
-    return found if all(START <= gate.handler < END for gate in found) else []
+    return found if all(LOWEST <= gate.handler < END for gate in found) else []
 
 
 def _filled(session: Session) -> list[Gate]:
-    """The same by the symbol: the guest runs until the last gate was written."""
+    """The same by the symbol: the guest runs until the last gate was written; none when it halts before that."""
     table = symbol(IDT)
     if table is None:
         raise BareflowError(
@@ -69,12 +63,19 @@ def _filled(session: Session) -> list[Gate]:
             "symbols with `file`"
         )
     last = table + (EXCEPTIONS - 1) * ENTRY_BYTES
-    with running.internal_watchpoint(last) as low, running.internal_watchpoint(last + 4) as high:
+    with (
+        running.internal_watchpoint(last) as low,
+        running.internal_watchpoint(last + 4) as high,
+        stock_halt.end_of_run(session) as ends,
+    ):
         while True:
             stop = running.resume()
             session.refresh()
+            if any(item in stop.breakpoints for item in ends):
+                stock_halt.refuse_reset()
+                return []
             if low not in stop.breakpoints and high not in stop.breakpoints:
                 raise BareflowError(f"{stop} stopped the guest before its interrupt table was filled")
             gates = read_gates(session.memory, table, EXCEPTIONS * ENTRY_BYTES, session.guest.kernel().names())
-            if len(gates) == EXCEPTIONS and all(START <= gate.handler < END for gate in gates):
+            if len(gates) == EXCEPTIONS and all(LOWEST <= gate.handler < END for gate in gates):
                 return gates

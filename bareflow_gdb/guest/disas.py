@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.guest.base.exports import GuestSymbol, read_exports, read_symbols
-from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.guest.code import code_diff
 from bareflow_gdb.guest.code.jit_code import CodeName, JitCode, code_at, named
 from bareflow_gdb.guest.code.prologue import RET
@@ -75,18 +75,54 @@ def disassemble(
     """
     if isinstance(place, CodeName):
         names = _Names(kernel, name, place.function)
-        return _listing(kernel, named(kernel.jit_code, place), names)
+        try:
+            code = named(kernel.jit_code, place)
+        except BareflowError:
+            module = _module(kernel, place)
+            if module is None:
+                raise
+            code = module
+        return _listing(kernel, code, names)
     address = place
     if not 0 <= address < 1 << 32:
         raise UsageError(f"{address} is not a 32-bit address")
     names = _Names(kernel, name, "", address)
-    code = code_at(names.codes, address)
-    if code is not None and size is None and bits == 32:
-        return _listing(kernel, code, names, at=address - code.code)
+    held = code_at(names.codes, address)
+    if held is not None and size is None and bits == 32:
+        return _listing(kernel, held, names, at=address - held.code)
     wanted = min(size or DEFAULT_BYTES, LONGEST)
     title = names.of(address) or f"0x{address:08x}"
     data = kernel.memory.read(address, wanted, f"code of {title}")
     return _decode(title, None, address, data, names, bits, 0)
+
+
+def _module(kernel: Kernel, place: CodeName) -> JitCode | None:
+    """The code of a loaded module of that name, for what the adaptive JIT does not know; None when there is none."""
+    if place.level is not None or place.version is not None:
+        return None
+    try:
+        modules = kernel.modules().modules
+    except BareflowError:
+        return None
+    module = next((one for one in modules if one.name == place.function and one.loaded and one.code), None)
+    if module is None:
+        return None
+    size = min(module.code_size or LONGEST, LONGEST)
+    if not module.image:
+        # Its size is only claimed: to the first return, which is surely its own.
+        size = kernel.memory.read(module.code, size, f"code of module {module.name}").find(RET) + 1 or DEFAULT_BYTES
+    return ModuleCode(
+        module.name, module.level or 0, None, module.code, size, module.code, NOWHERE, published=True, tsc_published=0
+    )
+
+
+@dataclass(frozen=True)
+class ModuleCode(JitCode):
+    """A module's own code, which the adaptive JIT did not make."""
+
+    @property
+    def title(self) -> str:
+        return f"module {self.function}"
 
 
 def compare(kernel: Kernel, function: str, old: int, new: int, name: Name | None = None) -> Difference:

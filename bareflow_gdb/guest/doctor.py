@@ -6,10 +6,12 @@ from collections.abc import Callable, Sized
 from dataclasses import dataclass
 
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.absent import Absent
 from bareflow_gdb.guest.base.answer import Answer
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.kernel import Kernel
+from bareflow_gdb.guest.stock.kernel import looks_stock
 from bareflow_gdb.memory.protocol import Memory
 
 WORKS, LIMITED, FAILS = "works", "limited", "fails"
@@ -77,12 +79,14 @@ def _own(guest: Guest, kernel: Kernel, root: Root) -> list[Check]:
         attempt("events", lambda: _counted("events", kernel.rings())),
     ]
     if guest.memory.packets == 0:
-        checks += [
-            attempt("modules", lambda: _counted("modules", kernel.modules().modules)),
-            attempt("pools", lambda: _counted("pools", kernel.pools().pools)),
-            attempt("jit", lambda: _counted("jit", kernel.jit().functions)),
-            attempt("mailbox", lambda: _counted("mailbox", kernel.mailbox().slots)),
-        ]
+        tables: tuple[tuple[str, int, Callable[[], Sized]], ...] = (
+            ("modules", root.module_manager, lambda: kernel.modules().modules),
+            ("pools", root.pools, lambda: kernel.pools().pools),
+            ("jit", root.adaptive_jit, lambda: kernel.jit().functions),
+            ("mailbox", root.mailbox, lambda: kernel.mailbox().slots),
+            ("profile", root.jit_profile, lambda: kernel.profile().functions),
+        )
+        checks += [attempt(part, lambda p=part, t=told: _counted(p, t())) for part, at, told in tables if at]  # type: ignore[misc]
     return checks
 
 
@@ -102,37 +106,51 @@ def _boot(kernel: Kernel) -> Check:
     return Check("boot record", WORKS, f"stage {record.stage}")
 
 
+PARTS: tuple[tuple[str, Callable[[Kernel], object]], ...] = (
+    ("modules", lambda kernel: kernel.modules()),
+    ("pools", lambda kernel: kernel.pools()),
+    ("jit", lambda kernel: kernel.jit()),
+    ("profile", lambda kernel: kernel.profile()),
+)
+"""What a stock kernel is asked; none stands for another."""
+
+
 def _without_root(guest: Guest) -> list[Check]:
     """A stock kernel, found by other ways, or none yet."""
-    try:
-        modules = guest.answer(lambda kernel: kernel.modules())
-    except BareflowError as reason:
-        text, _, advice = str(reason).partition(": ")
-        return [
-            Check("root descriptor", LIMITED, text, advice),
-            Check("tables", LIMITED, "nothing to read tables from yet", "ask again when the kernel has started"),
-        ]
-    size = guest.places.generation().profile_bytes
+    if not looks_stock(guest.memory):
+        try:
+            guest.root()
+        except BareflowError as reason:
+            text, _, advice = str(reason).partition(": ")
+            return [Check("root descriptor", LIMITED, text, advice)]
     checks = [
         Check(
             "root descriptor",
             LIMITED,
             "a stock kernel, without debug interface",
             "versions, events and the mailbox need the debug interface",
-        ),
-        Check("layout", WORKS, f"module records of {size} bytes, recognised from the data"),
-        Check("modules", WORKS, f"{len(modules.record.modules)}; {_how(modules)}"),
-        attempt("pools", lambda: _found(guest, "pools", lambda kernel: kernel.pools())),
-        attempt("jit", lambda: _found(guest, "jit", lambda kernel: kernel.jit())),
-        attempt("profile", lambda: _found(guest, "profile", lambda kernel: kernel.profile())),
+        )
     ]
-    if modules.unknown:
-        checks.append(Check("not known", LIMITED, "; ".join(modules.unknown)))
+    unknown: list[str] = []
+    for part, question in PARTS:
+        checks.append(attempt(part, lambda part=part, question=question: _found(guest, part, question, unknown)))  # type: ignore[misc]
+    size = guest.places.generation().profile_bytes
+    if any(check.part == "modules" and check.state == WORKS for check in checks):
+        checks.insert(1, Check("layout", WORKS, f"module records of {size} bytes, recognised from the data"))
+    if unknown:
+        checks.append(Check("not known", LIMITED, "; ".join(dict.fromkeys(unknown))))
     return checks
 
 
-def _found(guest: Guest, part: str, question: Callable[[Kernel], object]) -> Check:
-    return Check(part, WORKS, _how(guest.answer(question)) or "found")
+def _found(guest: Guest, part: str, question: Callable[[Kernel], object], unknown: list[str]) -> Check:
+    """A part that the kernel does not have, or not yet, or no more, is no failure of the suite."""
+    try:
+        answer = guest.answer(question)
+    except Absent as error:
+        reason, _, advice = str(error).partition("; ")
+        return Check(part, LIMITED, reason, advice)
+    unknown += answer.unknown
+    return Check(part, WORKS, _how(answer) or "found")
 
 
 def _how(answer: Answer[object]) -> str:

@@ -47,7 +47,7 @@ class Guest:
         self.found_by = ""
         """How the root descriptor was found: "image header", "symbol" or "scan"; "" = not found yet."""
         self._root_address = 0
-        self.places = Places(memory, self._known)
+        self.places = Places(memory, self._known, lambda: self.elf.symbols().by_name)
         """Where the records of a stock kernel are."""
         self.places.cpu = lambda: _cpu(memory)
         self.places.progress = say
@@ -122,4 +122,5 @@ def _cpu(memory: Memory) -> Cpu | None:
         registers = memory.cpu()
     except BareflowError:
         return None
-    return Cpu(protected=bool(registers.control["cr0"] & 1), esp=registers.general["esp"])
+    general = registers.general
+    return Cpu(bool(registers.control["cr0"] & 1), general["esp"], general["eip"], bool(general["eflags"] & 1 << 9))

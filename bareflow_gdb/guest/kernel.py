@@ -13,14 +13,17 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.guest.base.answer import Answer, Finding
+from bareflow_gdb.guest.base.answer import Answer, Located
 from bareflow_gdb.guest.base.reading import settled
 from bareflow_gdb.guest.base.values import Address
 
 # Each reader is imported by the first question to it: all of them are 30 ms, inside gdb at the first command.
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bareflow_gdb.guest.base.root import Root
     from bareflow_gdb.guest.boot.boot import Boot
+    from bareflow_gdb.guest.boot.foreign_boot import ForeignBoot
     from bareflow_gdb.guest.code.bitcode import Bitcode
     from bareflow_gdb.guest.code.bitcode_report import BitcodeReport
     from bareflow_gdb.guest.code.cache import Cache
@@ -63,7 +66,7 @@ class Kernel(ABC):
         """`elf` gives what the kernel's ELF file calls its addresses; it is asked when a name is needed."""
         self.memory = memory
         self.elf = elf
-        self.found: list[Finding] = []
+        self.found: list[Located] = []
         """The records that were read, for kernels whose records have to be found."""
         self.unknown: tuple[str, ...] = ()
         """What the answer cannot tell, as sentences."""
@@ -213,6 +216,18 @@ class Kernel(ABC):
             with suppress(BareflowError):
                 tsc_hz = read_counters(self.memory, self.root).tsc_hz
         return read_boot(self.memory, self.root, tsc_hz)
+
+    def loaded(self, image: Path | None) -> ForeignBoot:
+        """What can be told of a boot without a record, by the kernel's ELF or by the disk that it was booted from."""
+        from bareflow_gdb.guest.base.loaded import USUAL, kernel_base
+        from bareflow_gdb.guest.boot.foreign_boot import Piece, image_pieces, read_foreign_boot
+        from bareflow_gdb.guest.names.elf import loaded_sections
+
+        elf = self.elf().path
+        if elf is not None:
+            return read_foreign_boot(self.memory, tuple(Piece(*one) for one in loaded_sections(elf)), elf.name)
+        pieces = image_pieces(image, kernel_base(self.memory) or USUAL) if image is not None else ()
+        return read_foreign_boot(self.memory, pieces, image.name if image is not None else "")
 
     def header(self, wanted: str | int, check: bool = False) -> HeaderReport:
         """A module's header with all that it says of its image, by the module's name or an address."""

@@ -133,6 +133,14 @@ class LibraryKernel(OwnKernel):
         address = need(self.root.jit_profile, "JIT profile")
         return self._settled(lambda: read_jit_profile(self.memory, address))
 
+    def _has_none(self, *_: object, **__: object) -> NoReturn:
+        raise BadData(
+            "this application on the kernel library has no such table; `profile` shows its functions, `log` its output"
+        )
+
+    modules = pools = pool_blocks = jit = swaps = bitcode = slots = jit_code = functions = versions = _has_none
+    mailbox = cache = module_table = pool_table = _has_none
+
 
 class NoKernel(Kernel):
     """No kernel that can be asked: none is loaded yet, or its root descriptor is damaged."""

@@ -13,6 +13,8 @@ from typing import TypeVar
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.guest.base.clock import read_counters
+from bareflow_gdb.guest.base.finding import Finding
+from bareflow_gdb.guest.base.plausible import WRITTEN_OVER, implausible
 from bareflow_gdb.guest.base.reading import filled, many
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
@@ -21,7 +23,7 @@ from bareflow_gdb.guest.code.events import read_ring
 from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.code.mailbox import read_mailbox
 from bareflow_gdb.guest.machine.exception import read_exception
-from bareflow_gdb.guest.pools.pools import KINDS
+from bareflow_gdb.guest.pools.pools import KINDS, is_torn_down
 from bareflow_gdb.memory.protocol import Memory
 
 T = TypeVar("T")
@@ -46,6 +48,8 @@ class PoolLine:
     kind: str
     used: int
     size: int
+    torn_down: bool = False
+    """The kernel has shut it down; the figures are those of before."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ class Status:
     exception_eip: Address = NOWHERE
     problems: tuple[str, ...]
     next_step: str
+    findings: tuple[Finding, ...] = ()
+    """What the checks found; they are asked above, where more than memory can be looked at."""
 
 
 def read_status(memory: Memory, root: Root | None) -> Status:
@@ -93,6 +99,20 @@ def read_status(memory: Memory, root: Root | None) -> Status:
     boot = _boot(memory, root, problems)
     if root is None:
         return _without_root(boot, problems)
+    odd = implausible(memory, root)
+    if odd:
+        problems.append(f"{WRITTEN_OVER}: {'; '.join(odd)}")
+        stage = boot.stage if boot else "unknown"
+        next_step = "`stack` shows whether the stack ran into them, `serial` what was printed last"
+        return Status(
+            stage=stage,
+            ok=False,
+            abi=root.abi,
+            variant=root.variant,
+            build_id=root.build_id,
+            problems=tuple(problems),
+            next_step=next_step,
+        )
     parts = _Parts(memory, root, problems, booting=_is_booting(boot))
     exception, eip = parts.exception()
     functions = parts.functions()
@@ -121,7 +141,9 @@ def read_status(memory: Memory, root: Root | None) -> Status:
         exception=exception,
         exception_eip=eip,
         problems=tuple(problems),
-        next_step=_next_step(boot, exception, eip, held, mail, problems),
+        next_step=_next_step(boot, exception, eip, held, mail, problems)
+        if problems or root.function_table
+        else "`profile` shows its functions, `log` what it printed",
     )
 
 
@@ -169,6 +191,8 @@ class _Parts:
             return None
 
     def exception(self) -> tuple[str, Address]:
+        if not self.root.exception:
+            return "", NOWHERE
         record = self._tried(lambda: read_exception(self.memory, self.root))
         if record is None or not record.count:
             return "", NOWHERE
@@ -176,6 +200,8 @@ class _Parts:
         return record.name, record.registers.eip
 
     def functions(self) -> list[Function]:
+        if not self.root.function_table:
+            return []
         counters = self._tried(lambda: read_counters(self.memory, self.root))
         if counters is None:
             return []
@@ -199,7 +225,9 @@ class _Parts:
 def read_pool_lines(memory: Memory, address: int) -> tuple[PoolLine, ...]:
     """The three pools, whose records are at this address. Raises ReadError."""
     raws = many(memory, "memory_pool", address, len(KINDS), "pools")
-    return tuple(PoolLine(kind, raw.stats.used, raw.total_size) for kind, raw in zip(KINDS, raws, strict=True))
+    return tuple(
+        PoolLine(kind, raw.stats.used, raw.total_size, is_torn_down(raw)) for kind, raw in zip(KINDS, raws, strict=True)
+    )
 
 
 def _next_step(

@@ -14,6 +14,7 @@ from typing import Any
 from bareflow_gdb.errors import BadData, Unreachable
 from bareflow_gdb.memory.cpu import CONTROL, CpuRegisters, SegmentRegister
 from bareflow_gdb.memory.dump import map_file
+from bareflow_gdb.memory.elf_damage import elf_damage
 from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START, SCREEN_BYTES, CheckedMemory
 
 GENERAL = ("eax", "ebx", "ecx", "edx", "esi", "edi", "esp", "ebp")
@@ -38,7 +39,6 @@ class ElfCore(CheckedMemory):
     name = "ELF core"
 
     def __init__(self, path: Path) -> None:
-        from elftools.common.exceptions import ELFError
         from elftools.elf.elffile import ELFFile
 
         self.path = path
@@ -48,7 +48,7 @@ class ElfCore(CheckedMemory):
                 elf = ELFFile(file)
                 check_kind(path, elf.header["e_type"], elf.header["e_machine"])
                 headers = [segment.header for segment in elf.iter_segments()]
-        except (ELFError, struct.error, ValueError, KeyError, OSError) as error:
+        except elf_damage() as error:
             raise BadData(
                 f"{path} is not a readable ELF core ({error}); make a new one with `bareflow core`"
             ) from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import gdb
 
 from bareflow_gdb.errors import Unreachable
+from bareflow_gdb.foreign import printable, sentence
 from bareflow_gdb.memory.cpu import CpuRegisters
 from bareflow_gdb.memory.protocol import RAM_SIZE, SCREEN_ADDRESS, SCREEN_BYTES, CheckedMemory, ram_ranges
 
@@ -81,7 +82,7 @@ class InferiorMemory(CheckedMemory):
             return core.monitor(command)
         if command not in self._said:
             try:
-                self._said[command] = _plain(gdb.execute(f"monitor {command}", to_string=True))
+                self._said[command] = _plain(gdb.execute(f"monitor {printable(command)}", to_string=True))
             except gdb.error as error:
                 raise Unreachable(f"gdb says to `monitor {command}`: {_sentence(error)}") from error
             self.packets += 1
@@ -131,4 +132,4 @@ def _bytes_at(address: int, size: int) -> bytes:
 
 
 def _sentence(error: BaseException) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+    return sentence(str(error)).rstrip(".")

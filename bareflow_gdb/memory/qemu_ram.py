@@ -85,5 +85,7 @@ def _map_file(path: Path, writable: bool) -> tuple[mmap.mmap, int]:
             raise Unreachable(f"the guest's RAM file {path} is empty; is QEMU still starting?")
         access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
         return mmap.mmap(handle, size, access=access), size
+    except OSError as error:
+        raise Unreachable(f"the guest's RAM file {path} cannot be mapped ({error.strerror}); is it a file?") from error
     finally:
         os.close(handle)

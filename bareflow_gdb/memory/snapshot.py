@@ -13,14 +13,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from bareflow_gdb.errors import BadData, BareflowError, ReadError, Unreachable
-from bareflow_gdb.files import write_atomically
+from bareflow_gdb.files import PRIVATE_FOLDER, write_atomically
 from bareflow_gdb.memory.protocol import SCREEN_BYTES, CheckedMemory, Memory, Range
+from bareflow_gdb.small_files import read_json, read_small
 
 FOLDER = "memory"
 _INDEX = "index.json"
 _SCREEN = "screen.bin"
 _MAX_RANGES = 4096
 _MAX_BYTES = 256 << 20
+_MAX_INDEX = 1 << 20
 
 
 def save(memory: Memory, ranges: Iterable[Range], directory: Path) -> int:
@@ -29,7 +31,7 @@ def save(memory: Memory, ranges: Iterable[Range], directory: Path) -> int:
     A range that cannot be read is left out. The index is replaced last: a snapshot is the old or the new one.
     """
     folder = directory / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
     known: set[str] = {_INDEX}
     listed = []
     total = 0
@@ -75,7 +77,7 @@ class SnapshotMemory(CheckedMemory):
     def __init__(self, directory: Path) -> None:
         folder = directory / FOLDER
         try:
-            listed = json.loads((folder / _INDEX).read_bytes())["ranges"]
+            listed = read_json(folder / _INDEX, _MAX_INDEX)["ranges"]
             self._parts = [_Part(folder, part) for part in listed[:_MAX_RANGES]]
         except FileNotFoundError as error:
             raise BadData(
@@ -97,9 +99,11 @@ class SnapshotMemory(CheckedMemory):
 
     def screen(self) -> bytes:
         try:
-            data = self._screen_path.read_bytes()
+            data = read_small(self._screen_path, SCREEN_BYTES)
         except OSError:
             return super().screen()
+        except ValueError as error:
+            raise BadData(f"the saved screen is damaged: {error}") from error
         if len(data) != SCREEN_BYTES:
             raise BadData(f"the saved screen has {len(data)} bytes instead of {SCREEN_BYTES}")
         return data
@@ -124,8 +128,8 @@ class _Part:
         if self._data is None:
             try:
                 inflater = zlib.decompressobj()
-                data = inflater.decompress(self._path.read_bytes(), self.size + 1)
-            except (OSError, zlib.error) as error:
+                data = inflater.decompress(read_small(self._path, _MAX_BYTES), self.size + 1)
+            except (OSError, ValueError, zlib.error) as error:
                 raise BadData(f"{self._path.name} of the memory snapshot is damaged: {error}") from error
             if len(data) != self.size or zlib.crc32(data) != self._crc:
                 raise BadData(f"{self._path.name} of the memory snapshot is damaged: its CRC is wrong")

@@ -15,6 +15,7 @@ from typing import Any
 
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.files import write_atomically
+from bareflow_gdb.small_files import read_json
 
 RECORD = "machine.json"
 LOG = "qemu.log"
@@ -24,6 +25,7 @@ SHARED_MEMORY = Path("/dev/shm")
 ROOM_TO_SPARE = 16 << 20
 ABANDONED_SECONDS = 120.0
 MESSAGE_CHARACTERS = 500
+MOST_RECORD_BYTES = 64 << 10
 
 
 def root() -> Path:
@@ -125,17 +127,15 @@ def _room(folder: Path) -> int:
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Writes machine.json so that a reader sees the old one or the whole new one."""
-    write_atomically(folder / RECORD, json.dumps(record, indent=2) + "\n", 0o600)
+    write_atomically(folder / RECORD, json.dumps(record, indent=2) + "\n")
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
     """What machine.json says, None when there is none; raises BadData when it cannot be right."""
     try:
-        text = (folder / RECORD).read_bytes()
+        record = read_json(folder / RECORD, MOST_RECORD_BYTES)
     except FileNotFoundError:
         return None
-    try:
-        record = json.loads(text)
     except ValueError as error:
         raise BadData(f"{folder / RECORD} is damaged ({error}); remove {folder}") from error
     if not isinstance(record, dict):

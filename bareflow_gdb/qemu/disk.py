@@ -23,7 +23,10 @@ def image_path(memory: Memory) -> Path:
         if name != _SLAVE or about.startswith("[not inserted]"):
             continue
         backing = _BACKING.search(about)
-        return Path(backing[1] if backing else re.sub(r" \([^()]*\)$", "", about.splitlines()[0]))
+        path = backing[1] if backing else re.sub(r" \([^()]*\)$", "", about.partition("\n")[0])
+        if not path.strip() or "\0" in path:
+            raise Unreachable("QEMU does not say which file the second disk is; name it: `bareflow fat list IMAGE`")
+        return Path(path)
     raise Unreachable("this machine has no second disk; start it with `bareflow run --disk IMAGE`")
 
 
@@ -31,6 +34,9 @@ def image_path(memory: Memory) -> Path:
 def opened(path: Path) -> Iterator[mmap.mmap]:
     """The image, mapped for reading."""
     try:
+        # Its name came from the stub: reading anything else could wait for ever, or do something.
+        if path.exists() and not (path.is_file() or path.is_block_device()):
+            raise Unreachable(f"the disk image {path} is not a file; give the image itself")
         with path.open("rb") as file:
             if not 0 < file.seek(0, 2) <= _LARGEST:
                 raise BadData(f"{path} is empty or larger than any FAT16 volume; give a disk image")

@@ -127,14 +127,11 @@ def patched_kernel(kernel: bytes, settings: RootSettings, source: str) -> bytes:
 def patched_copy(image: Path, settings: RootSettings, out: Path) -> None:
     """Write to `out` a copy of a disk image with these settings: whole or not at all.
 
-    Raises BadData when `image` is not a disk image of this project, UsageError when a file cannot be used.
+    Raises BadData when `image` is not a disk image of this project, UsageError when it cannot be read, CannotWrite.
     """
     disk = _read(image)
     kernel = patched_kernel(_kernel_part(image, disk), settings, str(image))
-    try:
-        write_atomically(out, disk[: len(disk) - len(kernel)] + kernel)
-    except OSError as error:
-        raise UsageError(f"cannot write {out}: {error.strerror}; choose a writable folder with room") from error
+    write_atomically(out, disk[: len(disk) - len(kernel)] + kernel)
 
 
 def _read(image: Path) -> bytes:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.files import private_opener
 from bareflow_gdb.qemu import directory as places
 from bareflow_gdb.qemu import qmp
 from bareflow_gdb.qemu.command import Wiring, command_line
@@ -114,7 +115,7 @@ def _own_directory(folder: Path, name: str | None) -> Path:
 
 def _start(wiring: Wiring, folder: Path) -> subprocess.Popen[bytes]:
     """QEMU in its own session; returns once it answers on QMP. Raises BareflowError."""
-    with (folder / places.LOG).open("wb") as messages:
+    with open(folder / places.LOG, "wb", opener=private_opener) as messages:
         child = subprocess.Popen(
             command_line(wiring),
             stdin=subprocess.DEVNULL,

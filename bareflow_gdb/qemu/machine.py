@@ -24,25 +24,54 @@ from bareflow_gdb.qemu import qmp
 from bareflow_gdb.qemu.process import Process
 
 STOP_SECONDS = 10.0
+MOST_SERIAL = 64 << 20
 
 
 def _as_is(value: Any) -> Any:
     return value
 
 
+def _path(value: Any) -> Path:
+    """Raises ValueError for what no file can be named."""
+    text = os.fsencode(str(value))
+    if b"\0" in text:
+        raise ValueError("a path with a NUL")
+    return Path(os.fsdecode(text))
+
+
+def _name(value: Any) -> str:
+    """Raises ValueError for what `run` would not take."""
+    if not isinstance(value, str) or not places.NAME.fullmatch(value):
+        raise ValueError(f"{value!r} names no machine")
+    return value
+
+
+def _pid(value: Any) -> int:
+    if not 0 < int(value) < 1 << 31:
+        raise ValueError(f"{value!r} is no process")
+    return int(value)
+
+
+def _finite(value: Any) -> float:
+    """Raises ValueError for what is no time."""
+    if not 0 <= float(value) < 1 << 40:
+        raise ValueError(f"{value!r} seconds")
+    return float(value)
+
+
 # The words of machine.json: the field of Machine that each one is, and what makes it from JSON.
 _RECORD: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "name": ("name", str),
-    "pid": ("pid", int),
+    "name": ("name", _name),
+    "pid": ("pid", _pid),
     "started": ("started", _as_is),
-    "created": ("created", float),
-    "image": ("image", Path),
+    "created": ("created", _finite),
+    "image": ("image", _path),
     "memory_mib": ("memory_mib", int),
     "icount": ("icount", _as_is),
-    "gdb_socket": ("gdb_socket", Path),
-    "qmp_socket": ("qmp_socket", Path),
-    "ram": ("ram_path", Path),
-    "serial": ("serial_path", Path),
+    "gdb_socket": ("gdb_socket", _path),
+    "qmp_socket": ("qmp_socket", _path),
+    "ram": ("ram_path", _path),
+    "serial": ("serial_path", _path),
 }
 
 
@@ -104,7 +133,7 @@ class Machine:
             return None
         try:
             return cls(directory=folder, **{field: kind(record[key]) for key, (field, kind) in _RECORD.items()})
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BadData(f"{folder / places.RECORD} is damaged ({error!r}); remove {folder}") from error
 
     def record(self) -> dict[str, Any]:
@@ -140,7 +169,11 @@ class Machine:
 
     def status(self) -> str:
         """QEMU's word for it: "running", "paused", "prelaunch", "shutdown", …"""
-        return str(self.qmp("query-status")["status"])
+        answer = self.qmp("query-status")
+        word = answer.get("status") if isinstance(answer, dict) else None
+        if not isinstance(word, str) or not word.isprintable():
+            raise Unreachable(f"QEMU of machine {self.name} does not say how it is; look at `bareflow list`")
+        return word
 
     def read_physical(self, address: int, size: int) -> bytes:
         """Bytes by QMP `pmemsave`: slower than `memory()`, but it sees the screen too."""
@@ -148,6 +181,8 @@ class Machine:
         try:
             self.qmp("pmemsave", val=address, size=size, filename=str(path))
             return path.read_bytes()
+        except OSError as error:
+            raise Unreachable(f"QEMU of machine {self.name} wrote no memory to its file; ask again") from error
         finally:
             path.unlink(missing_ok=True)
 
@@ -164,14 +199,24 @@ class Machine:
         target = path.resolve()
         if not target.parent.is_dir():
             raise UsageError(f"{target.parent} is not a directory; make it first")
+        try:
+            # QMP is JSON: the name's bytes have to be UTF-8, whatever this program's locale makes of them.
+            os.fsencode(target).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"QEMU takes only file names that are UTF-8, {target} is not; give another") from error
         with replacing(target) as partial:
-            self.qmp("dump-guest-memory", paging=False, protocol=f"file:{partial}")
-            partial.chmod(0o600)
+            self.qmp("dump-guest-memory", paging=False, protocol=f"file:{os.fsencode(partial).decode('utf-8')}")
+            if not partial.stat().st_size:
+                raise Unreachable(f"QEMU of machine {self.name} said that it wrote a core, and did not; ask again")
 
     def serial(self) -> str:
         """What COM1 has printed so far, as far as it can be read."""
         try:
-            return self.serial_path.read_text(encoding="latin-1")
+            # machine.json names it, which could be a device without end.
+            if not self.serial_path.is_file():
+                return ""
+            with self.serial_path.open("rb") as file:
+                return file.read(MOST_SERIAL).decode("latin-1")
         except OSError:
             return ""
 

@@ -53,9 +53,9 @@ async def _execute(socket: Path, commands: Sequence[Command], who: str) -> list[
         raise Unreachable(f"{who}: no answer to QMP {name} on {socket}; {hint}") from error
     except ExecuteError as error:
         raise BareflowError(f"{who}: QEMU refused {name}: {error}") from error
-    except (ExecInterruptedError, QMPError, EOFError, OSError) as error:
+    except (ExecInterruptedError, QMPError, EOFError, OSError, ValueError, RecursionError) as error:
         raise Unreachable(f"{who}: QEMU went away during QMP {name}; its messages are in qemu.log") from error
     finally:
         # The connection is what is being given up; what broke it was reported by the command.
-        with suppress(QMPError, EOFError, OSError):
+        with suppress(QMPError, EOFError, OSError, ValueError, RecursionError):
             await asyncio.wait_for(client.disconnect(), CONNECT_SECONDS)

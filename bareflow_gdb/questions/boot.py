@@ -4,15 +4,62 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import Question
+from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.base.absent import NONE
+from bareflow_gdb.questions.question import Context, Options, Question
 from bareflow_gdb.render.view import Cell, View, address, facts, number, table
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.boot.boot import Boot
+    from bareflow_gdb.guest.boot.foreign_boot import ForeignBoot, LoadedPart
 
 
-def _view(record: Boot) -> View:
+def _ask(context: Context, _: Options) -> Boot | ForeignBoot:
+    from bareflow_gdb.guest.base.loaded import kernel_base
+
+    try:
+        return context.kernel.boot()
+    except BadData:
+        if context.kernel.root is not None or kernel_base(context.kernel.memory) is None:
+            raise
+    return context.kernel.loaded(context.machine.image if context.machine is not None else None)
+
+
+def _view(record: Boot | ForeignBoot) -> View:
     """Stages, then what was loaded."""
+    from bareflow_gdb.guest.boot.foreign_boot import ForeignBoot
+
+    return _foreign(record) if isinstance(record, ForeignBoot) else _recorded(record)
+
+
+def _foreign(record: ForeignBoot) -> View:
+    """What the loader left, and its image against memory."""
+    head = facts(
+        ("boot record", f"{NONE} boot record: its loader writes none, so its stages cannot be known"),
+        (
+            "stage 2",
+            f"goes on in protected mode at 0x{record.protected_entry:08x}"
+            if record.protected_entry
+            else "not in memory any more",
+        ),
+        ("kernel", f"0x{record.kernel:08x}, called at 0x{record.entry:08x}"),
+        ("compared with", record.compared or "nothing: neither its ELF nor the disk it was booted from is at hand"),
+    )
+    rows = [(part.name, address(part.address), part.size, _state(part)) for part in record.parts]
+    parts = (table("part|address|>bytes|in memory", rows),) if rows else ()
+    return View("Boot", head, parts, record.problems)
+
+
+def _state(part: LoadedPart) -> Cell:
+    if part.missing_from:
+        return Cell(f"zeros from 0x{part.missing_from:08x} on", "bad")
+    if not part.different:
+        return Cell("the same", "good")
+    changed = f"{part.different:,} bytes differ"
+    return Cell(f"{changed}; the kernel may have written them") if part.written else Cell(changed, "bad")
+
+
+def _recorded(record: Boot) -> View:
     rows = [
         (
             str(stage.number),
@@ -57,7 +104,7 @@ QUESTION = Question(
     help="boot stages with their times, what was loaded, what failed",
     details="Answers from stage 1 on, in real mode too, when there is no kernel yet.",
     example="boot",
-    ask=lambda context, _: context.kernel.boot(),
+    ask=_ask,
     view=_view,
     verdict=lambda record: record.ok,
     no="the boot has not come to the kernel or the record shows a fault",

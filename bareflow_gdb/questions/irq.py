@@ -23,7 +23,7 @@ def _view(record: Irq) -> View:
         (
             str(line.line),
             line.device,
-            f"0x{line.vector:02x}",
+            f"0x{line.vector:02x}" if line.vector is not None else "-",
             address(line.handler),
             line.name or "-",
             _mask(line),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bareflow_gdb.guest.base.absent import TORN_DOWN
 from bareflow_gdb.questions.question import Question, argument
 from bareflow_gdb.render.pool_map import pool_map
 from bareflow_gdb.render.view import Cell, Table, View, address, table
@@ -25,7 +26,7 @@ def _view(record: Pools) -> View:
             Cell(f"{pool.used:,}", "strong"),
             pool.free,
             pool.largest_free,
-            f"{pool.fragmentation}%",
+            f"{pool.fragmentation}%" if pool.fragmentation is not None else f"({pool.fragmentation_computed}%)",
             pool.allocations,
             pool.frees,
             pool.peak,
@@ -52,7 +53,8 @@ def _pool_parts(pool: Pool) -> list[Table | str]:
         for block in pool.blocks
     ]
     title = f"{pool.kind} pool"
-    blocks = table("payload|>bytes|state|owner", rows, "", "no blocks recorded")
+    none = f"{TORN_DOWN}: sizes and statistics are those of before" if pool.torn_down else "no blocks recorded"
+    blocks = table("payload|>bytes|state|owner", rows, "", none)
     picture = pool_map(pool)
     return ["", f"{title}\n{picture}" if picture else title, blocks]
 

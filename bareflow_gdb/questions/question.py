@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import argparse
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from bareflow_gdb.foreign import styled
 from bareflow_gdb.guest.base.answer import Answer
 from bareflow_gdb.render.text import WIDTH, show
 from bareflow_gdb.render.view import View
 
 if TYPE_CHECKING:
+    from bareflow_gdb.checks.subject import Subject
     from bareflow_gdb.guest.guest import Guest
     from bareflow_gdb.guest.kernel import Kernel
     from bareflow_gdb.qemu.machine import Machine
@@ -29,6 +31,12 @@ Options = argparse.Namespace
 
 ADDRESS, NAME_OR_ADDRESS = "address", "name or address"
 FUNCTIONS, MODULES, FILES = "functions", "modules", "files"
+NAMES: dict[str, Callable[[Kernel], Iterable[str]]] = {
+    FUNCTIONS: lambda kernel: kernel.slots(),
+    MODULES: lambda kernel: [module.name for module in kernel.modules().modules],
+    FILES: lambda kernel: [file.name for file in getattr(kernel.disk().volume, "files", ())],
+}
+"""Which names a guest knows of each kind."""
 
 MEMORY, KERNEL, ROOT, MACHINE, TRACE = "memory", "kernel", "root", "machine", "trace"
 """What a question asks: guest memory, a kernel in it, the kernel's root descriptor; QEMU or its files, a trace's
@@ -39,7 +47,8 @@ events. Where it asks several, it takes what is there."""
 class Argument:
     """One argument: what argparse wants to know, and what the interfaces add to it.
 
-    kind: ADDRESS is a number in a shell and any expression in gdb, NAME_OR_ADDRESS a name before that.
+    kind: ADDRESS is a number in a shell, in gdb also registers, symbols and arithmetic; NAME_OR_ADDRESS a name
+    before that.
     names: what is completed: FUNCTIONS, MODULES or FILES of the guest. of: the value of another argument, as
     ("action", "cat"), without which this one does not take a word.
     """
@@ -103,6 +112,20 @@ class Context(ABC):
     def guest(self) -> Guest:
         """Raises BareflowError when there is none."""
 
+    def subject(self) -> Subject:
+        """What checks look at: this guest, and what is kept outside of it."""
+        from bareflow_gdb.checks.subject import Subject
+
+        return Subject(lambda: self.guest.kernel(), machine=self.machine, serial=self._printed(), trace=self.trace)
+
+    def _printed(self) -> Callable[[], str] | None:
+        path = self.serial_file
+        if path is None or not path.is_file():
+            return None
+        from bareflow_gdb.guest.machine.serial import read_serial_file
+
+        return lambda: read_serial_file(path, None).text
+
     @cached_property
     def kernel(self) -> Kernel:
         """The kernel, for this question. Raises BareflowError."""
@@ -147,7 +170,7 @@ class Question(Generic[R]):
     def text(self, record: R, width: int = WIDTH, color: bool = False) -> str:
         """The record for people, no newline at the end."""
         if self.draw is not None:
-            return self.draw(record, width, color)
+            return styled(self.draw(record, width, color))
         assert self.view is not None
         return show(self.view(record), width, color)
 

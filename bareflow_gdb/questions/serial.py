@@ -15,6 +15,12 @@ def _ask(context: Context, options: Options) -> Serial:
     from bareflow_gdb.guest.machine.serial import read_serial_file
 
     if context.serial_file is None:
+        if context.kernel.root is None:
+            # Its log would be the answer, and it keeps none.
+            context.kernel.need_interface(
+                "what it printed on COM1 is neither in its memory nor beside this target; ask the machine, or give the "
+                "file that COM1 was written to"
+            )
         return context.kernel.serial(options.last)
     return read_serial_file(context.serial_file, options.last)
 

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import MEMORY, Question
+from bareflow_gdb.guest.base.absent import TORN_DOWN
+from bareflow_gdb.questions.question import MEMORY, Context, Options, Question
 from bareflow_gdb.render.view import Cell, View, facts, result, table, version
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.status import Status
+
+
+def _ask(context: Context, _: Options) -> Status:
+    """What the kernel says of itself, and what the checks say of it: those that cost no packet."""
+    from bareflow_gdb.checks import registry
+
+    status = context.kernel.status()
+    found = registry.run(context.subject(), cheap=True).findings
+    new = [one for one in found if one.bad and not any(told.startswith(one.what) for told in status.problems)]
+    if not new:
+        return replace(status, findings=found)
+    problems = (*status.problems, *map(str, new))
+    next_step = status.next_step if status.problems or not new[0].next_step else new[0].next_step
+    return replace(status, ok=False, problems=problems, next_step=next_step, findings=found)
 
 
 def _view(record: Status) -> View:
@@ -19,7 +35,13 @@ def _view(record: Status) -> View:
         ("kernel", build if record.abi else _without_interface(record)),
         ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds) if record.thresholds else None),
         ("swaps", f"{record.swap_count:,} published, {record.version_count:,} versions made"),
-        ("pools", ", ".join(f"{p.kind} {_share(p.used, p.size)}" for p in record.pools) or None),
+        (
+            "pools",
+            ", ".join(
+                f"{p.kind} {_share(p.used, p.size)}{f', {TORN_DOWN}' if p.torn_down else ''}" for p in record.pools
+            )
+            or None,
+        ),
         ("rings", ", ".join(f"{r.index}: {r.events:,} events, {r.mode}" for r in record.rings) or None),
         ("mailbox", (", ".join(record.mail) or "nothing open") if record.abi else None),
         (
@@ -55,7 +77,7 @@ QUESTION = Question(
     details="Works at every moment, also before a kernel is in memory.",
     example="status",
     needs=(MEMORY,),
-    ask=lambda context, _: context.kernel.status(),
+    ask=_ask,
     view=_view,
     verdict=lambda record: record.ok,
     no="something is wrong",

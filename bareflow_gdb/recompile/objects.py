@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from elftools.common.exceptions import ELFError
 from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import Section, SymbolTableSection
 
+from bareflow_gdb.memory.elf_damage import elf_damage
 from bareflow_gdb.recompile.refusal import LinkError
 
 R_386_32 = 1
@@ -28,6 +28,16 @@ R_386_PLT32 = 4
 _KINDS = {3: "R_386_GOT32", 9: "R_386_GOTOFF", 10: "R_386_GOTPC", 14: "R_386_TLS_IE", 43: "R_386_GOT32X"}
 _NAME_LIMIT = 31
 SHN_ABS = 0xFFF1
+
+# The guest's pools have a few MiB; what an object claims is checked before memory is taken for it.
+LARGEST_AREA = 16 << 20
+"""Bytes of code, read-only or writable data."""
+_LARGEST_ALIGNMENT = 4096
+_MOST_SECTIONS = 4096
+_MOST_SYMBOLS = 1 << 14
+_MOST_RELOCATIONS = 1 << 17
+_LONGEST_NAME = 1 << 14
+_SYMBOL_BYTES, _RELOCATION_BYTES = 16, 8
 
 
 class Area(Enum):
@@ -95,7 +105,9 @@ class Compiled:
     def function(self, name: str) -> Symbol:
         """A function that the object defines; raises LinkError."""
         for symbol in self.symbols:
-            if symbol.name == name and symbol.area is Area.CODE:
+            if symbol.name == name and symbol.piece is not None and symbol.area is Area.CODE:
+                if symbol.value >= len(symbol.piece.data):
+                    raise LinkError(f"{name} lies outside section {symbol.piece.name}; compile the object again")
                 return symbol
         raise LinkError(f"the object has no function {name}; check the entry name")
 
@@ -131,20 +143,52 @@ def read_object(data: bytes) -> Compiled:
         elf = ELFFile(io.BytesIO(data))
         if elf.elfclass != 32 or elf["e_machine"] != "EM_386" or elf["e_type"] != "ET_REL":
             raise LinkError("not an ELF32 i386 relocatable object; compile with --target=i686-unknown-none-elf -c")
-        pieces = {i: piece for i, s in enumerate(elf.iter_sections()) if (piece := _piece(i, s)) is not None}
-        table = elf.get_section_by_name(".symtab")
+        sections = _sections(elf)
+        pieces = {i: piece for i, s in enumerate(sections) if (piece := _piece(i, s)) is not None}
+        table = next((s for s in sections if s.name == ".symtab"), None)
         if not isinstance(table, SymbolTableSection):
             raise LinkError("the object has no symbol table; do not strip it")
+        _check_names(table.stringtable)
+        _check_entries("symbols", [table], _SYMBOL_BYTES, _MOST_SYMBOLS)
         symbols = tuple(_symbol(entry, pieces) for entry in table.iter_symbols())
+        lists = [s for s in sections if isinstance(s, RelocationSection) and s["sh_info"] in pieces]
+        _check_entries("relocations", lists, _RELOCATION_BYTES, _MOST_RELOCATIONS)
         relocations = tuple(
             Relocation(pieces[section["sh_info"]], r["r_offset"], r["r_info_type"], symbols[r["r_info_sym"]])
-            for section in elf.iter_sections()
-            if isinstance(section, RelocationSection) and section["sh_info"] in pieces
+            for section in lists
             for r in section.iter_relocations()
         )
-    except (ELFError, struct.error, IndexError, UnicodeDecodeError, AssertionError) as error:
+    except elf_damage() as error:
         raise LinkError(f"the object is damaged ({error}); compile it again") from error
     return Compiled(tuple(pieces.values()), symbols, relocations)
+
+
+def _sections(elf: ELFFile) -> list[Section]:
+    """All of them; raises LinkError when they are more, or larger together, than any object that could run."""
+    count = elf.num_sections()
+    if count > _MOST_SECTIONS:
+        raise LinkError(f"the object has {count:,} sections, at most {_MOST_SECTIONS:,} are taken; compile it simpler")
+    if count:
+        _check_names(elf.get_section(elf.get_shstrndx()))
+    sections = [elf.get_section(number) for number in range(count)]
+    size = sum(section["sh_size"] for section in sections if section["sh_flags"] & SH_FLAGS.SHF_ALLOC)
+    if size > LARGEST_AREA:
+        raise LinkError(f"the object needs {size:,} bytes of memory, the guest gives {LARGEST_AREA:,}; make it smaller")
+    return sections
+
+
+def _check_names(table: Section) -> None:
+    """Raises LinkError for names so long that reading them all would never end."""
+    if len(max(table.data().split(b"\0"), key=len)) > _LONGEST_NAME:
+        raise LinkError(f"a name in the object has more than {_LONGEST_NAME:,} bytes; shorten it")
+
+
+def _check_entries(what: str, sections: Sequence[Section], size: int, most: int) -> None:
+    if any(section["sh_entsize"] != size for section in sections):
+        raise LinkError(f"the object's {what} have not {size} bytes each; compile it again")
+    count = sum(section["sh_size"] // size for section in sections)
+    if count > most:
+        raise LinkError(f"the object has {count:,} {what}, at most {most:,} are taken; make it smaller")
 
 
 def _piece(index: int, section: Section) -> Piece | None:
@@ -154,7 +198,13 @@ def _piece(index: int, section: Section) -> Piece | None:
         return None
     if flags & SH_FLAGS.SHF_TLS or name.startswith((".init_array", ".fini_array", ".ctors", ".dtors")):
         raise LinkError(f"section {name} needs a run-time start-up that a JIT function has not; avoid what creates it")
-    zero = section["sh_type"] == "SHT_NOBITS"
+    zero, alignment = section["sh_type"] == "SHT_NOBITS", max(1, section["sh_addralign"])
+    if alignment > _LARGEST_ALIGNMENT or alignment & (alignment - 1):
+        raise LinkError(
+            f"section {name} wants alignment {alignment:,}, the guest gives {_LARGEST_ALIGNMENT:,}; lower it"
+        )
+    if section.compressed:
+        raise LinkError(f"section {name} is compressed; compile the object without that")
     if flags & SH_FLAGS.SHF_EXECINSTR:
         area = Area.CODE
     elif flags & SH_FLAGS.SHF_WRITE:
@@ -162,7 +212,9 @@ def _piece(index: int, section: Section) -> Piece | None:
     else:
         area = Area.RODATA
     data = bytes(section["sh_size"]) if zero else section.data()
-    return Piece(index, name, area, max(1, section["sh_addralign"]), data, zero)
+    if len(data) != section["sh_size"]:
+        raise LinkError(f"section {name} is cut off; compile the object again")
+    return Piece(index, name, area, alignment, data, zero)
 
 
 def _symbol(entry: Any, pieces: Mapping[int, Piece]) -> Symbol:
@@ -176,7 +228,10 @@ def _symbol(entry: Any, pieces: Mapping[int, Piece]) -> Symbol:
 
 
 def place(compiled: Compiled, code_base: int = 0, rodata_base: int = 0) -> Placement:
-    """Lays the code and the read-only sections out, aligned for areas that begin at the given addresses."""
+    """Lays the code and the read-only sections out, aligned for areas that begin at the given addresses.
+
+    Raises LinkError when they need more than any guest has.
+    """
     bases = {Area.CODE: code_base, Area.RODATA: rodata_base}
     placed = Placement(bases, {}, {area: bytearray() for area in bases})
     for piece in compiled.pieces:
@@ -186,6 +241,8 @@ def place(compiled: Compiled, code_base: int = 0, rodata_base: int = 0) -> Place
             image += fill * (-(bases[piece.area] + len(image)) % piece.alignment)
             placed.offsets[piece.index] = len(image)
             image += piece.data
+            if len(image) > LARGEST_AREA:
+                raise LinkError(f"the {piece.area.value} needs more than {LARGEST_AREA:,} bytes; make it smaller")
     return placed
 
 

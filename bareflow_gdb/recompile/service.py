@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BareflowError, ReadError, UsageError
+from bareflow_gdb.errors import BadData, BareflowError, ReadError, UsageError
 from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.exports import read_exports, read_symbols
 from bareflow_gdb.guest.base.find import find_root
@@ -17,6 +17,7 @@ from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
 from bareflow_gdb.guest.code.outcome import Outcome
+from bareflow_gdb.guest.stock.kernel import looks_stock
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.recompile import mailbox
 from bareflow_gdb.recompile.compiler import Compilation, Compiler
@@ -50,6 +51,8 @@ class Service(AbstractContextManager["Service"]):
         A `compiler` that is given stays the caller's, warm for the next Service.
         """
         self.memory = memory
+        if looks_stock(memory):
+            raise BadData("this is a stock kernel, without the debug interface: it takes no code from outside")
         self.root: Root = find_root(memory).root
         self.progress = progress
         self._store = SymbolStore(directory) if directory is not None else None

@@ -1,7 +1,7 @@
 """Who keeps the symbols of the versions that the host compiles, and who may serve a machine?
 
-`jit/NAME.O3.v17.elf` is the relocatable object with DWARF and symbols; `jit/index.json` lists them, see
-guest/code/symbol_index.py.
+`jit/v17.elf` is the relocatable object of version 17 with DWARF and symbols; `jit/index.json` lists them, see
+guest/code/symbol_index.py. No name of the guest is part of a file name.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TextIO
 
 from bareflow_gdb.files import write_atomically
-from bareflow_gdb.guest.code.symbol_index import FOLDER, INDEX, SymbolFile, encode_index, read_index
+from bareflow_gdb.guest.code.symbol_index import FOLDER, INDEX, SymbolFile, encode_index, file_name, read_index
 from bareflow_gdb.qemu.directory import private
+from bareflow_gdb.recompile.debug_file import for_debuggers
 from bareflow_gdb.recompile.link import Linked
 from bareflow_gdb.recompile.objects import with_absolute_symbols
 
@@ -30,7 +31,7 @@ class SymbolStore:
 
     def add(self, function: str, version: int, level: int, code: int, rodata: int, linked: Linked) -> Path:
         """Keeps a version's object and lists it; returns its path."""
-        path = self.folder / f"{function}.O{level}.v{version}.elf"
+        path = self.folder / file_name(version)
         entry = SymbolFile(
             function=function,
             version=version,
@@ -43,7 +44,7 @@ class SymbolStore:
             sections=dict(linked.sections),
             path=path,
         )
-        write_atomically(path, with_absolute_symbols(linked.data, linked.fixed))
+        write_atomically(path, for_debuggers(with_absolute_symbols(linked.data, linked.fixed)))
         entries = [old for old in read_index(self.folder.parent) if old.version != version] + [entry]
         write_atomically(self.folder / INDEX, encode_index(entries[-KEPT:]))
         for old in entries[:-KEPT]:

@@ -11,6 +11,7 @@ import typing
 from functools import cache
 from typing import Any
 
+from bareflow_gdb.foreign import printable
 from bareflow_gdb.guest.base.answer import Answer
 from bareflow_gdb.guest.base.values import Address, Word
 
@@ -24,7 +25,7 @@ def to_json(record: Any) -> Any:
 
 def dumps(record: Any) -> str:
     """The JSON text, indented."""
-    return json.dumps(to_json(record), indent=2, ensure_ascii=False)
+    return _text(to_json(record))
 
 
 def dumps_answer(answer: Answer[Any]) -> str:
@@ -33,7 +34,13 @@ def dumps_answer(answer: Answer[Any]) -> str:
     if isinstance(made, dict):
         given = {"found": to_json(answer.found), "unknown": to_json(answer.unknown)}
         made |= {name: value for name, value in given.items() if value}
-    return json.dumps(made, indent=2, ensure_ascii=False)
+    return _text(made)
+
+
+def _text(made: Any) -> str:
+    """What a terminal should not get is escaped, as JSON itself does below 0x20."""
+    text = json.dumps(made, indent=2, ensure_ascii=False)
+    return text if printable(text, "\n") == text else json.dumps(made, indent=2)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from bareflow_gdb import foreign
 from bareflow_gdb.guest.base.values import code_name
 from bareflow_gdb.guest.code.outcome import Outcome
 
@@ -29,4 +30,5 @@ def outcome(record: Outcome, *, remarks: bool = False) -> str:
         lines.append(f"  symbols     {record.symbol_file}")
     if remarks:
         lines += [f"  {remark}" for remark in record.remarks] or ["  no remarks"]
-    return "\n".join(lines)
+    # What LLVM remarks upon has names of the bitcode.
+    return foreign.lines("\n".join(lines))

@@ -6,7 +6,10 @@ names the largest owner of each share. A pool used only at its beginning is draw
 
 from __future__ import annotations
 
-from bareflow_gdb.guest.pools.pools import Block, Pool
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.pools.pools import Block, Pool
 
 WIDTH = 64
 _SHADES = ((0.95, "█"), (0.6, "▓"), (0.3, "▒"), (0.0, "░"))

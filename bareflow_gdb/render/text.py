@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TextIO
 
+from bareflow_gdb.foreign import lines
 from bareflow_gdb.render.view import Cell, Table, View
 
 WIDTH = 140
 """Columns where no terminal says how many there are."""
 
-_RICH_STYLES = {"good": "green", "bad": "bold red", "dim": "dim", "strong": "bold"}
+_RICH_STYLES = {"good": "green", "bad": "bold red", "dim": "dim", "strong": "bold", "label": "cyan"}
 _GAP = "  "
 _UNLIMITED = 10_000
 
@@ -32,49 +33,22 @@ def show(view: View, width: int = WIDTH, color: bool = False) -> str:
 
 def plain(view: View) -> str:
     """Fixed-width text without any escape sequence, no newline at the end."""
-    return "\n".join(line.rstrip() for line in _lines(view))
+    return "\n".join(lines("".join(part.text for part in line).rstrip()) for line in _lines(view, _UNLIMITED))
 
 
 def coloured(view: View, width: int = 100) -> str:
-    """The same with rich's tables and ANSI colours; `width` columns if spare columns can make it so."""
+    """The same lines with ANSI colours; `width` columns if spare columns can make it so."""
     import io
 
     from rich.console import Console
-    from rich.table import Table as RichTable
     from rich.text import Text
 
     out = io.StringIO()
-    # rich would cut what is too wide; the terminal wraps it, and nothing is lost.
-    console = Console(file=out, force_terminal=True, width=_UNLIMITED, highlight=False, legacy_windows=False)
-
-    def text(value: Cell) -> Text:
-        return Text(value.text, style=_RICH_STYLES.get(value.style, ""))
-
-    if view.title:
-        console.print(Text(view.title, style="bold"))
-    label_width = max((len(label) for label, _ in view.facts), default=0)
-    for label, value in view.facts:
-        console.print(Text.assemble((f"  {label:<{label_width}}  ", "cyan"), text(value)), soft_wrap=True)
-    for part in view.parts:
-        if isinstance(part, str):
-            console.print(Text(part), soft_wrap=True)
-            continue
-        if part.title:
-            console.print(Text(part.title, style="bold"))
-        if not part.rows:
-            console.print(Text(f"  {part.empty}", style="dim"))
-            continue
-        fitting = fit(part, width)
-        grid = RichTable(box=None, pad_edge=False, header_style="cyan", padding=(0, 2, 0, 0))
-        for column in fitting.columns:
-            grid.add_column(column.name, justify="right" if column.right else "left", no_wrap=True)
-        for row in fitting.rows:
-            grid.add_row(*(text(value) for value in row))
-        console.print(grid)
-    for problem in view.problems:
-        console.print(Text.assemble(("problem: ", "bold red"), problem), soft_wrap=True)
-    for note in view.notes:
-        console.print(Text(note, style="dim"), soft_wrap=True)
+    console = Console(file=out, force_terminal=True, highlight=False, legacy_windows=False)
+    for line in _lines(view, width):
+        styled = Text.assemble(*((lines(part.text), _RICH_STYLES.get(part.style, "")) for part in line))
+        # rich would cut what is too wide; the terminal wraps it, and nothing is lost.
+        console.print(styled, soft_wrap=True)
     return out.getvalue().rstrip("\n")
 
 
@@ -99,38 +73,34 @@ def _widths(part: Table) -> list[int]:
     ]
 
 
-def _lines(view: View) -> Iterator[str]:
+def _lines(view: View, width: int) -> Iterator[list[Cell]]:
+    """What stands in each line, with the way it is meant."""
     if view.title:
-        yield view.title
+        yield [Cell(view.title, "strong")]
     label_width = max((len(label) for label, _ in view.facts), default=0)
     for label, value in view.facts:
-        yield f"  {label:<{label_width}}  {value.text}"
+        yield [Cell(f"  {label:<{label_width}}  ", "label"), value]
     for part in view.parts:
         if isinstance(part, str):
-            yield from part.splitlines()
+            yield from ([Cell(line)] for line in part.splitlines())
         else:
-            yield from _table(part)
+            yield from _table(part, width)
     for problem in view.problems:
-        yield f"problem: {problem}"
-    yield from view.notes
+        yield [Cell("problem: ", "bad"), Cell(problem)]
+    yield from ([Cell(note, "dim")] for note in view.notes)
 
 
-def _table(part: Table) -> Iterator[str]:
+def _table(part: Table, width: int) -> Iterator[list[Cell]]:
     if part.title:
-        yield part.title
+        yield [Cell(part.title, "strong")]
     if not part.rows:
-        yield f"  {part.empty}"
+        yield [Cell(f"  {part.empty}", "dim")]
         return
+    part = fit(part, width)
     widths = _widths(part)
-    right = [column.right for column in part.columns]
-    yield _row([column.name for column in part.columns], widths, right)
-    for row in part.rows:
-        yield _row([value.text for value in row], widths, right)
-
-
-def _row(texts: list[str], widths: list[int], right: list[bool]) -> str:
-    cells = (
-        text.rjust(width) if to_right else text.ljust(width)
-        for text, width, to_right in zip(texts, widths, right, strict=True)
-    )
-    return "  " + _GAP.join(cells)
+    for row in (tuple(Cell(column.name, "label") for column in part.columns), *part.rows):
+        padded = zip(row, widths, part.columns, strict=True)
+        yield [
+            Cell(_GAP + (value.text.rjust(size) if column.right else value.text.ljust(size)), value.style)
+            for value, size, column in padded
+        ]

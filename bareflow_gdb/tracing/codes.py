@@ -1,7 +1,8 @@
 """Which machine code did each version have? Kept by content, so that it outlives its place in the pool.
 
 `code/SHA256.bin` holds the bytes, `code/index.json` one entry per version. Bytes are taken when their EMIT
-event is drained, and kept only when their CRC is the one that the guest announced.
+event is drained, and kept only when their CRC is the one that the guest announced. A guest may announce versions
+without end: the store has limits, and counts what it left out.
 """
 
 from __future__ import annotations
@@ -18,16 +19,20 @@ from typing import Any, TypeVar
 
 from bareflow_gdb.abi.events import Fields
 from bareflow_gdb.errors import BadData, BareflowError, ReadError
-from bareflow_gdb.files import write_atomically
+from bareflow_gdb.files import PRIVATE_FOLDER, write_atomically
 from bareflow_gdb.guest.code.functions import Version
 from bareflow_gdb.memory.protocol import Memory
+from bareflow_gdb.small_files import read_json, read_small
+from bareflow_gdb.tracing.limits import CODE_LIMITS, CodeLimits
 
 T = TypeVar("T")
 
 FOLDER = "code"
 INDEX = "index.json"
 MAX_CODE_BYTES = 1 << 20
-MAX_VERSIONS = 1 << 20
+_MAX_VERSIONS = 1 << 20
+_MAX_LIST_BYTES = 64 << 20
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,13 @@ class SavedCode:
 class CodeStore:
     """Collects the code of versions into a trace directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, limits: CodeLimits = CODE_LIMITS) -> None:
         self._folder = directory / FOLDER
-        self._folder.mkdir()
+        self._folder.mkdir(PRIVATE_FOLDER)
+        self._room = limits.total_bytes
+        self._most_versions = min(limits.versions, _MAX_VERSIONS)
+        self._left_out: set[int] = set()
+        self._left_out_repeats = 0
         self._saved: dict[int, SavedCode] = {}
         self._changed = True
         # Events are drained in one thread, the tables are saved in another.
@@ -80,16 +89,32 @@ class CodeStore:
             self.published(version.number, version.level, version.entry)
 
     def _take(self, memory: Memory, code: SavedCode) -> None:
-        if len(self._saved) >= MAX_VERSIONS:
+        if code.version not in self._saved and len(self._saved) >= self._most_versions:
+            self._leave_out(code.version)
             return
         data = self._read(memory, code)
         if data:
             digest = hashlib.sha256(data).hexdigest()
             path = self._folder / f"{digest}.bin"
             if not path.exists():
-                write_atomically(path, data)
+                if len(data) > self._room:
+                    digest = ""
+                    self._leave_out(code.version)
+                else:
+                    write_atomically(path, data)
+                    self._room -= len(data)
             code = dataclasses.replace(code, sha256=digest)
         self._saved[code.version] = code
+        self._changed = True
+
+    def _leave_out(self, version: int) -> None:
+        """Counts a version once; when there are too many to know them all, once each time it is announced."""
+        if version in self._left_out:
+            return
+        if len(self._left_out) < CODE_LIMITS.versions:
+            self._left_out.add(version)
+        else:
+            self._left_out_repeats += 1
         self._changed = True
 
     def _read(self, memory: Memory, code: SavedCode) -> bytes:
@@ -108,23 +133,35 @@ class CodeStore:
             if not self._changed:
                 return
             entries = [dataclasses.asdict(self._saved[number]) for number in sorted(self._saved)]
+            record = {"versions": entries, "left_out": len(self._left_out) + self._left_out_repeats}
             self._changed = False
-        write_atomically(self._folder / INDEX, json.dumps({"versions": entries}, indent=1) + "\n")
+        write_atomically(self._folder / INDEX, json.dumps(record, indent=1) + "\n")
 
 
 def load(directory: Path) -> dict[int, SavedCode]:
     """The versions of a trace by number; empty when the recorder was killed before any. Raises BadData."""
-    found = read_list(directory / FOLDER / INDEX, "versions", MAX_VERSIONS, _entry)
+    found = read_list(directory / FOLDER / INDEX, "versions", _MAX_VERSIONS, _entry)
     return {code.version: code for code in found}
+
+
+def left_out(directory: Path) -> int:
+    """How many versions' code the recorder left out because of its limits. Raises BadData."""
+    path = directory / FOLDER / INDEX
+    try:
+        return int(read_json(path, _MAX_LIST_BYTES).get("left_out", 0))
+    except FileNotFoundError:
+        return 0
+    except (*_DAMAGED, AttributeError) as error:
+        raise BadData(f"{path} is damaged ({error}); remove it to read the rest of the trace") from error
 
 
 def read_list(path: Path, key: str, most: int, make: Callable[[dict[str, Any]], T]) -> list[T]:
     """The first entries of a list that the recorder saved as JSON; none when it did not. Raises BadData."""
     try:
-        return [make(entry) for entry in json.loads(path.read_bytes())[key][:most]]
+        return [make(entry) for entry in read_json(path, _MAX_LIST_BYTES)[key][:most]]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except _DAMAGED as error:
         raise BadData(f"{path} is damaged ({error}); remove it to read the rest of the trace") from error
 
 
@@ -146,9 +183,9 @@ def code_bytes(directory: Path, code: SavedCode) -> bytes:
         raise BareflowError(f"the code of version {code.version} was not saved: it was gone before the recorder saw it")
     path = directory / FOLDER / f"{code.sha256}.bin"
     try:
-        data = path.read_bytes()[: MAX_CODE_BYTES + 1]
-    except OSError as error:
-        raise BadData(f"{path} cannot be read: {error.strerror}") from error
+        data = read_small(path, MAX_CODE_BYTES)
+    except (OSError, ValueError) as error:
+        raise BadData(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from error
     if hashlib.sha256(data).hexdigest() != code.sha256:
         raise BadData(f"{path} is damaged: its content has another digest than its name")
     return data

@@ -8,17 +8,18 @@ the journal is not needed.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.files import private_opener, writing
 from bareflow_gdb.tracing.events import EVENT_DTYPE, Batch
 
-PATTERN = "journal-*.raw"
+NAME = re.compile(r"journal-([0-9]+)\.raw")
 _MAGIC = 0x4A464342  # "BCFJ"
 _CHUNK = struct.Struct("<IIIIQQ")  # magic, ring, records, 0, first sequence number, lost before
 _MAX_JOURNAL = 4 << 30
@@ -35,14 +36,16 @@ class JournalWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.records = 0
-        self._file: BinaryIO = path.open("xb", buffering=0)
+        with writing(path):
+            self._file = open(path, "xb", buffering=0, opener=private_opener)  # noqa: SIM115 - closed by `close`
 
     def write(self, batch: Batch) -> None:
-        """Appends a batch; when this returns, only a crash of the host can lose it."""
+        """Appends a batch; when this returns, only a crash of the host can lose it. Raises CannotWrite."""
         events = np.ascontiguousarray(batch.events)
         header = _CHUNK.pack(_MAGIC, batch.ring, len(events), 0, batch.first, batch.lost)
         # One buffer for header and records: a chunk is then one system call.
-        self._write_all(header + events.tobytes())
+        with writing(self.path):
+            self._write_all(header + events.tobytes())
         self.records += len(events)
 
     def _write_all(self, data: bytes) -> None:
@@ -62,6 +65,9 @@ def read_journal(path: Path) -> Iterator[Batch]:
     Raises BadData when the file is not a journal; what follows a damaged chunk is left out.
     """
     try:
+        # A pipe would be waited for.
+        if not path.is_file():
+            raise BadData(f"{path} is not a file; remove it to read the rest of the trace")
         size = path.stat().st_size
         if size > _MAX_JOURNAL:
             raise BadData(f"{path} has {size} bytes, more than any recorder leaves behind; it is not a journal")

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.files import write_atomically
+from bareflow_gdb.foreign import printable
+from bareflow_gdb.small_files import read_json
 
 T = TypeVar("T")
 
@@ -72,16 +74,14 @@ def load(directory: Path) -> Manifest:
     """The manifest of a trace; raises UsageError when it is not a trace, BadData when it cannot be right."""
     path = directory / FILE
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise BadData(f"{path} is larger than any manifest; this is not a trace of bareflow")
-        record = json.loads(path.read_bytes())
+        record = read_json(path, _MAX_BYTES)
     except FileNotFoundError as error:
         raise UsageError(f"{directory} is not a trace: it has no {FILE}; `bareflow trace record` makes one") from error
     except NotADirectoryError as error:
         raise UsageError(f"{directory} is not a trace directory") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadData(f"{path} is damaged: {error}") from error
     if not isinstance(record, dict) or record.get("kind") != KIND:
         raise BadData(f"{path} does not belong to a bareflow trace; give the directory of one")
@@ -92,7 +92,7 @@ def load(directory: Path) -> Manifest:
         )
     try:
         return _decode(Manifest, record)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadData(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
 
@@ -124,4 +124,4 @@ def _count(value: Any) -> int:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or len(value) > 4096:
         raise ValueError("a text was expected")
-    return "".join(character if character.isprintable() else "?" for character in value)
+    return printable(value)

@@ -12,36 +12,38 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import BinaryIO
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.abi.events import BY_NAME, event_type
-from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.files import write_atomically
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.files import filling, locked, require_unused, write_atomically
 from bareflow_gdb.guest.base.root import release_hold
 from bareflow_gdb.guest.base.values import word
 from bareflow_gdb.guest.boot.boot import stage_of
 from bareflow_gdb.memory import snapshot
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu.machine import Machine
-from bareflow_gdb.tracing import segments
+from bareflow_gdb.tracing import manifest, segments
 from bareflow_gdb.tracing.codes import CodeStore
 from bareflow_gdb.tracing.events import Batch
 from bareflow_gdb.tracing.journal import JournalWriter, journal_path
+from bareflow_gdb.tracing.limits import CODE_LIMITS, CodeLimits
 from bareflow_gdb.tracing.manifest import Manifest, Source
-from bareflow_gdb.tracing.ring import Rings
+from bareflow_gdb.tracing.ring import RECORDED_ALREADY, Rings
 from bareflow_gdb.tracing.snapshot_plan import read_moment, wait_for_kernel
+from bareflow_gdb.tracing.store import MAX_SERIAL
 
 SEGMENT_RECORDS = 2_000_000
 LOOK_SECONDS = 0.05
 SNAPSHOT_SECONDS = 5.0
 NAP_SECONDS = 0.001
 BOOT_SECONDS = 60.0
+CANNOT_WRITE = "it could not be written"
 
 _EMIT = BY_NAME["emit"].number
 _PUBLISH = BY_NAME["publish"].number
@@ -62,8 +64,10 @@ class Progress:
 class Recorder:
     """Records one machine into a new directory. A context manager: leaving it completes the trace.
 
+    From its first moment the directory is a trace that says what it is, locked until the recorder ends or dies.
     Raises UsageError when the directory has something in it or the guest is recorded already, Unreachable or
-    BadData when there is no guest with event rings within `boot_seconds`.
+    BadData when there is no guest with event rings within `boot_seconds`, KeyboardInterrupt when it is `stopped`
+    while it waits for them, CannotWrite.
     """
 
     def __init__(
@@ -74,39 +78,46 @@ class Recorder:
         lossless: bool = True,
         segment_records: int = SEGMENT_RECORDS,
         boot_seconds: float = BOOT_SECONDS,
+        code_limits: CodeLimits = CODE_LIMITS,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise UsageError(f"{directory} is not an empty directory; give a new one with --out")
+        require_unused(directory)
         self.directory = directory
         self.machine = machine
         self._segment_records = segment_records
-        # Without the machine's own check for life: RAM stays readable here after QEMU has gone.
-        self.ram = QemuRam(machine.ram_path, screen=machine.read_screen)
-        self.moment = wait_for_kernel(self.ram, machine, boot_seconds)
-        self._rings = Rings(self.ram, self.moment.rings, lossless=lossless)
-        self._rings.require_free()
-        directory.mkdir(parents=True, exist_ok=True)
-        self._serial: BinaryIO = machine.serial_path.open("rb")
-        self._codes = CodeStore(directory)
-        self._journal = JournalWriter(journal_path(directory, 0))
         self._segment = 0
-        self._worker = ThreadPoolExecutor(1, "trace segments")
         self._pending: list[Future[object]] = []
-        self._began = time.monotonic()
-        self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._seconds = 0.0
         self._snapshot: Future[object] | None = None
         self._swaps = 0
         self._ended = ""
         self._finished = False
+        with ExitStack() as begun:
+            # Whoever reads a ring, in whatever mode, moves its tail: there can be one only.
+            begun.enter_context(locked(machine.ram_path, RECORDED_ALREADY))
+            # Without the machine's own check for life: RAM stays readable here after QEMU has gone.
+            self.ram = QemuRam(machine.ram_path, screen=machine.read_screen)
+            self.moment = wait_for_kernel(self.ram, machine, boot_seconds, stopped)
+            self._rings = Rings(self.ram, self.moment.rings, lossless=lossless)
+            self._rings.require_free()
+            self._began = time.monotonic()
+            self._started = datetime.now(UTC).isoformat(timespec="seconds")
+            begun.enter_context(filling(directory))
+            self._save_manifest("", ())
+            self._serial = begun.enter_context(machine.serial_path.open("rb"))
+            self._codes = CodeStore(directory, code_limits)
+            self._journal = JournalWriter(journal_path(directory, 0))
+            begun.callback(lambda: self._journal.close())
+            self._worker = ThreadPoolExecutor(1, "trace segments")
+            begun.callback(self._worker.shutdown, cancel_futures=True)
+            self._begun = begun.pop_all()
 
     def __enter__(self) -> Recorder:
-        self._rings.__enter__()
-        try:
+        with ExitStack() as undo:
+            undo.push(self._begun)
+            undo.enter_context(self._rings)
             self._refresh()
-        except BaseException:
-            self._rings.__exit__(None, None, None)
-            raise
+            undo.pop_all()
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -118,9 +129,22 @@ class Recorder:
         # The disk failed: the rings are given back, and the trace is left like one of a killed recorder.
         self._finished = True
         self._rings.__exit__(None, None, None)
-        self._worker.shutdown(cancel_futures=True)
-        self._serial.close()
+        self._give_up()
+        self._let_go()
+
+    def _give_up(self) -> None:
+        """Notes why the trace is not complete, where there is room for that."""
+        with suppress(OSError):
+            self._save_manifest(CANNOT_WRITE, ())
+
+    def _let_go(self) -> None:
+        self._begun.close()
         self.ram.close()
+
+    @property
+    def kept(self) -> bool:
+        """Is there a trace, complete or not? Not when it failed before its first moment was saved."""
+        return (self.directory / manifest.FILE).exists()
 
     def release_hold(self) -> None:
         """Lets a guest run that waits after registration."""
@@ -232,6 +256,15 @@ class Recorder:
         """
         self._finished = True
         try:
+            return self._finish(waiting)
+        except OSError:
+            self._give_up()
+            raise
+        finally:
+            self._let_go()
+
+    def _finish(self, waiting: Callable[[int], None]) -> Manifest:
+        try:
             self._rings.drain_all(self._take)
             self._next_segment()
             self._journal.close()
@@ -247,10 +280,7 @@ class Recorder:
             waiting(len(self._pending) - done)
             if not future.cancelled():
                 future.result()
-        self._worker.shutdown()
-        self._serial.close()
-        self.ram.close()
-        return self._save_manifest(self._ended or "interrupted", sources)
+        return self._save_manifest(self._ended or "interrupted", sources, complete=True)
 
     def _save_moment(self) -> None:
         """Saves tables, code, symbols and serial output as they are now."""
@@ -263,19 +293,19 @@ class Recorder:
         self._codes.save()
         snapshot.save(self.ram, moment.ranges, self.directory)
         self._serial.seek(0)
-        write_atomically(self.directory / "serial.log", self._serial.read())
+        write_atomically(self.directory / "serial.log", self._serial.read(MAX_SERIAL))
         symbols = [dataclasses.asdict(symbol) for symbol in moment.symbols]
         write_atomically(self.directory / "symbols.json", json.dumps({"symbols": symbols}, indent=1))
 
-    def _save_manifest(self, ended: str, sources: tuple[Source, ...]) -> Manifest:
-        """Describes the trace; `ended` makes it complete."""
+    def _save_manifest(self, ended: str, sources: tuple[Source, ...], *, complete: bool = False) -> Manifest:
+        """Describes the trace."""
         moment, root = self.moment, self.moment.root
         manifest = Manifest(
             suite=metadata.version("bareflow-gdb"),
             machine=self.machine.name,
             started=self._started,
             seconds=self._seconds,
-            complete=bool(ended),
+            complete=complete,
             ended=ended,
             clock="tsc" if self.machine.icount is None else "icount",
             tsc_hz=moment.tsc_hz,

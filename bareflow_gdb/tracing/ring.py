@@ -22,6 +22,7 @@ from bareflow_gdb.tracing.manifest import Source
 HEARTBEAT_SECONDS = 0.02
 ALIVE_SECONDS = 0.2
 CHUNK_RECORDS = 16384
+RECORDED_ALREADY = "this guest is being recorded already; end that recording first"
 MODE_OFF = layouts.const("BF_RING_OFF")
 MODE_FLIGHT = layouts.const("BF_RING_FLIGHT")
 MODE_LOSSLESS = layouts.const("BF_RING_LOSSLESS")
@@ -74,6 +75,8 @@ class RingReader:
         self._attached = False
         self._next = self._words[_HEAD]
         self._first = self._next
+        self._past = 0
+        """Records not taken yet that are older than the attachment."""
         self._lost = 0
         self.restarted = False
         """The guest has set the ring up again, by a reboot: nothing more can be taken."""
@@ -99,7 +102,8 @@ class RingReader:
     def _start(self, past: bool) -> None:
         """Where to begin, and the tail that keeps a lossless guest from writing over it."""
         head = self._words[_HEAD]
-        self._next = head - min(head, self.capacity - 1) if past else head
+        self._past = min(head, self.capacity - 1) if past else 0
+        self._next = head - self._past
         self._words[_TAIL] = (self._next - 1) & _MASK32
 
     def detach(self) -> None:
@@ -160,6 +164,10 @@ class RingReader:
         # Set up again while they were copied: their sequence numbers tell which were still there.
         self.restarted = head - first > _RESTARTED
         overtaken = 0 if self.restarted else max(0, min(count, head - self.capacity + 1 - first))
+        # Not lost: written before this reader came, and overwritten before it took anything.
+        forgotten = min(lost + overtaken, self._past)
+        self._past = 0
+        self._first += forgotten
         expected = np.arange(first + overtaken, first + count, dtype=np.uint64).astype(np.uint32)
         good = events["seq"][overtaken:] == expected
         if not good.all():
@@ -168,7 +176,7 @@ class RingReader:
         self._next = first + count
         # One behind, so that a waiting guest never fills the slot that the overtaking rule must give up.
         self._words[_TAIL] = (self._next - 1) & _MASK32
-        lost += overtaken
+        lost += overtaken - forgotten
         self._lost += lost
         return Batch(self.ring, events[overtaken:], first + overtaken, lost)
 
@@ -224,14 +232,15 @@ class Rings:
     def require_free(self) -> None:
         """Raises UsageError when another reader is attached: two would take each other's events.
 
-        One that lives beats; one that was killed left the mode behind and beats no more.
+        One that lives beats, whatever its mode; one that was killed left the mode behind and beats no more.
         """
-        lossless = [reader for reader in self.readers if reader.mode == MODE_LOSSLESS]
-        before = [reader.heartbeat for reader in lossless]
-        if lossless:
-            time.sleep(ALIVE_SECONDS)
-        if before != [reader.heartbeat for reader in lossless]:
-            raise UsageError("this guest is being recorded already; end that recording first")
+        used = [reader for reader in self.readers if reader.heartbeat or reader.mode == MODE_LOSSLESS]
+        before = [reader.heartbeat for reader in used]
+        deadline = time.monotonic() + ALIVE_SECONDS
+        while used and time.monotonic() < deadline:
+            time.sleep(HEARTBEAT_SECONDS)
+            if before != [reader.heartbeat for reader in used]:
+                raise UsageError(RECORDED_ALREADY)
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):

@@ -6,6 +6,8 @@ metadata.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from bareflow_gdb.files import replacing
 from bareflow_gdb.tracing.events import TRACE_DTYPE, Events, to_trace
 from bareflow_gdb.tracing.journal import read_journal
 
-PATTERN = "events-*.parquet"
+NAME = re.compile(r"events-([0-9]+)\.parquet")
 ARGUMENTS = ("arg0", "arg1", "arg2", "arg3")
 SCHEMA = pa.schema(
     [
@@ -32,6 +34,7 @@ SCHEMA = pa.schema(
     ]
 )
 _DELTAS = ("tsc", "seq")
+_MOST_ROWS = 8 << 20
 
 
 def segment_path(directory: Path, number: int) -> Path:
@@ -57,7 +60,10 @@ def to_events(table: Any) -> Events:
 
 
 def convert_journal(journal: Path, segment: Path) -> int:
-    """Turns a closed journal into a segment, which is there whole or not at all; returns the number of events."""
+    """Turns a closed journal into a segment, which is there whole or not at all; returns the number of events.
+
+    Raises CannotWrite, and the journal stays.
+    """
     table = to_table(to_trace(read_journal(journal)))
     with replacing(segment) as partial:
         pq.write_table(
@@ -71,12 +77,22 @@ def convert_journal(journal: Path, segment: Path) -> int:
     return int(table.num_rows)
 
 
-def read_segment(path: Path) -> Any:
-    """The Arrow table of a segment; raises BadData when it is truncated or not one of ours."""
+def read_segment(path: Path, columns: Sequence[str] | None = None) -> Any:
+    """The Arrow table of a segment, all columns or some; raises BadData when it is truncated or not one of ours."""
     try:
-        table = pq.ParquetFile(path).read()
+        # A pipe would be waited for.
+        if not path.is_file():
+            raise ValueError("it is not a file")
+        file = pq.ParquetFile(path)
+        if file.metadata.num_rows > _MOST_ROWS:
+            raise ValueError(f"it claims {file.metadata.num_rows:,} events")
+        if file.schema_arrow.names != SCHEMA.names or file.schema_arrow.types != SCHEMA.types:
+            raise BadData(f"{path} has other columns than an event segment; it was written by another version")
+        table = file.read(columns)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise BadData(f"{path} is damaged: {str(error).splitlines()[0]}; remove it to read the rest") from error
-    if table.schema.names != SCHEMA.names or table.schema.types != SCHEMA.types:
-        raise BadData(f"{path} has other columns than an event segment; it was written by another version")
-    return table
+        why = str(error).partition("\n")[0]
+        raise BadData(f"{path} is damaged: {why}; remove it to read the rest") from error
+    if any(column.null_count for column in table.columns):
+        raise BadData(f"{path} is damaged: events without all their values; remove it to read the rest")
+    # Other writers say otherwise whether there may be nulls.
+    return table.cast(pa.schema([SCHEMA.field(name) for name in table.schema.names]))

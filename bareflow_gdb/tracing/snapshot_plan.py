@@ -6,6 +6,7 @@ A moment: the ranges of RAM that the decoders read, and the names that make even
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +18,9 @@ from bareflow_gdb.guest.base.exports import GuestSymbol, read_exports
 from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.guest.base.reading import many, one
 from bareflow_gdb.guest.base.root import Root, is_ram
+from bareflow_gdb.guest.boot.foreign import refuse_foreign
 from bareflow_gdb.guest.code.functions import Version, read_functions, read_versions
 from bareflow_gdb.guest.modules.modules import read_modules
-from bareflow_gdb.guest.stock.kernel import looks_stock
 from bareflow_gdb.memory.protocol import Memory, Range
 from bareflow_gdb.qemu.machine import Machine
 
@@ -41,11 +42,13 @@ class Moment:
     ranges: tuple[Range, ...]
 
 
-def wait_for_kernel(memory: Memory, machine: Machine, seconds: float) -> Moment:
+def wait_for_kernel(
+    memory: Memory, machine: Machine, seconds: float, stopped: Callable[[], bool] = lambda: False
+) -> Moment:
     """The first moment at which the kernel has a root descriptor and its rings.
 
     Raises Unreachable when QEMU ends first, BadData at once for a stock kernel, which has none, and with what is
-    missing when the time is over.
+    missing when the time is over, KeyboardInterrupt when it is `stopped`.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -59,11 +62,9 @@ def wait_for_kernel(memory: Memory, machine: Machine, seconds: float) -> Moment:
             why = "the kernel has no event ring"
         if not machine.alive():
             raise Unreachable(f"QEMU of machine {machine.name} ended before its kernel was up: {why}")
-        if looks_stock(memory):
-            raise BadData(
-                f"machine {machine.name} runs a stock kernel, which has no events to record; `bareflow swaps` shows "
-                "its swaps"
-            )
+        refuse_foreign(machine, memory, "which has no events to record", "`bareflow swaps` shows its swaps")
+        if stopped():
+            raise KeyboardInterrupt
         if time.monotonic() >= deadline:
             raise BadData(f"machine {machine.name} shows nothing to record after {seconds:g} s: {why}")
         time.sleep(_POLL_SECONDS)

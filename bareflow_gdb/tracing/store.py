@@ -6,6 +6,10 @@ segments, then the raw journal.
 
 from __future__ import annotations
 
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +21,13 @@ import pyarrow.compute as pc
 
 from bareflow_gdb.abi.events import BY_NAME, EVENT_TYPES
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
-from bareflow_gdb.guest.base.values import clean, lines_of
+from bareflow_gdb.files import PARTIAL, is_locked, locked
+from bareflow_gdb.foreign import clean, lines_of
 from bareflow_gdb.memory.snapshot import SnapshotMemory
-from bareflow_gdb.tracing import codes, manifest, segments
+from bareflow_gdb.small_files import read_start
+from bareflow_gdb.tracing import codes, journal, manifest, segments
 from bareflow_gdb.tracing.codes import SavedCode
 from bareflow_gdb.tracing.events import Events, to_trace
-from bareflow_gdb.tracing.journal import PATTERN as JOURNALS
-from bareflow_gdb.tracing.journal import read_journal
 
 # A query is for this trace: it reaches neither files nor Python variables.
 _CLOSED: dict[str, str | bool | int | float | list[str]] = {
@@ -31,7 +35,7 @@ _CLOSED: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": False,
 }
 _MAX_FILES = 10_000
-_MAX_SERIAL = 64 << 20
+MAX_SERIAL = 64 << 20
 _MAX_SYMBOLS = 4096
 
 
@@ -56,36 +60,44 @@ class Trace:
         """The trace in `directory`; raises UsageError when there is none, BadData when it is not readable."""
         return cls(directory, manifest.load(directory))
 
+    @property
+    def recorded_now(self) -> bool:
+        """Is there a recorder, or a `recover`, that still writes it?"""
+        return not self.manifest.complete and is_locked(self.directory)
+
     @cached_property
     def table(self) -> Any:
-        """All events as an Arrow table in the order of time."""
-        parts = [segments.read_segment(path) for path in self._segments()]
-        for journal in self._open_journals():
-            parts.append(segments.to_table(to_trace(read_journal(journal))))
-        table = pa.concat_tables([segments.SCHEMA.empty_table(), *parts])
-        tsc = table.column("tsc").to_numpy()
-        if not bool(np.all(tsc[1:] >= tsc[:-1])):
-            table = table.take(pa.array(np.argsort(tsc, kind="stable")))
-        return table
+        """All events as an Arrow table in the order of time. All of them are then in memory: see `parts`."""
+        return _in_order(self.parts())
 
-    def _segments(self) -> list[Path]:
-        return self._files(segments.PATTERN)
+    def parts(self, *columns: str) -> Iterator[Any]:
+        """The events (all columns, or these) as one Arrow table per segment or journal, each in the order of time."""
+        for number in self._numbers():
+            yield self._part(number, columns or segments.SCHEMA.names)
 
-    def _open_journals(self) -> list[Path]:
-        """Journals whose segment was not written."""
-        written = {path.stem.removeprefix("events-") for path in self._segments()}
-        return [path for path in self._files(JOURNALS) if path.stem.removeprefix("journal-") not in written]
+    def _part(self, number: str, columns: Sequence[str]) -> Any:
+        segment = self.directory / f"events-{number}.parquet"
+        if not segment.exists():
+            try:
+                raw = self.directory / f"journal-{number}.raw"
+                return segments.to_table(to_trace(journal.read_journal(raw))).select(columns)
+            except BadData:
+                # A recorder that still runs may have made the segment of it meanwhile.
+                if not segment.exists():
+                    raise
+        return segments.read_segment(segment, columns)
 
-    def _files(self, pattern: str) -> list[Path]:
-        found = sorted(self.directory.glob(pattern), key=lambda path: (len(path.name), path.name))
-        if len(found) > _MAX_FILES:
-            raise BadData(f"{self.directory} holds {len(found)} files {pattern}; no recorder makes that many")
-        return found
+    def _numbers(self) -> list[str]:
+        """The numbers, as they are written in file names, of all segments and journals."""
+        numbers = {*_numbered(self.directory, segments.NAME), *_numbered(self.directory, journal.NAME)}
+        if len(numbers) > _MAX_FILES:
+            raise BadData(f"{self.directory} holds {len(numbers)} segments of events; no recorder makes that many")
+        return sorted(numbers, key=lambda number: (len(number), number))
 
     @property
     def count(self) -> int:
         """Number of events."""
-        return int(self.table.num_rows)
+        return sum(part.num_rows for part in self.parts("type"))
 
     def events(self, *types: str) -> Events:
         """The events of these types ("publish", "emit", …; none given: all), in the order of time."""
@@ -93,17 +105,17 @@ class Trace:
         if unknown:
             known = ", ".join(sorted(BY_NAME))
             raise UsageError(f"there is no event type {', '.join(unknown)}; the types are {known}")
-        table = self.table
-        if types:
-            wanted = pa.array([BY_NAME[name].number for name in types], pa.uint8())
-            table = table.filter(pc.is_in(table.column("type"), value_set=wanted))
-        return segments.to_events(table)
+        if not types:
+            return segments.to_events(self.table)
+        wanted = pa.array([BY_NAME[name].number for name in types], pa.uint8())
+        chosen = (part.filter(pc.is_in(part.column("type"), value_set=wanted)) for part in self.parts())
+        return segments.to_events(_in_order(chosen))
 
     def losses(self) -> list[Loss]:
         """Where sequence numbers are missing, ring by ring: exact, and independent of the manifest."""
         found = []
-        rings = self.table.column("ring").to_numpy()
-        numbers = self.table.column("seq").to_numpy()
+        table = pa.concat_tables([segments.SCHEMA.empty_table().select(["ring", "seq"]), *self.parts("ring", "seq")])
+        rings, numbers = (table.column(name).to_numpy() for name in ("ring", "seq"))
         for ring in np.unique(rings):
             seq = np.sort(numbers[rings == ring])
             steps = np.diff(seq)
@@ -122,7 +134,8 @@ class Trace:
         """The answer of DuckDB as an Arrow table.
 
         Tables: `events` (columns of the segments), `types` (number, name), `functions` and `modules` (number,
-        name). The query reaches nothing outside. Raises UsageError with DuckDB's sentence.
+        name). Columns of one name are told apart, as `a`, `a_1`. The query reaches nothing outside. Raises
+        UsageError with DuckDB's sentence.
         """
         import duckdb
 
@@ -135,7 +148,7 @@ class Trace:
             answer = connection.sql(query)
             if answer is None:
                 raise UsageError("this statement has no answer; ask with SELECT")
-            return answer.to_arrow_table()
+            return _named_apart(answer.to_arrow_table())
         except duckdb.Error as error:
             raise UsageError(f"this query cannot be answered: {str(error).splitlines()[0]}") from error
         finally:
@@ -155,6 +168,11 @@ class Trace:
         """The saved machine code by version number."""
         return codes.load(self.directory)
 
+    @property
+    def code_left_out(self) -> int:
+        """How many versions' code was left out because of the recorder's limits."""
+        return codes.left_out(self.directory)
+
     def code_bytes(self, version: int) -> bytes:
         """The machine code of a version; raises BareflowError when it was not saved."""
         code = self.codes.get(version)
@@ -165,10 +183,11 @@ class Trace:
     def serial(self) -> str:
         """What the guest printed on COM1, without control characters."""
         try:
-            with (self.directory / "serial.log").open("rb") as file:
-                return lines_of(file.read(_MAX_SERIAL))
+            return lines_of(read_start(self.directory / "serial.log", MAX_SERIAL))
         except FileNotFoundError:
             return ""
+        except (OSError, ValueError) as error:
+            raise BadData(f"serial.log of the trace {self.directory} cannot be read: {error}") from error
 
     @cached_property
     def symbols(self) -> dict[str, int]:
@@ -180,6 +199,30 @@ class Trace:
         return dict(codes.read_list(self.directory / "symbols.json", "symbols", _MAX_SYMBOLS, symbol))
 
 
+def _in_order(parts: Iterable[Any]) -> Any:
+    """Tables of events joined, in the order of time."""
+    table = pa.concat_tables([segments.SCHEMA.empty_table(), *parts])
+    tsc = table.column("tsc").to_numpy()
+    if not bool(np.all(tsc[1:] >= tsc[:-1])):
+        table = table.take(pa.array(np.argsort(tsc, kind="stable")))
+    return table
+
+
+def _numbered(directory: Path, name: re.Pattern[str]) -> dict[str, Path]:
+    """The files of a directory with such a name, by their number."""
+    matches = ((path, name.fullmatch(path.name)) for path in directory.iterdir())
+    return {match[1]: path for path, match in matches if match is not None}
+
+
+def _named_apart(table: Any) -> Any:
+    """Of columns with one name the later ones are called NAME_1, NAME_2, …, as DuckDB itself does in a subquery."""
+    given: list[str] = []
+    for name in table.schema.names:
+        numbered = (f"{name}_{number}" for number in itertools.count(1))
+        given.append(next(each for each in itertools.chain((name,), numbered) if each not in given))
+    return table.rename_columns(given)
+
+
 def _names(names: list[str]) -> Any:
     return pa.table({"number": pa.array(range(len(names)), pa.uint32()), "name": pa.array(names, pa.string())})
 
@@ -187,16 +230,33 @@ def _names(names: list[str]) -> Any:
 def recover(directory: Path) -> int:
     """Completes the trace of a recorder that was killed: its journals become segments. Returns their events.
 
-    Raises UsageError when the trace is complete already.
+    Raises UsageError when the trace is complete already or still being recorded, CannotWrite.
     """
-    trace = Trace.open(directory)
-    if trace.manifest.complete:
-        raise UsageError(f"the trace {directory} is complete; there is nothing to recover")
-    recovered = 0
-    for journal in trace._open_journals():
-        number = int(journal.stem.removeprefix("journal-"))
-        recovered += segments.convert_journal(journal, segments.segment_path(directory, number))
-    for leftover in [*directory.glob(JOURNALS), *directory.glob("*.partial")]:
-        leftover.unlink()
-    Trace.open(directory).table.validate()
-    return recovered
+    manifest.load(directory)
+    with changing(directory):
+        trace = Trace.open(directory)
+        if trace.manifest.complete:
+            raise UsageError(f"the trace {directory} is complete; there is nothing to recover")
+        written = _numbered(directory, segments.NAME)
+        recovered = 0
+        for number, raw in sorted(_numbered(directory, journal.NAME).items()):
+            if number in written:
+                raw.unlink()
+            else:
+                recovered += segments.convert_journal(raw, directory / f"events-{number}.parquet")
+        for leftover in directory.glob(f".*{PARTIAL}"):
+            leftover.unlink()
+        for part in trace.parts():
+            part.validate()
+        return recovered
+
+
+def changing(directory: Path, *files: Path) -> AbstractContextManager[None]:
+    """The right to write into a trace; with `files`, only when one of them lies in it.
+
+    Raises UsageError when it is still being recorded, or recovered.
+    """
+    inside = [file for file in files if file.resolve().is_relative_to(directory.resolve())]
+    if files and not inside:
+        return nullcontext()
+    return locked(directory, f"the trace {directory} is still being recorded, or recovered; end that first")

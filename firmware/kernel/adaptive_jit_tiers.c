@@ -90,6 +90,8 @@ static uint32_t open_tier(uint32_t function, const struct embedded_module *sourc
         return BF_REASON_NO_BITCODE;
     const char *wrong = module_image_open(image, bytes, size);
     if (wrong == NULL)
+        wrong = module_image_tier(image, level);
+    if (wrong == NULL)
         wrong = module_image_open(&base, (const void *)loaded->image, loaded->image_size);
     if (wrong == NULL && !module_image_same_data(image, &base))
         wrong = "its data is laid out differently";

@@ -59,7 +59,7 @@ static struct bf_cache_slot *free_slot(void) {
 }
 
 /* NULL when the image is whole, signed, and of this module. */
-static const char *check(const char *name, const void *bytes, uint32_t size) {
+static const char *check(const char *name, uint32_t level, const void *bytes, uint32_t size) {
     struct module_image image;
     const char *wrong = module_image_open(&image, bytes, size);
 
@@ -67,7 +67,9 @@ static const char *check(const char *name, const void *bytes, uint32_t size) {
         return wrong;
     if (image.header->version < 2)
         return "it has no signature";
-    return strcmp(image.header->name, name) == 0 ? NULL : "it is another module's";
+    if (strcmp(image.header->name, name) != 0)
+        return "it is another module's";
+    return module_image_tier(&image, level);
 }
 
 static void file_of(const char *name, uint32_t level, char file[13]) {
@@ -87,7 +89,7 @@ static bool fill(struct bf_cache_slot *slot, const char *name, uint32_t level, c
         size = disk_read_new(file, BF_OWNER_CACHE, number, &image);
     if (size < 0)
         return false;
-    const char *wrong = check(name, (const void *)image, (uint32_t)size);
+    const char *wrong = check(name, level, (const void *)image, (uint32_t)size);
     if (wrong != NULL) {
         kprintf("[CACHE] %s refused: %s\n", file, wrong);
         pool_free(BF_POOL_DATA, image);

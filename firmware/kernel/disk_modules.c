@@ -10,6 +10,8 @@ static uint32_t install(bf_ptr image, uint32_t size) {
     bf_ptr old = 0;
 
     const char *wrong = module_image_open(&parts, header, size);
+    if (wrong == NULL)
+        wrong = module_image_tier(&parts, 0);
     if (wrong != NULL) {
         kprintf("[ERROR] Module image: %s\n", wrong);
         return NO_MODULE;

@@ -72,6 +72,7 @@ struct module_parts {
 };
 
 const char *module_image_open(struct module_image *image, const void *bytes, uint32_t size);
+const char *module_image_tier(const struct module_image *image, uint32_t level);
 bool module_image_place(const struct module_image *image, bf_ptr data, uint32_t owner_kind, uint32_t owner,
                         struct module_parts *parts);
 bf_ptr module_image_place_data(const struct module_image *image, uint32_t owner_kind, uint32_t owner);

@@ -96,6 +96,11 @@ const char *module_image_open(struct module_image *image, const void *bytes, uin
     return image->entry_offset < image->tail.code_size ? NULL : "the entry lies outside the code";
 }
 
+/* Returns what is wrong when the image says that it is of another tier; an older one says nothing. */
+const char *module_image_tier(const struct module_image *image, uint32_t level) {
+    return image->tail.tier == 0 || image->tail.tier == level + 1 ? NULL : "it is the code of another tier";
+}
+
 static bf_ptr base_of(uint32_t base, const struct module_parts *parts, bf_ptr data) {
     return base == BF_RELOC_CODE ? parts->code : base == BF_RELOC_DATA ? data : parts->rodata;
 }

@@ -15,7 +15,6 @@
 #define FCR_ENABLE_AND_CLEAR 0x07
 #define MCR_DTR_RTS 0x03
 #define LSR_THR_EMPTY 0x20
-#define DIVISOR_115200 1
 
 #define SPINS 100000                    /* a UART that never gets ready must not stop the kernel */
 
@@ -31,8 +30,9 @@ void serial_init(void) {
 
     outb(INTERRUPT_ENABLE, 0);
     outb(LINE_CONTROL, LCR_DLAB);
-    outb(DIVISOR_LOW, DIVISOR_115200);
+    outb(DIVISOR_LOW, BF_COM1_DIVISOR);
     outb(DIVISOR_HIGH, 0);
+    bareflow_status.com1_divisor = inb(DIVISOR_LOW) | (uint32_t)inb(DIVISOR_HIGH) << 8;
     outb(LINE_CONTROL, LCR_8N1);
     outb(FIFO_CONTROL, FCR_ENABLE_AND_CLEAR);
     outb(MODEM_CONTROL, MCR_DTR_RTS);

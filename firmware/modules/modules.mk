@@ -46,7 +46,7 @@ $(MODULE_OUT)/%.O$(1).o: $(MODULE_OUT)/%.bc
 
 # All tiers share one copy of the writable data: that of O0 sets the layout.
 $(MODULE_OUT)/%.O$(1).mod: $(MODULE_OUT)/%.O$(1).o $(if $(filter-out 0,$(1)),$(MODULE_OUT)/%.O0.mod) $(MODULE_LINKER)
-	$$(RUN_PYTHON) -m bareflow_gdb.build.module --object $$< --name $$* --entry $$*_main --output $$@ \
+	$$(RUN_PYTHON) -m bareflow_gdb.build.module --object $$< --name $$* --entry $$*_main --level $(1) --output $$@ \
 	  $(if $(filter-out 0,$(1)),--data-from $(MODULE_OUT)/$$*.O0.mod)
 endef
 $(foreach level,$(MODULE_LEVELS),$(eval $(call module_tier,$(level))))

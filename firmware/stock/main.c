@@ -5,8 +5,12 @@
 #include "stock.h"
 
 #define SLAVE 1
-#define CALLS 10001
 #define FIRST_REPORT 150
+#ifdef FIELD_JIT
+#define CALLS FIRST_REPORT
+#else
+#define CALLS 10001
+#endif
 
 _Noreturn void kernel_main(void);
 
@@ -28,15 +32,23 @@ static const struct test {
 #define TESTS (sizeof tests / sizeof tests[0])
 
 /* What the adaptive JIT is given: three functions, for three buffers of 8 KB fit into the CODE pool. */
+#ifdef FIELD_JIT
+static const struct test *const hot[] = {&tests[1]};
+#else
 static const struct test *const hot[] = {&tests[1], &tests[0], &tests[2]};
+#endif
 #define HOT (sizeof hot / sizeof hot[0])
 
 static void load_modules(module_manager_t *manager) {
     terminal_printf("DYNAMIC MODULE SYSTEM - LLVM AOT\n[INIT] Loading embedded modules...\n");
     module_init(manager);
+#ifdef FIELD_MODULES
+    field_load_modules(manager);
+#else
     for (uint32_t i = 0; i < embedded_module_count; i++)
         module_load(manager, embedded_modules[i].header, embedded_modules[i].size);
     cache_load_modules(manager);
+#endif
 }
 
 static void load_disk(module_manager_t *manager, fat16_fs_t *fs) {
@@ -96,6 +108,16 @@ static void run(adaptive_jit_t *jit, int function, const struct test *test) {
     }
 }
 
+/* Inlined for kernels that halt in the middle of their main function: no symbol tells where. */
+static inline __attribute__((always_inline)) _Noreturn void halt(void) {
+#ifdef FIELD_NO_IDT
+    for (;;)
+        __asm__ volatile("cli; hlt");
+#else
+    cpu_halt();
+#endif
+}
+
 static void run_adaptive(adaptive_jit_t *jit, const module_manager_t *manager) {
     adaptive_jit_init(jit);
     for (uint32_t i = 0; i < HOT; i++) {
@@ -112,6 +134,16 @@ static void run_adaptive(adaptive_jit_t *jit, const module_manager_t *manager) {
         run(jit, (int)function, hot[function]);
 }
 
+static inline __attribute__((always_inline)) void run_modules(module_manager_t *manager, fat16_fs_t *fs) {
+    load_modules(manager);
+    load_disk(manager, fs);
+    bitcode_list();
+    wait_for_key("the module tests");
+    test_modules(manager);
+    wait_for_key("the module statistics");
+    module_print_stats(manager);
+}
+
 _Noreturn void kernel_main(void) {
     adaptive_jit_t jit;
     module_manager_t manager;
@@ -120,19 +152,27 @@ _Noreturn void kernel_main(void) {
     serial_init();
     serial_writestring("[serial] init ok\n");
     terminal_initialize();
+#ifndef FIELD_NO_IDT
     idt_init();
     pic_init();
+#endif
     cpu_init_x87();
     jit_allocator_init();
-    load_modules(&manager);
-    load_disk(&manager, &fs);
-    bitcode_list();
-    wait_for_key("the module tests");
-    test_modules(&manager);
-    wait_for_key("the module statistics");
-    module_print_stats(&manager);
+#ifdef FIELD_TURNED
+    module_init(&manager);
     run_adaptive(&jit, &manager);
+    run_modules(&manager, &fs);
+#else
+    run_modules(&manager, &fs);
+    run_adaptive(&jit, &manager);
+#endif
     module_export_profile(&manager);
+#ifdef FIELD_JIT
+    adaptive_jit_destroy(&jit);
+#endif
+#ifdef FIELD_POOLS
+    jit_allocator_shutdown();
+#endif
     terminal_printf("\nSystem halted.\n");
-    cpu_halt();
+    halt();
 }

@@ -76,3 +76,8 @@ void profiler_record_call(function_profiler_t *profiler, uint32_t id, uint64_t c
 void adaptive_jit_init(adaptive_jit_t *jit);
 int adaptive_jit_register_function(adaptive_jit_t *jit, const char *name, const char *module_name, void *code);
 int32_t adaptive_jit_execute(adaptive_jit_t *jit, int function, int32_t a, int32_t b);
+
+/* field/: what generations in the field do otherwise; each is in the variants of variants.mk only */
+void jit_allocator_shutdown(void);
+void adaptive_jit_destroy(adaptive_jit_t *jit);
+void field_load_modules(module_manager_t *manager);

@@ -14,7 +14,7 @@ STOCK_UNIKERNEL_SECTORS ?= 48
 
 STOCK_CFLAGS := $(TARGET) -mno-80387 -std=gnu17 -ffreestanding -fno-builtin -fno-pic -fno-stack-protector -O2 \
   -Wall -Wextra -Werror -Wmissing-prototypes -Istock -Ikernel -I$(ABI) -Itinyllama
-STOCK_HEADERS := $(wildcard stock/*.h stock/unikernel/*.h tinyllama/*.h kernel/*.h) $(wildcard $(ABI)/*.h)
+STOCK_HEADERS := stock/variants.mk $(wildcard stock/*.h stock/unikernel/*.h tinyllama/*.h kernel/*.h) $(wildcard $(ABI)/*.h)
 
 # ---- Module images: the modules' own sources as position-independent code, in one piece with their data ----
 STOCK_MODULES := sum fibonacci compute primes
@@ -142,3 +142,6 @@ $(STOCK_OUT)/stock_disk.img: $(STOCK_DISK_FILES) ../bareflow_gdb/build/fat_image
 stock: $(STOCK_OUT)/stock_disk.img $(patsubst %,$(STOCK_OUT)/%.img,$(STOCK_KERNELS) stock_unikernel) \
   $(patsubst %,$(STOCK_OUT)/%.elf,stock_twin stock_unikernel_twin stock_stripped stock_unikernel_stripped)
 .PHONY: stock
+
+include stock/variants.mk
+stock: stock-variants

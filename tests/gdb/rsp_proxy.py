@@ -115,20 +115,23 @@ class TcpProxy(RspProxy):
 
 
 class OneStep(RspProxy):
-    """Answers one of gdb's steps itself: with `instead`, else with the stop that came before it."""
+    """Answers one of gdb's steps itself, `times` times: with `instead`, else with the stop that came before it."""
 
     number = 1
     """Which step."""
+    times = 1
     instead = b""
-    answered = False
+    answered = 0
     _steps = 0
     _stop = b""
 
     def answer(self, data: bytes) -> bytes:
-        self._steps += b"vCont;s" in data
-        if self.answered or self._steps < self.number:
+        if b"vCont;s" not in data:
             return b""
-        self.answered = True
+        self._steps += 1
+        if self.answered == self.times or self._steps < self.number:
+            return b""
+        self.answered += 1
         return b"+" + (self.instead or self._stop)
 
     def _count(self, data: bytes, *, from_gdb: bool) -> bytes:

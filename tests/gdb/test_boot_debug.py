@@ -9,7 +9,7 @@ import pytest
 from gdb_harness import KERNEL, SCRIPT, Gdb
 from machines import Assemble
 from mi_gdb import MiError, MiGdb
-from rsp_proxy import RspProxy
+from rsp_proxy import OneStep, RspProxy
 
 from bareflow_gdb.guest.boot.boot_code import decode, stage_code
 from bareflow_gdb.qemu.machine import Machine
@@ -96,6 +96,15 @@ def test_the_switch_to_protected_mode_is_stepped_as_the_cpu_decodes_it(
     assert (jump["mode"], jump["bits"]) == ("protected", 16)
     assert jump["instruction"] == f"ljmp 8:{after['linear'].replace('0x0000', '0x')}"
     assert (after["mode"], after["bits"], after["instruction"]) == ("protected", 32, "mov ax, 0x10")
+
+
+def test_a_stop_that_is_told_again_is_no_step(gdb: Gdb, paused: Machine, tmp_path: Path) -> None:
+    steps = ("bf break-boot stage1 --run", "bf step-boot 2 --json")
+    with OneStep(tmp_path / "gdb.sock", paused.gdb_socket) as proxy:
+        proxy.number, proxy.times = 2, 2
+        record = gdb.run(f"target remote {proxy.path}", *steps).json()
+    assert proxy.answered == 2
+    assert len({line["linear"] for line in record["lines"]}) == 3
 
 
 def test_virtual_8086_mode_is_told_and_16_bit_code(gdb: Gdb, booted: Boot) -> None:

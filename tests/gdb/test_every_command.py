@@ -27,6 +27,7 @@ WITHOUT_KERNEL = {
     "status",
     "identify 0x200010",
     "identify $esp",
+    "checks",
     "cpu",
     "irq",
     "screen",

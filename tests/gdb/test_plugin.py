@@ -102,5 +102,8 @@ def test_debug_shows_the_traceback_and_else_it_is_not_shown(gdb: Gdb) -> None:
 
 def test_loading_imports_no_parser_no_tables_and_no_disassembler(gdb: Gdb) -> None:
     loaded = gdb.run("python import sys; print(sorted(sys.modules))").out
-    for heavy in ("dissect", "rich", "capstone", "numpy", "qemu", "asyncio"):
+    for heavy in ("dissect", "rich", "capstone", "numpy", "qemu", "asyncio", "hashlib", "difflib"):
         assert f"'{heavy}'" not in loaded
+    # Each of these wings decodes records, whose classes take most of the time.
+    for wing in ("code.functions", "code.jit", "pools", "modules", "names", "machine", "stock"):
+        assert f"'bareflow_gdb.guest.{wing}" not in loaded

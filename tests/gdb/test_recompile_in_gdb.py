@@ -49,16 +49,16 @@ def test_a_backtrace_in_the_new_code_shows_its_function_by_name(gdb: Gdb, idle: 
     assert re.search(r"primes@O3 #\d+ \(a=1000, b=0\) at firmware/modules/primes.c:", result.out)
 
 
-@pytest.mark.parametrize("step", (1, 2))
-def test_a_stop_that_is_told_twice_does_not_end_before_the_frame(
-    gdb: Gdb, idle: Machine, tmp_path: Path, step: int
+@pytest.mark.parametrize(("step", "times"), ((1, 1), (2, 1), (2, 3)))
+def test_a_stop_that_is_told_again_does_not_end_before_the_frame(
+    gdb: Gdb, idle: Machine, tmp_path: Path, step: int, times: int
 ) -> None:
     with OneStep(tmp_path / "gdb.sock", idle.gdb_socket) as proxy:
-        proxy.number = step
+        proxy.number, proxy.times = step, times
         places.write_record(idle.directory, {**idle.record(), "gdb_socket": str(proxy.path)})
         result = gdb.run(f"target remote {proxy.path}", "bf recompile primes --stop", "info args", elf=KERNEL)
         places.write_record(idle.directory, idle.record())
-    assert proxy.answered
+    assert proxy.answered == times
     assert "a = 1000\nb = 0\n" in result.out, result.out
 
 

@@ -159,7 +159,6 @@ def test_swaps_are_stopped_at_by_watchpoints_after_the_store(
 
 
 REFUSED = {
-    "boot": "there is no boot record at 0x00000600",
     "exception": "it prints exceptions on the screen only",
     "log": "it keeps no log; `serial`",
     "cache": "its cache is part of its image",
@@ -171,6 +170,7 @@ REFUSED = {
 UNIKERNEL = ("swaps", "jit", "modules", "header sum", "break-swap", "watch sum")
 ANSWERED = (
     "status",
+    "boot",
     "pools",
     "profile",
     "stack",

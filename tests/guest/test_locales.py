@@ -39,13 +39,19 @@ def test_what_the_locale_cannot_show_is_a_question_mark(idle_machine: Machine) -
     assert shown.decode("latin-1") == text.encode("latin-1", "replace").decode("latin-1")
 
 
-def test_a_files_name_comes_out_as_it_is_on_the_disk(tmp_path: Path) -> None:
-    name = os.fsencode(tmp_path) + b"/\xfc\xe2\x86\x92"
+def test_a_files_name_comes_out_as_it_is_on_the_disk(idle_machine: Machine, tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/\xc3\xbc\xe2\x86\x92"
     for environment in ({"LC_ALL": "C.UTF-8"}, locales.environment("C")):
-        done = subprocess.run(
-            [*PROGRAM.split(), "status", name], capture_output=True, timeout=SECONDS, env={**os.environ, **environment}
-        )
-        assert done.returncode == 2 and name in done.stderr
+        words = [*PROGRAM.split(), "core", idle_machine.name, "--out", name]
+        done = subprocess.run(words, capture_output=True, timeout=SECONDS, env={**os.environ, **environment})
+        assert done.returncode == 0 and done.stdout.count(name) == 2, done.stderr
+        # QEMU's monitor speaks UTF-8 only, and errors lose what cannot be a character.
+        refused = [*PROGRAM.split(), "core", idle_machine.name, "--out", name + b"\xfc"]
+        done = subprocess.run(refused, capture_output=True, timeout=SECONDS, env={**os.environ, **environment})
+        assert done.returncode == 2 and b"QEMU takes only file names that are UTF-8" in done.stderr
+        missing = [*PROGRAM.split(), "status", name + b"\xfc"]
+        done = subprocess.run(missing, capture_output=True, timeout=SECONDS, env={**os.environ, **environment})
+        assert done.returncode == 2 and b"?" in done.stderr and b"defect" not in done.stderr
 
 
 @pytest.mark.parametrize("closed", (">&-", "2>&-", "<&-", "<&- >&- 2>&-"))

@@ -24,9 +24,9 @@ from unicorn.x86_const import UC_X86_REG_EBX, UC_X86_REG_ESP
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.cli.main import main as bareflow
 from bareflow_gdb.errors import BareflowError, ReadError, UsageError
+from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.reading import many, one
-from bareflow_gdb.guest.base.values import clean
 from bareflow_gdb.guest.boot.wait import wait_for_serial
 from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
 from bareflow_gdb.guest.code.symbol_index import read_index

@@ -261,7 +261,7 @@ def test_a_guest_that_takes_an_exception_is_recorded_to_its_end(booted: Boot, tm
     assert event.ring == 1
     assert event.fields() == {"vector": 6, "eip": nowhere, "error_code": 0, "cr2": event.fields()["cr2"]}
     bad = [verdict.text for verdict in verdicts(tell(trace)) if verdict.kind == "bad"]
-    assert "1 CPU exceptions were taken" in bad
+    assert any("the guest took" in text for text in bad)
 
 
 def test_a_full_disk_is_one_sentence_and_the_guest_runs_on(booted: Boot, tmp_path: Path) -> None:

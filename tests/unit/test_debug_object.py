@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from guest_code import compile_c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.gdb_ui.debug_object import Described, join
+from bareflow_gdb.guest.code.debug_sections import cleaned, readable
+from bareflow_gdb.recompile.debug_file import for_debuggers
 
 
 def described(data: bytes, base: int, label: str) -> Described:
@@ -58,3 +62,42 @@ def test_a_damaged_object_is_refused_with_one_sentence(primes: bytes, data: st.D
             join([described(candidate, 0x200000, "v1")])
         except BadData as error:
             assert "recompile the function" in str(error)
+
+
+HOSTILE_SOURCE = """
+#line 1 "/tmp/\x1b[31mevil.c"
+int evil_main(int a, int b) { return a + b; }
+__asm__(".pushsection .debug_gdb_scripts; .byte 4; .popsection; .pushsection .gnu_debuglink; .byte 1; .popsection");
+"""
+INLINE = '__asm__(".pushsection .debug_abbrev; .byte 1, 0x2e, 0, 3, 8, 0, 0, 0; .popsection");'
+
+
+@pytest.mark.parametrize("version", ["-gdwarf-2", "-gdwarf-3", "-gdwarf-4", "-gdwarf-5"])
+def test_only_known_sections_with_harmless_names_are_read(tmp_path: Path, version: str) -> None:
+    made = compile_c(tmp_path, HOSTILE_SOURCE, "-O1", version, "-fdebug-macro")
+    for data in (join([described(made, 0x200000, "v1")]), for_debuggers(made)):
+        elf = ELFFile(io.BytesIO(data))
+        there = {section.name for section in elf.iter_sections() if section["sh_type"] != "SHT_NULL"}
+        assert ".debug_info" in there
+        assert not {".debug_gdb_scripts", ".debug_macro", ".debug_macinfo", ".gnu_debuglink"} & there
+        assert b"\x1b[31m" not in data and b"evil.c" in data
+        units = [unit.get_top_DIE() for unit in elf.get_dwarf_info().iter_CUs()]
+        assert [unit.attributes["DW_AT_language"].value for unit in units]
+
+
+def test_strings_among_the_numbers_leave_only_names(tmp_path: Path) -> None:
+    made = compile_c(tmp_path, HOSTILE_SOURCE + INLINE, "-O1")
+    for data in (join([described(made, 0x200000, "v1")]), for_debuggers(made)):
+        elf = ELFFile(io.BytesIO(data))
+        kinds = {section.name for section in elf.iter_sections() if section["sh_type"] != "SHT_NULL"}
+        assert not any(name.startswith(".debug") for name in kinds)
+        assert b"evil_main" in data
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_cleaned_or_refused(data: bytes) -> None:
+    for name in (".debug_str", ".debug_line"):
+        with contextlib.suppress(IndexError, ValueError):
+            assert len(cleaned(name, data)) == len(data)
+    with contextlib.suppress(IndexError):
+        readable(data)

@@ -68,7 +68,7 @@ def test_the_environments_gdb_comes_before_the_systems(tmp_path: Path, monkeypat
 
 def test_a_gdbstub_is_left_to_gdb(tmp_path: Path) -> None:
     assert connection("tcp:localhost:1") == ["-ex", "bf attach tcp:localhost:1"]
-    assert connection(f"unix:{tmp_path}/a b") == ["-ex", f"bf attach 'unix:{tmp_path}/a b'"]
+    assert connection(f"unix:{tmp_path}/a b") == ["-ex", f"bf attach unix:{tmp_path}/a\\ b"]
 
 
 def test_what_gdb_cannot_connect_to_is_refused(tmp_path: Path) -> None:

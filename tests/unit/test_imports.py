@@ -16,12 +16,15 @@ ROOT = Path(bareflow_gdb.__file__).parent
 FLOORS = {
     "errors": 0,
     "files": 0,
+    "foreign": 0,
     "libraries": 0,
+    "small_files": 0,
     "abi": 1,
     "memory": 2,
     "qemu": 2,
     "guest": 3,
     "tracing": 4,
+    "checks": 4,
     "analysis": 4,
     "recompile": 4,
     "build": 4,
@@ -33,7 +36,21 @@ FLOORS = {
 GDB_ALLOWED = ("gdb_ui", "memory/inferior.py")
 # What gdb's own Python imports; those parts of the suite must come without them.
 COMPILED = ("numpy", "pyarrow", "duckdb", "llvmlite", "unicorn", "rpds")
-FOR_GDB = ("errors", "files", "libraries", "abi", "memory", "qemu", "guest", "render", "questions", "gdb_ui")
+FOR_GDB = (
+    "errors",
+    "files",
+    "small_files",
+    "foreign",
+    "libraries",
+    "abi",
+    "memory",
+    "qemu",
+    "guest",
+    "checks",
+    "render",
+    "questions",
+    "gdb_ui",
+)
 # The HTML report is made from a whole trace, by the host program.
 FOR_HOST = ROOT / "render" / "report"
 

@@ -29,7 +29,7 @@ INSTALLED = Outcome(
     correct=True,
     milliseconds=Phases(request=0.4, compile=30.0, link=2.0, install=1.0, total=41.6),
     remarks=("remark: f.c:1:1: f inlined",),
-    symbol_file="/m/jit/primes.O3.v49.elf",
+    symbol_file="/m/jit/v49.elf",
 )
 REJECTED = dataclasses.replace(
     INSTALLED,
@@ -60,7 +60,7 @@ def test_the_text_of_an_installed_version() -> None:
         "primes@O3 #49 installed, 291 bytes at 0x00209620",
         "  first call  168 (as expected)",
         "  ms          request 0.4, compile 30.0, link 2.0, install 1.0; 41.6 ms in all",
-        "  symbols     /m/jit/primes.O3.v49.elf",
+        "  symbols     /m/jit/v49.elf",
         "  remark: f.c:1:1: f inlined",
     ]
     wrong = dataclasses.replace(INSTALLED, result=167, correct=False, rodata=Address(0x400010), rodata_size=8)

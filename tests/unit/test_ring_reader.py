@@ -222,6 +222,49 @@ def test_a_second_reader_is_refused_but_not_after_the_first_was_killed(guest: Gu
     assert RingReader(guest.ram, 0).mode == MODE_FLIGHT
 
 
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("second", [True, False])
+def test_a_ring_in_use_is_refused_whatever_the_modes(guest: Guest, lossless: bool, second: bool) -> None:
+    with Rings(guest.ram, [0], lossless=lossless) as rings:
+        mode = rings.readers[0].mode
+        with pytest.raises(UsageError, match="recorded already"), Rings(guest.ram, [0], lossless=second):
+            pass
+        assert rings.readers[0].mode == mode
+
+
+def test_the_claim_of_a_dead_flight_reader_lapses(guest: Guest) -> None:
+    heartbeat = layouts.offset("bf_ring_header", "heartbeat")
+    guest.ram.write(heartbeat, (77).to_bytes(4, "little"), "a heartbeat left behind")
+    with Rings(guest.ram, [0]) as rings:
+        assert rings.readers[0].mode == MODE_LOSSLESS
+
+
+def test_what_was_overwritten_before_the_first_drain_is_not_lost(guest: Guest, writer: Path) -> None:
+    """As on the interrupts' ring, which never waits for its reader."""
+    assert guest.write(writer, 2 * CAPACITY).wait() == 0
+    reader = RingReader(guest.ram, 0)
+    reader.attach(lossless=False)
+    assert guest.write(writer, 5).wait() == 0
+    batch = reader.drain()
+    check(batch)
+    assert (batch.first, batch.lost, len(batch.events)) == (CAPACITY + 6, 0, CAPACITY - 1)
+    counts = reader.counts()
+    assert (counts.first, counts.events, counts.lost) == (CAPACITY + 6, CAPACITY - 1, 0)
+
+
+def test_what_was_written_after_the_attachment_and_overwritten_is_lost(guest: Guest, writer: Path) -> None:
+    assert guest.write(writer, 2 * CAPACITY).wait() == 0
+    reader = RingReader(guest.ram, 0)
+    reader.attach(lossless=False)
+    assert guest.write(writer, CAPACITY + 100).wait() == 0
+    batch = reader.drain()
+    check(batch)
+    assert (batch.first, batch.lost, len(batch.events)) == (2 * CAPACITY + 101, 101, CAPACITY - 1)
+    assert reader.counts().first == 2 * CAPACITY
+    assert guest.write(writer, CAPACITY + 10).wait() == 0
+    assert reader.drain().lost == 11
+
+
 def test_a_ring_that_the_guest_sets_up_anew_ends_the_reading_without_a_false_loss(guest: Guest, writer: Path) -> None:
     assert guest.write(writer, 100).wait() == 0
     reader = RingReader(guest.ram, 0)

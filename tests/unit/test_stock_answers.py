@@ -161,7 +161,7 @@ def test_the_jit_is_told_without_what_the_kernel_does_not_keep() -> None:
     ("function", "field", "value", "said"),
     [
         (0, "code_v1", HEAP + 144, "O1 and O2 of fibonacci share one buffer"),
-        (0, "compiled_level", 1, "fibonacci runs 0x00020090, its O1 code is at 0x00020010"),
+        (0, "compiled_level", 3, "fibonacci runs its O2 code at 0x00020090, its record says O3"),
         (1, "jit_ctx.code_buffer", 0, "sum has no code buffer"),
     ],
 )

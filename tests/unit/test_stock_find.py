@@ -1,4 +1,4 @@
-"""Finding the records of kernels without a debug interface; a wrong answer is worse than none."""
+"""Located the records of kernels without a debug interface; a wrong answer is worse than none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stock_guest import HEAP, JIT, MANAGER, MODULES, POOLS, RAM_BYTES, StockGues
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.base.answer import Finding
+from bareflow_gdb.guest.base.answer import Located
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.stock import search as kinds
 from bareflow_gdb.guest.stock.generations import GENERATIONS, Generation
@@ -24,7 +24,7 @@ FLUD = struct.pack("<I", layouts.const("BF_FLUD_MAGIC"))
 QUESTIONS = ("modules", "pools", "profile", "jit", "swaps")
 
 
-def found(guest: Guest) -> dict[str, Finding]:
+def found(guest: Guest) -> dict[str, Located]:
     return {finding.what: finding for finding in guest.places.known()}
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,14 +18,15 @@ from trace_maker import SWAP, batch, make, records
 
 from bareflow_gdb.analysis.latencies import summarise, swap_times
 from bareflow_gdb.analysis.swaps import trace_swaps
-from bareflow_gdb.errors import BareflowError, UsageError
-from bareflow_gdb.files import replacing
+from bareflow_gdb.errors import BareflowError, CannotWrite, UsageError
+from bareflow_gdb.files import locked, replacing
 from bareflow_gdb.memory import snapshot
 from bareflow_gdb.memory.protocol import CheckedMemory
 from bareflow_gdb.memory.snapshot import SnapshotMemory
 from bareflow_gdb.tracing import codes
 from bareflow_gdb.tracing.codes import SavedCode
 from bareflow_gdb.tracing.journal import read_journal
+from bareflow_gdb.tracing.limits import CodeLimits
 from bareflow_gdb.tracing.store import Loss, Trace, recover
 
 
@@ -88,6 +91,49 @@ def test_a_segment_written_before_the_kill_is_not_read_twice(tmp_path: Path) -> 
 def test_a_complete_trace_has_nothing_to_recover(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="complete"):
         recover(make(tmp_path / "trace", [batch(SWAP)]))
+
+
+def test_a_trace_that_is_still_written_is_not_recovered(tmp_path: Path) -> None:
+    directory = make(tmp_path / "trace", [batch(SWAP)], open_journal=True, complete=False)
+    before = files(directory)
+    with locked(directory, ""):
+        assert Trace.open(directory).recorded_now
+        with pytest.raises(UsageError, match="still being recorded"):
+            recover(directory)
+    assert files(directory) == before
+    assert not Trace.open(directory).recorded_now
+    assert recover(directory) == len(SWAP)
+
+
+@pytest.mark.parametrize("name", ["journal-xyz.raw", "journal-.raw", "journal-000.raw.old", "events-x.parquet"])
+def test_a_file_that_no_recorder_names_so_is_left_alone(tmp_path: Path, name: str) -> None:
+    directory = make(tmp_path / "trace", [batch(SWAP)], open_journal=True, complete=False)
+    (directory / name).write_bytes(b"mine")
+    assert Trace.open(directory).count == len(SWAP)
+    assert recover(directory) == len(SWAP)
+    assert (directory / name).read_bytes() == b"mine"
+
+
+def test_a_segment_that_cannot_be_written_leaves_its_journal(tmp_path: Path) -> None:
+    directory = make(tmp_path / "trace", [batch(SWAP)], open_journal=True, complete=False)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(CannotWrite, match=re.escape(f"{directory / 'events-000.parquet'}: File too large; ")):
+            recover(directory)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in directory.glob("*0*")] == ["journal-000.raw"]
+    assert Trace.open(directory).count == recover(directory) == len(SWAP)
+
+
+def test_parts_are_the_events_whole_or_by_column(tmp_path: Path) -> None:
+    parts = [[batch(SWAP)], [batch(SWAP, 7)], [batch(SWAP, 14)]]
+    trace = Trace.open(make(tmp_path / "trace", *parts, open_journal=True, complete=False))
+    assert [part.num_rows for part in trace.parts()] == [len(SWAP)] * 3
+    assert [part.schema.names for part in trace.parts("seq")] == [["seq"]] * 3
+    assert [seq for part in trace.parts("seq") for seq in part.column("seq").to_pylist()] == list(range(21))
+    assert trace.count == trace.table.num_rows == 21
 
 
 def test_swaps_are_told_even_without_a_memory_snapshot(tmp_path: Path) -> None:
@@ -160,6 +206,36 @@ def test_code_is_kept_only_when_its_bytes_have_the_announced_crc(tmp_path: Path)
             codes.code_bytes(tmp_path, saved[version])
 
 
+def announced(version: int, size: int = 16) -> tuple[Bytes, dict[str, int]]:
+    """An EMIT event with the right CRC, and the memory that it tells of: other bytes for each version."""
+    import zlib
+
+    data = version.to_bytes(4, "little") * (size // 4)
+    place = {"code": 0x1000, "size": size, "version": version, "function": 0}
+    return Bytes(data), {**place, "crc": zlib.crc32(data)}
+
+
+@pytest.mark.parametrize("limits", [CodeLimits(versions=5), CodeLimits(total_bytes=5 * 16 + 15)])
+def test_code_without_end_is_kept_up_to_the_limit_and_the_rest_is_counted(tmp_path: Path, limits: CodeLimits) -> None:
+    store = codes.CodeStore(tmp_path, limits)
+    for version in range(1, 201):
+        store.emitted(*announced(version))
+    store.save()
+    assert len(list((tmp_path / "code").glob("*.bin"))) == 5
+    saved = codes.load(tmp_path)
+    assert [number for number, code in saved.items() if code.sha256] == [1, 2, 3, 4, 5]
+    assert len(saved) <= limits.versions
+    assert codes.left_out(tmp_path) == 195
+
+
+def test_a_version_in_the_guests_table_is_left_out_once(tmp_path: Path) -> None:
+    store = codes.CodeStore(tmp_path, CodeLimits(total_bytes=0))
+    for _ in range(3):
+        store.emitted(*announced(1))
+    store.save()
+    assert codes.left_out(tmp_path) == 1
+
+
 def use(directory: Path) -> None:
     """Reads everything that a trace can be asked for."""
     trace = Trace.open(directory)
@@ -167,7 +243,7 @@ def use(directory: Path) -> None:
     trace_swaps(trace)
     trace.losses()
     trace.serial()
-    _ = trace.symbols
+    _ = trace.symbols, trace.code_left_out
     for version in trace.codes:
         trace.code_bytes(version)
     memory = trace.memory()

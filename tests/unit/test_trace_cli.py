@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from machines import SECONDS
 from trace_maker import SWAP, batch, make
 
 from bareflow_gdb.cli import main as cli
+from bareflow_gdb.files import locked
 
 SAMPLE = str(Path(__file__).parent.parent.parent / "traces" / "swaps-10-20-30")
 
@@ -42,6 +48,52 @@ def test_show_says_by_its_exit_code_that_events_were_lost(tmp_path: Path, capsys
     assert told(capsys, "trace", "show", str(directory), code=1)["lost"] == 2
     assert cli.main(["trace", "show", str(directory)]) == 1
     assert "its recorder was killed" in capsys.readouterr().out
+
+
+def test_show_says_that_a_recording_still_runs_and_nobody_else_writes_into_it(tmp_path: Path, capsys: Captured) -> None:
+    directory = make(tmp_path / "trace", [batch(SWAP)], complete=False, open_journal=True)
+    with locked(directory, ""):
+        assert cli.main(["trace", "show", str(directory)]) == 0
+        assert "still recording" in capsys.readouterr().out
+        for verb in (["trace", "recover"], ["report"], ["trace", "ctf", "--out", str(directory / "ctf")]):
+            assert "still being recorded" in complaint(capsys, *verb, str(directory))
+        assert cli.main(["report", str(directory), "--out", str(tmp_path / "report.html")]) in (0, 1)
+    assert sorted(path.name for path in directory.iterdir()) == ["journal-000.raw", "manifest.json", "serial.log"]
+
+
+def test_show_says_how_much_code_was_left_out(tmp_path: Path, capsys: Captured) -> None:
+    directory = make(tmp_path / "trace", [batch(SWAP)])
+    (directory / "code").mkdir()
+    (directory / "code" / "index.json").write_text('{"versions": [], "left_out": 1999}')
+    assert told(capsys, "trace", "show", str(directory))["code_left_out"] == 1999
+    assert cli.main(["trace", "show", str(directory)]) == 0
+    assert "1,999 left out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_is_made_of_a_trace_is_private_unless_it_is_shared(tmp_path: Path, shared: bool) -> None:
+    words = ["--shared"] if shared else []
+    before = os.umask(0o022)
+    try:
+        report = ["report", SAMPLE, "--out", str(tmp_path / "page"), "--text", str(tmp_path / "text")]
+        assert cli.main([*report, *words]) == 0
+        assert cli.main(["trace", "ctf", SAMPLE, "--out", str(tmp_path / "ctf"), *words]) == 0
+    finally:
+        os.umask(before)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*") if path.is_file()}
+    assert modes == {0o644 if shared else 0o600}
+    assert stat.S_IMODE((tmp_path / "ctf").stat().st_mode) == (0o755 if shared else 0o700)
+
+
+def test_output_for_which_there_is_no_room_is_one_sentence() -> None:
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "bareflow_gdb.cli.main", "trace", "show", SAMPLE]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=SECONDS)
+    assert done.returncode == 2
+    assert (
+        done.stderr.startswith("bareflow trace: cannot write the output: No space left")
+        and done.stderr.count("\n") == 1
+    )
 
 
 def test_recover_completes_a_trace_once(tmp_path: Path, capsys: Captured) -> None:

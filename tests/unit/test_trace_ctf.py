@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import subprocess
 from pathlib import Path
 
@@ -82,6 +83,24 @@ def test_the_guest_cannot_write_into_the_metadata(tmp_path: Path) -> None:
     assert all(line.count('"') in (0, 2) for line in metadata(trace.manifest).splitlines())
     export(trace, tmp_path / "ctf")
     assert len(babeltrace(tmp_path / "ctf")) == len(SWAP)
+
+
+def test_an_export_that_fails_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        assert cli.main(["trace", "ctf", str(SAMPLE), "--out", str(tmp_path / "above" / "ctf")]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert f"cannot write {tmp_path / 'above' / 'ctf' / 'ring0'}: File too large; " in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_segments_are_one_stream(tmp_path: Path) -> None:
+    parts = [[batch(SWAP)], [batch([(tsc + 5000, *rest) for tsc, *rest in SWAP], 7)]]
+    trace = Trace.open(make(tmp_path / "trace", *parts))
+    assert export(trace, tmp_path / "ctf") == 14
+    assert unsigned(babeltrace(tmp_path / "ctf")) == unsigned(ours(trace))
 
 
 def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

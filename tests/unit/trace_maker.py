@@ -64,6 +64,8 @@ def manifest(**changes: Any) -> Manifest:
         modules=("fibonacci",),
         sources=(Source("ring 0", 0, 65536, 0, len(SWAP), 0, 0, 0, 0),),
     )
+    if not changes.get("complete", True):
+        made = dataclasses.replace(made, ended="", sources=())
     return dataclasses.replace(made, **changes)
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from bareflow_gdb.abi.events import ADDRESSES, EVENT_TYPES, SIGNED, EventType
-from bareflow_gdb.errors import UsageError
-from bareflow_gdb.tracing.events import EVENT_DTYPE
+from bareflow_gdb.files import filling, private_opener, write_atomically, writing
+from bareflow_gdb.tracing import segments
+from bareflow_gdb.tracing.events import EVENT_DTYPE, Events
 from bareflow_gdb.tracing.manifest import Manifest
 from bareflow_gdb.tracing.store import Trace
 
@@ -83,17 +84,25 @@ def _quoted(text: str) -> str:
 
 
 def export(trace: Trace, directory: Path) -> int:
-    """Writes the CTF trace into a new or empty directory; returns the number of events. Raises UsageError."""
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise UsageError(f"{directory} is not an empty directory; give a new one with --out")
-    events = trace.events()
-    directory.mkdir(parents=True, exist_ok=True)
-    for ring in np.unique(events["ring"]).tolist():
-        own = events[events["ring"] == ring]
-        records = np.zeros(len(own), EVENT_DTYPE)
-        for name in ("tsc", "type", "cpu", "id", "arg"):
-            records[name] = own[name]
-        records["seq"] = own["seq"].astype(np.uint32)
-        (directory / f"ring{ring}").write_bytes(records.tobytes())
-    (directory / "metadata").write_text(metadata(trace.manifest, trace.lost), encoding="utf-8")
-    return len(events)
+    """Writes the CTF trace into a new or empty directory; returns the number of events.
+
+    Raises UsageError when it is neither, CannotWrite; of what was begun then nothing stays.
+    """
+    count = 0
+    with filling(directory):
+        for part in trace.parts():
+            events = segments.to_events(part)
+            count += len(events)
+            for ring in np.unique(events["ring"]).tolist():
+                _append(directory / f"ring{ring}", events[events["ring"] == ring])
+        write_atomically(directory / "metadata", metadata(trace.manifest, trace.lost))
+    return count
+
+
+def _append(stream: Path, events: Events) -> None:
+    records = np.zeros(len(events), EVENT_DTYPE)
+    for name in ("tsc", "type", "cpu", "id", "arg"):
+        records[name] = events[name]
+    records["seq"] = events["seq"].astype(np.uint32)
+    with writing(stream), open(stream, "ab", opener=private_opener) as file:
+        file.write(records.tobytes())

@@ -6,9 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
-from bareflow_gdb.cli.arguments import add_machine
+from bareflow_gdb.cli.arguments import add_machine, add_shared
 from bareflow_gdb.cli.targets import open_target
 from bareflow_gdb.errors import UsageError
+from bareflow_gdb.files import share
 from bareflow_gdb.render.suggest import shell
 
 GROUP = "do"
@@ -18,6 +19,7 @@ HELP = "write an ELF core (RAM and registers) of a running machine"
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the core goes")
     add_machine(parser)
+    add_shared(parser, "the core")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -25,6 +27,8 @@ def main(options: argparse.Namespace) -> int:
     if target.machine is None:
         raise UsageError(f"{target.description} is not a running machine; `bareflow list` shows them")
     target.machine.dump_core(options.out)
+    if options.shared:
+        share(options.out)
     size = options.out.stat().st_size
     if options.json:
         print(json.dumps({"core": str(options.out), "bytes": size, "machine": target.machine.name}))

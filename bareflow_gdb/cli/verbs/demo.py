@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.files import PRIVATE_FOLDER, write_atomically
 
 GROUP = "do"
 HELP = "run the main job, narrated: boot, trace, step a swap, recompile, report"
@@ -54,7 +55,7 @@ def main(options: argparse.Namespace) -> int:
 
 def prepare(out: Path) -> None:
     """Makes the directory, empty; raises UsageError when it holds something that no demo left there."""
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
     names = {each.name for each in out.iterdir()}
     if names and not {REPORT} <= names <= {*LEFT}:
         raise UsageError(f"{out} holds other files than a demo's; give --out a new directory")
@@ -98,7 +99,7 @@ class Demo:
             self._gdb(f"bf recompile {SWAPPED} --tier O3 --stop", "backtrace", "finish")
 
         self._title(6, "The guest ends; the report is made from its trace")
-        shutil.copyfile(self.out / "trace" / "serial.log", self.out / "serial.log")
+        write_atomically(self.out / "serial.log", (self.out / "trace" / "serial.log").read_bytes())
         self._run("stop", self.machine)
 
     def say(self, text: str) -> None:

@@ -50,6 +50,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _guest(options: argparse.Namespace) -> list[Check]:
+    from bareflow_gdb.checks.registry import findings
     from bareflow_gdb.cli.ask import TargetContext
     from bareflow_gdb.cli.targets import open_target
     from bareflow_gdb.errors import BareflowError
@@ -57,10 +58,11 @@ def _guest(options: argparse.Namespace) -> list[Check]:
 
     try:
         target = open_target(options.target)
-        guest = TargetContext(target, options.elf).guest
+        context = TargetContext(target, options.elf)
+        guest = context.guest
     except BareflowError as error:
         return [Check("guest", FAILS, str(error))]
-    checks = [Check("guest", WORKS, target.description), *check_guest(guest)]
+    checks = [Check("guest", WORKS, target.description), *check_guest(guest), findings(context.subject())]
     if options.elf is not None:
         checks.append(_elf(options.elf, guest))
     return checks

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from bareflow_gdb import foreign
 from bareflow_gdb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_target(parser)
     parser.add_argument("--type", action="append", metavar="T", help="only this type; may be repeated")
     parser.add_argument("--last", type=int, default=LAST, metavar="N", help=f"only the last N (default {LAST})")
-    parser.add_argument("--sql", metavar="QUERY", help="tables: events, types, functions, modules (DuckDB)")
+    parser.add_argument(
+        "--sql",
+        metavar="QUERY",
+        help="tables: events, types, functions, modules (DuckDB); a second column NAME is NAME_1",
+    )
     parser.epilog = "Exit code 1 when there is no such event, or the query has no rows."
 
 
@@ -122,7 +127,7 @@ def _sql(options: argparse.Namespace, trace: Trace) -> int:
 
 
 def _grid(heads: list[str], rows: Iterable[list[str]]) -> str:
-    listed = [heads, *rows]
+    listed = [[foreign.printable(cell) for cell in row] for row in (heads, *rows)]
     widths = [max(map(len, column)) for column in itertools.zip_longest(*listed, fillvalue="")]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in listed

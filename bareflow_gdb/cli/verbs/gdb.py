@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.foreign import gdb_word
 
 if TYPE_CHECKING:
     from bareflow_gdb.memory.protocol import Memory
@@ -63,7 +63,7 @@ def connection(target: str | None) -> list[str]:
     if target.startswith(("tcp:", "unix:")):
         # Not opened: a gdbstub talks to one client, and that is to be gdb.
         named = [machine for machine in Machine.all() if target == f"unix:{machine.gdb_socket}"]
-        return _attach(named[0]) if named else ["-ex", f"bf attach {shlex.quote(target)}"]
+        return _attach(named[0]) if named else ["-ex", f"bf attach {gdb_word(target)}"]
     found = open_target(target)
     if found.machine is not None:
         return _attach(found.machine)
@@ -78,7 +78,7 @@ def _attach(machine: Machine) -> list[str]:
 
     # One that was launched with a directory of its own is not found by its name.
     address = machine.name if is_runtime(machine.directory) else f"unix:{machine.gdb_socket}"
-    return [*_elf(beside(machine.image)), "-ex", f"bf attach {shlex.quote(address)}"]
+    return [*_elf(beside(machine.image)), "-ex", f"bf attach {gdb_word(address)}"]
 
 
 def _of_core(core: Path, memory: Memory) -> list[Path]:

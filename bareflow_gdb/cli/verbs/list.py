@@ -15,6 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
+    from bareflow_gdb.foreign import sentence
     from bareflow_gdb.guest.base.values import word
     from bareflow_gdb.guest.boot.wait import last_stage, last_words
     from bareflow_gdb.qemu.machine import Machine
@@ -27,10 +28,11 @@ def main(options: argparse.Namespace) -> int:
     for machine in running:
         age = int(time.time() - machine.created)
         stage = word("bf_boot_stage", last_stage(machine))
-        print(f"{machine.name:<16} process {machine.pid:<8} {age:>6} s  stage {stage:<11} {machine.image}")
+        image = sentence(str(machine.image))
+        print(f"{machine.name:<16} process {machine.pid:<8} {age:>6} s  stage {stage:<11} {image}")
     for machine in ended:
         hint = f"`bareflow stop {machine.name}` cleans up"
-        print(f"{machine.name:<16} QEMU has ended; {last_words(machine)}; {hint}")
+        print(f"{machine.name:<16} QEMU has ended; {sentence(last_words(machine))}; {hint}")
     if not running:
         print("no machine is running; `bareflow run` starts one")
     return 0 if running else 1

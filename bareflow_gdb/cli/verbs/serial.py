@@ -41,7 +41,7 @@ def follow(path: Path, at: int, alive: Callable[[], bool]) -> Iterator[str]:
     """What is added to the file from byte `at` on, until the machine has ended."""
     import time
 
-    from bareflow_gdb.guest.base.values import lines_of
+    from bareflow_gdb.foreign import lines_of
 
     with path.open("rb") as file:
         file.seek(at)

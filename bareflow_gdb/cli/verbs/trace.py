@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.cli.arguments import add_machine
-from bareflow_gdb.errors import UsageError
+from bareflow_gdb.cli import signals
+from bareflow_gdb.cli.arguments import add_machine, add_shared, count
+from bareflow_gdb.errors import BareflowError, CannotWrite, UsageError
+from bareflow_gdb.files import share
+from bareflow_gdb.render.suggest import shell
+from bareflow_gdb.tracing.limits import CODE_LIMITS, CodeLimits
 
 if TYPE_CHECKING:
-    from bareflow_gdb.tracing.manifest import Manifest
     from bareflow_gdb.tracing.recorder import Progress, Recorder
+    from bareflow_gdb.tracing.store import Trace
 
 GROUP = "record"
 HELP = "record what a running machine does; show, recover or convert a trace"
@@ -35,6 +38,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     record.add_argument("--seconds", type=float, metavar="N", help="end after N seconds")
     record.add_argument("--release", action="store_true", help="let a guest started with --hold begin its run")
     record.add_argument("--flight", action="store_true", help="never make the guest wait; may lose events")
+    record.add_argument(
+        "--code-versions",
+        type=count,
+        default=CODE_LIMITS.versions,
+        metavar="N",
+        help=f"keep the code of N versions at most (default {CODE_LIMITS.versions})",
+    )
+    record.add_argument(
+        "--code-bytes",
+        type=count,
+        default=CODE_LIMITS.total_bytes,
+        metavar="N",
+        help=f"keep N bytes of code at most (default {CODE_LIMITS.total_bytes})",
+    )
     show = actions.add_parser("show", help="what a trace holds")
     show.add_argument("directory", type=Path, metavar="TRACE")
     recover = actions.add_parser("recover", help="complete the trace of a recorder that was killed")
@@ -42,6 +59,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ctf = actions.add_parser("ctf", help="convert a trace for babeltrace2 and Trace Compass (CTF 1.8)")
     ctf.add_argument("directory", type=Path, metavar="TRACE")
     ctf.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty directory")
+    add_shared(record, "the trace")
+    add_shared(ctf, "the files")
     for action in (record, show, recover, ctf):
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
         action.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
@@ -60,35 +79,36 @@ def _record(options: argparse.Namespace) -> int:
         raise UsageError("--seconds takes a number that is not negative")
     if options.machine and options.target and options.machine != options.target:
         raise UsageError(f"two machines are named, {options.target} and {options.machine}; name one")
-    stop = threading.Event()
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
     machine = Machine.find(options.machine or options.target)
-    waiting = Recorder(machine, options.out, lossless=not options.flight)
-    # Not before: while it waits for a kernel, Ctrl-C ends it at once.
-    before = [(number, signal.signal(number, end)) for number in (signal.SIGINT, signal.SIGTERM)]
-    try:
-        with waiting as recorder:
-            if options.release:
-                recorder.release_hold()
-            _say(options, f"recording {machine.name} into {options.out}; Ctrl-C ends it")
-            _run(options, recorder, stop)
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
+    limits = CodeLimits(options.code_versions, options.code_bytes)
+    with signals.noted() as stopped:
+        recorder = Recorder(machine, options.out, lossless=not options.flight, code_limits=limits, stopped=stopped)
+        try:
+            with recorder:
+                if options.release:
+                    recorder.release_hold()
+                _say(options, f"recording {machine.name} into {options.out}; Ctrl-C ends it")
+                _run(options, recorder, stopped)
+        except CannotWrite as error:
+            if not recorder.kept:
+                raise
+            kept = f"what was recorded is kept, `{shell('bareflow', 'trace', 'recover', options.out)}` completes it"
+            raise BareflowError(f"{error}; {kept}") from error
+    if options.shared:
+        share(options.out)
     return _tell(options, options.out)
 
 
-def _run(options: argparse.Namespace, recorder: Recorder, stop: threading.Event) -> None:
+def _run(options: argparse.Namespace, recorder: Recorder, stopped: Callable[[], bool]) -> None:
     """Records with a line of progress: rewritten on a terminal, now and then a new one elsewhere."""
     rewrite = sys.stderr.isatty()
     shown = 0.0
 
     def show(line: str) -> None:
         text, end = (f"\r{line}\x1b[K", "") if rewrite else (line, "\n")
-        print(text, end=end, file=sys.stderr, flush=True)
+        # A terminal that was closed must not end the recording.
+        with suppress(OSError):
+            print(text, end=end, file=sys.stderr, flush=True)
 
     def progress(now: Progress) -> None:
         nonlocal shown
@@ -97,14 +117,16 @@ def _run(options: argparse.Namespace, recorder: Recorder, stop: threading.Event)
             counts = f"{now.events:,} events  {now.lost:,} lost  {now.swaps} swaps"
             show(f"{now.seconds:6.1f} s  {counts}  {now.stage}")
 
-    recorder.run(until_idle=options.until_idle, seconds=options.seconds, stopped=stop.is_set, progress=progress)
+    recorder.run(until_idle=options.until_idle, seconds=options.seconds, stopped=stopped, progress=progress)
     recorder.finish(lambda segments: show(f"completing the trace: {segments} segments to write"))
     if rewrite:
-        print(file=sys.stderr)
+        with suppress(OSError):
+            print(file=sys.stderr)
 
 
 def _say(options: argparse.Namespace, line: str) -> None:
-    print(line, file=sys.stderr if options.json else sys.stdout, flush=True)
+    with suppress(OSError):
+        print(line, file=sys.stderr if options.json else sys.stdout, flush=True)
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -114,21 +136,23 @@ def _show(options: argparse.Namespace) -> int:
 def _recover(options: argparse.Namespace) -> int:
     from bareflow_gdb.tracing.store import recover
 
-    count = recover(options.directory)
-    _say(options, f"{count:,} events recovered from the journal")
+    recovered = recover(options.directory)
+    _say(options, f"{recovered:,} events recovered from the journal")
     return _tell(options, options.directory)
 
 
 def _ctf(options: argparse.Namespace) -> int:
     from bareflow_gdb.analysis.exports.ctf import export
-    from bareflow_gdb.render.suggest import shell
-    from bareflow_gdb.tracing.store import Trace
+    from bareflow_gdb.tracing.store import Trace, changing
 
-    count = export(Trace.open(options.directory), options.out)
+    with changing(options.directory, options.out):
+        written = export(Trace.open(options.directory), options.out)
+    if options.shared:
+        share(options.out)
     if options.json:
-        print(json.dumps({"directory": str(options.out), "events": count}))
+        print(json.dumps({"directory": str(options.out), "events": written}))
     else:
-        print(f"{count:,} events in {options.out}; read them with {shell('babeltrace2', options.out)}")
+        print(f"{written:,} events in {options.out}; read them with {shell('babeltrace2', options.out)}")
     return 0
 
 
@@ -143,19 +167,24 @@ def _tell(options: argparse.Namespace, directory: Path) -> int:
     if options.json:
         print(json.dumps(to_json(found), indent=2))
         return 1 if found.lost else 0
-    print(f"trace {directory}: {_ending(trace.manifest)}")
+    print(f"trace {directory}: {_ending(trace)}")
     print(f"  guest      {found.variant} {found.build_id[:12] or 'without build id'}, machine {found.machine}")
     print(f"  clock      {found.clock}")
     print(f"  events     {found.events:,} ({found.lost:,} lost) in {found.span}")
     print(f"  functions  {', '.join(found.functions) or 'none'}")
     print(f"  swaps      {found.swaps}")
-    print(f"  code       {found.code_saved} of {found.versions} versions")
-    for kind, count in found.types:
-        print(f"  {count:>12,}  {kind}")
+    left_out = f"; {found.code_left_out:,} left out, more than the recorder was to keep" if found.code_left_out else ""
+    print(f"  code       {found.code_saved} of {found.versions} versions{left_out}")
+    for kind, number in found.types:
+        print(f"  {number:>12,}  {kind}")
     return 1 if found.lost else 0
 
 
-def _ending(manifest: Manifest) -> str:
+def _ending(trace: Trace) -> str:
+    manifest = trace.manifest
+    if trace.recorded_now:
+        return "still recording; the events are readable as far as it has come"
     if not manifest.complete:
-        return "its recorder was killed, or still runs; the events are readable as far as it came"
+        why = f"its recording ended early, {manifest.ended}" if manifest.ended else "its recorder was killed"
+        return f"{why}; the events are readable as far as it came"
     return f"recorded {manifest.started} for {manifest.seconds:.1f} s, ended: {manifest.ended}"

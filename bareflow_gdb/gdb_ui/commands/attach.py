@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from bareflow_gdb.gdb_ui.command import command
@@ -15,7 +16,8 @@ from bareflow_gdb.questions.question import argument
 def gdb_address(target: str | None) -> str:
     """What `target remote` wants for a machine's name, tcp:HOST:PORT or unix:PATH; raises BareflowError."""
     if target is not None and target.startswith("unix:"):
-        return target.removeprefix("unix:")
+        # A whole path: gdb takes what begins with `|` for a command to run.
+        return str(Path(target.removeprefix("unix:").strip()).absolute())
     if target is not None and target.startswith("tcp:"):
         return target
     from bareflow_gdb.qemu.machine import Machine

@@ -1,4 +1,4 @@
-"""`bf break-swap`: stop at each swap."""
+"""`bf break-swap` and `bf watch`: stop at each swap, before the store or after it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import gdb
 
+from bareflow_gdb import foreign
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.gdb_ui import swap_words
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
@@ -32,15 +34,7 @@ class SwapBreakpoint:
     "break-swap",
     needs=Session.require_stopped,
     example="bf break-swap primes",
-    arguments=(
-        argument(
-            "function",
-            nargs="?",
-            metavar="FUNCTION",
-            names=FUNCTIONS,
-            help="swaps of this function only (default: of any)",
-        ),
-    ),
+    arguments=(argument("function", nargs="?", metavar="FUNCTION", names=FUNCTIONS, help="its swaps only"),),
     show=lambda record: _text(record),
 )
 def break_swap(options: argparse.Namespace, session: Session) -> SwapBreakpoint:
@@ -52,7 +46,7 @@ def break_swap(options: argparse.Namespace, session: Session) -> SwapBreakpoint:
     try:
         store = publish_store(session)
     except BareflowError:
-        return watch_slot(session, options.function)
+        return _watch_slot(session, options.function)
     breakpoint = gdb.Breakpoint(f"*0x{store:x}")
     if options.function is not None:
         try:
@@ -60,12 +54,32 @@ def break_swap(options: argparse.Namespace, session: Session) -> SwapBreakpoint:
         except BaseException:
             breakpoint.delete()
             raise
-    breakpoint.commands = f'printf "swap of {options.function or "slot"} 0x%08x: new code 0x%08x\\n", $edx, $eax'
+    name = foreign.gdb_name(options.function or "slot")
+    breakpoint.commands = f'printf "swap of {name} 0x%08x: new code 0x%08x\\n", $edx, $eax'
     session.bound.append(breakpoint)
     return SwapBreakpoint(breakpoint.number, 1, options.function or "", "breakpoint", Address(store))
 
 
-def watch_slot(session: Session, function: str | None) -> SwapBreakpoint:
+@command(
+    "watch",
+    needs=Session.require_stopped,
+    example="bf watch primes",
+    arguments=(argument("function", metavar="FUNCTION", names=FUNCTIONS, help="whose code pointer to watch"),),
+    show=lambda record: (
+        f"watchpoint {record.number} on the code pointer of {record.function} at 0x{record.address:08x}: "
+        "stops after each store that changes it"
+    ),
+)
+def watch(options: argparse.Namespace, session: Session) -> SwapBreakpoint:
+    """Stop after each change of a function's published code pointer, whoever makes it.
+
+    Works on stock kernels too, where the swap is inlined and no breakpoint finds it. An ordinary watchpoint of
+    gdb, listed and deleted as any other; it goes with the connection.
+    """
+    return _watch_slot(session, options.function)
+
+
+def _watch_slot(session: Session, function: str | None) -> SwapBreakpoint:
     """A write watchpoint on a function's code pointer, or on those of all; raises BareflowError."""
     slots = session.guest.kernel().slots()
     names = [function] if function is not None else list(slots)
@@ -74,6 +88,9 @@ def watch_slot(session: Session, function: str | None) -> SwapBreakpoint:
     for name in names:
         slot = slot_of(session, name)
         last = gdb.Breakpoint(f"*(unsigned int *) 0x{slot:x}", gdb.BP_WATCHPOINT, gdb.WP_WRITE)
+        # The words come after gdb's own, by a command of the breakpoint: nothing is read in its stop().
+        last.commands = f"if $_bf_swapped(0x{slot:x})\nend"
+        swap_words.expect(session, slot)
         session.bound.append(last)
     return SwapBreakpoint(last.number, len(names), function or "", "watchpoint", Address(slot))
 

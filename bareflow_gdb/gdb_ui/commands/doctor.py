@@ -92,6 +92,8 @@ def _host_program(tools: bool) -> list[Check]:
 
 
 def _guest(session: Session) -> list[Check]:
+    from bareflow_gdb.checks.registry import findings
+    from bareflow_gdb.gdb_ui.ask import SessionContext
     from bareflow_gdb.guest.doctor import attempt, check_guest
 
     part = "guest"
@@ -111,6 +113,7 @@ def _guest(session: Session) -> list[Check]:
     except BareflowError as error:
         return [*checks, _check("tables", "fails", str(error))]
     checks += check_guest(guest)
+    checks.append(findings(SessionContext(session).subject()))
     checks.append(attempt("ELF", lambda: _elf(session)))
     checks.append(attempt("JIT symbols", lambda: _jit_symbols(session)))
     return checks

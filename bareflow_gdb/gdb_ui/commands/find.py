@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
+from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.gdb_ui.values import symbol
-from bareflow_gdb.guest.base.answer import Finding
+from bareflow_gdb.guest.base.answer import Located
 from bareflow_gdb.guest.base.reading import read_word
 from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.guest.stock.places import ARGUMENTS
-from bareflow_gdb.guest.stock.search import KINDS
 from bareflow_gdb.questions.question import argument
 
 if TYPE_CHECKING:
@@ -48,7 +46,7 @@ class Missing:
 class Places:
     """What was found, what was not, and what was caught for that."""
 
-    records: tuple[Finding, ...]
+    records: tuple[Located, ...]
     missing: tuple[Missing, ...]
     caught: tuple[Caught, ...]
     not_entered: tuple[str, ...]
@@ -64,6 +62,7 @@ class Places:
     example="bf find --at-entry",
     arguments=(
         argument("--at-entry", action="store_true", help="let the guest run and catch the records as arguments"),
+        argument("--of", metavar="RECORD", help="with --at-entry: wait for this record only, as `bf find` names it"),
         argument("--go-on", action="store_true", help="with --at-entry: let the guest run on afterwards"),
     ),
     show=lambda record: _text(record),
@@ -74,24 +73,29 @@ def find(options: argparse.Namespace, session: Session) -> Places:
     A kernel without a root descriptor is asked by symbols, by arguments caught before, and by a search of its
     memory. --at-entry lets the guest run until each function that gets such a record has been entered once, and
     takes the record's address from the stack; gdb needs the kernel's ELF for that. The breakpoints are internal
-    and removed on every way out; Ctrl-C ends the waiting with what was caught until then.
+    and removed on every way out; Ctrl-C ends the waiting with what was caught until then. Kernels do their work in
+    different orders: --of stops the guest at the first function that gets that record.
     """
+    if options.of and not options.at_entry:
+        raise UsageError("--of is for --at-entry: without it every record is shown")
     if options.go_on and not options.at_entry:
         raise UsageError("--go-on is for --at-entry: nothing else lets the guest run")
-    caught, not_entered, stopped_by = _catch(session) if options.at_entry else ((), (), "")
+    caught, not_entered, stopped_by = _catch(session, options.of) if options.at_entry else ((), (), "")
     records, missing = _look(session)
     if options.go_on:
         session.go_on()
     return Places(records, missing, caught, not_entered, stopped_by, goes_on=options.go_on)
 
 
-def _look(session: Session) -> tuple[tuple[Finding, ...], tuple[Missing, ...]]:
+def _look(session: Session) -> tuple[tuple[Located, ...], tuple[Missing, ...]]:
+    from bareflow_gdb.guest.stock.search import KINDS
+
     guest = session.guest
     # The registers of this stop, not of the one before.
     guest.places.begin()
     if guest.found_by:
         root, evidence = Address(guest.root().address), "it leads to every other record"
-        return (Finding("root descriptor", root, guest.found_by, "certain", evidence),), ()
+        return (Located("root descriptor", root, guest.found_by, "certain", evidence),), ()
     records, missing = [], []
     for kind in KINDS:
         try:
@@ -101,10 +105,14 @@ def _look(session: Session) -> tuple[tuple[Finding, ...], tuple[Missing, ...]]:
     return tuple(records), tuple(missing)
 
 
-def _catch(session: Session) -> tuple[tuple[Caught, ...], tuple[str, ...], str]:
+def _catch(session: Session, kind: str | None) -> tuple[tuple[Caught, ...], tuple[str, ...], str]:
     """Runs until each function was entered, or something else stops the guest: which were, which not, what did."""
     session.require_stopped()
-    functions = _functions(session)
+    from bareflow_gdb.guest.stock.places import ARGUMENTS
+
+    functions = {name: at for name, at in _functions(session).items() if kind in (None, ARGUMENTS[name])}
+    if not functions:
+        raise UsageError(f"gdb knows no function that is given a record {kind!r}; `bf find` names them")
     caught: list[Caught] = []
     session.say(f"waiting for {', '.join(functions)} …")
     with _breakpoints(functions) as waiting:
@@ -159,6 +167,8 @@ def _breakpoints(functions: dict[str, int]) -> Iterator[dict[str, gdb.Breakpoint
 
 def _take(session: Session, entered: list[str], waiting: dict[str, gdb.Breakpoint]) -> list[Caught]:
     """At the entry of these functions: reads the argument from the stack, tells it, and waits for them no more."""
+    from bareflow_gdb.guest.stock.places import ARGUMENTS
+
     caught = []
     for name in entered:
         value = read_word(session.memory, running.read_register("esp") + 4, f"first argument of {name}")

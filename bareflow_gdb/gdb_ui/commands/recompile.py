@@ -91,7 +91,7 @@ def _run_to_new_code(session: Session, request: Request, options: argparse.Names
     # A refusal has to end the waiting; once the code is published, only its first call does.
     request.interrupt_when_done = True
     try:
-        with running.internal_breakpoint(store, f"$edx == {slot}") as published:
+        with running.internal_breakpoint(store, f"$edx == {slot:#x}") as published:
             if request.done:
                 return
             stop = running.resume()

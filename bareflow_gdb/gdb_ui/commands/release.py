@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.guest.base.root import Released, release_hold
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.base.root import Released
 
 
 @command(
@@ -21,6 +24,8 @@ def release(options: argparse.Namespace, session: Session) -> Released:  # noqa:
 
     Writes 0 to `hold` in the root descriptor; a stopped guest begins when it is continued.
     """
+    from bareflow_gdb.guest.base.root import release_hold
+
     root = session.guest.kernel().need_interface("it cannot be held; start it with --paused and `continue`")
     released = release_hold(session.memory, root)
     if released.before == 0:

@@ -52,13 +52,7 @@ class SwapStep:
     needs=Session.require_stopped,
     example="bf step-swap primes --stay",
     arguments=(
-        argument(
-            "function",
-            nargs="?",
-            metavar="FUNCTION",
-            names=FUNCTIONS,
-            help="wait for a swap of this function, others pass (default: the next swap of any)",
-        ),
+        argument("function", nargs="?", metavar="FUNCTION", names=FUNCTIONS, help="its swap, others pass"),
         argument("--stay", action="store_true", help="remain stopped after the store"),
         argument("--lines", type=int, default=LINES, help=f"lines of code at most, 0 = all (default {LINES})"),
     ),
@@ -75,7 +69,7 @@ def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
         "its publishing store is inlined, so there is no one place before it; `bf break-swap` stops after each swap"
     )
     store = publish_store(session)
-    condition = None if options.function is None else f"$edx == {slot_of(session, options.function)}"
+    condition = None if options.function is None else f"$edx == {slot_of(session, options.function):#x}"
     session.say(f"waiting for {'a swap' if condition is None else f'a swap of {options.function}'} …")
     with running.internal_breakpoint(store, condition) as breakpoint:
         stop = running.resume()

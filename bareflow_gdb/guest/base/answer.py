@@ -11,7 +11,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 @dataclass(frozen=True)
-class Finding:
+class Located:
     """Where a record is, how it was found, and how sure that is."""
 
     what: str
@@ -28,7 +28,7 @@ class Answer(Generic[R_co]):
     """A record with its provenance, which is empty for kernels with a root descriptor."""
 
     record: R_co
-    found: tuple[Finding, ...] = ()
+    found: tuple[Located, ...] = ()
     """The records that it was read from."""
     unknown: tuple[str, ...] = ()
     """What it cannot tell, as sentences."""

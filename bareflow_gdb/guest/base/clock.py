@@ -25,8 +25,11 @@ class Counters:
     """Publishing stores ever made."""
     irq_count: int
     idle_loops: int
+    com1_divisor: int = 0
+    """As read back from the UART; 0 = this kernel does not tell."""
 
 
 def read_counters(memory: Memory, root: Root) -> Counters:
     """Raises BadData when the kernel has no status record, ReadError."""
-    return filled(Counters, one(memory, "bf_status", need(root.status, "status record"), "status record"))
+    raw = one(memory, "bf_status", need(root.status, "status record"), "status record")
+    return filled(Counters, raw, com1_divisor=raw.com1_divisor if root.tells(1) else 0)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.reading import capped, filled, many
 from bareflow_gdb.guest.base.root import MOST_SYMBOLS, Root
-from bareflow_gdb.guest.base.values import Address, clean
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.memory.protocol import Memory
 
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
-from bareflow_gdb.guest.base.root import Root, decode_root, is_ram
+from bareflow_gdb.guest.base.root import Root, decode_root
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START, RAM_SIZE, Memory
 
 ROOT_SYMBOL = "bareflow_root"
 _CHUNK = 0x10000
+_SHORT_JUMP = 0xEB
 
 
 @dataclass(frozen=True)
@@ -72,15 +74,36 @@ def _candidates(memory: Memory, symbols: Callable[[], Mapping[str, int]], scan: 
         yield "scan", address
 
 
-def _image_header(memory: Memory) -> Address | None:
+def has_our_header(memory: Memory) -> bool:
+    """Is the image in memory one of this project, whose signature is followed by a jump over a header?"""
+    header = _header(memory)
+    return header is not None and is_our_header(header)
+
+
+def is_our_header(header: Any) -> bool:
+    """The same of a decoded `bf_image_header`, which in a stock kernel is its first instructions."""
+    last = layouts.const("BF_IMAGE_BASE") + header.image_bytes - 1
+    return header.jump[0] == _SHORT_JUMP and _in_image(header.root) and _in_image(last)
+
+
+def _in_image(address: int) -> bool:
+    return bool(layouts.const("BF_IMAGE_BASE") <= address < layouts.const("BF_IMAGE_LIMIT"))
+
+
+def _header(memory: Memory) -> Any:
+    """The image header, or a stock kernel's first instructions; None where no signature is."""
     try:
         data = memory.read(layouts.const("BF_IMAGE_BASE"), layouts.size("bf_image_header"), "image header")
     except ReadError:
         return None
     header = layouts.unpack("bf_image_header", data)
-    if header.magic != layouts.const("BF_FLUD_MAGIC") or not is_ram(header.root):
-        return None
-    return Address(header.root)
+    return header if header.magic == layouts.const("BF_FLUD_MAGIC") else None
+
+
+def _image_header(memory: Memory) -> Address | None:
+    """The root by the image header; None where the word there cannot lead to one, as in a stock kernel's code."""
+    header = _header(memory)
+    return Address(header.root) if header is not None and _in_image(header.root) else None
 
 
 def _scan(memory: Memory) -> Iterator[Address]:

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
-from bareflow_gdb.guest.base.values import NO_MINIMUM, clean
+from bareflow_gdb.foreign import clean
+from bareflow_gdb.guest.base.values import NO_MINIMUM
 from bareflow_gdb.memory.protocol import Memory
 
 T = TypeVar("T")

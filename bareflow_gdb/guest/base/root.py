@@ -68,6 +68,10 @@ class Root:
     run_calls: int
     problems: tuple[str, ...]
 
+    def tells(self, minor: int) -> bool:
+        """Has this kernel what came with that minor version of the interface?"""
+        return int(self.abi.partition(".")[2]) >= minor
+
 
 _NO_POINTERS = ("address", "image_base", "image_end")
 _POINTERS = [f.name for f in dataclasses.fields(Root) if f.type == "Address" and f.name not in _NO_POINTERS]

@@ -1,12 +1,11 @@
 """How do single raw values become something a person or a program may see?
 
 Addresses get a type of their own, so that renderers know what to print in hexadecimal; enum numbers become
-lower-case words; bytes from the guest become text that cannot harm a terminal.
+lower-case words. What bytes become as text: foreign.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
 from typing import NewType
 
 from bareflow_gdb.abi import layouts
@@ -58,21 +57,6 @@ def words(enum: str, mask: int) -> tuple[str, ...]:
     names = [name.removeprefix(_PREFIX[enum]).lower() for name, bit in known.items() if mask & bit]
     rest = mask & ~sum(known.values())
     return (*names, f"0x{rest:x}") if rest else tuple(names)
-
-
-def printable(raw: Iterable[int], keep: Container[int] = ()) -> str:
-    """Bytes as text; anything but printable ASCII and what is in `keep` is shown as `?`."""
-    return "".join(chr(byte) if 0x20 <= byte < 0x7F or byte in keep else "?" for byte in raw)
-
-
-def clean(raw: bytes) -> str:
-    """The text up to the first NUL."""
-    return printable(raw.split(b"\0", 1)[0])
-
-
-def lines_of(raw: bytes) -> str:
-    """Guest output as text: printable ASCII, tabs and line ends only."""
-    return printable(raw.replace(b"\r\n", b"\n"), keep=b"\t\n")
 
 
 def code_name(function: str, tier: int, version: int | None = None) -> str:

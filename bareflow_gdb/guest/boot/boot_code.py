@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError
 from bareflow_gdb.guest.base.values import Address, Word
-from bareflow_gdb.guest.code.code_diff import disassembler
 from bareflow_gdb.memory.protocol import Memory
 
 LONGEST_INSTRUCTION = 15
@@ -96,6 +95,8 @@ def decode(code: bytes, address: int, bits: int, count: int) -> list[BootInstruc
 
     Branch targets of 16-bit code are offsets in its segment, so pass the offset to have them right.
     """
+    from bareflow_gdb.guest.code.code_diff import disassembler
+
     found = []
     for start, size, mnemonic, operands in disassembler(bits).disasm_lite(code, address, count):
         data = code[start - address : start - address + size]

@@ -12,6 +12,7 @@ from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.guest.base.root import release_hold
 from bareflow_gdb.guest.base.values import word
 from bareflow_gdb.guest.boot.boot import stage_number, stage_of
+from bareflow_gdb.guest.boot.foreign import refuse_foreign
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu.directory import qemu_messages
 from bareflow_gdb.qemu.machine import Machine
@@ -41,6 +42,11 @@ def wait_for_stage(machine: Machine, stage: int | str, timeout: float = 60.0) ->
 
         def reached() -> bool:
             now = stage_of(memory)
+            if not now:
+                instead = f"`bareflow status {machine.name}` shows how far it is"
+                refuse_foreign(
+                    machine, memory, "whose loader keeps no boot record, so its stages cannot be seen", instead
+                )
             if now == halted and wanted != halted:
                 raise BareflowError(f"machine {machine.name} halted before stage {name}; {last_words(machine)}")
             return now >= wanted
@@ -56,8 +62,9 @@ def wait_for_serial(machine: Machine, text: str, timeout: float = 60.0) -> str:
 
 def release(machine: Machine, timeout: float = 60.0) -> bool:
     """Lets a guest that was launched with `hold` begin its run; False when it was not held."""
-    wait_for_stage(machine, "registered", timeout)
     with closing(machine.memory()) as memory:
+        refuse_foreign(machine, memory, "which cannot be held", "start it with --paused and let gdb `continue` it")
+        wait_for_stage(machine, "registered", timeout)
         return release_hold(memory, find_root(memory).root).before != 0
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import ReadError
-from bareflow_gdb.guest.base.values import Address, Word, clean
+from bareflow_gdb.foreign import clean
+from bareflow_gdb.guest.base.values import Address, Word
 from bareflow_gdb.guest.code.functions import Function
 from bareflow_gdb.memory.protocol import Memory
 

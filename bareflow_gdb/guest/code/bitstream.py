@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.base.values import printable
+from bareflow_gdb.foreign import ascii_of
 from bareflow_gdb.guest.code.bitcode import PAYLOAD_MAGIC
 
 _END_BLOCK, _ENTER_SUBBLOCK, _DEFINE_ABBREV, _UNABBREV = range(4)
@@ -60,7 +60,7 @@ def read_producer(data: bytes) -> Producer:
         return next(iter(found.get((block, code), ())), None)
 
     def text(block: int, code: int) -> str:
-        return printable(found.get((block, code), [])[:256])
+        return ascii_of(found.get((block, code), [])[:256])
 
     return Producer(
         producer=text(_IDENTIFICATION_BLOCK, _IDENTIFICATION_STRING),

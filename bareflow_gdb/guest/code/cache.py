@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.reading import capped, filled, need, one
 from bareflow_gdb.guest.base.root import Root, is_ram
-from bareflow_gdb.guest.base.values import Address, clean
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.memory.protocol import Memory
 
 _STATES = ("empty", "filled", "published")

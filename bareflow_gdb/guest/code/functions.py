@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.clock import Counters, read_counters
 from bareflow_gdb.guest.base.reading import ONE_PACKET, bulk, capped, filled, many, need
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import Address, Word, clean, code_name, word
+from bareflow_gdb.guest.base.values import Address, Word, code_name, word
 from bareflow_gdb.memory.protocol import Memory
 
 NO_MODULE = 0xFFFFFFFF

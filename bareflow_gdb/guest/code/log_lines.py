@@ -6,6 +6,7 @@ for it, `[Call 100] Threshold reached - recompiling to O1...`. Stock kernels pri
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ _SAID = re.compile(
     r"|\[Call (?P<call>\d{1,18})\] Threshold reached - recompiling to O(?P<reached>\d)"
 )
 _BEGIN = "[ADAPTIVE-JIT] Initialized"
+_BOOT = re.compile(r"^\[serial\] init ok", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -62,3 +64,11 @@ def swap_lines(log: str) -> Iterator[Recompiled | Stored | Reached]:
 def last_run(log: str) -> str:
     """What was printed since the kernel was booted the last time."""
     return log[max(log.rfind(_BEGIN), 0) :]
+
+
+def boots(log: str) -> list[str]:
+    """The log cut where a kernel begins to print; what stands before the first such line is no boot's."""
+    starts = [found.start() for found in _BOOT.finditer(log)]
+    if not starts:
+        return [log] if log else []
+    return [log[start:end] for start, end in itertools.pairwise((*starts, len(log)))]

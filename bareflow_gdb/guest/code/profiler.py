@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.reading import capped, many, need, one, strings, timed
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import NOWHERE, Address, clean
+from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.memory.protocol import Memory
 
 
@@ -100,7 +101,9 @@ def read_jit_profile(memory: Memory, address: int) -> Profile:
     capacity = layouts.const("MAX_JIT_PROFILE_ENTRIES")
     count = capped(raw.num_functions, capacity, "profiled functions", problems)
     used = enumerate(raw.entries[:count])
-    functions = _hottest_first(ProfiledFunction(id=i, name=clean(entry.name), **timed(entry)) for i, entry in used)
+    functions = _hottest_first(
+        ProfiledFunction(id=i, name=clean(entry.name) or f"function {i}", **timed(entry)) for i, entry in used
+    )
     return Profile(
         count=raw.num_functions,
         capacity=capacity,

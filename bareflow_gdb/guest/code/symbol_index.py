@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.foreign import printable
+from bareflow_gdb.small_files import read_json
 
 FOLDER = "jit"
 INDEX = "index.json"
+_MOST_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,12 @@ class SymbolFile:
     sections: dict[str, int]
     """Name and address, as `add-symbol-file FILE -s .text ADDRESS` takes them."""
     path: Path
-    """In the index its name alone."""
+    """By its version's number."""
+
+
+def file_name(version: int) -> str:
+    """What a version's object is called in the folder."""
+    return f"v{version}.elf"
 
 
 def encode_index(files: Sequence[SymbolFile]) -> bytes:
@@ -47,10 +55,10 @@ def read_index(machine_directory: Path) -> list[SymbolFile]:
     """The symbol files of a machine, oldest first, none when nothing was recompiled; raises BadData."""
     folder = machine_directory / FOLDER
     try:
-        return [_entry(folder, entry) for entry in json.loads((folder / INDEX).read_text(encoding="utf-8"))]
+        return [_entry(folder, entry) for entry in read_json(folder / INDEX, _MOST_BYTES)]
     except FileNotFoundError:
         return []
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise BadData(
             f"{folder / INDEX} is damaged ({error!r}); remove it, the versions stay without symbols"
         ) from error
@@ -61,8 +69,8 @@ def _entry(folder: Path, entry: dict[str, Any]) -> SymbolFile:
         name: int(entry[name]) for name in ("version", "level", "text", "text_size", "rodata", "rodata_size", "entry")
     }
     return SymbolFile(
-        function=str(entry["function"]),
+        function=printable(str(entry["function"])),
         **numbers,
         sections={str(name): int(address) for name, address in entry["sections"].items()},
-        path=folder / str(entry["path"]),
+        path=folder / file_name(numbers["version"]),
     )

@@ -23,6 +23,8 @@ _EFLAGS = "CF - PF - AF - ZF SF TF IF DF OF - - NT - RF VM AC VIF VIP ID"
 _CR0 = "PE MP EM TS ET NE - - - - - - - - - - WP - AM - - - - - - - - - - NW CD PG"
 _CR4 = "VME PVI TSD DE PSE PAE MCE PGE PCE OSFXSR OSXMMEXCPT UMIP - - - - FSGSBASE - OSXSAVE - SMEP SMAP"
 _PE, _PG, _VM = 1 << 0, 1 << 31, 1 << 17
+_REAL_MODE_LIMITS = (0x3FF, 0xFFFF)
+"""Of the BIOS's table, and as a reset leaves it (volume 3A, 9.1.1)."""
 _SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs", "ldt", "tr")
 IDT_SYMBOL = "idt"
 
@@ -78,6 +80,8 @@ def read_cpu(memory: Memory, root: Root | None, names: Names) -> Cpu:
     absent = 0
     if mode == "real":
         notes.append(f"real mode: no IDT, but {min(size // 4, MOST_GATES)} vectors at 0x{base:08x}")
+    elif raw is not None and no_idt(raw):
+        problems.append(no_idt(raw))
     elif how:
         gates, absent = _read_idt(memory, base, size, names, problems)
     else:
@@ -138,9 +142,23 @@ def interrupts_on(raw: CpuRegisters) -> bool:
     return bool(raw.general["eflags"] & 1 << 9)
 
 
+def no_idt(raw: CpuRegisters) -> str:
+    """What to say of a CPU in protected mode whose IDTR still has what real mode begins with; "" = it was loaded."""
+    table = raw.segments["idt"]
+    if mode_of(raw) == "real" or table.base or table.limit not in _REAL_MODE_LIMITS:
+        return ""
+    return (
+        f"no IDT is loaded: IDTR still has base 0 and limit 0x{table.limit:x} of real mode, where the BIOS's vectors "
+        "are; any exception resets the machine"
+    )
+
+
 def idt_of(memory: Memory, symbols: KernelSymbols, notes: list[str]) -> tuple[CpuRegisters | None, int, int]:
     """Registers, and the IDT's address and bytes, 0 when it cannot be told."""
     raw = read_registers(memory, notes)
+    if raw is not None and no_idt(raw):
+        notes.append(no_idt(raw))
+        return raw, 0, 0
     base, size, how = _idt_place(raw, symbols)
     return (raw, base, size) if how else (raw, 0, 0)
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bareflow_gdb.errors import BareflowError, Unreachable
+from bareflow_gdb.foreign import ascii_of
 from bareflow_gdb.guest.base.reading import filled, one
-from bareflow_gdb.guest.base.values import Address, printable
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.machine.fat16 import FatContent, FatVolume, content, read_file, read_volume
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.qemu.disk import image_path, opened
@@ -89,7 +90,7 @@ def _mounted(memory: Memory, state: Address, notes: list[str]) -> Mounted | None
     if not raw.total or not raw.data_start:
         notes.append("the guest has mounted no volume: it has no second disk, or has not come so far")
         return None
-    label = printable(raw.boot_sector.volume_label).rstrip()
+    label = ascii_of(raw.boot_sector.volume_label).rstrip()
     return filled(Mounted, raw, label=label, root_start=raw.root_dir_start)
 
 

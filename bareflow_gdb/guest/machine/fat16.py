@@ -13,8 +13,8 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, UsageError
+from bareflow_gdb.foreign import ascii_of, lines_of
 from bareflow_gdb.guest.base.reading import filled
-from bareflow_gdb.guest.base.values import lines_of, printable
 
 Image = Any
 """bytes, or an mmap of the file: anything that slices to bytes and has a length."""
@@ -255,7 +255,7 @@ def _text(raw: bytes, gap: bool = True) -> str:
     """Space-padded text; in the first byte 05 stands for E5."""
     if raw[:1] == bytes([_IS_E5]):
         raw = b"\xe5" + raw[1:]
-    text = printable(raw).rstrip()
+    text = ascii_of(raw).rstrip()
     return text if gap else " ".join(text.split())
 
 

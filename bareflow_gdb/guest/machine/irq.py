@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.absent import CANNOT_KNOW
 from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address
@@ -47,9 +48,9 @@ class Line:
 
     line: int
     device: str
-    vector: int
+    vector: int | None
     handler: Address
-    """0 = no gate."""
+    """0 = no gate, or the vector is not known."""
     name: str
     masked: bool | None
     requested: bool | None
@@ -92,7 +93,11 @@ def read_irq(memory: Memory, root: Root | None, names: Names) -> Irq:
         except BareflowError as error:
             problems.append(f"the IDT cannot be read: {error}")
     pics = _read_pics(memory, notes)
-    lines = tuple(_line(number, pics, gates) for number in range(len(LINES)))
+    # Our kernels move the PICs' vectors before they turn interrupts on; where others have them only the PICs tell.
+    usual = None if root is None and not pics else _USUAL_BASE
+    if usual is None:
+        notes.append(f"which vectors the lines have {CANNOT_KNOW}: only the PICs hold that")
+    lines = tuple(_line(number, pics, gates, usual) for number in range(len(LINES)))
     if gates:
         problems += [
             f"line {line.line} ({line.device}) is not masked and vector {line.vector} has no gate"
@@ -122,10 +127,10 @@ def _read_pics(memory: Memory, notes: list[str]) -> list[_Pic]:
     return [found[0], found[1]]
 
 
-def _line(number: int, pics: list[_Pic], gates: dict[int, Gate]) -> Line:
+def _line(number: int, pics: list[_Pic], gates: dict[int, Gate], usual: int | None) -> Line:
     pic = pics[number // 8] if pics else None
-    vector = (pic.base if pic else _USUAL_BASE + number // 8 * 8) + number % 8
-    gate = gates.get(vector)
+    vector = pic.base + number % 8 if pic else None if usual is None else usual + number
+    gate = gates.get(vector) if vector is not None else None
     bit = 1 << number % 8
     return Line(
         line=number,

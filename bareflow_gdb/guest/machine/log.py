@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.foreign import lines_of
 from bareflow_gdb.guest.base.reading import need, one
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import lines_of
 from bareflow_gdb.memory.protocol import Memory
 
 _LARGEST = 1 << 20

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bareflow_gdb.errors import Unreachable, UsageError
-from bareflow_gdb.guest.base.values import lines_of
+from bareflow_gdb.foreign import lines_of
 from bareflow_gdb.guest.machine.log import Log
 
 MOST_BYTES = 16 << 20

@@ -1,4 +1,6 @@
-"""Who called whom, by the chain of saved EBPs, and how deep did the stack ever get?
+"""Who called whom, and how deep did the stack ever get?
+
+A kernel of ours keeps a chain of saved EBPs, which is followed; of a stock kernel callers.py proves each caller.
 
 Read budget: registers 1 packet, 1 per 2 KB of stack that the frames span, names as in names.py. The deepest use
 is sought below ESP in steps of one packet, until one holds nothing but zeros.
@@ -11,8 +13,10 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
+from bareflow_gdb.guest.base.absent import CANNOT_KNOW
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.code.callers import call_before, find_caller
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP, PUSH_EBP, RET
 from bareflow_gdb.guest.machine.cpu import mode_of, read_registers
 from bareflow_gdb.guest.machine.exception import read_exception
@@ -79,8 +83,17 @@ def read_stack(
     problems: list[str] = []
     if not bottom <= esp <= top:
         problems.append(f"ESP 0x{esp:08x} is outside the stack 0x{bottom:08x}-0x{top:08x}")
-    frames, end = _frames(memory, names, eip, esp, ebp)
+    if root is None:
+        frames, end = _proven_frames(memory, names, eip, esp, ebp)
+        over = names.symbols.at(esp)
+        if over is not None and over.size:
+            problems.append(f"the kernel's {over.name} (0x{over.address:08x}, {over.size} bytes) lies over the stack")
+        # What is below the kernel's last byte never was stack.
+        bottom = max(bottom, names.symbols.end_below(esp))
+    else:
+        frames, end = _frames(memory, names, eip, esp, ebp)
     deepest, sure = _deepest(memory, min(max(esp, bottom), top), top, bottom)
+    sure = sure and (root is not None or bool(names.symbols))
     if deepest < bottom + _STEP:
         problems.append(f"the stack was used down to 0x{deepest:08x}: it may have run over its bottom")
     return Stack(
@@ -147,11 +160,37 @@ def _frames(memory: Memory, names: Names, eip: int, esp: int, ebp: int) -> tuple
         if back == 0:
             return frames, "the first frame: its return address is 0"
         add(above, back)
-        if not is_code(back):
+        if not is_code(memory, back):
             return (frames, f"the return address 0x{back:08x} at 0x{at + 4:08x} is not code: the frame is damaged")
         if above and above <= at:
             return frames, f"the frame at 0x{at:08x} leads back to 0x{above:08x}: a cycle, or damaged"
         at = above
+    return frames, f"only {MOST_FRAMES} frames are shown"
+
+
+def _proven_frames(memory: Memory, names: Names, eip: int, esp: int, ebp: int) -> tuple[list[Frame], str]:
+    """The same of a kernel that need not keep a chain of EBPs: each caller is proven, by a call or by a frame table."""
+    frames: list[Frame] = []
+    top = layouts.const("BF_STACK_TOP")
+    if not eip:
+        # Only a frame pointer is given: whose it is, the word above it tells if a call stands before that.
+        try:
+            above, eip = struct.unpack("<II", memory.read(ebp, 8, "stack frame"))
+        except ReadError as error:
+            return frames, str(error)
+        if call_before(memory, eip) is None:
+            return frames, f"0x{eip:08x} at 0x{ebp + 4:08x} is no return address: no call stands before it"
+        esp, ebp = ebp + 8, above
+    while len(frames) < MOST_FRAMES:
+        place = names.place(eip, returned_to=bool(frames))
+        frames.append(Frame(len(frames), Address(ebp), Address(eip), place))
+        if esp >= top:
+            return frames, f"the first frame: the stack is empty above 0x{esp:08x}"
+        entry = names.entry(eip - 1 if len(frames) > 1 else eip)
+        caller = find_caller(memory, eip, esp, ebp, entry, names.symbols.tables)
+        if caller is None or caller.esp <= esp:
+            return frames, f"the caller of 0x{eip:08x} {CANNOT_KNOW}: no call of it is on the stack, and no frame table"
+        eip, esp, ebp = caller.address, caller.esp, caller.ebp
     return frames, f"only {MOST_FRAMES} frames are shown"
 
 
@@ -161,7 +200,7 @@ def _in_stack(address: int) -> bool:
 
 def _frameless_caller(memory: Memory, eip: int, esp: int) -> int:
     """The return address when the function at EIP has no frame yet, or no more; else 0."""
-    if not is_code(eip) or not _in_stack(esp):
+    if not is_code(memory, eip) or not _in_stack(esp):
         return 0
     try:
         code = memory.read(eip - 1, 3, "code at EIP")

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, UsageError
+from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.reading import filled
 from bareflow_gdb.guest.base.root import is_ram
-from bareflow_gdb.guest.base.values import Address, Word, clean
+from bareflow_gdb.guest.base.values import Address, Word
 from bareflow_gdb.guest.modules.judge import DIGEST_BYTES, digest_is_right, header_problems, make_header
 from bareflow_gdb.guest.modules.modules import LARGEST_IMAGE, Module, Modules
 from bareflow_gdb.memory.protocol import Memory
@@ -77,6 +78,11 @@ def read_header(memory: Memory, modules: Modules | None, wanted: str | int, chec
     return _report(memory, int(module.image if module is not None else wanted), module, check)
 
 
+def read_header_apart(memory: Memory, module: Module, address: int) -> HeaderReport:
+    """The record of a module whose code does not follow it; nothing but its 48 bytes is an image. Raises ReadError."""
+    return _report(memory, address, module, check=False, apart=True)
+
+
 def _find(modules: Modules | None, wanted: str | int) -> Module | None:
     for module in modules.modules if modules else ():
         if wanted == module.name:
@@ -89,21 +95,22 @@ def _find(modules: Modules | None, wanted: str | int) -> Module | None:
     return None
 
 
-def _report(memory: Memory, address: int, module: Module | None, check: bool) -> HeaderReport:
+def _report(memory: Memory, address: int, module: Module | None, check: bool, apart: bool = False) -> HeaderReport:
     size = layouts.size("module_header")
     name, image_size = (module.name, module.image_size) if module is not None else ("", 0)
     if not is_ram(address, size):
         raise UsageError(f"0x{address:08x} is not RAM: no header can be there; `modules` shows where they are")
     data = memory.read(address, size, "module header")
     header = make_header(address, layouts.unpack("module_header", data))
-    tailed = header.is_one and header.version == 2
+    signed = header.is_one and header.version > 1 and not apart
+    tailed = signed and header.version == 2
     end = size + header.code_size
     problems: list[str] = []
     whole = b""
     if tailed and 0 < header.code_size <= LARGEST_IMAGE:
         whole = _whole(memory, address, image_size, end, check, problems)
     trailer = _Trailer.read(whole, end, problems) if whole else _Trailer(0, 0, 0)
-    real = image_size or trailer.end or size + min(header.code_size, LARGEST_IMAGE)
+    real = size if apart else image_size or trailer.end or size + min(header.code_size, LARGEST_IMAGE)
     if tailed and not header.code_size:
         problems.append("it claims 0 bytes of code, which cannot be right")
     if image_size and trailer.end and trailer.end != image_size:
@@ -121,8 +128,10 @@ def _report(memory: Memory, address: int, module: Module | None, check: bool) ->
         symbols=symbols,
         relocations=trailer.relocations,
         bss_size=trailer.bss_size,
-        digest=_digest(whole[: trailer.end], problems) if header.is_one and header.version > 1 else "none",
-        problems=(*header_problems(header, name, real), *problems),
+        digest=_digest(whole[: trailer.end], problems)
+        if header.is_one and header.version > 1 and not apart
+        else "none",
+        problems=(*header_problems(header, name, 0 if apart else real, apart), *problems),
     )
 
 

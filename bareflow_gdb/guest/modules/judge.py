@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.reading import filled
-from bareflow_gdb.guest.base.values import Address, Word, clean
+from bareflow_gdb.guest.base.values import Address, Word
 
 DIGEST_BYTES = 32
 
@@ -36,8 +37,11 @@ def make_header(address: int, raw: Any) -> ModuleHeader:
     return filled(ModuleHeader, raw, address=address, name=clean(raw.name))
 
 
-def header_problems(header: ModuleHeader, module: str, image_size: int) -> list[str]:
-    """What is wrong with the header of a module, "" = of none that is known, in an image of that many bytes."""
+def header_problems(header: ModuleHeader, module: str, image_size: int, apart: bool = False) -> list[str]:
+    """What is wrong with the header of a module, "" = of none that is known, in an image of that many bytes.
+
+    `apart`: it stands apart from its code, as some stock kernels have it.
+    """
     if not header.is_one:
         magic = layouts.const("MODULE_MAGIC")
         return [f"its header has magic 0x{header.magic:08x}, not BDOM (0x{magic:08x})"]
@@ -50,7 +54,7 @@ def header_problems(header: ModuleHeader, module: str, image_size: int) -> list[
     if image_size and size + code > image_size:
         found.append(f"its header claims {code} bytes of code in an image of {image_size}")
     inside = size <= entry < size + max(code, 1)
-    if not inside and not header.address <= entry < header.address + image_size:
+    if not apart and not inside and not header.address <= entry < header.address + image_size:
         found.append(f"its header's entry 0x{entry:08x} is outside its code")
     return found
 

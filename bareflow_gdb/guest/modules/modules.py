@@ -11,9 +11,10 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
+from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.reading import bulk, capped, filled, many, need, one, timed
 from bareflow_gdb.guest.base.root import Root, is_ram
-from bareflow_gdb.guest.base.values import NOWHERE, Address, clean, word
+from bareflow_gdb.guest.base.values import NOWHERE, Address, word
 from bareflow_gdb.guest.modules.judge import ModuleHeader, digest_is_right, header_problems, make_header
 from bareflow_gdb.memory.protocol import Memory
 

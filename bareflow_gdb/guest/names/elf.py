@@ -11,12 +11,17 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError, ReadError
+from bareflow_gdb.foreign import printable
 from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.memory.elf_damage import elf_damage
 from bareflow_gdb.memory.protocol import Memory
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.names.frame_tables import FrameTables
 
 _PIECES = 4
 _PIECE = 256
@@ -39,9 +44,14 @@ class Symbol:
 
 
 class KernelSymbols:
-    """Symbols by address; empty when there is no ELF."""
+    """Symbols by address, and the frame tables beside them; empty when there is no ELF."""
 
-    def __init__(self, symbols: Iterable[Symbol] = ()) -> None:
+    def __init__(
+        self, symbols: Iterable[Symbol] = (), tables: FrameTables | None = None, path: Path | None = None
+    ) -> None:
+        self.tables = tables
+        self.path = path
+        """The file that they are from."""
         # Of several names for one place the sized and then the first by name wins, so that answers are stable.
         found = sorted(symbols, key=lambda item: (item.address, item.size, item.name))
         self._symbols = list({item.address: item for item in found}.values())
@@ -59,6 +69,18 @@ class KernelSymbols:
         symbol = self._symbols[index]
         inside = symbol.size == 0 or address < symbol.address + symbol.size
         return symbol if inside else None
+
+    def extent(self, symbol: Symbol) -> int:
+        """Its bytes; of one without a size those to the next one."""
+        if symbol.size:
+            return symbol.size
+        after = bisect_right(self._addresses, symbol.address)
+        return self._addresses[after] - symbol.address if after < len(self._addresses) else 0
+
+    def end_below(self, address: int) -> int:
+        """The highest end of a symbol that does not lie over the address; 0 = there is none."""
+        ends = (symbol.address + symbol.size for symbol in self._symbols if symbol.size)
+        return max((end for end in ends if end <= address), default=0)
 
 
 @dataclass(frozen=True)
@@ -100,7 +122,6 @@ def beside(image: Path) -> list[Path]:
 
 def load_elf(path: Path) -> KernelElf:
     """Raises BadData when the file is not an i386 kernel ELF or is damaged."""
-    from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
 
     try:
@@ -108,11 +129,13 @@ def load_elf(path: Path) -> KernelElf:
             return _read(path, ELFFile(file))
     except OSError as error:
         raise BadData(f"{path} cannot be read ({error.strerror}); give the kernel's ELF file") from error
-    except (ELFError, struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except elf_damage() as error:
         raise BadData(f"{path} is not an i386 ELF file, or damaged ({error}); give the kernel's ELF file") from error
 
 
 def _read(path: Path, elf: Any) -> KernelElf:
+    from bareflow_gdb.guest.names.frame_tables import FrameTables
+
     if elf.header["e_machine"] != "EM_386" or elf.header["e_type"] not in ("ET_EXEC", "ET_DYN"):
         raise BadData(f"{path} is an ELF file, but not of an i386 kernel; give the kernel's ELF file")
     loads = [segment for segment in elf.iter_segments() if segment["p_type"] == "PT_LOAD"]
@@ -122,13 +145,15 @@ def _read(path: Path, elf: Any) -> KernelElf:
         raise BadData(f"{path} has no code; give the kernel's ELF file")
     part, where = (text, text["sh_addr"]) if text is not None else (code[0], code[0]["p_vaddr"])
     tables = [section for section in elf.iter_sections() if section["sh_type"] == "SHT_SYMTAB"]
+    if any(section.compressed for section in (*tables, *filter(None, [text]))):
+        raise BadData(f"{path} has compressed code or symbols, which no loader takes; give the kernel's ELF file")
     names = [symbol for table in tables for symbol in _symbols(table.data(), table.stringtable.data())]
     note = elf.get_section_by_name(".note.gnu.build-id")
     ids = [item["n_desc"] for item in note.iter_notes() if item["n_type"] == "NT_GNU_BUILD_ID"] if note else []
     return KernelElf(
         path=path,
         build_id=ids[0] if ids else "",
-        symbols=KernelSymbols(names),
+        symbols=KernelSymbols(names, FrameTables.of(elf), path),
         text_address=Address(where),
         text=bytes(part.data()[:_MOST_CODE]),
         lowest=Address(min(segment["p_vaddr"] for segment in loads)),
@@ -141,7 +166,27 @@ def _symbols(table: bytes, names: bytes) -> Iterable[Symbol]:
     for at, address, size, info, _, home in _ENTRY.iter_unpack(table[: min(usable, _MOST_SYMBOLS * _ENTRY.size)]):
         if at and 0 < home < 0xFF00 and info & 15 not in _UNNAMED:
             name = names[at : names.index(b"\0", at)].decode("latin-1")
-            yield Symbol("".join(c if c.isprintable() else "?" for c in name), address, size)
+            yield Symbol(printable(name), address, size)
+
+
+def loaded_sections(path: Path) -> list[tuple[str, int, bytes, bool]]:
+    """Name, address and bytes of each section that a loader brings into memory, and whether code may write there.
+
+    Raises BadData.
+    """
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
+    try:
+        with path.open("rb") as file:
+            sections = [one for one in ELFFile(file).iter_sections() if one["sh_type"] == "SHT_PROGBITS"]
+            return [
+                (str(one.name), int(one["sh_addr"]), bytes(one.data()[:_MOST_CODE]), bool(one["sh_flags"] & 1))
+                for one in sections
+                if one["sh_flags"] & 2
+            ]
+    except (OSError, ELFError, struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise BadData(f"{path} cannot be read as an ELF file ({error}); give the kernel's ELF file") from error
 
 
 def check_elf(memory: Memory, elf: KernelElf, build_id: str = "") -> ElfCheck:
@@ -235,7 +280,7 @@ class ElfOfKernel:
                 if not check.absent:
                     # Comparing code costs packets, and a connection's kernel is seldom another one later.
                     self._checked[path, build_id] = check
-                if check.same and elf.symbols:
+                if check.same and (elf.symbols or elf.symbols.tables is not None):
                     return elf.symbols
                 elf = "" if check.same or check.absent else check.verdict
             if elf and path in given:

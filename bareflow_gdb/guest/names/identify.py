@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.exports import read_exports
+from bareflow_gdb.guest.base.loaded import kernel_base
 from bareflow_gdb.guest.base.reading import many
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address
@@ -53,7 +54,8 @@ def identify(memory: Memory, root: Root | None, address: int) -> Identity:
     """Never raises for an address, however odd; a table that cannot be read leaves the region alone."""
     if not 0 <= address < 1 << 32:
         return identity(address & 0xFFFFFFFF, "outside RAM", detail="this is not a 32-bit address")
-    region, start, end = _region(address, root, _ram_end(memory, address))
+    base = kernel_base(memory) if root is None else None
+    region, start, end = _region(address, root, _ram_end(memory, address), base or layouts.const("BF_IMAGE_BASE"))
     plain = identity(address, region, start=start, size=end - start)
     try:
         if root is not None:
@@ -106,8 +108,11 @@ def _ram_end(memory: Memory, address: int) -> int:
     return min(end, 1 << 32) if above else RAM_SIZE
 
 
-def _map(root: Root | None, ram_end: int) -> Iterator[tuple[str, int, int]]:
+def _map(root: Root | None, ram_end: int, base: int) -> Iterator[tuple[str, int, int]]:
     const = layouts.const
+    if base < const("BF_IMAGE_BASE"):
+        # It has overwritten the boot loader.
+        yield "kernel", base, const("BF_IMAGE_LIMIT")
     boot = const("BF_BOOT_RECORD_ADDRESS")
     yield "interrupt vectors", 0, 0x400
     yield "BIOS data area", 0x400, 0x500
@@ -115,7 +120,7 @@ def _map(root: Root | None, ram_end: int) -> Iterator[tuple[str, int, int]]:
     yield "stage 1", const("BF_STAGE1_ADDRESS"), const("BF_STAGE2_ADDRESS")
     stage2 = const("BF_STAGE2_ADDRESS")
     yield "stage 2", stage2, stage2 + const("BF_STAGE2_SECTORS") * 512
-    yield "kernel", const("BF_IMAGE_BASE"), root.image_end if root else const("BF_IMAGE_LIMIT")
+    yield "kernel", base, root.image_end if root else const("BF_IMAGE_LIMIT")
     yield "stack", const("BF_STACK_BOTTOM"), const("BF_STACK_TOP")
     yield "extended BIOS data area", _EBDA, DEVICES_START
     yield "VGA text", const("BF_VGA_TEXT"), const("BF_VGA_TEXT") + const("BF_VGA_TEXT_BYTES")
@@ -137,8 +142,8 @@ def _map(root: Root | None, ram_end: int) -> Iterator[tuple[str, int, int]]:
     yield "outside RAM", 0, 1 << 32
 
 
-def _region(address: int, root: Root | None, ram_end: int) -> tuple[str, int, int]:
-    name, start, end = next(item for item in _map(root, ram_end) if item[1] <= address < item[2])
+def _region(address: int, root: Root | None, ram_end: int, base: int) -> tuple[str, int, int]:
+    name, start, end = next(item for item in _map(root, ram_end, base) if item[1] <= address < item[2])
     return (name, ram_end, end) if name == "outside RAM" and address >= ram_end else (name, start, end)
 
 

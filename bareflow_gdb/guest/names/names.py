@@ -114,6 +114,21 @@ class Names:
         text = _plus(symbol.name, address - symbol.address) if symbol is not None else region
         return Place(Address(address), text, region, "", None, None)
 
+    def entry(self, address: int) -> int:
+        """Where the function at this address begins, 0 = not known."""
+        code = next((code for code in self._codes if code.holds(address)), None)
+        if code is not None:
+            return code.code
+        symbol = self.symbols.at(address)
+        if symbol is None:
+            return 0
+        # The symbol of a module's image is that of its header.
+        with suppress(BareflowError):
+            magic = self._memory.read(symbol.address, 4, "module header")
+            if magic == layouts.const("MODULE_MAGIC").to_bytes(4, "little"):
+                return int(symbol.address + layouts.size("module_header"))
+        return symbol.address
+
     def _symbol(self, address: int) -> Symbol | None:
         if self.symbols:
             return self.symbols.at(address)
@@ -126,14 +141,6 @@ def _plus(name: str, offset: int) -> str:
     return f"{name} + 0x{offset:x}" if offset else name
 
 
-def is_code(address: int) -> bool:
+def is_code(memory: Memory, address: int) -> bool:
     """Could code be here: boot loader, kernel, code pool?"""
-    const = layouts.const
-    return any(
-        start <= address < end
-        for start, end in (
-            (const("BF_STAGE1_ADDRESS"), const("BF_STAGE2_ADDRESS") + const("BF_STAGE2_SECTORS") * 512),
-            (const("BF_IMAGE_BASE"), const("BF_IMAGE_LIMIT")),
-            (const("BF_POOL_CODE_BASE"), const("BF_POOL_CODE_BASE") + const("BF_POOL_CODE_SIZE")),
-        )
-    )
+    return identify(memory, None, address).region in ("stage 1", "stage 2", "kernel", "code pool")

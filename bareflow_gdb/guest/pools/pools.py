@@ -61,13 +61,15 @@ class Pool:
     allocations: int
     frees: int
     peak: int
-    fragmentation: int
-    """Free bytes outside the largest free block, percent of the free bytes."""
+    fragmentation: int | None
+    """Free bytes outside the largest free block, percent of the free bytes; None = this kernel counts it otherwise."""
     blocks: tuple[Block, ...]
     largest_free: int
-    """Bytes with the header, computed from the blocks like the next two."""
+    """Bytes, computed from the blocks like the next two; with the header where the statistics count it too."""
     free_computed: int
     fragmentation_computed: int
+    torn_down: bool
+    """The kernel has shut it down: sizes and statistics are those of before."""
     problems: tuple[str, ...]
 
 
@@ -156,9 +158,21 @@ def _pool(memory: Memory, index: int, raw: Any, records: list[Any], owners: Owne
     return make_pool(KINDS[index], raw, blocks, problems)
 
 
-def make_pool(kind: str, raw: Any, blocks: Sequence[Block], problems: Sequence[str]) -> Pool:
-    """`memory_pool` and its blocks, with what is computed from them."""
-    free = [block.size + HEADER_BYTES for block in blocks if block.state == "free"]
+def is_torn_down(raw: Any) -> bool:
+    """Was this pool in use before? It has lost its base, and kept its size and the head of its list."""
+    return not raw.initialized and not raw.base and 0 < raw.total_size == raw.stats.total and raw.free_list != 0
+
+
+def make_pool(
+    kind: str,
+    raw: Any,
+    blocks: Sequence[Block],
+    problems: Sequence[str],
+    counted_header: int = HEADER_BYTES,
+    torn_down: bool = False,
+) -> Pool:
+    """`memory_pool` and its blocks, with what is computed from them; the statistics count each block's header so."""
+    free = [block.size + counted_header for block in blocks if block.state == "free"]
     largest, total = max(free, default=0), sum(free)
     stats = raw.stats
     return filled(
@@ -174,6 +188,7 @@ def make_pool(kind: str, raw: Any, blocks: Sequence[Block], problems: Sequence[s
         largest_free=largest,
         free_computed=total,
         fragmentation_computed=100 * (total - largest) // total if total else 0,
+        torn_down=torn_down,
         problems=tuple(problems),
     )
 
@@ -181,6 +196,8 @@ def make_pool(kind: str, raw: Any, blocks: Sequence[Block], problems: Sequence[s
 def _problems(raw: Any, blocks: list[Block]) -> list[str]:
     """What the block table and the statistics contradict, without reading more."""
     found = wrong_statistics(raw, blocks, "the block table")
+    if raw.stats.fragmentation > 100:
+        found.append(f"the fragmentation statistic is {raw.stats.fragmentation} percent: it has underflowed")
     at, base, end = raw.base, raw.base, raw.base + raw.total_size
     for block in blocks:
         if block.start < base or block.end > end:
@@ -200,8 +217,6 @@ def wrong_statistics(raw: Any, blocks: Sequence[Block], counted_by: str, *also_r
     stats = raw.stats
     if stats.used + stats.free > raw.total_size:
         found.append(f"{stats.used} bytes used and {stats.free} free do not fit its {raw.total_size} bytes")
-    if stats.fragmentation > 100:
-        found.append(f"the fragmentation statistic is {stats.fragmentation} percent: it has underflowed")
     used = [block.size + HEADER_BYTES for block in blocks if block.state == "used"]
     if stats.used not in (sum(used), *also_right):
         found.append(f"the statistics count {stats.used} bytes used, {counted_by} {sum(used)}")
@@ -211,6 +226,13 @@ def wrong_statistics(raw: Any, blocks: Sequence[Block], counted_by: str, *also_r
             f"are not the {len(used)} used blocks"
         )
     return found
+
+
+def wrong_fragmentation(statistic: int) -> list[str]:
+    """A statistic below zero, as 32 bits without a sign show it."""
+    if statistic < 1 << 31:
+        return []
+    return [f"the fragmentation statistic is {statistic}: it has underflowed, to {statistic - (1 << 32)}"]
 
 
 def _walk(memory: Memory, raw: Any, blocks: list[Block]) -> list[str]:

@@ -11,7 +11,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.bitcode import LARGEST, Bitcode, decode_wrapper, wrapper_bytes
 from bareflow_gdb.guest.stock.signatures import is_name
-from bareflow_gdb.guest.stock.window import START, Window
+from bareflow_gdb.guest.stock.window import Window
 
 _MOST = 64
 
@@ -22,7 +22,7 @@ def find_bitcode(window: Window) -> tuple[Bitcode, ...]:
     found: list[Bitcode] = []
     at = window.data.find(magic)
     while at >= 0 and len(found) < _MOST:
-        one = _wrapped(window, START + at)
+        one = _wrapped(window, window.start + at)
         if one is not None:
             found.append(one)
         at = window.data.find(magic, at + 1)

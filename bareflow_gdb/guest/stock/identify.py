@@ -11,36 +11,50 @@ from collections.abc import Callable, Iterator
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.reading import many
+from bareflow_gdb.guest.names.elf import KernelSymbols
 from bareflow_gdb.guest.names.identify import Identity, field_of, identity
 from bareflow_gdb.guest.pools.pools import HEADER_BYTES, KINDS
 from bareflow_gdb.guest.stock.generations import Generation
 from bareflow_gdb.guest.stock.jit import to_jit
-from bareflow_gdb.guest.stock.modules import module_names
+from bareflow_gdb.guest.stock.modules import read_modules, sure_extent
 from bareflow_gdb.guest.stock.pools import read_pools
 from bareflow_gdb.guest.stock.records import Records
 from bareflow_gdb.guest.stock.search import FAT16, JIT, JIT_PROFILE, MANAGER, POOLS
-from bareflow_gdb.memory.protocol import DEVICES_END, RAM_SIZE
+from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START, RAM_SIZE
 
-_REGIONS = ("kernel", "stack")
+_REGIONS = ("kernel", "stack", "RAM above 1 MiB")
 
 
-def identify_stock(records: Records, plain: Identity) -> Identity:
-    """`plain` is what the memory map tells of the address; what cannot be read leaves it as it is."""
+def identify_stock(records: Records, plain: Identity, symbols: Callable[[], KernelSymbols]) -> Identity:
+    """`plain` is what the memory map tells of the address; what cannot be read leaves it as it is.
+
+    Of the kernel's ELF and the records, the one that knows the narrowest object there answers.
+    """
+    if DEVICES_START <= plain.address < DEVICES_END:
+        return plain
     if DEVICES_END <= plain.address < RAM_SIZE:
         # The memory map up there is that of this project's own kernel.
-        return identity(plain.address, "RAM above 1 MiB", start=DEVICES_END, size=RAM_SIZE - DEVICES_END)
-    if plain.region not in _REGIONS:
-        return plain
-    ways: tuple[Callable[[Records, Identity], Identity | None], ...] = (_record, _jit_code, _module, _block)
-    for way in ways:
+        plain = identity(plain.address, "RAM above 1 MiB", start=DEVICES_END, size=RAM_SIZE - DEVICES_END)
+    named = _symbol(plain, symbols())
+    found = [] if named is None else [named]
+    for way in (_record, _jit_code, _module, _block) if plain.region in _REGIONS else ():
         try:
-            found = way(records, plain)
+            one = way(records, plain)
         except BareflowError:
             # That record is not there (yet): another one may tell.
             continue
-        if found is not None:
-            return found
-    return plain
+        if one is not None:
+            found.append(one)
+    # Of two that are as large the record, which says more than a name.
+    return min(reversed(found), key=lambda one: one.size or RAM_SIZE, default=plain)
+
+
+def _symbol(plain: Identity, symbols: KernelSymbols) -> Identity | None:
+    symbol = symbols.at(plain.address)
+    size = symbols.extent(symbol) if symbol is not None else 0
+    if symbol is None or not size:
+        return None
+    return identity(plain.address, plain.region, symbol.name, symbol.address, size, "symbol of the kernel's ELF")
 
 
 def _tables(kind: str, base: int, generation: Generation) -> Iterator[tuple[str, int, str, int]]:
@@ -89,12 +103,13 @@ def _jit_code(records: Records, plain: Identity) -> Identity | None:
 
 
 def _module(records: Records, plain: Identity) -> Identity | None:
-    header = layouts.size("module_header")
-    modules = module_names(records.memory, records.address(MANAGER), records.places.generation())
-    for name, code, size in modules:
-        if code - header <= plain.address < code + size:
-            start, text = code - header, "header and code"
-            return identity(plain.address, plain.region, f"module {name}", start, header + size, text)
+    manager, generation = records.address(MANAGER), records.places.generation()
+    modules = read_modules(records.memory, manager, generation).modules
+    for module in modules:
+        start, size = sure_extent(records.memory, module, modules)
+        if start <= plain.address < start + size:
+            text = "header and code" if module.image else "code, as far as its end is sure"
+            return identity(plain.address, plain.region, f"module {module.name}", start, size, text)
     return None
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.base.absent import TORN_DOWN
 from bareflow_gdb.guest.base.reading import capped, filled, strings
 from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.guest.code.jit import Codes, Jit, JitFunction, level_codes
@@ -31,7 +32,11 @@ class Entry:
     current_code: Address
     level_codes: Codes
     level: int
+    """Of the code that the slot leads to."""
+    compiled_level: int
+    """As the record says it: a kernel stores the pointer first, and the level some instructions later."""
     active: bool
+    profiler_id: int
     calls: int
     hot: bool
     needs_recompile: bool
@@ -40,6 +45,23 @@ class Entry:
     buffer_bytes: int
     name_at: Address
     module_name_at: Address
+
+    @property
+    def freed(self) -> bool:
+        """Code was put into a buffer that it has no more."""
+        return not self.buffer and self.buffer_used > 0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        found = []
+        if self.freed:
+            found.append(f"the code buffer of {self.name} is {TORN_DOWN}: its code is told as it was left in memory")
+        if self.level > self.compiled_level:
+            found.append(
+                f"{self.name} is being swapped: its code pointer leads to O{self.level}, its record still says "
+                f"O{self.compiled_level}"
+            )
+        return tuple(found)
 
     def code_size(self, level: int) -> int:
         """Bytes of a level's code, up to the next one in the buffer; 0 = not known."""
@@ -57,6 +79,11 @@ class Entries:
     count: int
     entries: tuple[Entry, ...]
     problems: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not wrong and could be taken for it."""
+        return tuple(note for entry in self.entries for note in entry.notes)
 
     @property
     def swap_count(self) -> int:
@@ -89,6 +116,7 @@ def read_entries(memory: Memory, address: int) -> Entries:
 
 def _entry(index: int, slot: int, raw: Any, profiles: tuple[Any, ...], names: dict[int, str]) -> Entry:
     profile = profiles[raw.profiler_id] if raw.profiler_id < len(profiles) else None
+    codes = level_codes(raw)
     return filled(
         Entry,
         raw,
@@ -96,8 +124,8 @@ def _entry(index: int, slot: int, raw: Any, profiles: tuple[Any, ...], names: di
         name=names.get(profile.name if profile else 0) or f"function {index}",
         module=names.get(profile.module_name if profile else 0, ""),
         slot=Address(slot),
-        level_codes=level_codes(raw),
-        level=raw.compiled_level,
+        level_codes=codes,
+        level=_level(raw, codes),
         active=raw.is_active != 0,
         calls=profile.call_count if profile else 0,
         hot=bool(profile and profile.is_hot),
@@ -110,18 +138,32 @@ def _entry(index: int, slot: int, raw: Any, profiles: tuple[Any, ...], names: di
     )
 
 
+def _level(raw: Any, codes: Codes) -> int:
+    """The level of the published code; the recorded one where several levels are the same code, or it is none's."""
+    recorded = int(raw.compiled_level)
+    if recorded < len(codes) and codes[recorded] == raw.current_code:
+        return recorded
+    return max((level for level, code in enumerate(codes) if code == raw.current_code), default=recorded)
+
+
 def _problems(entry: Entry, profiles: int) -> list[str]:
     """Defects that stock kernels are known for, as far as the record shows them."""
     found: list[str] = []
     if not entry.name_at:
         found.append(f"{entry.name} is counted under an id unknown to the profiler, which has {profiles} functions")
-    if not entry.buffer:
-        found.append(f"{entry.name} has no code buffer: the CODE pool had no room for it")
-    elif entry.buffer_used > entry.buffer_bytes:
+    if not entry.buffer and not entry.freed:
+        found.append(
+            f"{entry.name} has no code buffer, and no code was put into one: `pools` shows whether CODE had room for it"
+        )
+    elif entry.buffer and entry.buffer_used > entry.buffer_bytes:
         found.append(f"{entry.name} has {entry.buffer_used} bytes of code in a buffer of {entry.buffer_bytes}")
     codes, current = entry.level_codes, entry.current_code
-    if entry.level < len(codes) and current != codes[entry.level]:
-        found.append(f"{entry.name} runs 0x{current:08x}, its O{entry.level} code is at 0x{codes[entry.level]:08x}")
+    if current not in codes:
+        found.append(f"{entry.name} runs 0x{current:08x}, which is the code of none of its levels")
+    elif entry.level < entry.compiled_level:
+        found.append(
+            f"{entry.name} runs its O{entry.level} code at 0x{current:08x}, its record says O{entry.compiled_level}"
+        )
     return found + [
         f"O{level} and O{later} of {entry.name} share one buffer: a swap rewrites live code"
         for level, later in itertools.combinations(range(len(codes)), 2)

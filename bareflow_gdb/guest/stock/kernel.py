@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BadData, ReadError
+from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.base.absent import NONE, Absent
+from bareflow_gdb.guest.base.find import has_our_header
+from bareflow_gdb.guest.base.loaded import kernel_base
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.bitcode import Bitcode
 from bareflow_gdb.guest.code.jit import Jit
@@ -18,38 +20,30 @@ from bareflow_gdb.guest.modules.modules import Modules
 from bareflow_gdb.guest.pools.pools import Block, Pools
 from bareflow_gdb.guest.status import FunctionLine, PoolLine, Status, read_pool_lines
 from bareflow_gdb.guest.stock.bitcode import find_bitcode
+from bareflow_gdb.guest.stock.headers import header_of
 from bareflow_gdb.guest.stock.jit import THRESHOLDS, Entries, read_entries, to_jit
-from bareflow_gdb.guest.stock.modules import module_names, read_modules
+from bareflow_gdb.guest.stock.modules import read_modules
 from bareflow_gdb.guest.stock.places import Places
 from bareflow_gdb.guest.stock.pools import read_pools
+from bareflow_gdb.guest.stock.profile import differences, with_entries
 from bareflow_gdb.guest.stock.records import Records
 from bareflow_gdb.guest.stock.search import FAT16, JIT, JIT_PROFILE, MANAGER, POOLS
 from bareflow_gdb.guest.stock.swaps import BY_DEFAULTS, COMPARED, UNKNOWN, list_swaps
-from bareflow_gdb.guest.stock.window import START, Window, kernel_is_loaded
+from bareflow_gdb.guest.stock.window import Window
 from bareflow_gdb.memory.protocol import Memory
 
 if TYPE_CHECKING:
+    from bareflow_gdb.guest.modules.header import HeaderReport
     from bareflow_gdb.guest.names.elf import KernelSymbols
     from bareflow_gdb.guest.names.identify import Identity
-
-_SHORT_JUMP = 0xEB
 
 
 def looks_stock(memory: Memory) -> bool:
     """Is there a kernel, and is it none of this project, whose signature is followed by a jump over a header?
 
-    One packet. A header of ours with a damaged root stays ours: what is wrong with it must be said.
+    A header of ours with a damaged root stays ours: what is wrong with it must be said.
     """
-    try:
-        data = memory.read(START, layouts.size("bf_image_header"), "image header")
-    except ReadError:
-        return False
-    header = layouts.unpack("bf_image_header", data)
-    if header.magic != layouts.const("BF_FLUD_MAGIC"):
-        return False
-    limit = layouts.const("BF_IMAGE_LIMIT")
-    ours = header.jump[0] == _SHORT_JUMP and START <= header.root < limit and header.image_bytes <= limit - START
-    return not ours
+    return kernel_base(memory) is not None and not has_our_header(memory)
 
 
 class StockKernel(Kernel):
@@ -88,32 +82,39 @@ class StockKernel(Kernel):
     def _profile(self) -> Profile:
         jit = self.records.if_there(JIT)
         if jit is not None:
-            return read_profile_at(self.memory, jit, THRESHOLDS)
+            entries = self.records.entries()
+            profile = with_entries(read_profile_at(self.memory, jit, THRESHOLDS), entries)
+            self.unknown = differences(self.memory, jit, entries)
+            return profile
         try:
             return read_jit_profile(self.memory, self.records.address(JIT_PROFILE))
         except BadData:
             # A kernel that has modules will have an adaptive JIT: say that of it.
-            return read_profile_at(self.memory, self.records.address(JIT), THRESHOLDS)
+            if not self.places.has_only(JIT_PROFILE, JIT):
+                return read_profile_at(self.memory, self.records.address(JIT), THRESHOLDS)
+            raise
 
     def jit(self, every: bool = False) -> Jit:  # noqa: ARG002 - it keeps no versions
         self.unknown = (
             "versions, arguments, results and control words: this kernel does not keep them",
             "the thresholds are the default ones: they are not in this kernel's data",
         )
-        return self._settled(lambda: to_jit(self.records.entries()))
+        entries = self._settled(self.records.entries)
+        self.unknown += entries.notes
+        return to_jit(entries)
 
     def swaps(self, last: int | None = None, every: bool = False) -> Swaps:  # noqa: ARG002 - nor events
         return self._settled(self._swaps)
 
     def _swaps(self) -> Swaps:
         entries = self.records.entries()
-        manager = self.records.if_there(MANAGER)
-        modules = [] if manager is None else module_names(self.memory, manager, self.places.generation())
+        sizes = self.records.code_sizes()
         log = self.serial_log() if self.serial_log is not None else None
         self.unknown = UNKNOWN if log else (*UNKNOWN, BY_DEFAULTS)
         if len(entries.entries) > COMPARED:
             self.unknown += (f"whether swaps changed any code, for functions after the first {COMPARED}",)
-        return list_swaps(self.memory, entries, {code: size for _, code, size in modules}, log)
+        self.unknown += entries.notes
+        return list_swaps(self.memory, entries, sizes, log)
 
     def slots(self) -> dict[str, Address]:
         """Where each function's published code pointer is kept."""
@@ -123,10 +124,36 @@ class StockKernel(Kernel):
         return of_levels(self.jit().functions, self.records.code_sizes())
 
     def identify(self, address: int) -> Identity:
-        from bareflow_gdb.guest.names.identify import by_elf, identify
+        from bareflow_gdb.guest.names.identify import identify
         from bareflow_gdb.guest.stock.identify import identify_stock
 
-        return by_elf(identify_stock(self.records, identify(self.memory, None, address)), self.elf)
+        return identify_stock(self.records, identify(self.memory, None, address), self.elf)
+
+    def header(self, wanted: str | int, check: bool = False) -> HeaderReport:
+        """As of any kernel; of a module whose header stands apart from its code that record, with a note."""
+        from bareflow_gdb.guest.modules.header import read_header, read_header_apart
+
+        modules = self._modules_if_there(wanted)
+        module = next((one for one in modules.modules if one.name == wanted), None) if modules is not None else None
+        if module is None or module.image:
+            return read_header(self.memory, modules, wanted, check)
+        place = header_of(Window(self.memory, self.places.progress), module.name, module.code)
+        if place is None:
+            what = f"header of {module.name}"
+            raise Absent(what, NONE, "none stands before its code, and memory holds no other record of that name")
+        self.unknown = (
+            f"whether this header is that of the code that runs at 0x{module.code:08x}: it stands apart from it",
+        )
+        return read_header_apart(self.memory, module, place)
+
+    def _modules_if_there(self, wanted: str | int) -> Modules | None:
+        try:
+            return self.modules()
+        except BadData:
+            # An address can be looked at without them; a name cannot.
+            if isinstance(wanted, str):
+                raise
+            return None
 
     def module_table(self) -> tuple[Address, int]:
         # Found first: by it the generation is known.
@@ -144,25 +171,26 @@ class StockKernel(Kernel):
         return self._settled(self._status)
 
     def _status(self) -> Status:
-        if not kernel_is_loaded(self.memory):
-            raise BadData("there is no kernel at 0x10000; `boot` shows how far the boot got")
-        problems: list[str] = []
+        if kernel_base(self.memory) is None:
+            raise BadData("there is no kernel in memory; `boot` shows how far the boot got")
         manager, jit = self.records.if_there(MANAGER), self.records.if_there(JIT)
         profile = self.records.if_there(JIT_PROFILE) if manager is None and jit is None else None
         pools = self._pool_lines()
         entries = read_entries(self.memory, jit) if jit is not None else Entries(False, 0, (), ())
-        problems += entries.problems
         functions = tuple(FunctionLine(entry.name, entry.level) for entry in entries.entries)
-        running = any(entry.calls for entry in entries.entries)
+        # Calls may be counted under an id that got lost; a level above O0 was not reached without any.
+        running = any(entry.calls or entry.level for entry in entries.entries)
         stage = "loaded"
         reached = {"pools": pools, "modules": manager, "registered": jit, "running": profile or running}
         for name, there in reached.items():
             stage = name if there else stage
+        halted = self.places.halted()
         self.unknown = (
             "the stage is read off from what is in memory: this kernel keeps no boot record",
             "exceptions: this kernel prints them on the screen only",
+            *entries.notes,
         )
-        problems += self.places.doubts
+        problems = (*entries.problems, *self.places.doubts)
         return Status(
             stage=stage,
             ok=not problems,
@@ -172,8 +200,8 @@ class StockKernel(Kernel):
             version_count=entries.version_count,
             functions=functions,
             pools=pools,
-            problems=tuple(problems),
-            next_step=_next_step(jit, profile, manager),
+            problems=problems,
+            next_step=_next_step(jit, profile, manager, halted),
         )
 
     def bitcode(self, function: str | None = None) -> tuple[Bitcode, ...]:
@@ -186,11 +214,15 @@ class StockKernel(Kernel):
         return read_pool_lines(self.memory, address) if address is not None else ()
 
 
-def _next_step(jit: Address | None, profile: Address | None, manager: Address | None) -> str:
+def _next_step(jit: Address | None, profile: Address | None, manager: Address | None, halted: bool) -> str:
     if profile is not None:
         return "`profile` shows what its functions cost"
     if jit is not None:
         return "`jit` shows the functions, `swaps` how they came to their tiers"
+    shown = "`modules` shows what is loaded" if manager is not None else ""
+    if halted:
+        # Nothing more comes, so there is nothing to wait for.
+        return f"{shown}; " * bool(shown) + "it has halted for good: `stack` shows where, `screen` what it said last"
     if manager is not None:
-        return "`modules` shows what is loaded; let it run on until functions are registered"
+        return f"{shown}; let it run on if functions are to be registered"
     return "let the guest run on: it has not filled its tables yet"

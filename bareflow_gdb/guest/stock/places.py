@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from bareflow_gdb.errors import BadData, ReadError
-from bareflow_gdb.guest.base.answer import Finding
+from bareflow_gdb.errors import ReadError
+from bareflow_gdb.guest.base.absent import CANNOT_KNOW, NONE, NOT_YET, Absent
+from bareflow_gdb.guest.base.answer import Located
+from bareflow_gdb.guest.base.loaded import USUAL, kernel_base
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.stock import signatures
 from bareflow_gdb.guest.stock.generations import GENERATIONS, NEWEST, Generation
 from bareflow_gdb.guest.stock.search import FAT16, JIT, JIT_PROFILE, KINDS, MANAGER, POOLS, search
 from bareflow_gdb.guest.stock.signatures import Match
-from bareflow_gdb.guest.stock.window import END, STACK, START, Progress, Window
+from bareflow_gdb.guest.stock.window import END, STACK, Progress, Window
 from bareflow_gdb.memory.protocol import Memory
 
 SYMBOLS = {"g_pools": POOLS}
@@ -37,6 +39,15 @@ ARGUMENTS = {
 }
 """Functions whose first argument, [ESP + 4] at their entry, is the address of a record."""
 
+PARTS: dict[str, tuple[str, ...]] = {
+    kind: (
+        *(name for name, meant in SYMBOLS.items() if meant == kind),
+        *(name for name, meant in ARGUMENTS.items() if meant == kind),
+    )
+    for kind in KINDS
+}
+"""Names that the ELF of a kernel with such a part has."""
+
 # The top of the stack: the counts and last entries of a main function's locals, or its callees' frames.
 _FINGERPRINT = (0x8F000, 0x1000)
 _CHECKS: dict[str, Callable[[signatures.Read, int, bool], Match | None]] = {
@@ -55,10 +66,14 @@ class Cpu:
     """CR0.PE: before it is set no kernel runs, whatever an earlier one left in memory."""
     esp: int
     """What lies below it on the stack is no longer in use."""
+    eip: int = field(default=0, compare=False)
+    interrupts_on: bool = field(default=True, compare=False)
 
 
 _PROTECTED, _ET, _CR0_BITS = 1, 1 << 4, 0xE005003F
-_ESP_AT, _CR0_AT = 4 * 4, 76
+_ESP_AT, _EIP_AT, _EFLAGS_AT, _CR0_AT = 4 * 4, 4 * 8, 4 * 9, 76
+_INTERRUPTS = 1 << 9
+_HLT = b"\xf4"
 
 
 def cpu_of_packet(registers: bytes) -> Cpu | None:
@@ -74,16 +89,35 @@ def cpu_of_packet(registers: bytes) -> Cpu | None:
     cr0 = int.from_bytes(raw[_CR0_AT : _CR0_AT + 4], "little")
     if len(raw) < _CR0_AT + 4 or cr0 & ~_CR0_BITS or not cr0 & _ET:
         return None
-    return Cpu(protected=bool(cr0 & _PROTECTED), esp=int.from_bytes(raw[_ESP_AT : _ESP_AT + 4], "little"))
+    esp, eip, eflags = (int.from_bytes(raw[at : at + 4], "little") for at in (_ESP_AT, _EIP_AT, _EFLAGS_AT))
+    return Cpu(bool(cr0 & _PROTECTED), esp, eip, bool(eflags & _INTERRUPTS))
+
+
+def has_halted(memory: Memory, cpu: Cpu | None) -> bool:
+    """Does the CPU stand behind a `hlt` that no interrupt ends? Then nothing comes any more."""
+    if cpu is None or cpu.interrupts_on or not cpu.eip:
+        return False
+    try:
+        return memory.read(cpu.eip - 1, 1, "code before EIP") == _HLT
+    except ReadError:
+        return False
 
 
 class Places:
     """The places of one kernel's records."""
 
-    def __init__(self, memory: Memory, symbols: Callable[[], Mapping[str, int]]) -> None:
-        """`symbols` gives addresses by name; it is asked when a record is sought."""
+    def __init__(
+        self,
+        memory: Memory,
+        symbols: Callable[[], Mapping[str, int]],
+        elf_names: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        """`symbols` gives addresses by name, as far as a debugger was asked for them; `elf_names` all in the kernel's
+        ELF. They are asked when a record is sought.
+        """
         self.memory = memory
         self.symbols = symbols
+        self.elf_names = elf_names
         self.cpu: Callable[[], Cpu | None] | None = None
         self._cpu_now: Cpu | None = None
         self._cpu_asked = False
@@ -91,8 +125,10 @@ class Places:
         self.doubts: list[str] = []
         """Symbols and arguments that memory contradicts."""
         self._told: dict[str, list[int]] = {}
-        self._found: dict[str, tuple[Finding, Generation | None]] = {}
+        self._found: dict[str, tuple[Located, Generation | None]] = {}
         self._absent_at: int | None = None
+        self._searched = False
+        """All was searched for this question."""
 
     def tell(self, pairs: Iterable[tuple[str, int]]) -> None:
         """Takes (function, first argument) pairs caught at function entry; functions not in ARGUMENTS are left."""
@@ -100,18 +136,17 @@ class Places:
             kind = ARGUMENTS.get(function)
             if kind is not None and argument not in self._told.setdefault(kind, []):
                 self._told[kind].append(argument)
-                self._absent_at = None
+                self._absent_at, self._searched = None, False
                 # What a function was given is surer than what was found by its looks.
                 if kind in self._found and self._found[kind][0].how.startswith("search"):
                     del self._found[kind]
 
-    def find(self, kind: str) -> Finding:
+    def find(self, kind: str) -> Located:
         """The place of this record; raises BadData with what was looked for where, and what to do."""
         cpu = self._registers()
         if cpu is not None and not cpu.protected:
-            raise BadData(
-                f"the CPU is still in real mode, so no kernel has filled its {kind} yet; let the guest run on"
-            )
+            why = f"the CPU is still in real mode, so no kernel has filled its {kind} yet"
+            raise Absent(kind, NOT_YET, why, "let the guest run on")
         known = self._found.get(kind)
         if known is not None and self._still(kind, *known):
             return known[0]
@@ -121,13 +156,14 @@ class Places:
             self._search(cpu)
             found = self._found.get(kind) or self._merely_told(kind)
         if found is None:
-            raise BadData(self._sentence(kind))
+            raise self._absent(kind)
         self._found[kind] = found
         return found[0]
 
     def begin(self) -> None:
-        """A new question: the registers may have changed."""
+        """A new question: the registers may have changed, and the guest may have made what was not there."""
         self._cpu_asked = False
+        self._searched = False
 
     def _registers(self) -> Cpu | None:
         """Asked for once per question: QEMU's monitor takes some milliseconds."""
@@ -141,7 +177,7 @@ class Places:
         known = self._found.get(MANAGER)
         return known[1] if known is not None and known[1] is not None else NEWEST
 
-    def known(self) -> tuple[Finding, ...]:
+    def known(self) -> tuple[Located, ...]:
         """Everything found so far."""
         return tuple(self._found[kind][0] for kind in KINDS if kind in self._found)
 
@@ -160,42 +196,45 @@ class Places:
                 return match
         return None
 
-    def _still(self, kind: str, finding: Finding, generation: Generation | None) -> bool:
+    def _still(self, kind: str, finding: Located, generation: Generation | None) -> bool:
         # One that was only told is looked at as if for the first time: it may have been filled since.
         if finding.confidence == "told":
             return False
         return self._check(kind, finding.address, False, generation) is not None
 
-    def _by_symbol(self, kind: str) -> tuple[Finding, Generation | None] | None:
+    def _by_symbol(self, kind: str) -> tuple[Located, Generation | None] | None:
         for name, meant in SYMBOLS.items():
             address = self.symbols().get(name) if meant == kind else None
             if address is not None:
                 match = self._check(kind, address, True)
                 if match is not None:
                     return _finding(kind, match, "symbol", match.certain)
-                if any(self._read(address, 132) or b""):
+                # With the right ELF it is that record all the same, of a layout that nobody here has seen.
+                if any(self._read(address, 132) or b"") and self.elf_names().get(name) != address:
                     self._doubt(f"the symbol {name} (0x{address:08x}) leads to no {kind}: is it this kernel's ELF?")
         return None
 
-    def _by_argument(self, kind: str, cpu: Cpu | None) -> tuple[Finding, Generation | None] | None:
+    def _by_argument(self, kind: str, cpu: Cpu | None) -> tuple[Located, Generation | None] | None:
         for address in reversed(self._told.get(kind, [])):
             match = self._check(kind, address, True)
             if match is not None and not _is_dead(address, cpu):
                 return _finding(kind, match, "argument", True)
         return None
 
-    def _merely_told(self, kind: str) -> tuple[Finding, Generation | None] | None:
+    def _merely_told(self, kind: str) -> tuple[Located, Generation | None] | None:
         """The last argument, when it can be the address of such a record: the kernel is about to fill it."""
         for address in reversed(self._told.get(kind, [])):
-            if address % 4 == 0 and START <= address < END:
-                finding = Finding(kind, Address(address), "argument", "told", "the kernel has not filled it yet")
+            if address % 4 == 0 and (kernel_base(self.memory) or USUAL) <= address < END:
+                finding = Located(kind, Address(address), "argument", "told", "the kernel has not filled it yet")
                 return finding, None
         return None
 
     def _search(self, cpu: Cpu | None) -> None:
         fingerprint = self._fingerprint()
-        if fingerprint is not None and fingerprint == self._absent_at:
+        if self._searched or (fingerprint is not None and fingerprint == self._absent_at):
             return
+        # Where reading is free nothing else tells that nothing has changed.
+        self._searched = self.memory.packets == 0
         window = Window(self.memory, self.progress)
         for kind in KINDS:
             if kind in self._found:
@@ -222,29 +261,46 @@ class Places:
         if sentence not in self.doubts:
             self.doubts.append(sentence)
 
-    def _sentence(self, kind: str) -> str:
+    def halted(self) -> bool:
+        """Has the guest halted for good? False where no registers tell."""
+        return has_halted(self.memory, self._registers())
+
+    def has_only(self, kind: str, other: str) -> bool:
+        """Does the kernel's ELF have the one part, and not the other?"""
+        names = self.elf_names()
+        return any(name in names for name in PARTS[kind]) and not any(name in names for name in PARTS[other])
+
+    def _absent(self, kind: str) -> Absent:
         others = [finding.what for finding in self.known()]
-        looked = f"the kernel's data (0x{START:x}-0x{STACK:x}) and stack (0x{STACK:x}-0x{END:x})"
-        doubt = f" ({'; '.join(self.doubts)})" if self.doubts else ""
+        span = self._span()
         if kind in (MANAGER, JIT) and JIT_PROFILE in others:
-            return f"this is a unikernel: {looked} hold its JIT profile and no {kind}; ask for `profile`"
+            return Absent(kind, NONE, f"this is a unikernel, {span} hold its JIT profile", "ask for `profile`")
         if kind == JIT_PROFILE and others:
-            return f"{looked} hold no {kind}, but {', '.join(others)}: this is not a unikernel; ask for `jit`"
+            return Absent(kind, NONE, f"{span} hold {', '.join(others)}, this is not a unikernel", "ask for `jit`")
+        names = self.elf_names()
+        if names and not any(name in names for name in PARTS[kind]):
+            return Absent(kind, NONE, f"its ELF has none of {', '.join(PARTS[kind])}, and {span} hold none")
+        if self.halted():
+            return Absent(kind, CANNOT_KNOW, f"the guest has halted for good, and {span} hold none")
+        doubt = f" ({'; '.join(self.doubts)})" if self.doubts else ""
+        searched = f"this kernel has no root descriptor, and {span} were searched for its stock layout{doubt}"
+        return Absent(kind, NOT_YET, searched, "let the guest run on and ask again, or give the kernel's ELF")
+
+    def _span(self) -> str:
         return (
-            f"no {kind} is there (yet): this kernel has no root descriptor, and {looked} were searched for its "
-            f"stock layout{doubt}; let the guest run on and ask again, or give the kernel's ELF"
+            f"the kernel's data (0x{kernel_base(self.memory) or USUAL:x}-0x{STACK:x}) and stack (0x{STACK:x}-0x{END:x})"
         )
 
 
 def _finding(
     kind: str, match: Match, how: str, certain: bool, matches: list[Match] | None = None
-) -> tuple[Finding, Generation | None]:
+) -> tuple[Located, Generation | None]:
     evidence = match.evidence
     others = [f"0x{other.address:08x}" for other in matches or () if other is not match]
     if others:
         evidence += f"; others like it are at {', '.join(others[:4])}"
     confidence = "certain" if certain else "likely"
-    return Finding(kind, Address(match.address), how, confidence, evidence), match.generation
+    return Located(kind, Address(match.address), how, confidence, evidence), match.generation
 
 
 def _is_dead(address: int, cpu: Cpu | None) -> bool:
@@ -258,7 +314,7 @@ def _best(window: Window, matches: list[Match]) -> tuple[Match, bool]:
     A kernel hands its records to functions, so the address of one in use stands on the stack as an argument;
     of two, the one in the outer frame, which is higher, outlives the other.
     """
-    words = window.words[(STACK - START) // 4 :]
+    words = window.words[(STACK - window.start) // 4 :]
     ranked = sorted(
         matches, key=lambda match: (match.certain, words.count(match.address) > 0, match.address), reverse=True
     )

@@ -5,8 +5,8 @@ Read budget: 1 packet for the pools, and at most 1 per block.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bareflow_gdb.abi import layouts
@@ -20,7 +20,9 @@ from bareflow_gdb.guest.pools.pools import (
     Pool,
     Pools,
     check_free_list,
+    is_torn_down,
     make_pool,
+    wrong_fragmentation,
     wrong_statistics,
 )
 from bareflow_gdb.memory.protocol import Memory
@@ -49,18 +51,37 @@ def read_pools(memory: Memory, address: int, owners: Mapping[int, Owner], kind: 
 
 
 def _pool(memory: Memory, kind: str, raw: Any, owners: Mapping[int, Owner]) -> Pool:
-    problems: list[str] = []
-    blocks: list[Block] = []
-    if raw.initialized:
-        blocks = _walk(memory, raw, owners, problems)
-        problems += _problems(raw, blocks)
-    return make_pool(kind, raw, blocks, problems)
+    if not raw.initialized:
+        # Never brought up: nothing in it is a statistic. Shut down: the blocks need not be there any more.
+        problems = wrong_fragmentation(raw.stats.fragmentation)
+        gone = is_torn_down(raw)
+        return replace(make_pool(kind, raw, (), problems, torn_down=gone), fragmentation=None)
+    problems = []
+    blocks = _walk(memory, raw, owners, problems)
+    problems += _problems(raw, blocks)
+    pool = make_pool(kind, raw, blocks, problems, _counted_header(raw, blocks))
+    # Other generations count bytes.
+    return pool if pool.fragmentation == pool.fragmentation_computed else replace(pool, fragmentation=None)
+
+
+def _counted_header(raw: Any, blocks: Sequence[Block]) -> int:
+    """The bytes of a block's header that the statistic of free bytes includes: all of them, or none."""
+    bare = sum(block.size for block in blocks if block.state == "free")
+    return 0 if raw.stats.free == bare else HEADER_BYTES
+
+
+@dataclass(frozen=True)
+class _Link:
+    """What a block's header says for the lists."""
+
+    next: int
+    free: bool
 
 
 def _walk(memory: Memory, raw: Any, owners: Mapping[int, Owner], problems: list[str]) -> list[Block]:
     """The blocks from end to end; a header that is none ends the walk, with a sentence."""
     blocks: list[Block] = []
-    free: dict[int, int] = {}
+    links: dict[int, _Link] = {}
     at, end = raw.base, raw.base + raw.total_size
     magic = layouts.const("BLOCK_MAGIC")
     while at + HEADER_BYTES <= end:
@@ -78,8 +99,7 @@ def _walk(memory: Memory, raw: Any, owners: Mapping[int, Owner], problems: list[
         if header.size > end - at - HEADER_BYTES:
             problems.append(f"the block at 0x{at:08x} ({header.size} bytes) reaches beyond the pool; walk ends there")
             return blocks
-        if header.is_free:
-            free[at] = header.next
+        links[at] = _Link(header.next, header.is_free != 0)
         payload = at + HEADER_BYTES
         owner = None if header.is_free else _owner(owners, payload, header.size)
         blocks.append(
@@ -93,8 +113,19 @@ def _walk(memory: Memory, raw: Any, owners: Mapping[int, Owner], problems: list[
             )
         )
         at = payload + header.size
-    problems += check_free_list(raw.free_list, free)
+    if not _lists_all(raw.free_list, links):
+        problems += check_free_list(raw.free_list, {at: link.next for at, link in links.items() if link.free})
     return blocks
+
+
+def _lists_all(head: int, links: Mapping[int, _Link]) -> bool:
+    """Some generations keep a list of all blocks where others keep one of the free ones."""
+    at = head
+    listed: list[int] = []
+    while at in links and len(listed) <= len(links):
+        listed.append(at)
+        at = links[at].next
+    return at == 0 and listed == list(links)
 
 
 def _owner(owners: Mapping[int, Owner], start: int, size: int) -> Owner | None:
@@ -105,4 +136,5 @@ def _owner(owners: Mapping[int, Owner], start: int, size: int) -> Owner | None:
 def _problems(raw: Any, blocks: list[Block]) -> list[str]:
     """What statistics and blocks contradict; stock kernels count a block with its header or without."""
     bare = sum(block.size for block in blocks if block.state == "used")
-    return wrong_statistics(raw, blocks, "its blocks", bare, bare + HEADER_BYTES * len(blocks))
+    found = wrong_statistics(raw, blocks, "its blocks", bare, bare + HEADER_BYTES * len(blocks))
+    return found + wrong_fragmentation(raw.stats.fragmentation)

@@ -6,13 +6,16 @@ Every record that an answer was read from is noted: it is part of that answer's 
 from __future__ import annotations
 
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.base.answer import Finding
+from bareflow_gdb.guest.base.answer import Located
 from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.code.jit_code import BUFFER_BYTES
+from bareflow_gdb.guest.stock.extents import extents
 from bareflow_gdb.guest.stock.jit import Entries, read_entries
-from bareflow_gdb.guest.stock.modules import module_names
+from bareflow_gdb.guest.stock.modules import claimed_sizes, module_names
 from bareflow_gdb.guest.stock.places import Places
 from bareflow_gdb.guest.stock.pools import Owner
 from bareflow_gdb.guest.stock.search import JIT, KINDS, MANAGER
+from bareflow_gdb.guest.stock.swaps import COMPARED
 from bareflow_gdb.memory.protocol import Memory
 
 
@@ -22,7 +25,7 @@ class Records:
     def __init__(self, memory: Memory, places: Places) -> None:
         self.memory = memory
         self.places = places
-        self.found: list[Finding] = []
+        self.found: list[Located] = []
         """Those that were read."""
 
     def address(self, kind: str) -> Address:
@@ -32,7 +35,7 @@ class Records:
             self.found.append(finding)
         return finding.address
 
-    def all_known(self) -> list[Finding]:
+    def all_known(self) -> list[Located]:
         """Every record that was found and still is there; when there is none they are searched for."""
         for kind in [finding.what for finding in self.places.known()] or KINDS:
             self.if_there(kind)
@@ -62,7 +65,8 @@ class Records:
                 owners[code] = Owner("module", index, f"module {name}")
         if jit is not None:
             for entry in read_entries(self.memory, jit).entries:
-                used = {"name": entry.name_at, "module name": entry.module_name_at, "code": entry.buffer}
+                used = {f"O{level} code": code for level, code in enumerate(entry.level_codes)}
+                used |= {"name": entry.name_at, "module name": entry.module_name_at, "code": entry.buffer}
                 for text, at in used.items():
                     if at:
                         owners[at] = Owner("function", entry.index, f"{entry.name}, {text}")
@@ -79,7 +83,10 @@ def known_code(memory: Memory, places: Places) -> dict[Address, int]:
 
 def _code_sizes(memory: Memory, entries: Entries, manager: Address | None, places: Places) -> dict[Address, int]:
     modules = [] if manager is None else module_names(memory, manager, places.generation())
-    sizes = {code: size for _, code, size in modules}
+    sizes = claimed_sizes(modules)
     for entry in entries.entries:
         sizes |= {code: entry.code_size(level) or sizes.get(code, 0) for level, code in enumerate(entry.level_codes)}
-    return {code: size for code, size in sizes.items() if code and size}
+    known = {code: size for code, size in sizes.items() if code and size}
+    levels = [(entry, code) for entry in entries.entries[:COMPARED] for code in entry.level_codes if code]
+    open_ended = {code: entry.buffer_bytes or BUFFER_BYTES for entry, code in levels if code not in known}
+    return known | extents(memory, open_ended) if open_ended else known

@@ -6,15 +6,18 @@ starts from a count that fits, because few words of memory do, and must then pas
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.stock import signatures
 from bareflow_gdb.guest.stock.generations import GENERATIONS
 from bareflow_gdb.guest.stock.signatures import Match
-from bareflow_gdb.guest.stock.window import START, Window
+from bareflow_gdb.guest.stock.window import Window
+from bareflow_gdb.memory.protocol import DEVICES_END, RAM_SIZE
 
 MANAGER, JIT, POOLS, JIT_PROFILE, FAT16 = ("module manager", "adaptive JIT", "pool table", "JIT profile", "FAT16 state")
+_MOST_BLOCKS = 64
 KINDS = (MANAGER, JIT, POOLS, JIT_PROFILE, FAT16)
 
 
@@ -28,7 +31,7 @@ def _managers(window: Window) -> Iterator[Match]:
     for at in window.counts(layouts.const("MAX_MODULES")):
         for generation in GENERATIONS:
             start = at - generation.count_at
-            if start < START or not window.has(start, generation.size):
+            if start < window.start or not window.has(start, generation.size):
                 continue
             # The first module's entry may be wrong; but there is one.
             if window.word(start + 32) and _may_be_name(window, start):
@@ -44,7 +47,7 @@ def _jits(window: Window) -> Iterator[Match]:
     size, most = layouts.size("adaptive_jit"), layouts.const("MAX_PROFILED_FUNCTIONS")
     for at in window.counts(layouts.const("MAX_JIT_FUNCTIONS")):
         start = at - count_at
-        if start < START or not window.has(start, size) or window.word(at + 4) > 1:
+        if start < window.start or not window.has(start, size) or window.word(at + 4) > 1:
             continue
         if not 1 <= window.word(start + profiles_at) <= most:
             continue
@@ -60,9 +63,11 @@ def _pools(window: Window) -> Iterator[Match]:
     """The CODE pool is the first of the three: one before it means that this is not where they begin."""
     size = layouts.size("memory_pool")
     flag_at = layouts.offset("memory_pool", "initialized")
+    torn_down = {match.address: match for match in _torn_down_pools(window)}
+    yield from torn_down.values()
     for at in window.counts(1):
         start = at - flag_at
-        if start < START or not window.has(start, 3 * size):
+        if start < window.start or not window.has(start, 3 * size):
             continue
         if window.word(start + 4) != window.word(start + 12) or not signatures.is_code(window.word(start)):
             continue
@@ -72,6 +77,48 @@ def _pools(window: Window) -> Iterator[Match]:
         before = any(_resembles_pool(window, start - index * size) for index in (1, 2))
         if _resembles_pool(window, start + 2 * size) or not before:
             yield match
+
+
+def _torn_down_pools(window: Window) -> Iterator[Match]:
+    """Their flags are zero, so nothing counts: a size that stands twice at the right distance is where to look."""
+    step, size = layouts.size("memory_pool") // 4, 3 * layouts.size("memory_pool")
+    words = window.words
+    for index in range(len(words) - size // 4):
+        total = words[index + 1]
+        # Most words are zero: the first comparison decides.
+        if not total or words[index] or total != words[index + 3] or words[index + step] or words[index + 10]:
+            continue
+        start = window.start + 4 * index
+        if total % 8 == 0 and words[index + step + 1] and window.has(start, size):
+            match = signatures.pools(window.bytes, start)
+            if match is not None:
+                yield match
+
+
+def _high_pools(window: Window) -> Iterator[Match]:
+    """A kernel with much .bss has them above 1 MiB: their lists lead to the magic of a block, and they to that."""
+    if window.memory.packets or next(_pools(window), None) is not None:
+        return
+    data = window.bytes(DEVICES_END, RAM_SIZE - DEVICES_END) or b""
+    magic = layouts.const("BLOCK_MAGIC").to_bytes(4, "little")
+    list_at = layouts.offset("memory_pool", "free_list")
+    for block in itertools.islice(_places(data, magic), _MOST_BLOCKS):
+        pointer = (DEVICES_END + block).to_bytes(4, "little")
+        for at in itertools.islice(_places(data, pointer), _MOST_BLOCKS):
+            # The first word of a pool in use, and the head of the list of one that is torn down.
+            for start in (DEVICES_END + at, DEVICES_END + at - list_at):
+                match = signatures.pools(window.bytes, start)
+                if match is not None:
+                    yield match
+                    return
+
+
+def _places(data: bytes, wanted: bytes) -> Iterator[int]:
+    at = data.find(wanted)
+    while at >= 0:
+        if at % 4 == 0:
+            yield at
+        at = data.find(wanted, at + 1)
 
 
 def _is_pool_or_nothing(window: Window, address: int) -> bool:
@@ -96,9 +143,12 @@ def _resembles_pool(window: Window, address: int) -> bool:
 
 def _jit_profiles(window: Window) -> Iterator[Match]:
     size, count_at = layouts.size("jit_profile"), layouts.offset("jit_profile", "num_functions")
+    calls_at = layouts.offset("jit_profile_entry", "call_count")
     for at in window.counts(layouts.const("MAX_JIT_PROFILE_ENTRIES")):
         start = at - count_at
-        if start >= START and window.has(start, size) and _may_be_name(window, start):
+        named = start >= window.start and window.has(start, size) and _may_be_name(window, start)
+        # An empty name says nothing; then the first entry has at least been called.
+        if named or (start >= window.start and window.has(start, size) and window.word(start + calls_at)):
             match = signatures.jit_profile(window.bytes, start)
             if match is not None:
                 yield match
@@ -108,8 +158,8 @@ def _fat16s(window: Window) -> Iterator[Match]:
     name_at = layouts.offset("fat16_boot_sector", "file_system")
     at = window.data.find(b"FAT16")
     while at >= 0:
-        start = START + at - name_at
-        if start >= START and start % 4 == 0 and window.has(start, layouts.size("fat16_fs")):
+        start = window.start + at - name_at
+        if start >= window.start and start % 4 == 0 and window.has(start, layouts.size("fat16_fs")):
             match = signatures.fat16(window.bytes, start)
             if match is not None:
                 yield match
@@ -124,7 +174,7 @@ def _may_be_name(window: Window, address: int) -> bool:
 _SEARCHES: dict[str, Callable[[Window], Iterator[Match]]] = {
     MANAGER: _managers,
     JIT: _jits,
-    POOLS: _pools,
+    POOLS: lambda window: itertools.chain(_pools(window), _high_pools(window)),
     JIT_PROFILE: _jit_profiles,
     FAT16: _fat16s,
 }

@@ -16,6 +16,7 @@ from typing import Any
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.base.values import NO_MINIMUM
 from bareflow_gdb.guest.code.jit import level_codes
+from bareflow_gdb.guest.pools.pools import is_torn_down
 from bareflow_gdb.guest.stock.generations import Generation, ModuleRecord, decode_manager
 from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START
 
@@ -220,8 +221,10 @@ def pools(read: Read, address: int, deep: bool = True) -> Match | None:
         return None
     raws = layouts.unpack_array("memory_pool", data)
     good = [raw for raw in raws if raw.initialized == 1]
-    if not good or any(raw.initialized not in (0, 1) for raw in raws) or not all(map(_is_pool, good)):
+    if any(raw.initialized not in (0, 1) for raw in raws) or not all(map(_is_pool, good)):
         return None
+    if not good:
+        return _torn_down_pools(read, address, raws)
     spans = sorted((raw.base, raw.base + raw.total_size) for raw in good)
     if any(end > start for (_, end), (start, _) in itertools.pairwise(spans)):
         return None
@@ -235,16 +238,32 @@ def pools(read: Read, address: int, deep: bool = True) -> Match | None:
     )
 
 
+def _torn_down_pools(read: Read, address: int, raws: list[Any]) -> Match | None:
+    """What a shutdown leaves: sizes and statistics, and lists that still lead to blocks."""
+    if not all(is_torn_down(raw) and _has_statistics(raw) for raw in raws):
+        return None
+    lists = [raw.free_list for raw in raws]
+    if len(set(lists)) < len(lists) or not all(is_code(at) and _is_block(read, at) for at in lists):
+        return None
+    return Match(address, True, "3 pools that are torn down: their lists still lead to the magic of a block")
+
+
 def _is_pool(raw: Any) -> bool:
-    stats = raw.stats
     return bool(
         is_code(raw.base)
         and raw.base % 4 == 0
-        and _HEADER < raw.total_size <= _LARGEST_POOL
+        and _has_statistics(raw)
+        and (raw.free_list == 0 or raw.base <= raw.free_list < raw.base + raw.total_size)
+    )
+
+
+def _has_statistics(raw: Any) -> bool:
+    stats = raw.stats
+    return bool(
+        _HEADER < raw.total_size <= _LARGEST_POOL
         and stats.total == raw.total_size
         and stats.used + stats.free <= raw.total_size
         and stats.num_deallocations <= stats.num_allocations
-        and (raw.free_list == 0 or raw.base <= raw.free_list < raw.base + raw.total_size)
     )
 
 
@@ -261,9 +280,10 @@ def jit_profile(read: Read, address: int, deep: bool = True) -> Match | None:  #
         return None
     if raw.num_functions < len(raw.entries) and _is_timed(raw.entries[raw.num_functions]):
         return None
-    size = layouts.size("jit_profile_entry")
-    rest = data[len(used) * size : layouts.offset("jit_profile", "num_functions")]
-    if len(used) <= 2 and any(rest):
+    if len(used) <= 2 and not all(_is_unused(entry) for entry in raw.entries[raw.num_functions :]):
+        return None
+    preset = all(entry.min_cycles == NO_MINIMUM for entry in raw.entries[raw.num_functions :])
+    if not all(is_name(entry.name) or (preset and not any(entry.name)) for entry in used):
         return None
     measured = sum(entry.call_count > 0 for entry in used)
     return Match(
@@ -273,9 +293,16 @@ def jit_profile(read: Read, address: int, deep: bool = True) -> Match | None:  #
     )
 
 
+def _is_unused(entry: Any) -> bool:
+    """As a kernel initialises it: all zero, or with a minimum that no call has reached."""
+    fields = (entry.call_count, entry.total_cycles, entry.max_cycles, entry.last_start, entry.active)
+    return not any(entry.name) and not any(fields) and entry.min_cycles in (0, NO_MINIMUM)
+
+
 def _is_timed(entry: Any) -> bool:
+    """A name may read as empty, of a kernel that was linked for another address."""
     return bool(
-        is_name(entry.name)
+        (is_name(entry.name) or not any(entry.name))
         and entry.active in (0, 1)
         and 0 < entry.last_start < _MOST_CYCLES
         # The TSC began at 0: no function ran longer than that.

@@ -8,9 +8,11 @@ Read budget, beyond that of jit.py: 1 packet for the module manager, 1 to 2 for 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bareflow_gdb.guest.base.reading import ONE_PACKET, strays
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.log_lines import Reached, Recompiled, last_run, swap_lines
 from bareflow_gdb.guest.code.swaps import Swap, Swaps
 from bareflow_gdb.guest.stock.jit import THRESHOLDS, Entries, Entry, swapped_levels
@@ -48,35 +50,35 @@ def parse_log(text: str) -> list[Logged]:
     return found
 
 
-def list_swaps(memory: Memory, read: Entries, modules: dict[int, int], log: str | None = None) -> Swaps:
-    """`modules`: bytes of the code of each module by its address, for what O0 code has."""
+def list_swaps(memory: Memory, read: Entries, sizes: Mapping[Address, int], log: str | None = None) -> Swaps:
+    """`sizes`: bytes of the code at each address, as far as that is known."""
     logged = {(item.function, item.to_level): (place, item) for place, item in enumerate(parse_log(log or ""))}
     found: list[tuple[int, Swap]] = []
-    codes = _codes(memory, read.entries[:COMPARED], modules)
+    codes = _codes(memory, read.entries[:COMPARED], sizes)
     for entry in read.entries:
         before = 0
         for level in swapped_levels(entry):
             place, item = logged.get((entry.name, level), (len(logged), None))
-            found.append((place, _swap(codes, entry, before, level, item)))
+            found.append((place, _swap(codes, sizes, entry, before, level, item)))
             before = level
     # Stable: what the log does not tell stays in the order of functions and levels.
     swaps = tuple(swap for _, swap in sorted(found, key=lambda pair: pair[0]))
     return Swaps(swaps=swaps, swap_count=len(swaps), tsc_hz=0, forgotten=0)
 
 
-def _codes(memory: Memory, entries: tuple[Entry, ...], modules: dict[int, int]) -> dict[int, bytes]:
+def _codes(memory: Memory, entries: tuple[Entry, ...], sizes: Mapping[Address, int]) -> dict[int, bytes]:
     """The code at each address whose size is known; padding at the end is left out."""
-    sizes: dict[int, int] = {}
-    for entry in entries:
-        for level, code in enumerate(entry.level_codes):
-            size = entry.code_size(level) or modules.get(code, 0)
-            if code and 0 < size <= ONE_PACKET:
-                sizes[code] = size
-    read = strays(memory, [(address, size, "code of a level") for address, size in sizes.items()])
-    return {address: data.rstrip(b"\0\x90\xcc") for address, data in zip(sizes, read, strict=True) if data is not None}
+    codes = dict.fromkeys(code for entry in entries for code in entry.level_codes)
+    wanted = [(code, sizes[code], "code of a level") for code in codes if 0 < sizes.get(code, 0) <= ONE_PACKET]
+    read = strays(memory, wanted)
+    return {
+        code: data.rstrip(b"\0\x90\xcc") for (code, _, _), data in zip(wanted, read, strict=True) if data is not None
+    }
 
 
-def _swap(codes: dict[int, bytes], entry: Entry, before: int, level: int, logged: Logged | None) -> Swap:
+def _swap(
+    codes: dict[int, bytes], sizes: Mapping[Address, int], entry: Entry, before: int, level: int, logged: Logged | None
+) -> Swap:
     threshold = THRESHOLDS[level - 1]
     reached = entry.calls >= threshold
     old, new = entry.level_codes[before], entry.level_codes[level]
@@ -89,6 +91,6 @@ def _swap(codes: dict[int, bytes], entry: Entry, before: int, level: int, logged
         call=logged.call if logged is not None and logged.call is not None else threshold if reached else None,
         old_code=old,
         new_code=new,
-        code_size=entry.code_size(level),
+        code_size=sizes.get(new, 0),
         same_code=old == new or (old in codes and codes[old] == codes.get(new)),
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
+from bareflow_gdb.foreign import lines
+
 
 class Markup(str):
     """Text that is HTML already."""
@@ -22,8 +24,7 @@ _EMPTY = frozenset({"meta", "br", "hr", "rect", "line", "circle", "path"})
 
 def escape(text: str) -> Markup:
     """Plain text as HTML; control characters other than line ends and tabs become `?`."""
-    clean = "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
-    return Markup(html.escape(clean, quote=True))
+    return Markup(html.escape(lines(text), quote=True))
 
 
 def tag(name: str, /, *children: Child | Iterable[Child], **attributes: str | float | None) -> Markup:

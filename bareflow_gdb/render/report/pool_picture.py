@@ -32,9 +32,10 @@ def _strip(pool: Pool) -> Markup:
         told = f"0x{block.address:08x}, {block.size:,} bytes, {block.owner_name or block.owner_kind}"
         parts.append(tag("g", tag("title", told), box))
     share = 100 * pool.used / size
+    fragmentation = pool.fragmentation_computed if pool.fragmentation is None else pool.fragmentation
     words = (
         f"{pool.kind.upper()}  0x{pool.base:08x}  {pool.used:,} of {pool.size:,} bytes used ({share:.1f} %), "
-        f"{pool.allocations} allocations, {pool.frees} frees, fragmentation {pool.fragmentation} %"
+        f"{pool.allocations} allocations, {pool.frees} frees, fragmentation {fragmentation} %"
     )
     picture = tag("svg", parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", preserveAspectRatio="none", class_="strip")
     return tag("figure", tag("figcaption", words), picture)

@@ -1,6 +1,9 @@
 ; Stage 2 of stock kernels, sectors 1-8, at 0x7E00: A20, SECTORS sectors of kernel image, protected mode, 0x10000.
 ; The image says nothing of its size: SECTORS is fixed when the loader is built.
 %include "abi_record.inc"
+%ifndef LOAD
+%define LOAD BF_IMAGE_BASE
+%endif
 bits 16
 org BF_STAGE2_ADDRESS
 
@@ -11,11 +14,11 @@ start:
     call disk_probe
     mov eax, BF_IMAGE_LBA
     mov cx, SECTORS
-    mov ebx, BF_IMAGE_BASE
+    mov ebx, LOAD
     call disk_read
 
     push es
-    push word BF_IMAGE_BASE >> 4
+    push word LOAD >> 4
     pop es
     mov eax, [es:0]
     pop es
@@ -58,9 +61,9 @@ protected:
     mov gs, ax
     mov ss, ax
     mov esp, BF_STACK_TOP
-    jmp 0x08:BF_IMAGE_BASE      ; the signature is the kernel's first instructions
+    jmp 0x08:LOAD      ; the signature is the kernel's first instructions
 
-%if BF_IMAGE_BASE + SECTORS * 512 > BF_IMAGE_LIMIT
+%if LOAD + SECTORS * 512 > BF_IMAGE_LIMIT
 %error "SECTORS sectors would not fit below the stack"
 %endif
 %if $ - $$ > BF_STAGE2_SECTORS * 512

@@ -3,6 +3,10 @@
 
 void jit_profile_init(jit_profile_t *profile) {
     memset(profile, 0, sizeof *profile);
+#ifdef FIELD_DEMOS
+    for (uint32_t i = 0; i < MAX_JIT_PROFILE_ENTRIES; i++)
+        profile->entries[i].min_cycles = UINT64_MAX;
+#endif
 }
 
 static jit_profile_entry_t *find_or_add(jit_profile_t *profile, const char *name) {

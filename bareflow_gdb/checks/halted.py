@@ -1,0 +1,55 @@
+"""Where is the CPU: halted for good, in the BIOS, or elsewhere than the boot record says?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.checks.check import Check
+from bareflow_gdb.checks.subject import REGISTERS, Subject
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.finding import NOTE, Finding
+
+_INTERRUPTS_ON, _PROTECTED = 1 << 9, 1
+_HLT = b"\xf4"
+_BIOS = 0xF0000, 0x100000
+
+
+def _look(subject: Subject) -> Iterator[Finding]:
+    registers = subject.registers
+    linear = registers.segments["cs"].base + registers.general["eip"] & 0xFFFFFFFF
+    stage = subject.boot.stage_number
+    up = stage >= layouts.const("BF_STAGE_KERNEL")
+    if up and (not registers.control["cr0"] & _PROTECTED or _BIOS[0] <= linear < _BIOS[1]):
+        yield Finding(
+            what=f"the boot record says {subject.boot.stage}, and the CPU is in the BIOS",
+            where=f"0x{linear:08x}",
+            evidence=f"CR0 0x{registers.control['cr0']:08x}",
+            consequence="the machine was reset after that kernel ran; its tables are what is left of it",
+            next_step="`serial` shows how often it booted; `run --paused` and `bf break-boot kernel` stop it early",
+        )
+    elif up and not registers.general["eflags"] & _INTERRUPTS_ON and _halts(subject, linear):
+        bad = subject.boot.stage != "halted" and subject.kernel.root is not None and not _said(subject)
+        yield Finding(
+            **({} if bad else {"severity": NOTE}),
+            what="the CPU has halted for good",
+            where=f"0x{linear:08x}",
+            evidence="it stands behind `hlt` with interrupts off",
+            consequence="nothing that is waited for will come",
+            next_step=f"`identify 0x{linear:x}` says in which function, `exception` and `serial` why",
+        )
+
+
+def _said(subject: Subject) -> bool:
+    """Did it say that it halts? An application that is done does."""
+    return (subject.printed or "").rstrip().endswith("System halted.")
+
+
+def _halts(subject: Subject, linear: int) -> bool:
+    try:
+        return subject.kernel.memory.read(linear - 1, 1, "code before EIP") == _HLT
+    except BareflowError:
+        return False
+
+
+CHECK = Check("halted", "where the CPU is, against the boot record", (REGISTERS,), _look, cheap=False)

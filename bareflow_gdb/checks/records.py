@@ -1,0 +1,35 @@
+"""What did the decoders themselves find wrong in the kernel's records?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from bareflow_gdb.checks.check import Check
+from bareflow_gdb.checks.subject import MEMORY, Subject
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.finding import Finding
+
+
+def _look(subject: Subject) -> Iterator[Finding]:
+    kernel = subject.kernel
+    if subject.implausible:
+        return
+    questions: dict[str, Callable[[], list[str]]] = {
+        "boot": lambda: list(subject.boot.problems),
+        "modules": lambda: subject.modules.all_problems(),
+        "pools": lambda: kernel.pools().all_problems(),
+        "jit": lambda: [text for text in subject.jit.problems if " begins at 0x" not in text],
+        "profile": lambda: list(subject.profile.problems),
+        "cache": lambda: list(subject.cache.problems) if kernel.root is not None else [],
+    }
+    for name, problems in questions.items():
+        try:
+            told = problems()
+        except BareflowError:
+            # A record that is not there is the business of the question that is asked for it.
+            continue
+        for text in told:
+            yield Finding(what=text, where=name, next_step=f"`{name}` shows the record")
+
+
+CHECK = Check("records", "pointers, sizes and counts inside the kernel's records", (MEMORY,), _look)

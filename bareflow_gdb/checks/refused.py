@@ -1,0 +1,73 @@
+"""What did the kernel refuse: modules, tiers, bitcode, the disk, memory? It prints each, and goes on without."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from bareflow_gdb.checks.check import Check
+from bareflow_gdb.checks.subject import SERIAL, Subject
+from bareflow_gdb.guest.base.finding import Finding
+
+# What is printed, what was refused, and what follows from it.
+_LINES = (
+    (r"\[DISK\] (?P<where>\S+) was not loaded()", "a module of the disk", "the module embedded in the kernel runs"),
+    (r"\[CACHE\] (?P<where>\S+) refused: (.*)", "a tier of the disk", "its function stays at the tier below"),
+    (r"\[BITCODE\] (?P<where>\S+) refused: (.*)", "bitcode of the disk", "its function cannot be recompiled"),
+    (r"\[RECOMPILE\] (?P<where>\S+: O\d) (?:refused|rejected): (.*)", "a tier", "its function stays at the tier below"),
+    (r"\[ERROR\] Module (?P<where>[^:]*): (.*)", "a module", "what it replaces stays as it was"),
+    (r"\[FAT16\] (?P<where>)Not a FAT16 volume: (.*)", "the second disk", "no module or tier is read from it"),
+    (
+        r"\[FAT16\] (?P<where>\S+): (cannot be read .*|a size of .*)",
+        "a file of the disk",
+        "the kernel goes on without it",
+    ),
+    (r"\[FAT16\] (?P<where>)(The .* cannot be read)", "the second disk", "no module or tier is read from it"),
+    (
+        r"\[ATA\] (?P<where>Reading sectors \d+ to \d+) failed: (.*)",
+        "the disk's controller a read",
+        "a file is missing",
+    ),
+    (r"\[heap\] (?P<where>malloc\(\d+\)) failed: (.*)", "the heap an allocation", "what needed it was not done"),
+    (r"(?P<where>\S+) pool allocation failed()", "a JIT pool an allocation", "what needed it was not done"),
+)
+_PATTERNS = tuple((re.compile(line), what, consequence) for line, what, consequence in _LINES)
+_TESTED = re.compile(r"\[MODULE-TEST\]|\[POOL\] Test")
+"""Self-tests have the kernel refuse on purpose, and print afterwards whether it did."""
+MOST = 20
+
+
+def _look(subject: Subject) -> Iterator[Finding]:
+    found: Counter[Finding] = Counter()
+    pending: list[Finding] = []
+    for line in subject.log.splitlines():
+        if _TESTED.match(line):
+            pending.clear()
+        for pattern, what, consequence in _PATTERNS:
+            match = pattern.match(line)
+            if match is not None:
+                pending.append(
+                    Finding(
+                        what=f"the kernel refused {what}",
+                        where=match["where"],
+                        evidence=f"it printed {line.strip()!r}",
+                        consequence=consequence,
+                        next_step="`serial` shows what it printed before; make the file or the disk image again",
+                    )
+                )
+                break
+        else:
+            found.update(pending)
+            pending.clear()
+    found.update(pending)
+    yield from list(found)[:MOST]
+    if len(found) > MOST:
+        yield Finding(
+            what=f"the kernel refused {len(found) - MOST} things more", next_step="`serial` shows all of them"
+        )
+
+
+CHECK = Check(
+    "refused", "what the kernel printed that it refused: modules, tiers, bitcode, files, memory", (SERIAL,), _look
+)

@@ -1,0 +1,65 @@
+"""Can the counted calls and cycles be: minimum, mean, maximum, total, and all of it within the time that passed?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bareflow_gdb.checks.check import Check
+from bareflow_gdb.checks.subject import MEMORY, Subject
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.finding import Finding
+from bareflow_gdb.guest.code.profiler import ProfiledFunction
+
+_SLACK = 1.05
+
+
+def _look(subject: Subject) -> Iterator[Finding]:
+    if subject.implausible:
+        return
+    profile = subject.profile
+    for function in profile.functions:
+        evidence = _impossible(function)
+        if evidence:
+            yield Finding(
+                what=f"the cycles counted for {function.name} cannot be",
+                evidence=evidence,
+                consequence="minimum, mean, maximum and what is decided by them are wrong",
+                next_step="`profile` shows them; look at the kernel's profiler",
+            )
+    total = sum(function.total_cycles for function in profile.functions)
+    passed = _passed(subject)
+    if passed and total > passed * _SLACK:
+        yield Finding(
+            what="more cycles are counted than have passed",
+            evidence=f"{total:,} cycles in functions, {passed:,} since the run began",
+            consequence="cycles per call are too high, for instance counted twice",
+            next_step="`profile` shows them; look at the kernel's profiler",
+        )
+
+
+def _impossible(function: ProfiledFunction) -> str:
+    calls, total = function.calls, function.total_cycles
+    if not calls:
+        return f"no call, {total:,} cycles" if total else ""
+    if function.min_cycles is None:
+        return f"{calls:,} calls, and the minimum was never set"
+    if function.min_cycles > function.max_cycles:
+        return f"the minimum {function.min_cycles:,} is above the maximum {function.max_cycles:,}"
+    if not calls * function.min_cycles <= total <= calls * function.max_cycles:
+        return (
+            f"{calls:,} calls between {function.min_cycles:,} and {function.max_cycles:,} cycles cannot be "
+            f"{total:,} cycles in all"
+        )
+    return ""
+
+
+def _passed(subject: Subject) -> int:
+    """TSC ticks of the run so far; 0 = not known. Every function is called by one processor, one at a time."""
+    try:
+        reached = {stage.name: stage.tsc for stage in subject.boot.stages if stage.tsc}
+    except BareflowError:
+        return 0
+    return reached["idle"] - reached["running"] if {"idle", "running"} <= reached.keys() else 0
+
+
+CHECK = Check("statistics", "the profiler's calls and cycles against each other and the clock", (MEMORY,), _look)

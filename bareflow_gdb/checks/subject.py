@@ -1,0 +1,186 @@
+"""What can checks look at: a kernel in memory, the CPU, what was printed, QEMU, a trace?
+
+Each is read once, when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.code.log_lines import boots
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.base.clock import Counters
+    from bareflow_gdb.guest.boot.boot import Boot
+    from bareflow_gdb.guest.code.cache import Cache
+    from bareflow_gdb.guest.code.functions import Function, Version
+    from bareflow_gdb.guest.code.jit import Jit
+    from bareflow_gdb.guest.code.profiler import Profile
+    from bareflow_gdb.guest.kernel import Kernel
+    from bareflow_gdb.guest.machine.exception import ExceptionRecord
+    from bareflow_gdb.guest.modules.modules import Modules
+    from bareflow_gdb.memory.cpu import CpuRegisters
+    from bareflow_gdb.qemu.machine import Machine
+
+MEMORY, ROOT, KERNEL_UP, REGISTERS = "memory", "root", "kernel in protected mode", "registers"
+SERIAL, MACHINE, TRACE = "serial log", "machine", "trace"
+
+
+_CORE = 9
+"""BF_STAGE_CORE: from then on the kernel has its own stack."""
+
+
+class Subject:
+    """One guest at one moment. What cannot be read raises BareflowError, whenever it is asked for."""
+
+    def __init__(
+        self,
+        kernel: Callable[[], Kernel],
+        *,
+        machine: Machine | None = None,
+        serial: Callable[[], str] | None = None,
+        trace: Any = None,
+    ) -> None:
+        """`kernel` gives the kernel in memory; `serial` what was printed on COM1, where that is kept outside."""
+        self._kernel = kernel
+        self._serial = serial
+        self.machine = machine
+        self.trace = trace
+
+    def again(self) -> Subject:
+        """The same guest a moment later."""
+        return Subject(self._kernel, machine=self.machine, serial=self._serial, trace=self.trace)
+
+    def lacks(self, need: str) -> str:
+        """Why this cannot be had here; "" = it can."""
+        try:
+            if need == ROOT:
+                return "" if self.kernel.root is not None else "this kernel has no root descriptor"
+            if need == KERNEL_UP:
+                return "" if self.is_up else "the kernel is not up"
+            if need == REGISTERS:
+                return "" if self.registers else "no registers"
+            if need == SERIAL:
+                return "" if self.printed is not None else "what it printed is not known"
+            if need == MACHINE:
+                return "" if self.machine is not None else "this is not a machine of `bareflow run`"
+            if need == TRACE:
+                return "" if self.trace is not None else "this is not a trace"
+            return "" if self.kernel else "no memory"
+        except BareflowError as error:
+            return str(error)
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The kernel in memory."""
+        return self._kernel()
+
+    @property
+    def reads_cost(self) -> bool:
+        """Does each read of memory take a packet?"""
+        try:
+            return bool(getattr(self.kernel.memory, "packet_bytes", 0))
+        except BareflowError:
+            return False
+
+    @property
+    def live(self) -> bool:
+        """May the guest move while it is looked at?"""
+        try:
+            return self.kernel.memory.live
+        except BareflowError:
+            return False
+
+    @cached_property
+    def implausible(self) -> list[str]:
+        """What cannot be in the kernel's tables."""
+        from bareflow_gdb.guest.base.plausible import implausible
+
+        root = self.kernel.root
+        return [] if root is None else implausible(self.kernel.memory, root)
+
+    @cached_property
+    def is_up(self) -> bool:
+        """Does one of our kernels run, in protected mode?"""
+        is_protected = bool(self.registers.control["cr0"] & 1)
+        return self.kernel.root is not None and is_protected and self.boot.stage_number >= _CORE
+
+    @property
+    def still(self) -> bool:
+        """Do counters stand still: in a core or a trace, or after the run?"""
+        return not self.live or self.boot.stage in ("idle", "halted")
+
+    @cached_property
+    def registers(self) -> CpuRegisters:
+        """Those of the first CPU."""
+        return self.kernel.memory.cpu()
+
+    @cached_property
+    def printed(self) -> str | None:
+        """All that was printed, of every boot; what the kernel's own log holds where COM1 is not kept."""
+        if self._serial is not None:
+            return self._serial()
+        if self.kernel.root is None or self.reads_cost:
+            return None
+        return self.kernel.log().text
+
+    @cached_property
+    def boots(self) -> list[str]:
+        """What was printed, a text for each boot."""
+        return boots(self.printed or "")
+
+    @property
+    def log(self) -> str:
+        """What was printed since the last boot."""
+        return self.boots[-1] if self.boots else ""
+
+    @cached_property
+    def boot(self) -> Boot:
+        """The boot record."""
+        return self.kernel.boot()
+
+    @cached_property
+    def counters(self) -> Counters:
+        """What the kernel counts."""
+        from bareflow_gdb.guest.base.clock import read_counters
+
+        root = self.kernel.need_interface("it keeps no counters")
+        return read_counters(self.kernel.memory, root)
+
+    @cached_property
+    def functions(self) -> tuple[Function, ...]:
+        """The function table."""
+        return self.kernel.functions()
+
+    @cached_property
+    def versions(self) -> tuple[Version, ...]:
+        """The version table."""
+        return self.kernel.versions()
+
+    @cached_property
+    def jit(self) -> Jit:
+        """The adaptive JIT."""
+        return self.kernel.jit(every=True)
+
+    @cached_property
+    def profile(self) -> Profile:
+        """What the profiler counted."""
+        return self.kernel.profile()
+
+    @cached_property
+    def modules(self) -> Modules:
+        """The modules, each image with its SHA-256."""
+        return self.kernel.modules(check=True)
+
+    @cached_property
+    def cache(self) -> Cache:
+        """The cache of module images."""
+        return self.kernel.cache()
+
+    @cached_property
+    def exception(self) -> ExceptionRecord:
+        """The last exception."""
+        return self.kernel.exception()

@@ -1,0 +1,30 @@
+"""Why is something not told? Four different reasons, in the same words wherever one is given."""
+
+from __future__ import annotations
+
+from bareflow_gdb.errors import BadData
+
+CANNOT_KNOW = "cannot be known"
+"""Nothing that is kept tells it."""
+NOT_YET = "there (yet)"
+"""The guest runs, and may still make it."""
+TORN_DOWN = "torn down"
+"""It was there, and the guest has given it up."""
+NONE = "this kernel has no"
+"""It never had such a part."""
+
+_SENTENCES = {
+    CANNOT_KNOW: "whether there was any {what} {reason}: {because}",
+    NOT_YET: "no {what} is {reason}: {because}",
+    TORN_DOWN: "the {what} is {reason}: {because}",
+    NONE: "{reason} {what}: {because}",
+}
+
+
+class Absent(BadData):
+    """A part of a kernel that cannot be told; `reason` is one of the four."""
+
+    def __init__(self, what: str, reason: str, because: str, next_step: str = "") -> None:
+        text = _SENTENCES[reason].format(what=what, reason=reason, because=because)
+        super().__init__(f"{text}; {next_step}" if next_step else text)
+        self.reason = reason

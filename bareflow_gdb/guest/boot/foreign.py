@@ -1,0 +1,33 @@
+"""Will the boot record of a machine's guest ever tell a stage? A stock kernel's loader keeps none."""
+
+from __future__ import annotations
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.base.find import has_our_header, is_our_header
+from bareflow_gdb.guest.base.loaded import kernel_base
+from bareflow_gdb.guest.boot.boot import stage_of
+from bareflow_gdb.memory.protocol import Memory
+from bareflow_gdb.qemu.image import SECTOR
+from bareflow_gdb.qemu.machine import Machine
+
+
+def refuse_foreign(machine: Machine, memory: Memory, cannot: str, instead: str) -> None:
+    """Raises BadData, that it `cannot`, for a machine that runs a stock kernel, or has one on its boot disk."""
+    if stage_of(memory) or has_our_header(memory):
+        return
+    if kernel_base(memory) is not None or _boots_stock(machine):
+        raise BadData(f"machine {machine.name} runs a stock kernel, {cannot}; {instead}")
+
+
+def _boots_stock(machine: Machine) -> bool:
+    """Is the kernel on its boot disk none of this project's? False where none can be seen there."""
+    size = layouts.size("bf_image_header")
+    try:
+        with machine.image.open("rb") as file:
+            file.seek(layouts.const("BF_IMAGE_LBA") * SECTOR)
+            data = file.read(size)
+    except OSError:
+        return False
+    header = layouts.unpack("bf_image_header", data) if len(data) == size else None
+    return header is not None and header.magic == layouts.const("BF_FLUD_MAGIC") and not is_our_header(header)

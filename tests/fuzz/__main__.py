@@ -1,0 +1,90 @@
+"""`make fuzz`: a campaign, or with REPLAY one kept input again."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from fuzz import campaign
+from fuzz.campaign import Job, Tally
+from fuzz.seeds import FIRMWARE, collect
+from fuzz.table import table
+from fuzz.target import judge
+from fuzz.targets import ALL, TARGETS
+
+PLACE = FIRMWARE.parent / "fuzz"
+SECONDS = 3600.0
+BATCH = 100_000
+"""Inputs that are planned at a time when their number is not given."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
+    parser.add_argument("--inputs", type=int, help="so many in all; default: as many as the time allows")
+    parser.add_argument(
+        "--seconds", type=float, help=f"so long; default {SECONDS:g} where no number of inputs is given"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="another one, other damage (default 1)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: one for each processor)")
+    parser.add_argument("--target", action="append", help=f"only these: {', '.join(TARGETS)}")
+    parser.add_argument("--replay", type=Path, metavar="DIR", help="a failing input that was kept")
+    options = parser.parse_args()
+    seeds = collect(PLACE / "seeds")
+    if options.replay:
+        return replay(options.replay, seeds)
+    names = options.target or list(TARGETS)
+    seconds = options.seconds or (None if options.inputs else SECONDS)
+    deadline = None if seconds is None else time.monotonic() + seconds
+    seed = options.seed
+    jobs = campaign.planned(options.inputs, seed, names) if options.inputs else _endless(seed, names)
+    failures = PLACE / "failures"
+    show = _Progress()
+    tallies = campaign.run(jobs, seeds, failures, workers=options.jobs, deadline=deadline, progress=show)
+    print(f"\n{table(tallies)}")
+    return 1 if any(tally.bad for tally in tallies) else 0
+
+
+def _endless(seed: int, names: list[str]) -> Iterator[Job]:
+    return itertools.chain.from_iterable(campaign.planned(BATCH, seed + number, names) for number in itertools.count())
+
+
+class _Progress:
+    """A line now and then; on a terminal the same one again."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._next = 0.0
+
+    def __call__(self, tallies: list[Tally]) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        terminal = sys.stderr.isatty()
+        self._next = now + (1 if terminal else 30)
+        inputs, bad = sum(t.inputs for t in tallies), sum(t.bad for t in tallies)
+        line = f"{now - self._began:6.0f} s  {inputs:>11,} inputs  {bad} bad"
+        print(f"\r{line}\x1b[K" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
+
+
+def replay(kept: Path, seeds: Path) -> int:
+    """Puts a kept input to its reader again, with the traceback."""
+    case = json.loads((kept / "case.json").read_text())
+    with tempfile.TemporaryDirectory(prefix="bff-") as scratch:
+        target = ALL[case["target"]](seeds, Path(scratch))
+        verdict = judge(target, kept / "input", case["words"])
+        print(f"{case['target']}: {case['words']}\n{', '.join(verdict.findings)}: {verdict.kind}")
+        print(f"{verdict.seconds:.2f} s, {verdict.mb:.0f} MB; input in {kept / 'input'}")
+        if verdict.bad:
+            print(target.ask(kept / "input", case["words"]).encode("ascii", "backslashreplace").decode())
+    return 1 if verdict.bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

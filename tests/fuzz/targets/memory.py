@@ -1,0 +1,119 @@
+"""A guest's memory that lies: whole RAM, the same in a core, cores whose headers lie, cores that were cut off."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import ClassVar
+
+from elftools.elf.elffile import ELFFile
+
+from bareflow_gdb.questions import registry
+from fuzz import mutate
+from fuzz.mutate import Damaged, Region
+from fuzz.questions import words_of
+from fuzz.seeds import copy_sparse, parts
+from fuzz.target import Target
+from fuzz.verbs import run_verb
+
+
+class MemoryTarget(Target):
+    """A file with guest memory, damaged where the decoders read it; every question is asked of it."""
+
+    file: ClassVar[str]
+
+    def prepare(self) -> None:
+        copy_sparse(self.seeds / self.file, self.folder / self.file)
+        with (self.folder / self.file).open("r+b") as file:
+            self._map = mmap.mmap(file.fileno(), 0)
+        self._parts = self.regions()
+        self._places = [part.at for part in parts(self.seeds, "own.ram")][:500] + list(mutate.PLACES)
+
+    def regions(self) -> list[Region]:
+        """What is damaged."""
+        return parts(self.seeds, self.file)
+
+    def inputs(self, chance: Random) -> Iterator[str]:
+        damaged = Damaged(self._map)
+        try:
+            mutate.regions(chance, damaged, self._parts)
+            yield from self.questions(chance)
+        finally:
+            damaged.restore()
+
+    def questions(self, chance: Random) -> Iterator[str]:
+        """Each once."""
+        for name in registry.names():
+            yield " ".join(words_of(chance, name, self._places))
+        yield chance.choice(("events --last 5", "events --json --type publish"))
+
+    def ask(self, folder: Path, words: str) -> str:
+        return run_verb([*words.replace("primes #1", "primes@O3").split(), str(folder / self.file)])
+
+
+class OwnRam(MemoryTarget):
+    name, share, round, file = "whole RAM, own kernel", 60, 25, "own.ram"
+
+
+class OwnCore(MemoryTarget):
+    name, share, round, file = "whole RAM in an ELF core", 15, 25, "own.core"
+
+
+class StockRam(MemoryTarget):
+    name, share, round, file = "stock kernel's RAM", 5, 25, "stock.ram"
+
+
+class UnikernelRam(MemoryTarget):
+    name, share, round, file = "stock unikernel's RAM", 5, 25, "unikernel.ram"
+
+
+class StockCore(MemoryTarget):
+    name, share, round, file = "stock core", 3, 25, "stock.core"
+
+
+class CoreHeaders(MemoryTarget):
+    """ELF header, program headers and register notes."""
+
+    name, share, round, file = "core headers", 28, 5, "own.core"
+    _few = ("status", "cpu", "screen", "stack", "modules")
+
+    def regions(self) -> list[Region]:
+        with (self.folder / self.file).open("rb") as file:
+            elf = ELFFile(file)
+            notes = [s.header for s in elf.iter_segments() if s.header["p_type"] == "PT_NOTE"]
+            table = Region(elf["e_phoff"], elf["e_phnum"] * elf["e_phentsize"])
+        return [Region(0, 64), table, table, *(Region(note["p_offset"], note["p_filesz"]) for note in notes)]
+
+    def questions(self, chance: Random) -> Iterator[str]:
+        for name in self._few:
+            yield " ".join(words_of(chance, name, self._places))
+
+
+class TruncatedCore(MemoryTarget):
+    """A core that was cut off, ever shorter."""
+
+    name, share, round, file = "truncated cores", 30, 24, "own.core"
+
+    def inputs(self, chance: Random) -> Iterator[str]:
+        path = self.folder / self.file
+        whole = path.stat().st_size
+        sizes = [chance.randrange(whole) for _ in range(4)]
+        sizes += [part.at + chance.randrange(part.size + 1) for part in chance.sample(self._parts, 4)]
+        sizes += [chance.randrange(1 << chance.randint(1, 16)) for _ in range(4)]
+        try:
+            for size in sorted(sizes, reverse=True):
+                os.truncate(path, size)
+                for name in ("status", chance.choice(registry.names())):
+                    yield " ".join(words_of(chance, name, self._places))
+        finally:
+            with (self.seeds / self.file).open("rb") as good, path.open("r+b") as file:
+                good.seek(sizes[-1] and min(sizes))
+                file.seek(min(sizes))
+                for block in iter(lambda: good.read(1 << 20), b""):
+                    if any(block):
+                        file.seek(good.tell() - len(block))
+                        file.write(block)
+                file.truncate(whole)

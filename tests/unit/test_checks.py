@@ -1,0 +1,82 @@
+"""The registry of checks: what becomes of a check that finds something, cannot look, or would cost too much."""
+
+from __future__ import annotations
+
+import pytest
+from asking import ask
+from fake_guest import FakeGuest
+
+from bareflow_gdb.checks import registry
+from bareflow_gdb.checks.subject import Subject
+from bareflow_gdb.errors import UsageError
+from bareflow_gdb.guest.code.callee_saved import not_saved
+from bareflow_gdb.guest.code.log_lines import boots
+from bareflow_gdb.guest.guest import Guest
+
+
+def subject(printed: str | None = None) -> Subject:
+    guest = Guest.attach(FakeGuest().build())
+    return Subject(guest.kernel, serial=None if printed is None else lambda: printed)
+
+
+def found(name: str, printed: str) -> list[str]:
+    return [str(finding) for finding in registry.run(subject(printed), [name]).findings]
+
+
+def test_every_check_says_what_it_needs_and_looks_at() -> None:
+    for name in registry.names():
+        listed = registry.listed(name)
+        assert listed.needs and listed.looks_at and not listed.looks_at.endswith("."), name
+
+
+def test_an_unknown_check_names_those_there_are() -> None:
+    with pytest.raises(UsageError, match=r"there is no check 'colour'; there are: .*refused"):
+        registry.load("colour")
+
+
+def test_what_was_refused_is_named_with_the_line_that_says_so() -> None:
+    said = found("refused", "[serial] init ok\n[CACHE] COMPUTE.O1 refused: the SHA-256 does not match\n")
+    assert said == [
+        "the kernel refused a tier of the disk (COMPUTE.O1): it printed "
+        "'[CACHE] COMPUTE.O1 refused: the SHA-256 does not match'"
+    ]
+
+
+def test_what_a_self_test_has_refused_on_purpose_is_no_finding() -> None:
+    text = "[serial] init ok\nCODE pool allocation failed\n[POOL] Test 8: exhaustion is refused: passed\n"
+    assert found("refused", text) == []
+    assert found("self_tests", text.replace("passed", "FAILED")) != []
+
+
+def test_a_reset_and_a_loop_are_told_apart() -> None:
+    one = "[serial] init ok\n[boot] up\n"
+    assert found("resets", one) == []
+    assert "it has booted twice" in found("resets", one * 2)[0]
+    assert "reboots in a loop: 4 boots" in found("resets", one * 4)[0]
+    assert boots("noise\n" + one * 2) == [one, one]
+    assert boots("no first line") == ["no first line"]
+
+
+def test_a_hostile_log_is_bounded() -> None:
+    findings = found("refused", "".join(f"[DISK] F{n}.MOD was not loaded\n" for n in range(10_000)))
+    assert len(findings) == 21
+    assert "9,980" in findings[-1] or "9980" in findings[-1]
+
+
+@pytest.mark.parametrize(
+    ("code", "lost"),
+    [
+        (b"\x55\x89\xe5\x53\xbb\x01\x00\x00\x00\x5b\xc9\xc3", []),
+        (b"\x55\x89\xe5\xbb\x01\x00\x00\x00\xc9\xc3", ["ebx"]),
+        (b"\x55\x89\xe5\x0f\xbe\x00\xc9\xc3", []),
+        (b"\x55\x89\xe5\xf3\xab\xc9\xc3", ["edi"]),
+    ],
+    ids=["saved", "written", "movsx is no string instruction", "rep stosd"],
+)
+def test_registers_of_the_caller_that_are_overwritten_are_read_off_the_code(code: bytes, lost: list[str]) -> None:
+    assert [one.register for one in not_saved(code, 0x1000)] == lost
+
+
+def test_the_question_gives_the_findings_and_their_verdict() -> None:
+    record = ask(Guest.attach(FakeGuest().build()), "checks", check=None, all=True).record
+    assert {one.name for one in record.checks} == set(registry.names())
