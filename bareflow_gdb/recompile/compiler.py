@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import IO
 
+from bareflow_gdb import libraries
 from bareflow_gdb.recompile.pipe import BadFrame, Frame, encode, take_frame
 from bareflow_gdb.recompile.refusal import BadBitcode, CompilerDied
 
@@ -77,6 +78,7 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
                 stdout=subprocess.PIPE,
                 stderr=self._words,
                 bufsize=0,
+                env=libraries.environment(),
                 start_new_session=True,  # Ctrl-C is for the parent, which then ends it
             )
         except OSError as error:

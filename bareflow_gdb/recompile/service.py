@@ -13,10 +13,10 @@ from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.boot.standstill import standstill, stopped_for_good
 from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
 from bareflow_gdb.guest.code.outcome import Outcome
+from bareflow_gdb.guest.standstill import standstill, stopped_for_good
 from bareflow_gdb.guest.stock.kernel import looks_stock
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.recompile import mailbox
