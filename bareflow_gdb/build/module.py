@@ -27,10 +27,12 @@ from pathlib import Path
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build import tool
 from bareflow_gdb.foreign import clean
+from bareflow_gdb.build.names import module_name
 from bareflow_gdb.guest.base.exports import GuestSymbol
 from bareflow_gdb.guest.base.reading import filled
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.modules.judge import digest_is_right
+from bareflow_gdb.recompile import machine_code
 from bareflow_gdb.recompile.objects import (
     LARGEST_AREA,
     R_386_32,
@@ -113,12 +115,13 @@ def _check_size(size: int) -> None:
 
 def link_module(object_bytes: bytes, name: str, entry: str, level: int | None = None) -> bytes:
     """The module image of a tier (None: it does not say which); raises LinkError when the object cannot become one."""
-    check_name(name)
+    module_name(name)
     compiled = read_object(object_bytes)
     missing = undefined(compiled)
     if missing:
         raise LinkError(f"undefined symbols: {', '.join(missing)}; a module must define all that it uses")
     entry_symbol = compiled.function(entry)
+    machine_code.check(compiled, entry)
     data = lay_out_data(compiled)
     placed = place(compiled)
     offsets = {symbol.name: symbol.address for symbol in data.symbols}

@@ -158,6 +158,7 @@ class Follower:
             correct=result == job.function.expected if result is not None else None,
             milliseconds=job.phases(),
             remarks=job.compilation.remarks if job.compilation is not None else (),
+            notes=job.compilation.notes if job.compilation is not None else (),
             symbol_file=symbol_file,
         )
 
