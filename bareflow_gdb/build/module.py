@@ -26,9 +26,9 @@ from pathlib import Path
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build import tool
-from bareflow_gdb.foreign import clean
 from bareflow_gdb.build.names import module_name
 from bareflow_gdb.errors import UsageError
+from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.exports import GuestSymbol
 from bareflow_gdb.guest.base.reading import filled
 from bareflow_gdb.guest.base.values import Address

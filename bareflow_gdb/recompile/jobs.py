@@ -142,9 +142,7 @@ class Follower:
         calls = one(self.memory, "function_profile", profile, "function profile").call_count
         return read_counters(self.memory, self.root).idle_loops, calls
 
-    def _outcome(
-        self, job: Job, slot: MailSlot, version: Any | None, returned: tuple[int, int] | None
-    ) -> Outcome:
+    def _outcome(self, job: Job, slot: MailSlot, version: Any | None, returned: tuple[int, int] | None) -> Outcome:
         result, expected = returned or (None, None)
         symbol_file = None if version is None else self._keep(job, version)
         return filled(
