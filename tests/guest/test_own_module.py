@@ -47,7 +47,7 @@ def own(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machi
     folder = tmp_path_factory.mktemp("own")
     files = []
     for name, source in SOURCES.items():
-        plain = link_module(tier(folder, bitcode(folder, source), 0), name, f"{name}_main", CALLS.get(name))
+        plain = link_module(tier(folder, bitcode(folder, source), 0), name, f"{name}_main", call=CALLS.get(name))
         files.append(DiskFile(f"{name[:8].upper()}.MOD", plain))
         sse = SSE if name == "floats" else []
         wrapped = wrap.wrap(bitcode(folder, source, *sse), name, f"{name}_main")
@@ -103,7 +103,7 @@ def test_requests_are_served_together_and_what_would_kill_the_guest_is_rejected(
     header = layouts.pack("bitcode_header_t", magic=layouts.const("BITCODE_MAGIC"), **words)  # `wrap` would refuse it
     files = [DiskFile("EVIL.BC", header + payload)]
     for name, source in (("evil", harmless), ("asmtwice", SOURCES["asmtwice"])):
-        plain = link_module(tier(tmp_path, bitcode(tmp_path, source), 0), name, f"{name}_main", CALLS.get(name))
+        plain = link_module(tier(tmp_path, bitcode(tmp_path, source), 0), name, f"{name}_main", call=CALLS.get(name))
         files.append(DiskFile(f"{name.upper()}.MOD", plain))
     wrapped = wrap.wrap(bitcode(tmp_path, SOURCES["asmtwice"]), "asmtwice", "asmtwice_main")
     disk = tmp_path / "evil.img"
