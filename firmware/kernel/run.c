@@ -76,7 +76,6 @@ static void run_and_tell(uint32_t function, uint32_t calls, uint32_t first_repor
 static void run_functions(void) {
     uint32_t calls = SETTING(run_calls) != 0 ? SETTING(run_calls) : SETTING(thresholds[2]) + 1;
 
-    export_modules();   /* complete since the self-tests; whoever reads it need not wait for the run */
     if (bareflow_status.function_count == 0)
         return;
     run_and_tell(0, calls, SETTING(thresholds[0]) + CALLS_AFTER_FIRST_THRESHOLD);
@@ -124,6 +123,7 @@ _Noreturn void bareflow_run(void) {
     cache_load_modules();
     disk_load_all_modules();
     module_test_results();
+    export_modules();   /* the run does not change it, and whoever reads it need not wait for the run */
     boot_stage(BF_STAGE_MODULES);
     register_functions();
     boot_stage(BF_STAGE_REGISTERED);

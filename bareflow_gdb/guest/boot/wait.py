@@ -121,9 +121,7 @@ def wait(machine: Machine, reached: Callable[[], bool], timeout: float, what: st
                 return
             raise Unreachable(f"QEMU of machine {machine.name} ended before {what}; {last_words(machine)}")
         if time.monotonic() > deadline:
-            raise NotReached(
-                f"machine {machine.name} did not reach {what} within {timeout:g} s; {last_words(machine)}"
-            )
+            raise NotReached(f"machine {machine.name} did not reach {what} within {timeout:g} s; {last_words(machine)}")
         time.sleep(POLL_SECONDS)
 
 
