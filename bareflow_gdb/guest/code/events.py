@@ -134,11 +134,7 @@ def _head_now(memory: Memory, ring: Ring) -> int:
 
 
 def read_all_last(
-    memory: Memory,
-    root: Root,
-    last: int = LAST,
-    missing: list[str] | None = None,
-    types: frozenset[str] | None = None,
+    memory: Memory, root: Root, last: int = LAST, missing: list[str] | None = None, types: frozenset[str] | None = None
 ) -> list[Event]:
     """The last events of every ring in the order of their time; why a ring gave none is added to `missing`.
 
