@@ -139,9 +139,9 @@ end
 """
     with _machine(image, stage="idle", thresholds=(10, 20, 30)) as machine, tempfile.TemporaryDirectory() as name:
         script = Path(name) / "timed.gdb"
-        script.write_text(timed)
+        script.write_text(timed, encoding="utf-8")
         words = [str(gdb), "-nx", "-batch", "-x", str(SCRIPT), "-ex", f"bf attach {machine.name}", "-x", str(script)]
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=120)
     spent = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("spent ")]
     if len(spent) != len(TIMED):
         raise BareflowError(f"a timed command failed: {done.stderr.strip()[-300:]}")
@@ -174,7 +174,7 @@ def _breakpoint_rate(gdb: Path, image: Path) -> float:
         release(machine)
         kernel = image.with_name("kernel.elf")
         done = subprocess.run(
-            [*words, str(kernel)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+            [*words, str(kernel)], stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=120
         )
     for line in done.stdout.splitlines():
         if line.startswith("rate "):

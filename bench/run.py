@@ -69,7 +69,7 @@ def main() -> int:
     rows.append(trace_ratio(rows))
     show(rows)
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     missed = [row["name"] for row in rows if not row["met"]]
     if missed:
         print(f"bench: goals missed: {', '.join(missed)}", file=sys.stderr)

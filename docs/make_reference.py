@@ -103,7 +103,7 @@ def gdb_commands() -> list[list[Any]]:
     if gdb is None:
         raise SystemExit("make_reference: there is no gdb to ask for its commands; `make setup` installs one")
     words = [gdb, "-nx", "-batch", "-x", str(record.SCRIPT), "-ex", DUMP]
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8")
     found = [line.removeprefix(MARKER) for line in done.stdout.splitlines() if line.startswith(MARKER)]
     if not found:
         raise SystemExit(f"make_reference: {gdb} does not load the suite:\n{done.stderr}")
@@ -208,13 +208,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 when the page is not current")
     options = parser.parse_args()
-    old = PAGE.read_text() if PAGE.exists() else ""
+    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     new = page(record.recorded(old))
     if options.check:
         if new != old:
             print(f"{PAGE} is not what the definitions say; run `python docs/make_reference.py`", file=sys.stderr)
         return int(new != old)
-    PAGE.write_text(new)
+    PAGE.write_text(new, encoding="utf-8")
     return 0
 
 

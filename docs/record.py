@@ -135,7 +135,7 @@ def record(gdb: str, session: Session) -> str:
         stdout=subprocess.PIPE,
         # One stream, in the order in which it would be seen.
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         timeout=SECONDS,
         cwd=ROOT,
         env={**os.environ, "NO_COLOR": "1"},
@@ -198,7 +198,7 @@ def main() -> int:
                         print(f"recording {name} ({kind} guest)", file=sys.stderr)
                         blocks = {name: record(options.gdb, SESSIONS[name])}
                         for page in PAGES:
-                            page.write_text(rewrite(page.read_text(), blocks))
+                            page.write_text(rewrite(page.read_text(encoding="utf-8"), blocks), encoding="utf-8")
     return 0
 
 

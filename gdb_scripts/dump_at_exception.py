@@ -21,6 +21,7 @@ from bareflow_gdb.foreign import printable
 from bareflow_gdb.gdb_ui import headless, running, stock_exceptions
 from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.show import say
 from bareflow_gdb.gdb_ui.slots import exported
 from bareflow_gdb.guest.base.find import ROOT_SYMBOL
 from bareflow_gdb.guest.machine.exception import ExceptionRecord
@@ -48,10 +49,10 @@ def main(session: Session) -> int:
         session.refresh()
     record = session.guest.kernel().exception()
     if not record.count:
-        print(f"no exception; the guest is at stage {session.guest.kernel().boot().stage}")
+        say(f"no exception; the guest is at stage {session.guest.kernel().boot().stage}")
         return headless.FINE
     dump(session, folder, record, SUMMARY)
-    print(f"{record.name} at 0x{record.registers.eip:08x}; everything is in {folder}")
+    say(f"{record.name} at 0x{record.registers.eip:08x}; everything is in {folder}")
     return headless.NO
 
 
@@ -60,13 +61,13 @@ def of_stock(session: Session, folder: Path) -> int:
     record = stock_exceptions.catch(session)
     if record is not None:
         dump(session, folder, record, STOCK_SUMMARY)
-        print(f"{record.name} at 0x{record.registers.eip:08x}; everything is in {folder}")
+        say(f"{record.name} at 0x{record.registers.eip:08x}; everything is in {folder}")
         return headless.NO
     if not any(PRINTED in row.text for row in read_screen(session.memory).rows):
-        print("no exception; the guest has halted")
+        say("no exception; the guest has halted")
         return headless.FINE
     dump(session, folder, None, STOCK_SUMMARY)
-    print(f"the guest has printed an exception and halted; what is left of it is in {folder}")
+    say(f"the guest has printed an exception and halted; what is left of it is in {folder}")
     return headless.NO
 
 

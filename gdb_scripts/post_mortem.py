@@ -9,6 +9,7 @@ guest, 1 when something was, 2 when it could not look.
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui import headless
 from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.show import say
 from bareflow_gdb.questions import registry
 
 
@@ -23,7 +24,7 @@ def main(session: Session) -> int:
         except BareflowError as error:
             # What one table cannot tell, another may.
             text = f"{question}: {error}"
-        print(text, end="\n\n")
+        say(text, end="\n\n")
     return headless.FINE if status.ok else headless.NO
 
 

@@ -10,6 +10,7 @@ import contextlib
 
 from bareflow_gdb.gdb_ui import headless
 from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.show import say
 from bareflow_gdb.gdb_ui.swap_words import words
 
 
@@ -18,9 +19,9 @@ def main(session: Session) -> int:
     with contextlib.closing(headless.swaps(session, function)) as found:
         swap = next(found, None)
     if swap is None:
-        print(f"the run ended without a swap{f' of {function}' if function else ''}")
+        say(f"the run ended without a swap{f' of {function}' if function else ''}")
         return headless.NO
-    print(words(swap))
+    say(words(swap))
     return headless.FINE
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from bareflow_gdb.files import private_opener
 from bareflow_gdb.gdb_ui import headless
 from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.show import say
 from bareflow_gdb.render.jsonable import dumps
 
 
@@ -20,14 +21,14 @@ def main(session: Session) -> int:
     most = headless.number("count", 0)
     written = 0
     found = headless.swaps(session, headless.argument("function"))
-    with open(path, "w", opener=private_opener) as out, contextlib.closing(found):
+    with open(path, "w", encoding="utf-8", opener=private_opener) as out, contextlib.closing(found):
         for swap in found:
             # Flushed, so that whatever ends this run leaves what it saw.
             print(" ".join(line.strip() for line in dumps(swap).splitlines()), file=out, flush=True)
             written += 1
             if written == most:
                 break
-    print(f"{written} swaps in {path}")
+    say(f"{written} swaps in {path}")
     return headless.FINE if written else headless.NO
 
 

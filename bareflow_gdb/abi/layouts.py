@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bareflow_gdb import libraries
 from bareflow_gdb.errors import BadData, UsageError
 
 HEADERS = ("stock_kernel.h", "stock_unikernel.h", "fat16.h", "bareflow.h")
@@ -22,12 +23,10 @@ HEADERS = ("stock_kernel.h", "stock_unikernel.h", "fat16.h", "bareflow.h")
 
 @cache
 def _parsed() -> Any:
-    from dissect.cstruct import cstruct
-
-    parser = cstruct(endian="<")
+    parser = libraries.load("dissect.cstruct").cstruct(endian="<")
     folder = Path(__file__).parent
     # Not compiled: that doubles the time, and `_Codec` decodes.
-    parser.load("\n".join((folder / name).read_text() for name in HEADERS), compiled=False)
+    parser.load("\n".join((folder / name).read_text(encoding="utf-8") for name in HEADERS), compiled=False)
     return parser
 
 

@@ -77,7 +77,7 @@ def archive_bytes(archive: Path) -> int:
     """Code and data of all members of an archive. Raises BareflowError."""
     try:
         printed = subprocess.run(
-            ["llvm-size-19", "-t", str(archive)], check=True, capture_output=True, text=True
+            ["llvm-size-19", "-t", str(archive)], check=True, capture_output=True, encoding="utf-8", errors="replace"
         ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise BareflowError(f"llvm-size-19 could not read {archive} ({error}); `make firmware` builds it") from error

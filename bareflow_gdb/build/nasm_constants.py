@@ -35,7 +35,9 @@ def nasm_constants(header_text: str) -> str:
 def main() -> int:
     parser = tool.parser("nasm_constants", __doc__)
     parser.add_argument("--output", type=Path, required=True)
-    return tool.make("nasm_constants", parser.parse_args(), lambda _: nasm_constants(HEADER.read_text()))
+    return tool.make(
+        "nasm_constants", parser.parse_args(), lambda _: nasm_constants(HEADER.read_text(encoding="utf-8"))
+    )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def find_gdb(named: str | None) -> str:
     probe = [path, "-nx", "-batch", "-ex", "python print(gdb.VERSION)"]
     try:
         done = subprocess.run(
-            probe, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=SECONDS
+            probe, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BareflowError(f"{path} does not start ({error}); {NEXT}") from error

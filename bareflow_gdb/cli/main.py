@@ -7,6 +7,7 @@ them.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import errno
 import importlib
@@ -22,8 +23,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bareflow_gdb import foreign
-from bareflow_gdb.cli import signals, verbs
+from bareflow_gdb import foreign, libraries
+from bareflow_gdb.cli import signals, streams, verbs
 from bareflow_gdb.errors import BareflowError, CannotWrite
 from bareflow_gdb.questions import registry
 
@@ -141,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if first and not first.startswith("-") and first not in known:
         near = difflib.get_close_matches(first, known, 1)
         hint = f"did you mean {near[0]}?" if near else "`bareflow --help` lists them"
-        print(f"bareflow: there is no verb {first!r}; {hint}", file=sys.stderr)
+        _say(f"bareflow: there is no verb {first!r}; {hint}")
         return COULD_NOT
     try:
         options, rest = build_parser(first if first in known else None).parse_known_args(words)
@@ -150,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = int(options.run_verb(options) or 0)
         sys.stdout.flush()
     except KeyboardInterrupt as error:
-        print("bareflow: interrupted", file=sys.stderr)
+        _say("bareflow: interrupted")
         return SIGNALLED + (error.number if isinstance(error, signals.Ended) else signal.SIGINT)
     except BrokenPipeError:
         _drop_output()
@@ -165,7 +166,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(first, f"{where}{error.strerror or error}", debug)
     except Exception as error:  # noqa: BLE001 - the one place where a defect of ours becomes a sentence
-        return _complain(first, f"a defect in bareflow: {type(error).__name__}: {error}; --debug shows where", debug)
+        defect = f"a defect in bareflow: {type(error).__name__}: {error}; --debug shows where"
+        return _complain(first, libraries.culprit(error) or defect, debug)
     return code
 
 
@@ -177,12 +179,20 @@ def _drop_output() -> None:
 def _complain(verb: str, sentence: str, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"bareflow {verb}: {foreign.sentence(sentence)}", file=sys.stderr)
+    _say(f"bareflow {verb}: {foreign.sentence(sentence)}")
     return COULD_NOT
+
+
+def _say(sentence: str) -> None:
+    # The exit code tells it where nobody takes the sentence.
+    with contextlib.suppress(OSError):
+        print(sentence, file=sys.stderr, flush=True)
 
 
 def run() -> None:
     """The console script."""
+    streams.prepare()
+    libraries.own_first()
     if "_ARGCOMPLETE" in os.environ:
         _complete()
     signals.tidy_up()

@@ -18,8 +18,10 @@ import gdb
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.foreign import is_plain
 from bareflow_gdb.gdb_ui import running
+from bareflow_gdb.gdb_ui.dap import quiet_server
 from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.gdb_ui.jit_symbols import ANY_TIER
+from bareflow_gdb.gdb_ui.show import in_charset
 from bareflow_gdb.gdb_ui.slots import publish_store
 from bareflow_gdb.guest.base.reading import read_word
 
@@ -64,6 +66,7 @@ class _Follower(gdb.Breakpoint):
             super().__init__(place, gdb.BP_WATCHPOINT, gdb.WP_WRITE, internal=True)
         else:
             super().__init__(place, internal=True)
+        quiet_server.passing.add(self.number)
         self.silent = True
         self.commands = _COMMANDS
 
@@ -196,11 +199,16 @@ class FollowFunction(gdb.Function):
         return any(isinstance(item, _Follower) for item in stop.breakpoints) and self._follow(stop.breakpoints)
 
     def _follow(self, hit: tuple[gdb.Breakpoint, ...]) -> bool:
+        goes_on = False
         try:
             session = self._current()
-            return session.followers.follow(session, hit)
+            goes_on = session.followers.follow(session, hit)
         except BareflowError as error:
-            raise gdb.GdbError(f"a JIT breakpoint cannot follow its function: {error}") from error
+            raise gdb.GdbError(in_charset(f"a JIT breakpoint cannot follow its function: {error}")) from error
+        finally:
+            if not goes_on:
+                quiet_server.tell()
+        return goes_on
 
     def _note(self, event: Any) -> None:
         # Runs at every stop: it only keeps what gdb tells.

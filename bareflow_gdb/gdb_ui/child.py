@@ -34,12 +34,14 @@ def start(*words: str, errors: IO[str] | None = None, questions: bool = False) -
     errors: a file for what it writes to stderr (default: a pipe). questions: with a pipe to its stdin.
     """
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    environment["PYTHONIOENCODING"] = "utf-8"
     return subprocess.Popen(
         [program(), *words],
         stdin=subprocess.PIPE if questions else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE if errors is None else errors,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         env=environment,
         start_new_session=True,
     )

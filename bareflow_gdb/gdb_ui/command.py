@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import gdb
 
+from bareflow_gdb import libraries
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.foreign import sentence, styled
 from bareflow_gdb.gdb_ui.completers import offered
+from bareflow_gdb.gdb_ui.show import in_charset, say, shown
 from bareflow_gdb.guest.base.answer import Answer
 from bareflow_gdb.questions.question import Argument, argument
 
@@ -146,8 +148,7 @@ class GdbCommand(gdb.Command):
     """gdb's side of a command: errors become one line and leave gdb usable."""
 
     def __init__(self, prefix: str, definition: Command, current: Callable[[], Session]) -> None:
-        # Where the locale is C, gdb takes no other characters in a help text.
-        self.__doc__ = definition.help.encode("ascii", "replace").decode("ascii")
+        self.__doc__ = in_charset(definition.help)
         self.definition = definition
         self.current = current
         super().__init__(f"{prefix} {definition.name}", gdb.COMMAND_DATA)
@@ -160,8 +161,14 @@ class GdbCommand(gdb.Command):
             fail(f"bf {self.definition.name}: interrupted; gdb and the guest are as they are now", EXIT_NO)
         except (BareflowError, gdb.error) as error:
             if debug:
-                print(traceback.format_exc(), end="")
+                say(traceback.format_exc(), end="")
             fail(f"bf {self.definition.name}: {_one_sentence(error)}", EXIT_COULD_NOT_LOOK)
+        except Exception as error:  # noqa: BLE001 - the one place where a defect of ours becomes a sentence
+            if debug:
+                say(traceback.format_exc(), end="")
+            defect = f"a defect in bareflow: {type(error).__name__}: {error}; --debug shows where"
+            sentence = libraries.culprit(error) or defect
+            fail(f"bf {self.definition.name}: {' '.join(sentence.split())}", EXIT_COULD_NOT_LOOK)
         if not yes and gdb.parameter("bareflow exit-on-error"):
             _quit(EXIT_NO)
 
@@ -177,9 +184,9 @@ class GdbCommand(gdb.Command):
         if options.json:
             from bareflow_gdb.render.jsonable import dumps_answer
 
-            print(dumps_answer(answer))
+            say(dumps_answer(answer))
         elif self.definition.show is not None:
-            print(styled("\n".join((self.definition.show(answer.record), *answer.lines()))))
+            say(styled("\n".join((self.definition.show(answer.record), *answer.lines()))))
         return self.definition.verdict is None or self.definition.verdict(answer.record)
 
     def complete(self, text: str, word: str | None) -> list[str]:
@@ -195,10 +202,10 @@ def _one_sentence(error: Exception) -> str:
 def fail(message: str, code: int) -> NoReturn:
     """Ends the command with one line; ends gdb too when `set bareflow exit-on-error on` asked for that."""
     if gdb.parameter("bareflow exit-on-error"):
-        gdb.write(message + "\n", gdb.STDERR)
+        gdb.write(shown(message) + "\n", gdb.STDERR)
         gdb.flush(gdb.STDERR)
         _quit(code)
-    raise gdb.GdbError(message)
+    raise gdb.GdbError(in_charset(message))
 
 
 def _quit(code: int) -> None:

@@ -68,7 +68,7 @@ class Compiler:
 
     def __init__(self, machine: str) -> None:
         # Not a pipe: nobody would read it while the child answers.
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the child
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - lives as long as the child
         self.process = child.start("compiler", machine, errors=self._errors, questions=True)
 
     @property

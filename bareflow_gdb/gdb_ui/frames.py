@@ -65,11 +65,11 @@ class JitUnwinder(gdb.unwinder.Unwinder):
         if not session.reads_freely:
             return None
         address = int(pending.read_register("eip")) & 0xFFFFFFFF
-        # Where there is debug information, its own frame tables know more.
-        start = _start_of_code(session, address)
-        if start is None or gdb.block_for_pc(address) is not None:
-            return None
         try:
+            # Where there is debug information, its own frame tables know more.
+            start = _start_of_code(session, address)
+            if start is None or gdb.block_for_pc(address) is not None:
+                return None
             return self._unwind(pending, address, max(address - _FURTHEST, start), session)
         except BareflowError:
             # Unreadable stack or code: gdb's own unwinders say what they can.

@@ -13,6 +13,7 @@ import gdb
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.foreign import sentence
+from bareflow_gdb.gdb_ui.show import in_charset
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
@@ -33,10 +34,10 @@ class _Function(gdb.Function):
 
     def invoke(self, *arguments: gdb.Value) -> gdb.Value:
         try:
-            words = [argument.string() for argument in arguments]
+            words = [argument.string(errors="replace") for argument in arguments]
             return self._answer(self._current().guest, *words)
         except (BareflowError, gdb.error, TypeError) as error:
-            raise gdb.GdbError(f"${self._name}: {sentence(str(error))}") from error
+            raise gdb.GdbError(in_charset(f"${self._name}: {sentence(str(error))}")) from error
 
 
 def register(current: Callable[[], Session]) -> None:

@@ -22,6 +22,7 @@ from bareflow_gdb.gdb_ui.breakpoints import REGISTER
 from bareflow_gdb.gdb_ui.command import REGISTRY
 from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.gdb_ui.show import shown
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
 from bareflow_gdb.gdb_ui.swap_words import Swapped, described
 from bareflow_gdb.guest.base.find import ROOT_SYMBOL
@@ -47,7 +48,7 @@ def run(main: Callable[[Session], int]) -> None:
     except (BareflowError, gdb.error) as error:
         status, message = COULD_NOT, sentence(str(error))
     if message:
-        gdb.write(message + "\n", gdb.STDERR)
+        gdb.write(shown(message) + "\n", gdb.STDERR)
     gdb.flush()
     if status and _unattended():
         gdb.execute("set confirm off")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bareflow_gdb.guest.code.symbol_index import SymbolFile
 
 ANY_TIER = "jit"
+_FOLDER = "bareflow-gdb-"
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,18 @@ class JitSymbols:
 
     def _attach(self, data: bytes) -> None:
         # Removed at the end of gdb at the latest.
-        self._folder = tempfile.TemporaryDirectory(prefix="bareflow-gdb-", ignore_cleanup_errors=True)
+        self._folder = tempfile.TemporaryDirectory(prefix=_FOLDER, ignore_cleanup_errors=True)
         self._space = gdb.current_progspace()
         # A new name each time: gdb keeps what it read from a file by its name.
         self._count += 1
         self._file = Path(self._folder.name).resolve() / f"jit-{self._count}.elf"
         self._file.write_bytes(data)
         gdb.execute(f"add-symbol-file {gdb_word(str(self._file))}", to_string=True)
+
+
+def is_ours(path: str) -> bool:
+    """Is this a file that tells gdb of JIT code?"""
+    return Path(path).parent.name.startswith(_FOLDER)
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ def _load() -> None:
     if found is None or Path(found.origin or "").resolve().parent != PACKAGE:
         # gdb's own environment has another copy of the suite; this one was asked for.
         sys.path.insert(0, str(PACKAGE.parent))
+    importlib.import_module(f"{PACKAGE.name}.libraries").take_from([str(folder) for folder in _folders()])
     importlib.import_module(f"{PACKAGE.name}.gdb_ui.plugin").load()
 
 

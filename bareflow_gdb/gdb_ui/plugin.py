@@ -11,8 +11,9 @@ import pkgutil
 
 import gdb
 
-from bareflow_gdb.gdb_ui import ask, breakpoints, commands, frames, functions, printers
+from bareflow_gdb.gdb_ui import ask, breakpoints, commands, frames, functions, printers, sources
 from bareflow_gdb.gdb_ui.command import REGISTRY, GdbCommand
+from bareflow_gdb.gdb_ui.dap import quiet_server
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.sessions import Sessions
 from bareflow_gdb.gdb_ui.swap_words import SwappedFunction
@@ -84,11 +85,13 @@ def load() -> None:
     functions.register(sessions.current)
     frames.register(sessions.current, sessions.peek)
     printers.register()
+    sources.find_sources()
     _follow = breakpoints.FollowFunction(sessions.current)
     _follow.connect()
     SwappedFunction(sessions.current)
     _windows = Windows(sessions.current, sessions.peek)
     _windows.register()
+    quiet_server.connect()
     sessions.connect()
 
 
@@ -104,6 +107,7 @@ def unload() -> None:
         _sessions.disconnect()
     if _follow is not None:
         _follow.disconnect()
+    quiet_server.disconnect()
     if _windows is not None:
         _windows.unregister()
     frames.unregister()

@@ -68,7 +68,7 @@ def struct_names() -> frozenset[str]:
     """The struct tags of the contract's headers."""
     found: set[str] = set()
     for header in _HEADERS.glob("*.h"):
-        found.update(re.findall(r"^(?:typedef )?struct (\w+) \{", header.read_text(), re.MULTILINE))
+        found.update(re.findall(r"^(?:typedef )?struct (\w+) \{", header.read_text(encoding="utf-8"), re.MULTILINE))
     return frozenset(found)
 
 

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui import child
+from bareflow_gdb.render.suggest import shell
 
 START_SECONDS = 20.0
 END_SECONDS = 60.0
@@ -44,7 +45,7 @@ class Recording:
     def start(cls, machine: str, directory: Path) -> Recording:
         """Returns once the recorder drains the rings; raises BareflowError with its last words otherwise."""
         # Not a pipe: nobody would read the lines of progress out of it.
-        messages = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the recording
+        messages = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - lives as long as the recording
         process = child.start("trace", "record", machine, "--out", str(directory), "--json", errors=messages)
         recording = cls(machine, directory, process, messages)
         deadline = time.monotonic() + START_SECONDS
@@ -77,9 +78,8 @@ class Recording:
             out, _ = self.process.communicate(timeout=END_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            raise BareflowError(
-                f"the recorder does not end; `bareflow trace recover {self.directory}` completes the trace"
-            ) from None
+            recover = shell("bareflow", "trace", "recover", self.directory)
+            raise BareflowError(f"the recorder does not end; `{recover}` completes the trace") from None
         try:
             return dict(json.loads(out))
         except ValueError:

@@ -14,6 +14,7 @@ from bareflow_gdb.errors import BareflowError, Unreachable, UsageError
 from bareflow_gdb.foreign import lines
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.expression import symbol
+from bareflow_gdb.gdb_ui.show import say
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.compiler import Compiler
@@ -67,7 +68,7 @@ class Session:
     def say(self, text: str) -> None:
         """Progress and narration; nothing with --json."""
         if not self.quiet:
-            print(lines(text), flush=True)
+            say(lines(text))
 
     @property
     def running(self) -> bool:

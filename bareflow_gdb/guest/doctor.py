@@ -55,9 +55,13 @@ def check_guest(guest: Guest) -> list[Check]:
 
     Read budget: 10 packets; the larger tables only where reading is free. A stock kernel's cost what they cost.
     """
-    kernel = guest.kernel()
+    memory = attempt("memory", lambda: _memory(guest.memory))
+    try:
+        kernel = guest.kernel()
+    except BareflowError as error:
+        return [memory, Check("tables", FAILS, str(error))]
     checks = [
-        attempt("memory", lambda: _memory(guest.memory)),
+        memory,
         attempt("boot record", lambda: _boot(kernel)),
         *(_own(guest, kernel, kernel.root) if kernel.root is not None else _without_root(guest)),
     ]

@@ -121,7 +121,7 @@ def _unix_listener(path: str) -> int | None:
     # Not by connecting: QEMU would stop the guest.
     try:
         wanted = str(Path(path).resolve())
-        rows = (line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:])
+        rows = (line.split() for line in os.fsdecode(Path("/proc/net/unix").read_bytes()).splitlines()[1:])
         inodes = {row[6] for row in rows if len(row) > 7 and row[7] in (path, wanted) and int(row[3], 16) & 0x10000}
     except (OSError, ValueError):
         return None
@@ -132,7 +132,7 @@ def _tcp_listener(port: int) -> int | None:
     inodes = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
-            rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
+            rows = [line.split() for line in Path(table).read_text(encoding="ascii").splitlines()[1:]]
         except OSError:
             continue
         inodes |= {row[9] for row in rows if row[3] == LISTENING and int(row[1].rpartition(":")[2], 16) == port}
@@ -154,7 +154,7 @@ def _holder(inodes: set[str]) -> int | None:
 def _candidates(pid: int, size: int) -> Iterator[int]:
     """Where a writable mapping may hold `size` bytes of RAM: at its start, at each aligned address."""
     try:
-        lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+        lines = os.fsdecode(Path(f"/proc/{pid}/maps").read_bytes()).splitlines()
     except OSError as error:
         raise Unreachable(f"the mappings of process {pid} may not be read ({error.strerror})") from error
     for line in lines:

@@ -29,13 +29,23 @@ MOST_RECORD_BYTES = 64 << 10
 
 
 def root() -> Path:
-    """The directory of all machines of this user, made private when it is not there yet."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and os.access(runtime, os.W_OK | os.X_OK):
-        folder = Path(runtime) / "bareflow"
-    else:
-        folder = Path(tempfile.gettempdir()) / f"bareflow-{os.getuid()}"
-    return private(folder)
+    """The directory of all machines of this user, made private when it is not there yet.
+
+    In $XDG_RUNTIME_DIR, or in the temporary folder when that cannot be used.
+    """
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or ".")
+    # A relative one would be another directory in another place; the XDG specification has it ignored.
+    if runtime.is_absolute() and os.access(runtime, os.W_OK | os.X_OK):
+        with suppress(OSError):
+            folder = private(runtime / "bareflow")
+            if os.access(folder, os.W_OK | os.X_OK):
+                return folder
+    try:
+        return private(Path(tempfile.gettempdir()) / f"bareflow-{os.getuid()}")
+    except OSError as error:
+        raise BareflowError(
+            f"there is no place for machines ({error}); set XDG_RUNTIME_DIR to a directory that you can write to"
+        ) from error
 
 
 def private(folder: Path) -> Path:
@@ -136,7 +146,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 def qemu_messages(folder: Path) -> str:
     """What QEMU itself said, on one line."""
     try:
-        text = (folder / LOG).read_text(errors="replace")
+        text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return ""
     return " / ".join(line.strip() for line in text.splitlines() if line.strip())[-MESSAGE_CHARACTERS:]

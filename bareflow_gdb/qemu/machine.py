@@ -199,8 +199,13 @@ class Machine:
         target = path.resolve()
         if not target.parent.is_dir():
             raise UsageError(f"{target.parent} is not a directory; make it first")
+        try:
+            # QMP is JSON: the name's bytes have to be UTF-8, whatever this program's locale makes of them.
+            os.fsencode(target).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"QEMU takes only file names that are UTF-8, {target} is not; give another") from error
         with replacing(target) as partial:
-            self.qmp("dump-guest-memory", paging=False, protocol=f"file:{partial}")
+            self.qmp("dump-guest-memory", paging=False, protocol=f"file:{os.fsencode(partial).decode('utf-8')}")
             if not partial.stat().st_size:
                 raise Unreachable(f"QEMU of machine {self.name} said that it wrote a core, and did not; ask again")
 

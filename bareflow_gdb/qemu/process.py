@@ -11,11 +11,20 @@ from pathlib import Path
 def started_at(pid: int) -> str | None:
     """When process `pid` started, in kernel ticks, which with the pid names it. None: gone, or a zombie."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        text = os.fsdecode(Path(f"/proc/{pid}/stat").read_bytes())
     except (FileNotFoundError, ProcessLookupError):
         return None
     after_name = text.rsplit(")", 1)[1].split()
     return None if after_name[0] in "ZX" else after_name[19]
+
+
+def is_stopped(pid: int) -> bool:
+    """Was the process stopped, by a signal or by its debugger?"""
+    try:
+        text = os.fsdecode(Path(f"/proc/{pid}/stat").read_bytes())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return text.rsplit(")", 1)[1].split()[0] in "Tt"
 
 
 class Process:

@@ -12,8 +12,10 @@ import time
 from dataclasses import dataclass
 from typing import IO
 
+from bareflow_gdb import libraries
+from bareflow_gdb.recompile.death import death
 from bareflow_gdb.recompile.pipe import BadFrame, Frame, encode, take_frame
-from bareflow_gdb.recompile.refusal import BadBitcode, CompilerDied
+from bareflow_gdb.recompile.refusal import BadBitcode, CompilerDied, Refused
 
 WORKER = "bareflow_gdb.recompile.worker"
 TIMEOUT_SECONDS = 30.0
@@ -29,6 +31,8 @@ class Compilation:
     """ELF32 i386 relocatable object."""
     level: int
     remarks: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What of the bitcode was rewritten for the guest."""
     milliseconds: dict[str, float]
     """Parse, optimise, emit."""
 
@@ -77,6 +81,7 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
                 stdout=subprocess.PIPE,
                 stderr=self._words,
                 bufsize=0,
+                env=libraries.environment(),
                 start_new_session=True,  # Ctrl-C is for the parent, which then ends it
             )
         except OSError as error:
@@ -117,7 +122,8 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
         if "refused" in head:
             raise BadBitcode(str(head["refused"]))
         remarks = tuple(line for line in self._said() if line.startswith("remark:"))
-        return Compilation(body, level, remarks, dict(head.get("milliseconds", {})))
+        notes = tuple(str(note) for note in head.get("notes", ()))
+        return Compilation(body, level, remarks, notes, dict(head.get("milliseconds", {})))
 
     def compile(self, payload: bytes, entry: str, level: int) -> Compilation:
         """Compiles at `level` and waits for it; raises like `poll`."""
@@ -174,12 +180,10 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
                 except BrokenPipeError:
                     self._unsent = b""  # seen again as the end of its answers
 
-    def _ended(self, process: subprocess.Popen[bytes]) -> CompilerDied:
-        code = process.wait()
-        said = self._said()
-        last = next((line for line in said if "LLVM ERROR" in line), None) or (said or ["no words"])[-1]
-        how = f"by signal {-code}" if code < 0 else f"with code {code}"
-        return self._died(f"died {how} when asked to {self._doing()} ({last})", "build the bitcode again")
+    def _ended(self, process: subprocess.Popen[bytes]) -> Refused:
+        code, said, task = process.wait(), self._said(), self._doing()
+        self._discard()
+        return death(task, code, said)
 
     def _died(self, how: str, advice: str = "ask again") -> CompilerDied:
         self._discard()

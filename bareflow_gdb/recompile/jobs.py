@@ -130,10 +130,11 @@ class Follower:
         table = many(self.memory, "bf_version", self.root.version_table, capacity, "version table")
         return next((record for record in table if record.number == number), None)
 
-    def _result(self, job: Job) -> int:
-        """What the function's last call returned."""
+    def _result(self, job: Job) -> tuple[int, int]:
+        """What the function's last call returned, and what was expected of it."""
         address = self.root.function_table + job.function.index * layouts.size("bf_function")
-        return int(one(self.memory, "bf_function", address, "function record").last_result)
+        record = one(self.memory, "bf_function", address, "function record")
+        return int(record.last_result), int(record.expected)
 
     def _progress(self, job: Job) -> tuple[int, int]:
         self.memory.invalidate()
@@ -141,7 +142,8 @@ class Follower:
         calls = one(self.memory, "function_profile", profile, "function profile").call_count
         return read_counters(self.memory, self.root).idle_loops, calls
 
-    def _outcome(self, job: Job, slot: MailSlot, version: Any | None, result: int | None) -> Outcome:
+    def _outcome(self, job: Job, slot: MailSlot, version: Any | None, returned: tuple[int, int] | None) -> Outcome:
+        result, expected = returned or (None, None)
         symbol_file = None if version is None else self._keep(job, version)
         return filled(
             Outcome,
@@ -154,10 +156,11 @@ class Follower:
             message=job.message,
             version=version.number if version is not None else None,
             result=result,
-            expected=job.function.expected if result is not None else None,
-            correct=result == job.function.expected if result is not None else None,
+            expected=expected,
+            correct=result == expected if result is not None else None,
             milliseconds=job.phases(),
             remarks=job.compilation.remarks if job.compilation is not None else (),
+            notes=job.compilation.notes if job.compilation is not None else (),
             symbol_file=symbol_file,
         )
 

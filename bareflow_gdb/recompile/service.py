@@ -13,10 +13,11 @@ from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.boot.standstill import standstill, stopped_for_good
 from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
 from bareflow_gdb.guest.code.outcome import Outcome
+from bareflow_gdb.guest.modules.modules import read_module_names
+from bareflow_gdb.guest.standstill import standstill, stopped_for_good
 from bareflow_gdb.guest.stock.kernel import looks_stock
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.recompile import mailbox
@@ -97,6 +98,11 @@ class Service(AbstractContextManager["Service"]):
         if name in named:
             return named[name]
         known = ", ".join(named) or "none yet: wait until they are registered"
+        if named and name in read_module_names(self.memory, self.root):
+            raise UsageError(
+                f"module {name} is loaded but not registered with the adaptive JIT; `bareflow log` says why "
+                f"(the functions are {known})"
+            )
         raise UsageError(f"the guest has no function {name!r}; its functions are {known}")
 
     def request(self, name: str, level: int, timeout: float = ANSWER_SECONDS, *, called: bool = True) -> Outcome:

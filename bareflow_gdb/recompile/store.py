@@ -53,7 +53,7 @@ class SymbolStore:
 
     def lock(self) -> TextIO | None:
         """The right to serve this machine's mailbox, until it is closed; None when another process has it."""
-        file = os.fdopen(os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600))
+        file = os.fdopen(os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600), encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

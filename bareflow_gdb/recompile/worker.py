@@ -19,12 +19,10 @@ from typing import BinaryIO
 
 import llvmlite.binding as llvm
 
-from bareflow_gdb.recompile import ir
+from bareflow_gdb.recompile import contract, ir
 from bareflow_gdb.recompile.pipe import BODY_BYTES, encode, read_frame
 from bareflow_gdb.recompile.refusal import BadBitcode
 
-CPU = "i686"
-FEATURES = "-mmx,-sse"  # the kernel does not save their registers
 MEMORY_LIMIT = 2 << 30
 WORDS_LIMIT = 16 << 20
 """Of the file that takes LLVM's remarks."""
@@ -63,26 +61,33 @@ attributes #0 = { nounwind "frame-pointer"="all" }
 """
 
 
-def compile_bitcode(payload: bytes, entry: str, level: int) -> tuple[bytes, dict[str, float]]:
-    """The object for i686 at `level`, and milliseconds per phase; raises BadBitcode."""
+def compile_bitcode(payload: bytes, entry: str, level: int) -> tuple[bytes, list[str], dict[str, float]]:
+    """The object for the guest at `level`, what was rewritten, and milliseconds per phase; raises BadBitcode."""
     started = time.perf_counter()
-    module = ir.parse(payload)
-    ir.check(module, entry)
+    module, notes = contract.accept(ir.parse(payload), entry, str(_machine(level).target_data))
     parsed = time.perf_counter()
     data, optimised = _compile(module, level)
     emitted = time.perf_counter()
-    return data, {
-        "parse": (parsed - started) * 1e3,
-        "optimise": (optimised - parsed) * 1e3,
-        "emit": (emitted - optimised) * 1e3,
-    }
+    return (
+        data,
+        notes,
+        {
+            "parse": (parsed - started) * 1e3,
+            "optimise": (optimised - parsed) * 1e3,
+            "emit": (emitted - optimised) * 1e3,
+        },
+    )
+
+
+def _machine(level: int) -> llvm.TargetMachine:
+    # `default` is what clang uses; llvmlite's own default, for JIT, makes calls through registers.
+    return llvm.Target.from_triple(contract.TRIPLE).create_target_machine(
+        cpu=contract.CPU, features=contract.FEATURES, opt=level, reloc="static", codemodel="default"
+    )
 
 
 def _compile(module: llvm.ModuleRef, level: int) -> tuple[bytes, float]:
-    # `default` is what clang uses; llvmlite's own default, for JIT, makes calls through registers.
-    machine = llvm.Target.from_triple(module.triple).create_target_machine(
-        cpu=CPU, features=FEATURES, opt=level, reloc="static", codemodel="default"
-    )
+    machine = _machine(level)
     tuning = llvm.create_pipeline_tuning_options(speed_level=level)
     passes = llvm.create_pass_builder(machine, tuning)
     passes.getModulePassManager().run(module, passes)
@@ -94,6 +99,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int) -> None:
     """Answers compile requests until the other side closes its end."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
+    llvm.initialize_native_asmparser()  # inline assembly; there is none for all targets
     llvm.set_option("bareflow", f"-pass-remarks={REMARKS}")
     # The first compilation pays for LLVM's lazy initialisation; nobody waits for this one.
     _compile(llvm.parse_assembly(_WARM_UP), 3)
@@ -103,9 +109,9 @@ def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int) -> None:
         head, payload = frame
         _limit_cpu(cpu_seconds)
         try:
-            data, milliseconds = compile_bitcode(payload, str(head["entry"]), int(head["level"]))
+            data, notes, milliseconds = compile_bitcode(payload, str(head["entry"]), int(head["level"]))
             _check_size(data)
-            answer = encode({"milliseconds": milliseconds}, data)
+            answer = encode({"milliseconds": milliseconds, "notes": notes}, data)
         except BadBitcode as error:
             answer = encode({"refused": str(error)[:REFUSAL_CHARACTERS]})
         answers.write(answer)

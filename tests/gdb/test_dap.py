@@ -27,6 +27,7 @@ class Dap:
             [str(gdb), "-nx", "-q", "-i=dap", "-x", str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._sequence = 0
+        self.events: list[dict[str, Any]] = []
 
     def send(self, command: str, **arguments: Any) -> None:
         self._sequence += 1
@@ -39,6 +40,8 @@ class Dap:
     def wait(self, found: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         while True:
             message = self._receive()
+            if message["type"] == "event":
+                self.events.append(message)
             if found(message):
                 return message
 
@@ -89,6 +92,31 @@ def test_an_editor_attaches_asks_and_stops_in_jit_code(dap: Dap, booted: Boot) -
     dap.wait(lambda m: m.get("event") == "stopped" and m["body"]["reason"] == "breakpoint")
     names = [frame["name"] for frame in dap.ask("stackTrace", threadId=1)["stackFrames"]]
     assert re.fullmatch(r"primes@O2 #\d+", names[0]) and names[1] == "adaptive_jit_call"
+    dap.ask("disconnect")
+
+
+def test_an_editor_sees_nothing_of_the_internal_stops(dap: Dap, booted: Boot) -> None:
+    machine = booted(stage="registered", hold=1)
+    dap.ask("initialize", adapterID="gdb", clientID="test")
+    dap.send("attach", target=str(machine.gdb_socket), program=str(KERNEL))
+    dap.ask("configurationDone")
+    dap.ask("threads")
+    dap.events.clear()
+    # Two swaps of each are followed before the code of the third is there.
+    for function in ("primes", "sum"):
+        dap.ask("evaluate", expression=f"bf break jit:{function}@O3", context="repl")
+    dap.ask("evaluate", expression="bf release", context="repl")
+    for _ in range(2):
+        dap.ask("continue", threadId=1)
+        stopped = dap.wait(lambda m: m.get("event") == "stopped")["body"]
+        assert stopped["reason"] == "breakpoint" and all(number > 0 for number in stopped["hitBreakpointIds"])
+        assert "@O3" in dap.ask("stackTrace", threadId=1)["stackFrames"][0]["name"]
+    told = [(event["event"], event["body"]) for event in dap.events]
+    assert [name for name, _ in told if name in ("stopped", "continued")] == ["stopped", "stopped"]
+    assert not [body for name, body in told if name == "breakpoint" and body["breakpoint"]["id"] < 0]
+    assert not [body for name, body in told if name == "module" and "jit-" in body["module"]["name"]]
+    dap.ask("evaluate", expression="bf reload", context="repl")
+    assert "Status" in dap.ask("evaluate", expression="bf status", context="repl")["result"]
     dap.ask("disconnect")
 
 

@@ -39,10 +39,10 @@ def test_with_everything_there_everything_works(gdb: Gdb, idle_machine: Machine)
     assert Guest.attach(idle_machine.memory()).root().build_id[:12] in checks["root descriptor"]["found"]
 
 
-def test_the_hosts_tools_are_started_only_when_asked_for(gdb: Gdb) -> None:
+def test_the_hosts_tools_are_tried_only_when_asked_for(gdb: Gdb) -> None:
     program = parts(gdb.run("bf doctor --json"))["host program"]
     assert program["state"] == "works"
-    assert program["found"] == f"{SCRIPT.parents[1] / '.venv/bin/bareflow'}, not started: `bf doctor --host` does that"
+    assert program["found"] == str(SCRIPT.parents[1] / ".venv/bin/bareflow")
     assert {"LLVM worker", "nasm"} <= parts(gdb.run("bf doctor --host --json")).keys()
 
 
@@ -122,7 +122,7 @@ def test_a_missing_host_program_is_named_and_the_rest_goes_on(gdb: Gdb, tmp_path
     assert "is not installed where gdb finds it" in done.stdout
     assert "every decoder cannot work" in done.stdout
     failing = [line.split()[0] for line in done.stdout.splitlines() if "  fails  " in line]
-    assert failing == ["dissect.cstruct", "capstone", "host"], "rich is missed by nobody"
+    assert failing == ["dissect.cstruct", "capstone", "elftools", "host"], "rich is missed by nobody"
 
 
 def test_a_running_guest_and_names_that_gdb_has_are_told(gdb: Gdb, idle_machine: Machine) -> None:
@@ -199,6 +199,22 @@ def test_a_tool_that_is_missing_is_named_with_its_package(tmp_path: Path) -> Non
     assert checks["qemu-system-i386"]["advice"] == "apt-get install qemu-system-x86"
     assert "ends with status 3" in checks["mcopy"]["found"]
     assert checks["nasm"]["state"] == "works"
+
+
+@pytest.mark.parametrize("name", ("qemu-system-i386", "gdb", "clang-19", "ld.lld-19", "nasm", "mcopy"))
+def test_a_tool_that_starts_but_does_not_do_its_work_fails(tmp_path: Path, name: str) -> None:
+    broken = tmp_path / name
+    broken.write_text('#!/bin/sh\ncase "$*" in --version|-v) echo 9.9;; *) echo "no memory" >&2; exit 4;; esac\n')
+    broken.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-m", "bareflow_gdb.cli.main", "doctor", "--host", "--json"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )
+    checks = {check["part"]: check for check in json.loads(done.stdout)["checks"]}
+    assert [part for part, check in checks.items() if check["state"] == "fails"] == [name]
+    assert "ends with status 4 (no memory)" in checks[name]["found"]
 
 
 @pytest.mark.parametrize("target", ("nothing-of-this-name", "/etc/passwd"))

@@ -33,9 +33,18 @@ def entry_of(machine: Machine, function: str, level: int) -> int:
 def test_one_tier_is_waited_for_before_its_code_exists(gdb: Gdb, held: Machine) -> None:
     result = gdb.run(f"bf attach {held.name}", "bf break jit:sum@O2", "bf release", "continue", "bf jit --json")
     assert "breakpoint 1 follows sum@O2: pending until that code is published" in result.out
+    assert "not defined" not in result.out + result.err
     assert re.search(r"Breakpoint 1, 0x\w+ in sum@O2 \(\)", result.out)
     function = next(item for item in result.json()["functions"] if item["name"] == "sum")
     assert (function["level"], function["calls"]) == (2, 21), "stopped in the first call of O2"
+
+
+def test_saved_ones_are_there_again_in_a_script(gdb: Gdb, held: Machine, tmp_path: Path) -> None:
+    file = tmp_path / "saved"
+    gdb.run(f"bf attach {held.name}", "bf break jit:sum@O2", f"save breakpoints {file}")
+    again = (f"bf attach {held.name}", "set breakpoint pending on", f"source {file}", "bf jitsym")
+    result = gdb.run(*again, "bf release", "continue")
+    assert re.search(r"Breakpoint \d+, 0x\w+ in sum@O2 \(\)", result.out), result.err
 
 
 def test_without_a_tier_it_moves_with_every_swap(gdb: Gdb, held: Machine) -> None:

@@ -27,8 +27,11 @@ def packet(text: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def stub(folder: Path, says: Says, *, greets: bool = True, pause: float = 0.0) -> Iterator[str]:
-    """The address of a stub that answers `qSupported` and then, whatever it is asked, says this."""
+def stub(folder: Path, says: Says, *, greets: bool = True, pause: float = 0.0, monitor: bool = True) -> Iterator[str]:
+    """The address of a stub that answers `qSupported` and then, whatever it is asked, says this.
+
+    Without `monitor` it knows no monitor commands, and says it to the first other one.
+    """
     path = str(folder / f"stub-{time.monotonic_ns()}")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
@@ -39,7 +42,11 @@ def stub(folder: Path, says: Says, *, greets: bool = True, pause: float = 0.0) -
             connection.recv(1 << 16)
             if greets:
                 connection.sendall(packet(b"PacketSize=1000"))
-                connection.recv(1 << 16)
+                asked = connection.recv(1 << 16)
+                while not monitor and b"$m" not in asked:
+                    if b"qRcmd" in asked:
+                        connection.sendall(packet(b""))
+                    asked = connection.recv(1 << 16)
             for piece in says():
                 connection.sendall(piece)
                 time.sleep(pause)
@@ -122,7 +129,7 @@ def test_any_bytes_are_an_answer_or_one_sentence(pieces: list[bytes]) -> None:
 def test_an_answer_in_many_pieces_after_a_stop_report_is_the_answer(tmp_path: Path) -> None:
     answer = b"$S05#b8" + packet(b"2a" * 2048)
     with (
-        stub(tmp_path, lambda: [answer[at : at + 7] for at in range(0, len(answer), 7)]) as address,
+        stub(tmp_path, lambda: [answer[at : at + 7] for at in range(0, len(answer), 7)], monitor=False) as address,
         GdbStub.connect(address) as client,
     ):
         assert client.read(0x1000, 64, "record") == b"*" * 64

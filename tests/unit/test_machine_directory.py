@@ -42,6 +42,29 @@ def test_without_a_runtime_directory_there_is_a_private_one_per_user(
     assert mode(places.root()) == 0o700
 
 
+@pytest.mark.parametrize("unusable", ("/proc", "/sys", "/proc/self/status", "/nosuch", "relative", "file", "taken"))
+def test_a_runtime_directory_that_cannot_be_used_is_as_good_as_none(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, unusable: str
+) -> None:
+    monkeypatch.chdir(runtime)
+    (runtime / "relative").mkdir()
+    (runtime / "file").touch()
+    (runtime / "taken").mkdir()
+    (runtime / "taken" / "bareflow").touch()
+    own = unusable.startswith("/") or unusable == "relative"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", unusable if own else str(runtime / unusable))
+    monkeypatch.setattr("tempfile.tempdir", str(runtime))
+    assert places.root() == runtime / f"bareflow-{os.getuid()}"
+
+
+def test_without_any_place_the_next_step_is_told(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (runtime / "file").touch()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/proc")
+    monkeypatch.setattr("tempfile.tempdir", str(runtime / "file"))
+    with pytest.raises(BareflowError, match=r"no place for machines .*; set XDG_RUNTIME_DIR to a directory"):
+        places.root()
+
+
 def test_a_directory_that_someone_else_prepared_is_refused(runtime: Path) -> None:
     (runtime / "bareflow").symlink_to(runtime)
     with pytest.raises(BareflowError, match="is not a directory of yours"):

@@ -10,6 +10,7 @@ from bareflow_gdb.cli.arguments import add_machine, add_shared
 from bareflow_gdb.cli.targets import open_target
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.files import share
+from bareflow_gdb.render.suggest import shell
 
 GROUP = "do"
 HELP = "write an ELF core (RAM and registers) of a running machine"
@@ -33,5 +34,5 @@ def main(options: argparse.Namespace) -> int:
         print(json.dumps({"core": str(options.out), "bytes": size, "machine": target.machine.name}))
     else:
         print(f"{options.out}: {size} bytes of machine {target.machine.name}")
-        print(f"  ask it   bareflow status {options.out}")
+        print(f"  ask it   {shell('bareflow', 'status', options.out)}")
     return 0

@@ -151,5 +151,5 @@ class Demo:
 
     def _started(self, words: tuple[str, ...]) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*BAREFLOW, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            [*BAREFLOW, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
         )

@@ -101,7 +101,5 @@ def _of_core(core: Path, memory: Memory) -> list[Path]:
 
 
 def _elf(candidates: list[Path]) -> list[str]:
-    from bareflow_gdb.qemu.default import SOURCES
-
     # Not gdb's positional argument: that is left to the user's own file, and wins.
-    return ["-d", str(SOURCES), "-se", str(candidates[0])] if candidates else []
+    return ["-se", str(candidates[0])] if candidates else []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +14,7 @@ from bareflow_gdb.cli import signals
 from bareflow_gdb.cli.arguments import add_machine, add_shared, count
 from bareflow_gdb.errors import BareflowError, CannotWrite, UsageError
 from bareflow_gdb.files import share
+from bareflow_gdb.render.suggest import shell
 from bareflow_gdb.tracing.limits import CODE_LIMITS, CodeLimits
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _record(options: argparse.Namespace) -> int:
         except CannotWrite as error:
             if not recorder.kept:
                 raise
-            kept = f"what was recorded is kept, `bareflow trace recover {shlex.quote(str(options.out))}` completes it"
+            kept = f"what was recorded is kept, `{shell('bareflow', 'trace', 'recover', options.out)}` completes it"
             raise BareflowError(f"{error}; {kept}") from error
     if options.shared:
         share(options.out)
@@ -152,7 +152,7 @@ def _ctf(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"directory": str(options.out), "events": written}))
     else:
-        print(f"{written:,} events in {options.out}; read them with babeltrace2 {options.out}")
+        print(f"{written:,} events in {options.out}; read them with {shell('babeltrace2', options.out)}")
     return 0
 
 

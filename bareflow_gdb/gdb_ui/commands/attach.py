@@ -6,12 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import gdb
-
-from bareflow_gdb.errors import Unreachable
-from bareflow_gdb.foreign import printable
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.completers import MACHINES
+from bareflow_gdb.gdb_ui.connecting import connect
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.questions.question import argument
 
@@ -48,11 +45,7 @@ def attach(options: argparse.Namespace, session: Session) -> Any:
     the host, after its bytes were compared with what gdb sees; any other guest is read through gdb.
     """
     address = gdb_address(options.target)
-    # The kernel's ELF may not be loaded, and QEMU's CPU model says x86-64 until the first stop.
-    try:
-        gdb.execute(f"target remote {printable(address)}", to_string=True)
-    except gdb.error as error:
-        raise Unreachable(
-            f"cannot connect to {address} ({error}); is the machine running, and no other gdb attached?"
-        ) from error
+    changed = connect(address)
     session.say(f"attached to {address}")
+    if changed:
+        session.say(changed)

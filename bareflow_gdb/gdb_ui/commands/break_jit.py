@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import gdb
 
+from bareflow_gdb.foreign import gdb_name, switch
 from bareflow_gdb.gdb_ui.breakpoints import jit_location
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.completers import JIT_CODE
@@ -43,7 +44,7 @@ def break_jit(options: argparse.Namespace, session: Session) -> Follows:
     """
     name = jit_location(options.place)
     session.update_symbols()
-    breakpoint = gdb.Breakpoint(function=name, temporary=options.temporary)
+    breakpoint = _break(name, temporary=options.temporary)
     try:
         warning = session.followers.arm(session)
     except BaseException:
@@ -51,6 +52,19 @@ def break_jit(options: argparse.Namespace, session: Session) -> Follows:
         session.followers.arm(session)
         raise
     return Follows(breakpoint.number, name, bool(breakpoint.pending), warning)
+
+
+def _break(function: str, *, temporary: bool) -> gdb.Breakpoint:
+    """Sets it, pending or not. Not by gdb.Breakpoint, which prints an error where there is none: "not defined"."""
+    before = gdb.parameter("breakpoint pending")
+    gdb.execute("set breakpoint pending on", to_string=True)
+    try:
+        command = "tbreak" if temporary else "break"
+        gdb.execute(f"{command} -function {gdb_name(function)}", to_string=True)
+    finally:
+        word = "auto" if before is None else switch(before)
+        gdb.execute(f"set breakpoint pending {word}", to_string=True)
+    return max(gdb.breakpoints(), key=lambda item: item.number)
 
 
 def _text(record: Follows) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import platform
 import subprocess
@@ -25,13 +24,6 @@ if TYPE_CHECKING:
 CHILD_SECONDS = 120.0
 OLDEST_GDB = 13
 
-# What needs the package, and whether anything works without it.
-PACKAGES = (
-    ("dissect.cstruct", "every decoder", True),
-    ("capstone", "disassembly", True),
-    ("rich", "colours and tables on a terminal", False),
-)
-
 # A type of the kernel's debug information.
 KERNEL_TYPE = "module_profile_t"
 
@@ -39,22 +31,22 @@ KERNEL_TYPE = "module_profile_t"
 @command(
     "doctor",
     example="bf doctor --host",
-    arguments=(
-        argument("--host", action="store_true", help="start the host program and each tool too, a second or so"),
-    ),
+    arguments=(argument("--host", action="store_true", help="let the host program try each tool too, some seconds"),),
     show=lambda record: _text(record),
     verdict=lambda record: record.healthy,
 )
 def doctor(options: argparse.Namespace, session: Session) -> Diagnosis:
     """Say which parts work here, which do not, why, and what to do.
 
-    Looks at gdb and its Python, at the guest, and with --host at what the host program needs: LLVM, QEMU, the
-    tools. A part is limited when something is not there that need not be. Works without a guest.
+    Each part does a small job: gdb and its Python, the libraries, the host program, the guest, and with --host what
+    that program needs: LLVM, QEMU, the tools. A part is limited when something is not there that need not be. Works
+    without a guest.
     """
     # Not imported when the suite is loaded: what it imports may be what is missing.
     from bareflow_gdb.guest.doctor import diagnosis
+    from bareflow_gdb.guest.doctor_libraries import check_libraries
 
-    checks = [_gdb(), *_packages(), *_host_program(start=options.host)]
+    checks = [_gdb(), *check_libraries(inside_gdb=True), *_host_program(tools=options.host)]
     checks += _guest(session)
     return diagnosis(checks)
 
@@ -80,36 +72,15 @@ def _gdb() -> Check:
     return _check("this gdb", "works", found)
 
 
-def _packages() -> list[Check]:
-    """What is imported into gdb's own Python, and from where."""
-    checks = []
-    for name, purpose, needed in PACKAGES:
-        try:
-            module = importlib.import_module(name)
-        except ImportError as error:
-            checks.append(
-                _check(
-                    name,
-                    "fails" if needed else "limited",
-                    f"{purpose} cannot work: {error}",
-                    "install it for gdb's Python, or make the suite's environment: `make setup`",
-                )
-            )
-        else:
-            place = Path(module.__file__ or "").parent
-            checks.append(_check(name, "works", f"for {purpose}, from {place}"))
-    return checks
-
-
-def _host_program(start: bool) -> list[Check]:
-    """The program `bareflow`, which runs LLVM, recorders and reports; and, started, what it says of this host."""
+def _host_program(tools: bool) -> list[Check]:
+    """The program `bareflow`, which runs LLVM, recorders and reports: does it start; and what it says of this host."""
     part = "host program"
+    err = ""
     try:
-        if not start:
-            return [_check(part, "works", f"{child.program()}, not started: `bf doctor --host` does that")]
-        process = child.start("doctor", "--host", "--json")
+        process = child.start(*(("doctor", "--host") if tools else ("list",)), "--json")
         out, err = process.communicate(timeout=CHILD_SECONDS)
-        checks = [_check(**item) for item in json.loads(out)["checks"]]
+        answer = json.loads(out)
+        checks = [_check(**item) for item in answer["checks"]] if tools else []
     except BareflowError as error:
         return [_check(part, "fails", str(error), "recompile and trace need it")]
     except subprocess.TimeoutExpired:

@@ -9,6 +9,7 @@ from bareflow_gdb.errors import UsageError
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.questions.question import argument
+from bareflow_gdb.render.suggest import shell
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.recording import Progress
@@ -58,5 +59,5 @@ def _text(record: Progress | dict[str, Any]) -> str:
         return f"{record.state}: machine {record.machine} into {record.directory}\n  {record.progress}"
     lines = [f"trace {record['directory']}"]
     lines += [f"  {name:<10} {record[name]}" for name in ("events", "lost", "swaps", "span") if name in record]
-    lines.append(f"  ask it     bareflow swaps {record['directory']}")
+    lines.append(f"  ask it     {shell('bareflow', 'swaps', record['directory'])}")
     return "\n".join(lines)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from bareflow_gdb import libraries
+
 LONGEST = 64 << 10
 """Bytes of one version that are disassembled; a larger size in guest memory cannot be right."""
 _LEAST_ADDRESS = 0x600
@@ -65,8 +67,7 @@ class Pair:
 @cache
 def disassembler(bits: int) -> Any:
     """Capstone for 16- or 32-bit code."""
-    import capstone
-
+    capstone = libraries.load("capstone")
     engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_16 if bits == 16 else capstone.CS_MODE_32)
     # Bytes that are no instruction become `.byte`, so that garbage is shown and not cut off.
     engine.skipdata = True

@@ -30,7 +30,7 @@ _SECTIONS = (
 
 def page(digest: Digest) -> str:
     """The whole document."""
-    css = Path(__file__).with_name("report.css").read_text()
+    css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     hashed = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{hashed}'; base-uri 'none'; form-action 'none'"
     head = tag(

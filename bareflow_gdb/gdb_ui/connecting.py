@@ -1,0 +1,85 @@
+"""How does gdb connect to a gdbstub, and what is to be done when it cannot? To each cause its own next step."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import gdb
+
+from bareflow_gdb.errors import Unreachable, UsageError
+from bareflow_gdb.foreign import printable
+
+_WRONG_REGISTERS = re.compile(r"Truncated register|packet reply is too long")
+
+# What gdb says, of which kind of address, and what follows from it; the first that fits is told.
+_CAUSES = (
+    (_WRONG_REGISTERS, "", "gdb takes the guest for another CPU: `set architecture auto`, or load the guest's ELF"),
+    (re.compile(r"Permission denied|not permitted"), "", "attach as the user who started the machine"),
+    (re.compile(r"Missing port"), "tcp:", "write tcp:HOST:PORT"),
+    (re.compile(r"resolve name|Name or service|No such file"), "tcp:", "check the name of the host"),
+    (re.compile(r"[Rr]efused|timed out"), "tcp:", "nothing listens there: start QEMU with -s or -gdb tcp::PORT"),
+    (re.compile(r"No such file"), "", "`bareflow list` shows the machines that run"),
+    (re.compile(r"[Rr]efused"), "", "its QEMU has ended: start the machine again"),
+    (
+        re.compile(r"vMustReplyEmpty|[Tt]imed? ?out"),
+        "",
+        "another debugger is connected to it: end that connection with `detach`, then attach again",
+    ),
+    (
+        re.compile(r"reset|closed|Target disconnected"),
+        "",
+        "what is there is not a gdbstub, or has ended: check the address",
+    ),
+)
+
+
+def connect(address: str) -> str:
+    """`target remote`, and what had to be changed for it, "" if nothing; raises Unreachable or UsageError."""
+    path = Path(address)
+    # gdb would talk to a file as to a serial line.
+    if not address.startswith("tcp:") and path.exists() and not (path.is_socket() or path.is_char_device()):
+        raise UsageError(f"{address} is not a socket; `bareflow list` shows the machines that run")
+    try:
+        _target(address)
+    except gdb.error as error:
+        named = _architecture()
+        if not _WRONG_REGISTERS.search(str(error)) or named == "auto":
+            raise _cannot(address, error) from error
+    else:
+        return ""
+    gdb.execute("set architecture auto", to_string=True)
+    try:
+        _target(address)
+    except gdb.error as error:
+        raise _cannot(address, error) from error
+    return f"the architecture was set to {named}, which has other registers: it is `auto` now"
+
+
+def _target(address: str) -> None:
+    # The kernel's ELF may not be loaded, and QEMU's CPU model says x86-64 until the first stop.
+    gdb.execute(f"target remote {printable(address)}", to_string=True)
+
+
+def _architecture() -> str:
+    """As the user set it."""
+    return str(gdb.parameter("architecture"))
+
+
+def _cannot(address: str, error: gdb.error) -> Unreachable:
+    said = " ".join(str(error).split()).rstrip(".").removeprefix(f"{address}: ")[:200]
+    return Unreachable(f"cannot connect to {address} ({said}); {_stopped(address) or _advice(address, said)}")
+
+
+def _advice(address: str, said: str) -> str:
+    fitting = (advice for cause, kind, advice in _CAUSES if cause.search(said) and address.startswith(kind))
+    return next(fitting, "`bareflow list` shows the machines that run")
+
+
+def _stopped(address: str) -> str:
+    """What to do when the machine's process was stopped, by Ctrl-Z or by a debugger of QEMU itself."""
+    from bareflow_gdb.qemu.machine import Machine
+    from bareflow_gdb.qemu.process import is_stopped
+
+    pids = [machine.pid for machine in Machine.all() if str(machine.gdb_socket) == address]
+    return f"its QEMU is stopped by a signal: `kill -CONT {pids[0]}` in a shell" if pids and is_stopped(pids[0]) else ""
