@@ -81,6 +81,8 @@ class GdbStub(CheckedMemory):
         """Bytes of memory that one answer carries: two characters each, and no more than QEMU takes."""
         answer = self._command("qSupported:xmlRegisters=i386")
         sizes = [item.partition("=")[2] for item in answer.split(";") if item.startswith("PacketSize=")]
+        # A stub that describes no CPU is not QEMU's, and is not asked what only QEMU's monitor can tell.
+        self._paged = None if "qXfer:features:read+" in answer else False
         try:
             characters = int(sizes[0], 16) if sizes else SMALLEST_PACKET
         except ValueError:
