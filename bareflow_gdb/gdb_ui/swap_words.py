@@ -102,4 +102,4 @@ class SwappedFunction(gdb.Function):
         # Now and then gdb stops a second time at a store, before it was made.
         if old != new:
             _before[slot] = new
-            print(f"swap of {words(described(session, 0, slot, old, new))}", flush=True)
+            say(f"swap of {words(described(session, 0, slot, old, new))}")
