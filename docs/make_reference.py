@@ -59,6 +59,7 @@ ELF core, raw dump, trace directory.
 | `--json` | print the record as JSON |
 | `--debug` | when it fails, show the Python traceback too |
 | `--elf FILE` | in a shell: the kernel's ELF (default: the one beside the machine's image); gdb has its own |
+| `--base ADDRESS` | in a shell: TARGET is a raw dump of memory that begins there (default: by its content, at 0) |
 
 Exit codes: 0 fine, 1 the answer is "no" or has findings, 2 could not look. In gdb they count after
 `set bareflow exit-on-error on`.

@@ -248,7 +248,7 @@ enum bf_provider {
 struct bf_function {
     char name[32];
     int32_t arguments[2];       /* default arguments */
-    int32_t expected;           /* result for the default arguments */
+    int32_t expected;           /* result for the default arguments; follows last_result when none is known */
     uint32_t provider;          /* enum bf_provider: who makes its tiers inside the guest */
     bf_ptr slot;                /* the published code pointer: jit_function_entry_t.current_code */
     bf_ptr bitcode;             /* bitcode_header_t (128 bytes) followed by the payload, 0 = none */
@@ -581,6 +581,19 @@ struct bf_module_tail {
     uint8_t tier;               /* its level + 1; 0 = an older image, which does not say */
     uint8_t reserved;
     uint32_t magic;             /* BF_MODULE_TAIL_MAGIC, "BMTL" */
+};
+
+/*
+ * How the run calls a module that is not embedded. Since 1.1, and not in every image: it lies behind the symbol table
+ * and directly before the tail.
+ */
+#define BF_MODULE_CALL_MAGIC 0x4C434D42
+
+struct bf_module_call {
+    int32_t arguments[2];
+    int32_t expected;           /* the result for them … */
+    uint32_t expected_known;    /* … when this is 1 */
+    uint32_t magic;             /* BF_MODULE_CALL_MAGIC, "BMCL" */
 };
 
 /* Where a loaded module came from and where its parts went, so that a debugger finds its header again. */

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build import tool
+from bareflow_gdb.build.names import module_name
 from bareflow_gdb.errors import UsageError
 
 ALIGNMENT = 16
@@ -38,9 +39,7 @@ def parse_module(text: str) -> Module:
         a, b, expected = (int(number) for number in numbers)
     except ValueError as error:
         raise UsageError(f"{text!r} is not NAME:A:B:EXPECTED with three whole numbers") from error
-    if not name.isidentifier() or len(name) >= layouts.const("BF_NAME_BYTES"):
-        raise UsageError(f"{name!r} is not a module name of at most 31 letters, digits and underscores")
-    return Module(name, (a, b), expected)
+    return Module(module_name(name), (a, b), expected)
 
 
 def included(label: str, section: str, flags: str, path: Path) -> list[str]:

@@ -26,11 +26,14 @@ from pathlib import Path
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build import tool
+from bareflow_gdb.build.names import module_name
+from bareflow_gdb.errors import UsageError
 from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.exports import GuestSymbol
 from bareflow_gdb.guest.base.reading import filled
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.modules.judge import digest_is_right
+from bareflow_gdb.recompile import machine_code
 from bareflow_gdb.recompile.objects import (
     LARGEST_AREA,
     R_386_32,
@@ -57,6 +60,28 @@ class DataArea:
     """Their addresses are offsets into the area, until the loader has placed it."""
     initialised: bytes
     bss_size: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """How the run calls a module of one's own."""
+
+    arguments: tuple[int, int]
+    expected: int | None
+    """The result for them; None: what the first call returns."""
+
+    def encode(self) -> bytes:
+        """`struct bf_module_call`; raises UsageError for a number that is not 32 bits wide."""
+        for number in (*self.arguments, self.expected or 0):
+            if not -(1 << 31) <= number < 1 << 31:
+                raise UsageError(f"{number} is not an int32_t; give numbers from -2147483648 to 2147483647")
+        return layouts.pack(
+            "bf_module_call",
+            arguments=list(self.arguments),
+            expected=self.expected or 0,
+            expected_known=int(self.expected is not None),
+            magic=layouts.const("BF_MODULE_CALL_MAGIC"),
+        )
 
 
 @dataclass(frozen=True)
@@ -111,14 +136,20 @@ def _check_size(size: int) -> None:
         raise LinkError(f"the writable data needs {size:,} bytes, the guest gives {LARGEST_AREA:,}; make it smaller")
 
 
-def link_module(object_bytes: bytes, name: str, entry: str, level: int | None = None) -> bytes:
-    """The module image of a tier (None: it does not say which); raises LinkError when the object cannot become one."""
-    check_name(name)
+def link_module(
+    object_bytes: bytes, name: str, entry: str, level: int | None = None, call: Call | None = None
+) -> bytes:
+    """The module image of a tier (None: it does not say which).
+
+    Raises LinkError when the object cannot become one, UsageError for names and numbers that no image can hold.
+    """
+    module_name(name)
     compiled = read_object(object_bytes)
     missing = undefined(compiled)
     if missing:
         raise LinkError(f"undefined symbols: {', '.join(missing)}; a module must define all that it uses")
     entry_symbol = compiled.function(entry)
+    machine_code.check(compiled, entry)
     data = lay_out_data(compiled)
     placed = place(compiled)
     offsets = {symbol.name: symbol.address for symbol in data.symbols}
@@ -138,6 +169,7 @@ def link_module(object_bytes: bytes, name: str, entry: str, level: int | None = 
         body += bytes(start - len(body)) + part
     for symbol in data.symbols:
         body += layouts.pack("bf_symbol", name=symbol.name.encode(), address=symbol.address, size=symbol.size)
+    body += call.encode() if call else b""
     body += layouts.pack(
         "bf_module_tail",
         code_size=len(code),
@@ -275,11 +307,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--level", type=int, choices=range(4), help="the tier, 0 to 3, which the image then says")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--data-from", type=Path, help="another tier's image, whose writable data must be the same")
+    numbers = parser.add_argument_group("for a module that is not one of the kernel's own")
+    numbers.add_argument("--arguments", type=int, nargs=2, metavar=("A", "B"), help="what the run calls it with (10 3)")
+    numbers.add_argument("--expected", type=int, metavar="N", help="its result for them (what the first call returns)")
     return tool.make("module", parser.parse_args(arguments), _module)
 
 
 def _module(options: tool.Options) -> bytes:
-    image = link_module(options.input.read_bytes(), options.name, options.entry, options.level)
+    if options.expected is not None and not options.arguments:
+        raise UsageError("--expected is the result for --arguments A B; give both")
+    call = Call(tuple(options.arguments), options.expected) if options.arguments else None
+    image = link_module(options.input.read_bytes(), options.name, options.entry, options.level, call)
     if options.data_from:
         require_same_data(image, options.data_from.read_bytes(), options.data_from.name)
     return image

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from bareflow_gdb.build import tool
 from bareflow_gdb.build.module import read_module
+from bareflow_gdb.build.names import NAME
 from bareflow_gdb.errors import BareflowError, UsageError
 
-FILE_NAME = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]{0,30})(\.O(?P<level>[0-3]))?\.mod")
+FILE_NAME = re.compile(rf"(?P<name>{NAME.pattern})(\.O(?P<level>[0-3]))?\.mod")
 BYTES_PER_LINE = 16
 
 

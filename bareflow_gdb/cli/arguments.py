@@ -6,14 +6,18 @@ import argparse
 from typing import Any
 
 from bareflow_gdb.cli.completers import completed, machines, targets
+from bareflow_gdb.guest.base.values import checked_address
 
 _TARGET = "machine name, tcp:HOST:PORT, unix:PATH, core, dump or trace (default: the newest machine)"
+_BASE = "TARGET is a raw dump of memory that begins there (default: by its content, at 0)"
 ELF_HELP = "the kernel's ELF file, for names (default: the one beside the machine's image)"
 
 
-def add_target(parser: argparse.ArgumentParser) -> None:
-    """Adds the optional TARGET word, as `options.target`."""
+def add_target(parser: argparse.ArgumentParser, *, dumps: bool = False) -> None:
+    """Adds the optional TARGET word, as `options.target`; `dumps`: and where a raw dump begins, for `asked_target`."""
     completed(parser.add_argument("target", nargs="?", metavar="TARGET", help=_TARGET), targets)
+    if dumps:
+        parser.add_argument("--base", type=address, metavar="ADDRESS", help=_BASE)
 
 
 def add_machine(parser: argparse.ArgumentParser, name: str = "target", **keywords: Any) -> None:
@@ -37,16 +41,18 @@ def count(text: str) -> int:
 
 
 def address(text: str) -> int:
-    """A number, 0x… or decimal; for argparse."""
+    """A number, 0x… or decimal, of at most 32 bits; for argparse. Raises UsageError for more."""
     try:
-        return int(text, 0)
+        value = int(text, 0)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not an address; try 0x10000") from None
+    return checked_address(value)
 
 
 def name_or_address(text: str) -> str | int:
     """An address if it begins like a number, else a name."""
     try:
-        return int(text, 0)
+        value = int(text, 0)
     except ValueError:
         return text
+    return checked_address(value)

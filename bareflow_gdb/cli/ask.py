@@ -72,7 +72,7 @@ class TargetContext(Context):
         if answer.found:
             return "\n".join((f"({where}, a kernel without debug interface)", *answer.lines()))
         root = f"root descriptor found by {guest.found_by}" if guest.found_by else "no root descriptor found"
-        return f"({where}, {root})"
+        return "\n".join((f"({where}, {root})", *answer.lines()))
 
 
 def configure(question: Question[Any], parser: argparse.ArgumentParser) -> None:
@@ -89,7 +89,7 @@ def configure(question: Question[Any], parser: argparse.ArgumentParser) -> None:
             completed(action, COMPLETERS[item.names])
         elif "choices" in item.keywords and not action.choices:
             completed(action, lambda item=item, **_: list(item.keywords["choices"]))
-    add_target(parser)
+    add_target(parser, dumps=True)
     parser.add_argument("--elf", type=Path, metavar="FILE", help=ELF_HELP)
     parser.description = f"{question.help[0].upper()}{question.help[1:]}. {question.details}".rstrip()
     no = f"Exit code 1 when {question.no}. " if question.no else ""
@@ -98,10 +98,10 @@ def configure(question: Question[Any], parser: argparse.ArgumentParser) -> None:
 
 def main(question: Question[R], options: argparse.Namespace) -> int:
     """Prints the answer; returns 0, or 1 when it is "no" or has findings."""
-    from bareflow_gdb.cli.targets import open_target
+    from bareflow_gdb.cli.targets import asked_target
 
     place_words(question, options)
-    context = TargetContext(open_target(options.target), options.elf)
+    context = TargetContext(asked_target(options, question.file_kind), options.elf)
     answer = question.answer(context, options)
     print_answer(question, options, answer, context.source(answer))
     return 0 if question.says_yes(answer.record) else 1

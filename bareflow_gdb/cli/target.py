@@ -26,7 +26,12 @@ class Target:
     machine: Machine | None = None
     trace: Any = None
     source: Memory | None = None
-    no_memory: str = "holds no guest memory; give a running machine, a core, a dump or a trace"
+    no_memory: str = (
+        "holds no guest memory; give a running machine, a core, a dump or a trace"
+        " (if it is a dump, --base ADDRESS says where that begins)"
+    )
+    notes: tuple[str, ...] = ()
+    """What of it is missing, or was guessed, as sentences."""
 
     @property
     def memory(self) -> Memory:

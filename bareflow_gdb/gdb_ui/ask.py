@@ -15,6 +15,7 @@ from bareflow_gdb.gdb_ui import show
 from bareflow_gdb.gdb_ui.command import REGISTRY, Command
 from bareflow_gdb.gdb_ui.completers import COMPLETERS
 from bareflow_gdb.gdb_ui.expression import evaluate
+from bareflow_gdb.guest.base.values import TooWide
 from bareflow_gdb.questions import registry
 from bareflow_gdb.questions.question import ADDRESS, NAME_OR_ADDRESS, Argument, Context, Question
 
@@ -94,9 +95,13 @@ def _resolve(item: Argument, options: argparse.Namespace, session: Session) -> N
     if item.kind == ADDRESS:
         value = evaluate(text)
     elif item.kind == NAME_OR_ADDRESS and not _is_name(text, item, session):
-        # What is neither is left to the question, which knows what there is.
-        with contextlib.suppress(UsageError):
+        try:
             value = evaluate(text)
+        except TooWide:
+            raise
+        except UsageError:
+            # What is neither is left to the question, which knows what there is.
+            pass
     setattr(options, item.dest, value)
 
 

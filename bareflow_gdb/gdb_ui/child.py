@@ -44,8 +44,6 @@ def start(*words: str, errors: IO[str] | None = None, questions: bool = False) -
         errors="replace",
         env=environment,
         start_new_session=True,
-        # Where no file can be taken for a machine of the same name.
-        cwd="/",
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 import gdb
 
 from bareflow_gdb.errors import UsageError
+from bareflow_gdb.guest.base.values import checked_address
 
 _OPERAND = r"0[xX][0-9a-fA-F]+\b|\d+\b|\$[A-Za-z_]\w*|\$\$?\d*|[A-Za-z_]\w*(?:::[A-Za-z_]\w*)*"
 _TOKEN = re.compile(rf"\s*(?:(?P<operand>{_OPERAND})|(?P<operator><<|>>|[-+*/%&|^~()]))")
@@ -39,11 +40,13 @@ LANGUAGE = "numbers, registers, symbols and + - * / % << >> & | ^ ~ ( ) of them"
 
 
 def evaluate(expression: str) -> int:
-    """A 32-bit address; raises UsageError."""
+    """A 32-bit address; raises UsageError, also for a value of more bits: nothing is cut off."""
     try:
-        return _Reader(_tokens(expression)).whole() & 0xFFFFFFFF
+        value = _Reader(_tokens(expression)).whole()
     except (gdb.error, ValueError, TypeError, ArithmeticError, RecursionError) as error:
         raise UsageError(f"{expression} is not an address ({error}); try 0x200010 or $eip") from error
+    # -4 and ~15 mean what they mean in 32 bits.
+    return checked_address(value & 0xFFFFFFFF if -(1 << 32) <= value < 0 else value)
 
 
 def symbol(name: str) -> int | None:
@@ -110,7 +113,16 @@ class _Reader:
 
 def _value_of(operand: str) -> int:
     """Of one operand, which is no more than a word: gdb calls nothing to know it."""
-    return int(gdb.parse_and_eval(f"(unsigned long) {operand}"))
+    try:
+        value = gdb.parse_and_eval(operand)
+        kind = value.type.strip_typedefs()
+    except gdb.error:
+        # The word at a symbol of which gdb knows no type.
+        return int(gdb.parse_and_eval(f"(unsigned long) {operand}"))
+    if kind.code in (gdb.TYPE_CODE_FUNC, gdb.TYPE_CODE_ARRAY) and value.address is not None:
+        return int(value.address)
+    # A register of 32 bits is a signed number to gdb; one of 64 is seen to be too wide.
+    return int(value) & (0xFFFFFFFF if kind.sizeof <= 4 else 0xFFFFFFFFFFFFFFFF)
 
 
 def _address_of(name: str) -> int:

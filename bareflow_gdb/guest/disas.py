@@ -10,9 +10,9 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.exports import GuestSymbol, read_exports, read_symbols
-from bareflow_gdb.guest.base.values import NOWHERE, Address
+from bareflow_gdb.guest.base.values import NOWHERE, Address, checked_address
 from bareflow_gdb.guest.code import code_diff
 from bareflow_gdb.guest.code.jit_code import CodeName, JitCode, code_at, named
 from bareflow_gdb.guest.code.prologue import RET
@@ -84,15 +84,16 @@ def disassemble(
             code = module
         return _listing(kernel, code, names)
     address = place
-    if not 0 <= address < 1 << 32:
-        raise UsageError(f"{address} is not a 32-bit address")
+    checked_address(address)
     names = _Names(kernel, name, "", address)
     held = code_at(names.codes, address)
     if held is not None and size is None and bits == 32:
         return _listing(kernel, held, names, at=address - held.code)
     wanted = min(size or DEFAULT_BYTES, LONGEST)
     title = names.of(address) or f"0x{address:08x}"
-    data = kernel.memory.read(address, wanted, f"code of {title}")
+    memory, note = kernel.at_code(address)
+    data = memory.read(address, wanted, f"code of {title}")
+    names.problems += [note] if note else []
     return _decode(title, None, address, data, names, bits, 0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
 
-from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.errors import BareflowError, ReadError
 from bareflow_gdb.guest.base.absent import Absent
 from bareflow_gdb.guest.base.answer import Answer
 from bareflow_gdb.guest.base.root import Root
@@ -91,7 +91,10 @@ def _own(guest: Guest, kernel: Kernel, root: Root) -> list[Check]:
 
 
 def _memory(memory: Memory) -> Check:
-    memory.read(0, 1024, "interrupt vectors")
+    try:
+        memory.read(0, 1024, "interrupt vectors")
+    except ReadError as error:
+        return Check("memory", LIMITED, str(error), "what lies elsewhere can be asked all the same")
     how = "while the guest runs too" if memory.live else "as it is at this stop"
     return Check("memory", WORKS, f"read through the {memory.name}, {how}")
 

@@ -117,7 +117,9 @@ class Guest:
 
 
 def _cpu(memory: Memory) -> Cpu | None:
-    """None where no registers come with the memory, as with a raw dump."""
+    """None where no registers come with the memory, as with a raw dump, or where asking would stop a running guest."""
+    if memory.asking_stops:
+        return None
     try:
         registers = memory.cpu()
     except BareflowError:

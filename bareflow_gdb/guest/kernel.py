@@ -152,7 +152,7 @@ class Kernel(ABC):
         from bareflow_gdb.guest.code.functions import read_tables
 
         root = self.need_interface("it keeps no versions; `jit` shows the code of each tier")
-        return tuple(read_tables(self.memory, root, [], every, causes).versions)
+        return tuple(read_tables(self.memory, root, [], every, causes).needed())
 
     def mailbox(self) -> Mailbox:
         """The slots of registered functions."""
@@ -193,7 +193,10 @@ class Kernel(ABC):
         from bareflow_gdb.guest.code.events import LAST, read_all_last
 
         root = self.need_interface("it records no events")
-        return read_all_last(self.memory, root, LAST if last is None else last)
+        missing: list[str] = []
+        found = read_all_last(self.memory, root, LAST if last is None else last, missing)
+        self.unknown = tuple(missing)
+        return found
 
     def cache(self) -> Cache:
         """The kernel's cache of module images."""
@@ -277,6 +280,10 @@ class Kernel(ABC):
         from bareflow_gdb.guest.machine.stack import read_stack
 
         return read_stack(self.memory, self.root, self.names(), esp, ebp, eip)
+
+    def at_code(self, address: int) -> tuple[Memory, str]:  # noqa: ARG002 - where no kernel is known it matters
+        """The memory that code at this address is in, and what is to be said about it."""
+        return self.memory, ""
 
     def identify(self, address: int) -> Identity:
         """What is at this address? Works without a kernel too, with less to say."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from bareflow_gdb.errors import BadData, BareflowError
+from bareflow_gdb.guest.base.reading import optional
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.kernel import Kernel
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
     from bareflow_gdb.guest.code.swaps import Swaps
     from bareflow_gdb.guest.modules.modules import Modules
     from bareflow_gdb.guest.names.elf import KernelSymbols
+    from bareflow_gdb.guest.names.identify import Identity
     from bareflow_gdb.guest.pools.pools import Block, Pools
     from bareflow_gdb.guest.status import Status
+    from bareflow_gdb.memory.paging import Linear
     from bareflow_gdb.memory.protocol import Memory
 
 
@@ -73,12 +77,10 @@ class OwnKernel(Kernel):
 
         problems: list[str] = []
         tables = read_tables(self.memory, self.root, problems, every)
+        problems += tables.missing
         mailbox = None
         if self.root.mailbox:
-            try:
-                mailbox = read_mailbox(self.memory, self.root, tables.functions)
-            except BadData as error:
-                problems.append(str(error))
+            mailbox = optional(lambda: read_mailbox(self.memory, self.root, tables.functions), problems)
         return read_jit(self.memory, self.root, tables, mailbox, problems)
 
     def swaps(self, last: int | None = None, every: bool = False) -> Swaps:
@@ -91,9 +93,12 @@ class OwnKernel(Kernel):
 
         tables = read_tables(self.memory, self.root, [], every)
         told = list_swaps(tables, [])
-        if self.root.version_causes and told.complete:
-            return told
-        return list_swaps(tables, read_last(self.memory, self.root, 0, last, EVENTS))
+        missing = list(tables.missing)
+        if missing or not (self.root.version_causes and told.complete):
+            events = optional(lambda: read_last(self.memory, self.root, 0, last, EVENTS), missing)
+            told = list_swaps(tables, events or [])
+        self.unknown = tuple(missing)
+        return told
 
     def bitcode(self, function: str | None = None) -> tuple[Bitcode, ...]:
         from bareflow_gdb.guest.code.bitcode import read_bitcode
@@ -109,7 +114,7 @@ class OwnKernel(Kernel):
         from bareflow_gdb.guest.code.jit_code import of_versions
 
         tables = read_tables(self.memory, self.root, [], every, causes=False)
-        return of_versions(tables.functions, tables.versions)
+        return of_versions(tables.functions, tables.needed())
 
     def module_table(self) -> tuple[Address, int]:
         from bareflow_gdb.abi import layouts
@@ -154,9 +159,41 @@ class NoKernel(Kernel):
         raise self.reason
 
     def status(self) -> Status:
+        """Also of a kernel that is none of ours: the CPU's mode says that."""
+        from bareflow_gdb.guest.machine.cpu import foreign_mode
         from bareflow_gdb.guest.status import read_status
 
-        return self._settled(lambda: read_status(self.memory, None))
+        record = self._settled(lambda: read_status(self.memory, None))
+        mode = foreign_mode(self.memory)
+        return replace(record, ok=False, problems=(*record.problems, mode)) if mode else record
+
+    def at_code(self, address: int) -> tuple[Memory, str]:
+        paged = self._paged()
+        if paged is None:
+            return self.memory, ""
+        physical = paged.physical(address)
+        if physical is None:
+            return self.memory, f"paging is on, and no page is at 0x{address:08x}: taken for a physical address"
+        return paged, f"paging is on: 0x{address:08x} is linear, 0x{physical:08x} physical"
+
+    def identify(self, address: int) -> Identity:
+        paged = self._paged()
+        if paged is None:
+            return super().identify(address)
+        physical = paged.physical(address)
+        found = super().identify(address if physical is None else physical)
+        detail = "; ".join(filter(None, (self.at_code(address)[1], found.detail)))
+        return replace(found, address=Address(address), detail=detail)
+
+    def _paged(self) -> Linear | None:
+        """The page tables of whatever runs here; None when paging is off, or the registers are not known."""
+        from bareflow_gdb.memory.paging import Linear, is_paged
+
+        try:
+            registers = self.memory.cpu()
+        except BareflowError:
+            return None
+        return Linear(self.memory, registers) if is_paged(registers) else None
 
     def _nothing(self, *_: object, **__: object) -> NoReturn:
         raise self.reason

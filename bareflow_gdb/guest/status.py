@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.base.plausible import WRITTEN_OVER, implausible
-from bareflow_gdb.guest.base.reading import filled, many
+from bareflow_gdb.guest.base.reading import filled, many, optional
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.guest.boot.boot import Boot, read_boot
@@ -94,7 +93,7 @@ class Status:
 
 
 def read_status(memory: Memory, root: Root | None) -> Status:
-    """What cannot be read becomes a problem in the answer; raises ReadError only when nothing can be read."""
+    """What is wrong or cannot be read becomes a problem in the answer, nothing is raised."""
     problems: list[str] = list(root.problems) if root else []
     boot = _boot(memory, root, problems)
     if root is None:
@@ -148,12 +147,8 @@ def read_status(memory: Memory, root: Root | None) -> Status:
 
 
 def _boot(memory: Memory, root: Root | None, problems: list[str]) -> Boot | None:
-    try:
-        boot = read_boot(memory, root)
-    except BadData as error:
-        problems.append(str(error))
-        return None
-    problems += boot.problems
+    boot = optional(lambda: read_boot(memory, root), problems)
+    problems += boot.problems if boot is not None else ()
     return boot
 
 
@@ -183,12 +178,7 @@ class _Parts:
         self.counts = (0, 0)
 
     def _tried(self, read: Callable[[], T]) -> T | None:
-        try:
-            return read()
-        except (BadData, ReadError) as error:
-            if not self.booting:
-                self.problems.append(str(error))
-            return None
+        return optional(read, [] if self.booting else self.problems)
 
     def exception(self) -> tuple[str, Address]:
         if not self.root.exception:
@@ -235,7 +225,7 @@ def _next_step(
 ) -> str:
     if exception:
         return f"`exception` shows the registers, `identify 0x{eip:x}` what runs there, `log` the last output"
-    if boot is None or not boot.ok:
+    if boot is not None and not boot.ok:
         return "`boot` shows how far the boot got"
     if problems:
         return "`boot`, `modules`, `pools` and `jit` show each part"

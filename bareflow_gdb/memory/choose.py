@@ -11,6 +11,8 @@ from bareflow_gdb.memory.protocol import Memory
 # A place where every kernel has bytes that differ from those of another: image header and first code.
 COMPARED_ADDRESS = 0x10000
 COMPARED_BYTES = 256
+# How long a stub is waited for whose guest can be read without it: a gdb may be connected.
+BESIDE_SECONDS = 3.0
 
 Opener = Callable[[], Memory]
 
@@ -42,7 +44,8 @@ def _sample(memory: Memory) -> bytes:
 def for_stub(address: str) -> Memory:
     """The guest behind the gdbstub at `tcp:HOST:PORT` or `unix:PATH`.
 
-    On this host it is read inside the QEMU process, and not stopped; else through the stub, which stops it.
+    On this host it is read inside the QEMU process, and not stopped; else through the stub, which stops it. What
+    memory does not tell (registers, the screen, QEMU's monitor) the stub tells in either case, while it is asked.
     Raises UsageError for a malformed address, Unreachable when nothing answers.
     """
     from bareflow_gdb.memory.gdbstub import GdbStub
@@ -52,5 +55,5 @@ def for_stub(address: str) -> Memory:
     if pid is not None:
         # No right to trace it, or not a booted guest: the stub can still tell.
         with suppress(BareflowError):
-            return ProcessRam(pid)
+            return ProcessRam(pid, lambda: GdbStub.connect(address, timeout=BESIDE_SECONDS))
     return GdbStub.connect(address)

@@ -6,18 +6,26 @@ QEMU stops the guest when a client connects; `close` detaches, and the guest run
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import weakref
+from collections.abc import Iterator
 
-from bareflow_gdb.errors import ReadError, Unreachable, UsageError
+from bareflow_gdb.errors import BareflowError, ReadError, Unreachable, UsageError
+from bareflow_gdb.memory.paging import PG
 from bareflow_gdb.memory.protocol import RAM_SIZE, SCREEN_ADDRESS, SCREEN_BYTES, CheckedMemory, ram_ranges
+from bareflow_gdb.memory.remote_serial import Line
 
 ANSWER_SECONDS = 10.0
 LEAVE_SECONDS = 1.0
 SMALLEST_PACKET = 400
-LARGEST_ANSWER = 1 << 20
-ATTEMPTS = 3
 DETACH = b"$D#44"
+CR0 = re.compile(r"\bCR0 *= *([0-9a-f]+)")
+
+
+def physical_mode(on: bool) -> str:
+    """The packet after which QEMU's stub takes addresses for physical ones, or again for linear ones."""
+    return f"Qqemu.PhyMemMode:{int(on)}"
 
 
 class GdbStub(CheckedMemory):
@@ -25,11 +33,15 @@ class GdbStub(CheckedMemory):
 
     name = "gdbstub"
 
-    def __init__(self, connection: socket.socket, address: str, ram_size: int = RAM_SIZE) -> None:
+    def __init__(
+        self, connection: socket.socket, address: str, ram_size: int = RAM_SIZE, seconds: float = ANSWER_SECONDS
+    ) -> None:
         super().__init__(ram_ranges(ram_size))
         self.address = address
         self._connection: socket.socket | None = connection
-        self._received = b""
+        self._line = Line(connection, address, seconds)
+        self._said: dict[str, str] = {}
+        self._paged: bool | None = None
         # Also when nobody calls close: a client that only disappears leaves the guest stopped for ever.
         self._detach = weakref.finalize(self, _leave, connection)
         self._answer_bytes = self._negotiate()
@@ -45,7 +57,7 @@ class GdbStub(CheckedMemory):
             connection.connect(where)
             if family == socket.AF_INET:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return cls(connection, text, ram_size)
+            return cls(connection, text, ram_size, timeout)
         except OSError as error:
             connection.close()
             raise Unreachable(f"no gdbstub at {text} ({error.strerror or error}); is the guest running?") from error
@@ -76,6 +88,37 @@ class GdbStub(CheckedMemory):
         return max(min(characters, 1 << 16), SMALLEST_PACKET) // 512 * 256 or 128
 
     def _fetch(self, address: int, size: int) -> bytes:
+        with self._physical():
+            return self._fetched(address, size)
+
+    @contextlib.contextmanager
+    def _physical(self) -> Iterator[None]:
+        """While paging is on a stub reads linear addresses; QEMU's reads physical ones when it is told to.
+
+        Told back at once: the mode would outlive this connection.
+        """
+        if self._paged is None:
+            # Known for good: the CPU stands still while this connection lasts.
+            self._paged = self._is_paged()
+        if not self._paged:
+            yield
+            return
+        if self._command(physical_mode(True)) != "OK":
+            raise Unreachable(f"paging is on, and the stub at {self.address} reads no physical memory; is it QEMU's?")
+        try:
+            yield
+        finally:
+            self._command(physical_mode(False))
+
+    def _is_paged(self) -> bool:
+        try:
+            found = CR0.search(self.monitor("info registers"))
+        except BareflowError:
+            # No QEMU: then it is believed to have no paging, as BareFlow has none.
+            return False
+        return found is not None and bool(int(found[1], 16) & PG)
+
+    def _fetched(self, address: int, size: int) -> bytes:
         parts = []
         while size:
             step = min(size, self._answer_bytes)
@@ -94,6 +137,10 @@ class GdbStub(CheckedMemory):
         return data
 
     def _store(self, address: int, data: bytes) -> None:
+        with self._physical():
+            self._stored(address, data)
+
+    def _stored(self, address: int, data: bytes) -> None:
         # The command's own text takes part of the packet.
         step = self._answer_bytes - 32
         for at in range(0, len(data), step):
@@ -102,20 +149,32 @@ class GdbStub(CheckedMemory):
             if answer != "OK":
                 raise ReadError(address + at, len(part), "gdbstub", f"the stub refused ({answer[:20]})", verb="write")
 
+    def invalidate(self) -> None:
+        super().invalidate()
+        self._said.clear()
+
     def screen(self) -> bytes:
         return self._fetch(SCREEN_ADDRESS, SCREEN_BYTES)
 
     def monitor(self, command: str) -> str:
-        """GDB manual, Remote Protocol, `qRcmd`: any number of packets `O` with text, then `OK`."""
+        """GDB manual, Remote Protocol, `qRcmd`: any number of packets `O` with text, then `OK`.
+
+        Asked once: the guest stands still while this connection lasts.
+        """
+        if command not in self._said:
+            self._said[command] = self._ask_monitor(command)
+        return self._said[command]
+
+    def _ask_monitor(self, command: str) -> str:
         answer = self._command(f"qRcmd,{command.encode().hex()}")
-        said = b""
+        said = bytearray()
         try:
             while answer != "OK":
-                if not answer.startswith("O") or len(said) > LARGEST_ANSWER:
+                if not answer.startswith("O"):
                     raise Unreachable(f"{self.address} does not answer `{command}` ({answer[:20]}); is it QEMU?")
                 said += bytes.fromhex(answer[1:])
-                answer = self._answer()
-        except (TimeoutError, ValueError) as error:
+                answer = self._line.more()
+        except ValueError as error:
             raise Unreachable(f"{self.address} does not answer `{command}`; is it QEMU?") from error
         return said.decode("latin-1")
 
@@ -123,55 +182,7 @@ class GdbStub(CheckedMemory):
         if self._connection is None:
             raise Unreachable(f"the connection to {self.address} is closed")
         self.packets += 1
-        body = text.encode("ascii")
-        packet = b"$%b#%02x" % (body, sum(body) & 0xFF)
-        try:
-            for _ in range(ATTEMPTS):
-                self._connection.sendall(packet)
-                if self._acknowledged():
-                    return self._answer()
-            raise Unreachable(f"{self.address} refuses every packet; is it a gdbstub?")
-        except TimeoutError as error:
-            raise Unreachable(f"{self.address} does not answer; is a gdb connected to it already?") from error
-        except OSError as error:
-            raise Unreachable(f"the connection to {self.address} broke ({error.strerror or error})") from error
-
-    def _acknowledged(self) -> bool:
-        while True:
-            byte = self._byte()
-            if byte in b"+-":
-                return byte == b"+"
-            if byte == b"$":
-                # A stop report that was under way; it ends with '#' and two digits, and wants its own '+'.
-                self._rest()
-
-    def _answer(self) -> str:
-        while self._byte() != b"$":
-            continue
-        return self._rest()
-
-    def _rest(self) -> str:
-        while b"#" not in self._received:
-            self._receive()
-        body, _, self._received = self._received.partition(b"#")
-        checksum = self._byte() + self._byte()
-        if f"{sum(body) & 0xFF:02x}".encode() != checksum.lower():
-            raise Unreachable(f"{self.address} sent a damaged packet; is it a gdbstub?")
-        if self._connection is not None:
-            self._connection.sendall(b"+")
-        return body.decode("latin-1")
-
-    def _byte(self) -> bytes:
-        if not self._received:
-            self._receive()
-        first, self._received = self._received[:1], self._received[1:]
-        return first
-
-    def _receive(self) -> None:
-        more = self._connection.recv(1 << 16) if self._connection is not None else b""
-        if not more or len(self._received) > LARGEST_ANSWER:
-            raise Unreachable(f"{self.address} closed the connection; is the guest gone?")
-        self._received += more
+        return self._line.command(text)
 
 
 def _leave(connection: socket.socket) -> None:

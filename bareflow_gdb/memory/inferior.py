@@ -6,6 +6,7 @@ The only file outside gdb_ui/ that imports gdb.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ import gdb
 from bareflow_gdb.errors import Unreachable
 from bareflow_gdb.foreign import printable, sentence
 from bareflow_gdb.memory.cpu import CpuRegisters
+from bareflow_gdb.memory.gdbstub import physical_mode
+from bareflow_gdb.memory.paging import PG
 from bareflow_gdb.memory.protocol import RAM_SIZE, SCREEN_ADDRESS, SCREEN_BYTES, CheckedMemory, ram_ranges
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ class InferiorMemory(CheckedMemory):
         self._written = False
         self._said: dict[str, str] = {}
         self._screen = b""
+        self._paged: bool | None = None
 
     def _fetch(self, address: int, size: int) -> bytes:
         data = self._read(address, size)
@@ -48,6 +52,8 @@ class InferiorMemory(CheckedMemory):
         return data
 
     def _read(self, address: int, size: int) -> bytes:
+        if self._is_paged():
+            return self._physical(address, size)
         try:
             return _bytes_at(address, size)
         except gdb.MemoryError as error:
@@ -55,7 +61,38 @@ class InferiorMemory(CheckedMemory):
         except gdb.error as error:
             raise Unreachable(f"gdb says: {_sentence(error)}") from error
 
+    def _is_paged(self) -> bool:
+        """CR0.PG at this stop: then gdb's own reads are by linear addresses. Of what gdb knows already: no packet."""
+        if self._paged is None:
+            # To find the frame gdb may ask an unwinder of the suite, which may read memory.
+            self._paged = False
+            if isinstance(gdb.selected_inferior().connection, gdb.RemoteTargetConnection):
+                with contextlib.suppress(gdb.error, ValueError):
+                    self._paged = bool(int(gdb.parse_and_eval("$cr0")) & PG)
+        return self._paged
+
+    def _physical(self, address: int, size: int) -> bytes:
+        """Past gdb, which would keep what it read under the linear address."""
+        connection = gdb.selected_inferior().connection
+        assert isinstance(connection, gdb.RemoteTargetConnection)
+        self.packets += 2
+        if connection.send_packet(physical_mode(True)) != b"OK":
+            raise Unreachable("paging is on, and this stub reads no physical memory; is it QEMU's?")
+        try:
+            parts = []
+            for at in range(0, size, READ_PACKET):
+                length = min(READ_PACKET, size - at)
+                answer = connection.send_packet(f"m{address + at:x},{length:x}") or b""
+                parts.append(bytes.fromhex(answer.decode("ascii")))
+            return b"".join(parts)
+        except ValueError as error:
+            raise Unreachable("the stub refused") from error
+        finally:
+            connection.send_packet(physical_mode(False))
+
     def _store(self, address: int, data: bytes) -> None:
+        if self._is_paged():
+            raise Unreachable("paging is on: this memory is read by physical addresses, and not written")
         try:
             gdb.selected_inferior().write_memory(address, data)
         except gdb.error as error:
@@ -67,6 +104,7 @@ class InferiorMemory(CheckedMemory):
     def invalidate(self) -> None:
         super().invalidate()
         self._said.clear()
+        self._paged = None
         self._screen = b""
 
     def screen(self) -> bytes:

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, Unreachable
 from bareflow_gdb.memory.protocol import CheckedMemory, ram_ranges
+
+if TYPE_CHECKING:
+    from bareflow_gdb.memory.gdbstub import GdbStub
+
+T = TypeVar("T")
 
 # QEMU aligns guest RAM so that the host can use large pages.
 ALIGNMENT = 2 << 20
@@ -30,8 +36,12 @@ class ProcessRam(CheckedMemory):
     name = "QEMU process"
     live = True
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, stub: Callable[[], GdbStub] | None = None) -> None:
+        """`stub` connects to the process's gdbstub, for what is not in its memory."""
         self.pid = pid
+        self._stub = stub
+        self.asking_stops = stub is not None
+        self._no_stub: BareflowError | None = None
         try:
             self._memory = os.open(f"/proc/{pid}/mem", os.O_RDWR)
         except OSError as error:
@@ -72,6 +82,24 @@ class ProcessRam(CheckedMemory):
     def _store(self, address: int, data: bytes) -> None:
         if os.pwrite(self._memory, data, self._base + address) != len(data):
             raise Unreachable(f"QEMU (process {self.pid}) is gone")
+
+    def screen(self) -> bytes:
+        return self._by_stub(lambda stub: stub.screen()) if self._stub is not None else super().screen()
+
+    def monitor(self, command: str) -> str:
+        return self._by_stub(lambda stub: stub.monitor(command)) if self._stub is not None else super().monitor(command)
+
+    def _by_stub(self, ask: Callable[[GdbStub], T]) -> T:
+        """Stops the guest for one question; a stub that does not answer is not waited for again."""
+        assert self._stub is not None
+        if self._no_stub is not None:
+            raise self._no_stub
+        try:
+            with self._stub() as stub:
+                return ask(stub)
+        except BareflowError as error:
+            self._no_stub = error
+            raise
 
     def close(self) -> None:
         """Gives the process's memory back."""

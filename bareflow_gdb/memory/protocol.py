@@ -32,11 +32,26 @@ def ram_ranges(ram_size: int = RAM_SIZE) -> tuple[Range, ...]:
     return ((0, DEVICES_START), (DEVICES_END, ram_size))
 
 
+def merged(ranges: Iterable[Range]) -> list[Range]:
+    """The ranges sorted, with those that touch or overlap joined."""
+    joined: list[Range] = []
+    for start, end in sorted(part for part in ranges if part[0] < part[1]):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((start, end))
+    return joined
+
+
 class Memory(Protocol):
     """Guest memory by physical (= linear) address."""
 
     name: str
     live: bool
+    ranges: tuple[Range, ...]
+    """What of the guest's RAM can be read, [start, end) each."""
+    asking_stops: bool
+    """Registers, screen and monitor cost a running guest a stop, which its memory does not."""
     packets: int
     bytes_read: int
 
@@ -68,6 +83,7 @@ class CheckedMemory(ABC):
 
     name = "memory"
     live = False
+    asking_stops = False
     packet_bytes = 0
 
     def __init__(self, ranges: Iterable[Range] | None = None) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bareflow_gdb.errors import BadData, BareflowError, ReadError, Unreachable
 from bareflow_gdb.files import PRIVATE_FOLDER, write_atomically
-from bareflow_gdb.memory.protocol import SCREEN_BYTES, CheckedMemory, Memory, Range
+from bareflow_gdb.memory.protocol import SCREEN_BYTES, CheckedMemory, Memory, Range, merged
 from bareflow_gdb.small_files import read_json, read_small
 
 FOLDER = "memory"
@@ -56,17 +56,6 @@ def save(memory: Memory, ranges: Iterable[Range], directory: Path) -> int:
         if old.name not in known:
             old.unlink()
     return total
-
-
-def merged(ranges: Iterable[Range]) -> list[Range]:
-    """The ranges sorted, with those that touch or overlap joined."""
-    joined: list[Range] = []
-    for start, end in sorted(part for part in ranges if part[0] < part[1]):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
-        else:
-            joined.append((start, end))
-    return joined
 
 
 class SnapshotMemory(CheckedMemory):

@@ -216,7 +216,7 @@ class Machine:
             if not self.serial_path.is_file():
                 return ""
             with self.serial_path.open("rb") as file:
-                return file.read(MOST_SERIAL).decode("latin-1")
+                return file.read(MOST_SERIAL).decode("latin-1").replace("\r\n", "\n")
         except OSError:
             return ""
 

@@ -101,4 +101,5 @@ QUESTION = Question(
     view=_view,
     verdict=lambda record: not getattr(record, "problems", ()),
     no="something on the volume is damaged",
+    file_kind="disk",
 )

@@ -160,6 +160,8 @@ class Question(Generic[R]):
     verdict: Callable[[R], bool] | None = None
     no: str = ""
     """When that is: "Exit code 1 when …"."""
+    file_kind: str = ""
+    """What a file is that holds no guest memory, as the user sees it who asks this of it: "serial", "disk"."""
 
     def answer(self, context: Context, options: Options) -> Answer[R]:
         """The record and where it comes from. Raises BareflowError."""

@@ -44,4 +44,5 @@ QUESTION = Question(
     needs=(MEMORY, MACHINE),
     ask=_ask,
     view=_view,
+    file_kind="serial",
 )

@@ -22,7 +22,7 @@ def _view(record: Stack) -> View:
         ("used", f"{record.used:,} of {size:,} bytes below 0x{record.top:08x}"),
         ("deepest ever", f"{record.deepest_used:,} bytes{sure}, down to 0x{record.deepest:08x}"),
     )
-    notes = (f"end of the chain: {record.end}",)
+    notes = (f"end of the chain: {record.end}", *record.notes)
     return View("Stack", head, (table(">#|EBP|code|place", rows, empty="no frames"),), record.problems, notes)
 
 

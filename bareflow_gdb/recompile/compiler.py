@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
-from typing import IO, Any, BinaryIO, cast
+from typing import IO
 
 from bareflow_gdb import libraries
-from bareflow_gdb.recompile.pipe import encode, read_frame
-from bareflow_gdb.recompile.refusal import BadBitcode, CompilerDied
+from bareflow_gdb.recompile.death import death
+from bareflow_gdb.recompile.pipe import BadFrame, Frame, encode, take_frame
+from bareflow_gdb.recompile.refusal import BadBitcode, CompilerDied, Refused
 
+WORKER = "bareflow_gdb.recompile.worker"
 TIMEOUT_SECONDS = 30.0
 REMARK_BYTES = 64 << 10
+_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -26,18 +31,28 @@ class Compilation:
     """ELF32 i386 relocatable object."""
     level: int
     remarks: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What of the bitcode was rewritten for the guest."""
     milliseconds: dict[str, float]
     """Parse, optimise, emit."""
 
 
 class Compiler(contextlib.AbstractContextManager["Compiler"]):
-    """A warm LLVM worker process; one that died is replaced at the next request."""
+    """A warm LLVM worker process, which compiles one bitcode at a time; one that died is replaced at the next.
+
+    The worker ends with the thread that started it.
+    """
 
     def __init__(self, timeout: float = TIMEOUT_SECONDS) -> None:
+        """`timeout`: seconds for one compilation, and for the start of a worker."""
         self.timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._ready = False
+        self._task: tuple[str, int] | None = None
+        self._unsent = b""
+        self._received = bytearray()
+        self._deadline = 0.0
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -47,76 +62,135 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
         """The worker's process id, None before the first start."""
         return self._process.pid if self._process else None
 
+    @property
+    def busy(self) -> bool:
+        """Whether it compiles something: `poll` tells what becomes of it."""
+        return self._task is not None
+
     def start(self) -> None:
         """Begins to warm a worker up; does not wait for it."""
         if self._process is not None and self._process.poll() is None:
             return
         self._discard()
-        self._ready = False
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bareflow_gdb.recompile.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._words,
-            env=libraries.environment(),
-            start_new_session=True,  # Ctrl-C is for the parent, which then closes the pipe
-        )
+        # It ends when this process does, and when it has used its time twice over without being ended.
+        words = [sys.executable, "-m", WORKER, str(os.getpid()), str(2 * int(self.timeout) + 1)]
+        try:
+            self._process = subprocess.Popen(
+                words,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._words,
+                bufsize=0,
+                env=libraries.environment(),
+                start_new_session=True,  # Ctrl-C is for the parent, which then ends it
+            )
+        except OSError as error:
+            raise CompilerDied(f"LLVM's process could not be started ({error.strerror or error}); ask again") from error
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            os.set_blocking(pipe.fileno(), False)
+        self._deadline = time.monotonic() + self.timeout
 
     def wait_ready(self) -> None:
         """Starts a worker if there is none and waits until it is warm; raises CompilerDied."""
         self.start()
-        if not self._ready:
-            self._receive("start")
-            self._ready = True
+        while not self._ready:
+            self._turn(self.timeout)
 
-    def compile(self, payload: bytes, entry: str, level: int) -> Compilation:
-        """Compiles at `level`; raises BadBitcode when LLVM refuses, CompilerDied when it did not survive."""
-        request = encode({"entry": entry, "level": level}, payload)
-        try:
-            self._send(request)
-        except BrokenPipeError:
-            # It died while nobody asked anything of it; the request cannot be to blame.
-            self._discard()
-            with contextlib.suppress(BrokenPipeError):  # seen again below, as the end of its answers
-                self._send(request)
-        head, body = self._receive(f"compile {entry} at O{level}")
-        if "refused" in head:
-            raise BadBitcode(head["refused"])
-        remarks = tuple(line for line in self._said() if line.startswith("remark:"))
-        return Compilation(body, level, remarks, head["milliseconds"])
-
-    def _send(self, request: bytes) -> None:
-        self.wait_ready()
-        assert self._process is not None and self._process.stdin is not None
+    def begin(self, payload: bytes, entry: str, level: int) -> None:
+        """Hands a bitcode over; `poll` tells what became of it. Nothing else may be on its way."""
+        assert not self.busy
+        self.start()
         self._words.seek(0)
         self._words.truncate()
-        self._process.stdin.write(request)
-        self._process.stdin.flush()
+        self._task = (entry, level)
+        self._unsent = encode({"entry": entry, "level": level}, payload)
+        self._deadline = time.monotonic() + self.timeout
+
+    def poll(self, seconds: float = 0.0) -> Compilation | None:
+        """What was begun, once it is made, None while it is not; waits `seconds` for it.
+
+        Raises BadBitcode when LLVM refuses, CompilerDied when it did not survive.
+        """
+        until = time.monotonic() + seconds
+        while (frame := self._turn(until - time.monotonic())) is None:
+            if time.monotonic() >= until:
+                return None
+        assert self._task is not None
+        (_, level), (head, body) = self._task, frame
+        self._task = None
+        if "refused" in head:
+            raise BadBitcode(str(head["refused"]))
+        remarks = tuple(line for line in self._said() if line.startswith("remark:"))
+        notes = tuple(str(note) for note in head.get("notes", ()))
+        return Compilation(body, level, remarks, notes, dict(head.get("milliseconds", {})))
+
+    def compile(self, payload: bytes, entry: str, level: int) -> Compilation:
+        """Compiles at `level` and waits for it; raises like `poll`."""
+        self.begin(payload, entry, level)
+        while (made := self.poll(self.timeout)) is None:
+            pass
+        return made
+
+    def give_up(self) -> None:
+        """Ends what it compiles: nobody wants it any more."""
+        if self.busy:
+            self._discard()
 
     def close(self) -> None:
         """Ends the worker."""
         self._discard()
         self._words.close()
 
-    def _receive(self, task: str) -> tuple[dict[str, Any], bytes]:
-        process = self._process
-        assert process is not None and process.stdout is not None
-        readable, _, _ = select.select([process.stdout], [], [], self.timeout)
-        if not readable:
-            self._discard()
-            raise CompilerDied(
-                f"LLVM did not {task} within {self.timeout:g} s and was ended; ask again or lower the level"
-            )
-        frame = read_frame(cast(BinaryIO, process.stdout))
+    def _turn(self, seconds: float) -> Frame | None:
+        """Moves bytes both ways, waiting at most `seconds` for some; returns the answer to what was begun."""
+        try:
+            frame = take_frame(self._received)
+            if frame is None:
+                self._move(max(0.0, min(seconds, self._deadline - time.monotonic())))
+                frame = take_frame(self._received)
+        except BadFrame as error:
+            raise self._died(f"answered with {error}") from error
         if frame is None:
-            code = process.wait()
-            last = next((line for line in self._said() if "LLVM ERROR" in line), None) or (self._said() or [""])[-1]
-            self._discard()
-            ended = f"by signal {-code}" if code < 0 else f"with code {code}"
-            raise CompilerDied(
-                f"LLVM died {ended} when asked to {task} ({last or 'no words'}); build the bitcode again"
-            )
+            if time.monotonic() > self._deadline:
+                raise self._died(f"did not {self._doing()} within {self.timeout:g} s and was ended", "lower the level")
+            return None
+        if not self._ready:
+            self._ready = True
+            self._deadline = time.monotonic() + self.timeout
+            return None
         return frame
+
+    def _move(self, seconds: float) -> None:
+        process = self._process
+        assert process is not None and process.stdin is not None and process.stdout is not None
+        ready = select.poll()
+        ready.register(process.stdout, select.POLLIN)
+        if self._unsent:
+            ready.register(process.stdin, select.POLLOUT)
+        for handle, _ in ready.poll(seconds * 1e3):
+            if handle == process.stdout.fileno():
+                data = os.read(handle, _CHUNK)
+                if not data:
+                    raise self._ended(process)
+                self._received += data
+            else:
+                try:
+                    self._unsent = self._unsent[os.write(handle, self._unsent[:_CHUNK]) :]
+                except BrokenPipeError:
+                    self._unsent = b""  # seen again as the end of its answers
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> Refused:
+        code, said, task = process.wait(), self._said(), self._doing()
+        self._discard()
+        return death(task, code, said)
+
+    def _died(self, how: str, advice: str = "ask again") -> CompilerDied:
+        self._discard()
+        return CompilerDied(f"LLVM {how}; {advice}")
+
+    def _doing(self) -> str:
+        return f"compile {self._task[0]} at O{self._task[1]}" if self._task and self._ready else "start"
 
     def _said(self) -> list[str]:
         self._words.seek(0)
@@ -125,6 +199,8 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
 
     def _discard(self) -> None:
         process, self._process = self._process, None
+        self._task, self._unsent, self._ready = None, b"", False
+        self._received.clear()
         if process is not None:
             process.kill()
             with contextlib.suppress(OSError), process:

@@ -1,7 +1,6 @@
-"""What must hold for a function's bitcode before it is compiled at any level?
+"""Is this LLVM bitcode, and can this LLVM read it?
 
-Used when bitcode is wrapped for the guest and again when it comes back out of guest memory. LLVM may abort on
-damaged bitcode, so inside the suite this runs only in the worker process.
+LLVM may abort on damaged bitcode, so inside the suite this runs only in the worker process.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ import llvmlite.binding as llvm
 from bareflow_gdb.guest.code.bitcode import LARGEST, PAYLOAD_MAGIC
 from bareflow_gdb.recompile.refusal import BadBitcode
 
-_TRIPLE = re.compile(r"i[3-6]86-")
-_WRITABLE = re.compile(r"^@[^=]+= (?P<flags>.*?)\bglobal ")
-_LOCAL_LINKAGE = re.compile(r"\b(internal|private)\b")
+_PRODUCER = re.compile(r"Producer: '(?:LLVM)?(?P<version>(?P<major>\d+)[^']*)'")
 
 
 def parse(payload: bytes) -> llvm.ModuleRef:
@@ -31,37 +28,28 @@ def parse(payload: bytes) -> llvm.ModuleRef:
         module = llvm.parse_bitcode(payload)
         module.verify()
     except RuntimeError as error:
-        first_line = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
-        raise BadBitcode(f"LLVM refuses the bitcode ({first_line.strip()}); build it again") from error
+        raise BadBitcode(_refused(str(error))) from error
     return module
 
 
-def check(module: llvm.ModuleRef, entry: str) -> None:
-    """Raises BadBitcode unless the module can become a version of a JIT function that starts at `entry`.
+def parse_text(text: str) -> llvm.ModuleRef:
+    """The module that LLVM's own printer wrote; raises BadBitcode."""
+    try:
+        module = llvm.parse_assembly(text)
+        module.verify()
+    except RuntimeError as error:
+        raise BadBitcode(_refused(str(error))) from error
+    return module
 
-    Writable data must have external linkage: LLVM splits, shrinks or drops a `static` differently at each
-    level, and all versions of a function share one copy of it.
-    """
-    if not _TRIPLE.match(module.triple):
-        raise BadBitcode(
-            f"the bitcode is for {module.triple or 'no target'}; compile with --target=i686-unknown-none-elf"
+
+def _refused(said: str) -> str:
+    """LLVM's refusal as a sentence; a newer producer is told by its version."""
+    why = next((line.strip() for line in said.splitlines() if line.strip()), "no reason given")
+    producer = _PRODUCER.search(said)
+    ours = llvm.llvm_version_info[0]
+    if producer and int(producer["major"]) > ours:
+        return (
+            f"the bitcode is of LLVM {producer['version']}, newer than the suite's LLVM {ours} ({why}); "
+            f"compile it with LLVM {ours} or older"
         )
-    defined = {function.name: function for function in module.functions if not function.is_declaration}
-    if entry not in defined:
-        known = ", ".join(sorted(defined)) or "none"
-        raise BadBitcode(f"the bitcode has no function {entry}, only {known}; name its entry")
-    for name, function in defined.items():
-        attributes = b" ".join(function.attributes)
-        if re.search(rb"\boptnone\b", attributes):
-            raise BadBitcode(
-                f"{name} is marked optnone, so every level would be O0; compile with -O1 -Xclang -disable-llvm-passes"
-            )
-        if b'"frame-pointer"="all"' not in attributes:
-            raise BadBitcode(f"{name} does not keep a frame pointer; compile with -fno-omit-frame-pointer")
-    for variable in module.global_variables:
-        match = _WRITABLE.match(str(variable))
-        if match and _LOCAL_LINKAGE.search(match["flags"]):
-            raise BadBitcode(
-                f"writable data {variable.name} is static, and LLVM lays statics out differently at each "
-                "level; drop `static` so that all versions can share one copy"
-            )
+    return f"LLVM refuses the bitcode ({why}); build it again"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.reading import filled, many, one
 from bareflow_gdb.guest.base.root import Root
@@ -21,7 +23,6 @@ from bareflow_gdb.recompile.store import SymbolStore
 from bareflow_gdb.recompile.wrapped import Wrapped
 
 CALL_SECONDS = 1.0
-POLL_SECONDS = 0.0005
 
 
 @dataclass
@@ -32,20 +33,33 @@ class Job:
     level: int
     after: int
     """It is the first request of its slot with a number after this one."""
+    number: int | None = None
+    """Its number, once the host has seen the guest ask."""
+    own: bool = False
+    """Asked for through this process."""
     called: bool = True
     """The first call of the new code is waited for."""
     times: dict[str, float] = field(default_factory=dict)
     """When it was rung, taken, compiled, staged, done and first called, as far as it came: time.perf_counter()."""
     until_called: float | None = None
     """Milliseconds on the guest's clock."""
-    compilation: tuple[Wrapped, Compilation] | None = None
-    """Kept for when the guest has made more room."""
+    wrapped: Wrapped | None = None
+    """The bitcode, as it was when the guest asked."""
+    compilation: Compilation | None = None
     linked: Linked | None = None
+    ended: MailSlot | None = None
+    """The slot as it was when the guest had ended the request."""
+    progress: tuple[int, int] | None = None
+    """Of the guest, when the new code's first call had begun."""
     message: str = ""
 
     def owns(self, function: int, request: int) -> bool:
         """Whether it is this request of this function."""
-        return function == self.function.index and 0 < (request - self.after) & 0xFFFFFFFF < 1 << 31
+        if function != self.function.index:
+            return False
+        if self.number is not None:
+            return request == self.number
+        return 0 < (request - self.after) & 0xFFFFFFFF < 1 << 31
 
     def phases(self) -> Phases:
         """How long each step took, as far as it came."""
@@ -66,32 +80,45 @@ class Job:
 class Follower:
     """Sees in the guest what became of requests, and keeps the symbols of the versions that came of them."""
 
-    def __init__(self, memory: Memory, root: Root, store: SymbolStore | None) -> None:
+    def __init__(self, memory: Memory, root: Root, store: SymbolStore | None, say: Callable[[str], None]) -> None:
+        """`say` is told when a version's symbols cannot be kept."""
         self.memory = memory
         self.root = root
         self._store = store
+        self._say = say
 
     def follow(self, job: Job, slot: MailSlot) -> Outcome | None:
         """The outcome once the guest has ended the request and called the new code, None before that."""
         # The guest writes the done_* words one by one and then leaves the state: that is what counts.
         settled = slot.state in ("idle", "installed") or slot.request != slot.done_request
-        if not settled or not job.owns(slot.index, slot.done_request):
+        if job.ended is None and settled and job.owns(slot.index, slot.done_request):
+            job.ended = slot
+        if job.ended is None:
             return None
+        slot = job.ended
         now = time.perf_counter()
         done = job.times.setdefault("done", now)
         if slot.done_state != "installed":
             why = slot.done_reason.replace("_", " ")
             if not job.message:
                 job.message = f"the guest refused to recompile {slot.function} ({why}); see its log"
-            return self._outcome(job, slot, None)
+            return self._outcome(job, slot, None, None)
         version = self._version(slot.done_version)
-        if version is not None and version.tsc_first:
-            job.times["first"] = time.perf_counter()
-            hertz = read_counters(self.memory, self.root).tsc_hz
-            job.until_called = milliseconds(version.tsc_first - version.tsc_published, hertz)
-        elif job.called and now - done < CALL_SECONDS:
-            return None
-        return self._outcome(job, slot, version)
+        if version is None or not version.tsc_first:
+            waits = job.called and now - done < CALL_SECONDS
+            return None if waits else self._outcome(job, slot, version, None)
+        first = job.times.setdefault("first", now)
+        hertz = read_counters(self.memory, self.root).tsc_hz
+        job.until_called = milliseconds(version.tsc_first - version.tsc_published, hertz)
+        if not job.called:
+            return self._outcome(job, slot, version, None)
+        # The first call has returned when the idle loop goes on, or when the function is called once more.
+        progress = self._progress(job)
+        if job.progress is None:
+            job.progress = progress
+        if progress != job.progress:
+            return self._outcome(job, slot, version, self._result(job))
+        return None if now - first < CALL_SECONDS else self._outcome(job, slot, version, None)
 
     def _version(self, number: int) -> Any | None:
         """The raw record of a version; numbers start at 1 and records are reused when the table is full."""
@@ -103,19 +130,11 @@ class Follower:
         table = many(self.memory, "bf_version", self.root.version_table, capacity, "version table")
         return next((record for record in table if record.number == number), None)
 
-    def _result(self, job: Job) -> int | None:
-        """What the first call of the new version returned; None when it has not returned in time.
-
-        The first call has returned when the idle loop goes on, or when the function is called once more.
-        """
-        before = self._progress(job)
-        deadline = time.monotonic() + CALL_SECONDS
-        while self._progress(job) == before:
-            if time.monotonic() > deadline:
-                return None
-            time.sleep(POLL_SECONDS)
+    def _result(self, job: Job) -> tuple[int, int]:
+        """What the function's last call returned, and what was expected of it."""
         address = self.root.function_table + job.function.index * layouts.size("bf_function")
-        return int(one(self.memory, "bf_function", address, "function record").last_result)
+        record = one(self.memory, "bf_function", address, "function record")
+        return int(record.last_result), int(record.expected)
 
     def _progress(self, job: Job) -> tuple[int, int]:
         self.memory.invalidate()
@@ -123,14 +142,9 @@ class Follower:
         calls = one(self.memory, "function_profile", profile, "function profile").call_count
         return read_counters(self.memory, self.root).idle_loops, calls
 
-    def _outcome(self, job: Job, slot: MailSlot, version: Any | None) -> Outcome:
-        result = self._result(job) if job.called and "first" in job.times else None
-        symbol_file = None
-        if version is not None and job.linked is not None and self._store is not None:
-            path = self._store.add(
-                job.function.name, version.number, job.level, version.code, version.rodata, job.linked
-            )
-            symbol_file = str(path)
+    def _outcome(self, job: Job, slot: MailSlot, version: Any | None, returned: tuple[int, int] | None) -> Outcome:
+        result, expected = returned or (None, None)
+        symbol_file = None if version is None else self._keep(job, version)
         return filled(
             Outcome,
             version,
@@ -142,9 +156,25 @@ class Follower:
             message=job.message,
             version=version.number if version is not None else None,
             result=result,
-            expected=job.function.expected if result is not None else None,
-            correct=result == job.function.expected if result is not None else None,
+            expected=expected,
+            correct=result == expected if result is not None else None,
             milliseconds=job.phases(),
-            remarks=job.compilation[1].remarks if job.compilation is not None else (),
+            remarks=job.compilation.remarks if job.compilation is not None else (),
+            notes=job.compilation.notes if job.compilation is not None else (),
             symbol_file=symbol_file,
         )
+
+    def _keep(self, job: Job, version: Any) -> str | None:
+        """The version's symbol file. The version is installed in any case: what cannot be kept is said."""
+        if job.linked is None or self._store is None:
+            return None
+        name = job.function.name
+        try:
+            path = self._store.add(name, version.number, job.level, version.code, version.rodata, job.linked)
+        except OSError as error:
+            self._say(f"the symbols of {name} cannot be kept ({error.strerror or error}); look at {self._store.folder}")
+        except BareflowError as error:
+            self._say(f"the symbols of {name} cannot be kept: {error}")
+        else:
+            return str(path)
+        return None

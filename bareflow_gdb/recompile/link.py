@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bareflow_gdb.guest.base.exports import GuestSymbol
-from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
+from bareflow_gdb.recompile import machine_code
 from bareflow_gdb.recompile.objects import Area, place, read_object, relocate, size_anywhere, undefined
 from bareflow_gdb.recompile.refusal import LinkError
 
@@ -54,6 +54,7 @@ def link(
     """
     compiled = read_object(data)
     start = compiled.function(entry)
+    machine_code.check(compiled, entry)
     writable = compiled.writable()
     for symbol in writable:
         known = shared.get(symbol.name)
@@ -75,8 +76,6 @@ def link(
     addresses = {symbol.name: shared[symbol.name].address for symbol in writable}
     relocate(compiled, placed, addresses, exports)
     entry_offset = placed.offset(start)
-    if code[entry_offset : entry_offset + 3] != FRAME_SET_UP:
-        raise LinkError(f"{entry} does not set up an EBP frame; compile with -fno-omit-frame-pointer")
     sections = {
         piece.name: placed.bases[piece.area] + placed.offsets[piece.index]
         for piece in compiled.pieces

@@ -1,34 +1,37 @@
-"""Who answers the mailbox? Takes requests, compiles, links, stages, and sees what the guest makes of it."""
+"""Who answers the mailbox? Takes requests, has them answered, and sees what the guest makes of it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BadData, BareflowError, ReadError, UsageError
+from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.guest.base.clock import read_counters
-from bareflow_gdb.guest.base.exports import read_exports, read_symbols
 from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
 from bareflow_gdb.guest.code.outcome import Outcome
+from bareflow_gdb.guest.modules.modules import read_module_names
+from bareflow_gdb.guest.standstill import standstill, stopped_for_good
 from bareflow_gdb.guest.stock.kernel import looks_stock
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.recompile import mailbox
-from bareflow_gdb.recompile.compiler import Compilation, Compiler
+from bareflow_gdb.recompile.answering import Answering
+from bareflow_gdb.recompile.compiler import Compiler
+from bareflow_gdb.recompile.compilers import Compilers
 from bareflow_gdb.recompile.jobs import Follower, Job
-from bareflow_gdb.recompile.link import Linked, NeedMore, Room, link
-from bareflow_gdb.recompile.refusal import BadRequest, Refused
 from bareflow_gdb.recompile.store import SymbolStore
-from bareflow_gdb.recompile.wrapped import Wrapped, read_wrapped
 
 BUSY_SECONDS = 0.0005
 QUIET_SECONDS = 0.02
+TROUBLE_SECONDS = 0.5
+JOBS_PER_FUNCTION = 4
+"""Requests of the guest whose end is waited for; one that it never ends must not be kept for ever."""
 ANSWER_SECONDS = 15.0
 
 
@@ -44,23 +47,24 @@ class Service(AbstractContextManager["Service"]):
         memory: Memory,
         directory: Path | None = None,
         progress: Callable[[str], None] = lambda _: None,
-        compiler: Compiler | None = None,
+        compilers: Compilers | None = None,
     ) -> None:
-        """`progress` is told of each request that is taken. Raises BadData when the guest has no root.
+        """`progress` is told of each request that is taken, and of what went wrong. Raises BadData without a root.
 
-        A `compiler` that is given stays the caller's, warm for the next Service.
+        `compilers` that are given stay the caller's, warm for the next Service.
         """
         self.memory = memory
         if looks_stock(memory):
             raise BadData("this is a stock kernel, without the debug interface: it takes no code from outside")
-        self.root: Root = find_root(memory).root
         self.progress = progress
         self._store = SymbolStore(directory) if directory is not None else None
         self._lock: TextIO | None = None
         self.serving = False
-        self.compiler = Compiler() if compiler is None else compiler
-        self._own_compiler = compiler is None
-        self._follower = Follower(memory, self.root, self._store)
+        self.root: Root = find_root(memory).root
+        self._follower = Follower(memory, self.root, self._store, self._say)
+        self.compilers = Compilers() if compilers is None else compilers
+        self._own_compilers = compilers is None
+        self._answering = Answering(memory, self.root, self.compilers)
         self._functions: list[Function] = []
         self._jobs: list[Job] = []
         self._become_host()
@@ -69,12 +73,17 @@ class Service(AbstractContextManager["Service"]):
         self.close()
 
     def close(self) -> None:
-        """Ends the worker and gives up the right to serve."""
-        if self._own_compiler:
-            self.compiler.close()
+        """Ends the workers and gives up the right to serve."""
+        if self._own_compilers:
+            self.compilers.close()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    @property
+    def compiler(self) -> Compiler:
+        """The worker that is always warm."""
+        return self.compilers.first
 
     def functions(self) -> list[Function]:
         """The functions that can be recompiled, as registered now."""
@@ -89,6 +98,11 @@ class Service(AbstractContextManager["Service"]):
         if name in named:
             return named[name]
         known = ", ".join(named) or "none yet: wait until they are registered"
+        if named and name in read_module_names(self.memory, self.root):
+            raise UsageError(
+                f"module {name} is loaded but not registered with the adaptive JIT; `bareflow log` says why "
+                f"(the functions are {known})"
+            )
         raise UsageError(f"the guest has no function {name!r}; its functions are {known}")
 
     def request(self, name: str, level: int, timeout: float = ANSWER_SECONDS, *, called: bool = True) -> Outcome:
@@ -102,8 +116,9 @@ class Service(AbstractContextManager["Service"]):
         function = self.find(name)
         if self.serving:
             self.compiler.wait_ready()
+        self._refuse_the_dead()
         slot = self._slots()[1][function.index]
-        job = Job(function, level, after=slot.request, times={"rung": time.perf_counter()}, called=called)
+        job = Job(function, level, after=slot.request, own=True, times={"rung": time.perf_counter()}, called=called)
         self._jobs.append(job)
         doorbell = self.root.mailbox + layouts.offset("bf_mailbox", "doorbell")
         mailbox.ask(self.memory, slot, doorbell, level)
@@ -113,6 +128,7 @@ class Service(AbstractContextManager["Service"]):
                 for finished, outcome in self._turn():
                     if finished is job:
                         return outcome
+                self._refuse_the_dead()
                 time.sleep(BUSY_SECONDS)
             raise BareflowError(self._no_answer(job, timeout))
         finally:
@@ -120,18 +136,43 @@ class Service(AbstractContextManager["Service"]):
                 self._jobs.remove(job)
 
     def serve(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Outcome]:
-        """Answers every request until `stop`; yields what became of each."""
+        """Answers every request until `stop`; yields what became of each.
+
+        Whatever the guest writes, or the file system refuses, is said and outlived. Raises ReadError when the guest
+        is gone.
+        """
         while not stop():
-            for _, outcome in self._turn():
-                yield outcome
+            try:
+                for _, outcome in self._turn():
+                    yield outcome
+            except (BareflowError, OSError) as error:
+                self._outlive(error)
             time.sleep(BUSY_SECONDS if self._jobs else QUIET_SECONDS)
+
+    def _outlive(self, error: Exception) -> None:
+        """The mailbox as a whole cannot be read: waits until it can, for instance after a restart of the guest."""
+        self.memory.invalidate()
+        self.memory.read(0, 4, "interrupt vectors")  # when that cannot be read either, there is no guest
+        self._say(f"{error}; waiting for a mailbox")
+        self._jobs.clear()
+        self._functions = []
+        time.sleep(TROUBLE_SECONDS)
+        try:
+            self.root = find_root(self.memory, scan=False).root
+        except BareflowError:
+            return
+        self._follower.root = self._answering.root = self.root
 
     def _become_host(self) -> None:
         """Serves from now on, unless another process does."""
         if self.serving:
             return
         if self._store is not None:
-            self._lock = self._store.lock()
+            try:
+                self._lock = self._store.lock()
+            except OSError as error:
+                why = error.strerror or error
+                raise BareflowError(f"{self._store.folder} cannot be used ({why}); was it removed?") from error
         self.serving = self._store is None or self._lock is not None
         if self.serving:
             self.compiler.start()
@@ -145,87 +186,88 @@ class Service(AbstractContextManager["Service"]):
         self._become_host()
         staging_size, slots = self._slots()
         if self.serving:
+            self._answering.look()
             for slot in slots:
                 # A slot found compiling belonged to a host that died: only one serves, and it is this one.
                 if slot.state in mailbox.HOST_OWNED:
-                    self._answer(slot, staging_size)
+                    self._take(slot)
+            for job in sorted(self._jobs, key=lambda job: not job.own):
+                with self._dropped_when_it_fails(job):
+                    slot = self._slot_of(job, slots)
+                    if slot.state in mailbox.HOST_OWNED and job.number == slot.request:
+                        self._answering.step(job, slot, staging_size)
         ended = []
         for job in list(self._jobs):
-            if job.function.index >= len(slots):
-                raise BareflowError(f"{job.function.name} is gone: the guest was restarted; ask again")
-            outcome = self._follower.follow(job, slots[job.function.index])
-            if outcome is not None:
-                self._jobs.remove(job)
-                ended.append((job, outcome))
+            with self._dropped_when_it_fails(job):
+                outcome = self._follower.follow(job, self._slot_of(job, slots))
+                if outcome is not None:
+                    self._jobs.remove(job)
+                    ended.append((job, outcome))
         return ended
 
-    def _answer(self, slot: MailSlot, staging_size: int) -> None:
+    def _take(self, slot: MailSlot) -> None:
+        """Makes a request that the guest has made the host's."""
         job = next((job for job in self._jobs if job.owns(slot.index, slot.request)), None)
+        if job is not None and job.number == slot.request and slot.state == "compiling":
+            return
         if job is None:
-            job = Job(self._functions[slot.index], slot.level_wanted, after=slot.request - 1)
+            # As it is registered now: after a restart of the guest it may be another one.
+            functions = read_functions(self.memory, self.root, read_counters(self.memory, self.root), [])
+            if slot.index >= len(functions):
+                return
+            self._functions = functions
+            job = Job(functions[slot.index], slot.level_wanted, after=slot.request - 1)
             self._jobs.append(job)
-        job.level = slot.level_wanted
+            self._forget_the_oldest(slot.index)
+        job.number, job.level, job.wrapped = slot.request, slot.level_wanted, None
         job.times.setdefault("taken", time.perf_counter())
-        self.progress(f"{slot.function}: request {slot.request} for O{slot.level_wanted}")
+        self._say(f"{slot.function}: request {slot.request} for O{slot.level_wanted}")
         if slot.state == "requested":
-            mailbox.take(self.memory, slot)
+            with self._dropped_when_it_fails(job):
+                mailbox.take(self.memory, slot)
+
+    def _forget_the_oldest(self, function: int) -> None:
+        waiting = [job for job in self._jobs if job.function.index == function and not job.own]
+        for job in waiting[:-JOBS_PER_FUNCTION]:
+            self._jobs.remove(job)
+
+    @contextmanager
+    def _dropped_when_it_fails(self, job: Job) -> Iterator[None]:
+        """One bad slot or name ends one request, not the others; what was asked for here tells its asker."""
         try:
-            made = self._make(job, slot)
-            if isinstance(made, NeedMore):
-                mailbox.check_fits(slot, staging_size, made.code, made.rodata)
-                mailbox.want_more(self.memory, slot, made)
-            else:
-                mailbox.stage(self.memory, slot, staging_size, made, slot.level_wanted)
-                job.times["staged"] = time.perf_counter()
-        except Refused as refusal:
-            self._reject(job, slot, refusal)
-        except ReadError as error:
-            # When QEMU is gone, the rejection cannot be written either, and that error goes on.
-            self._reject(job, slot, BadRequest(f"{error}; load the function's module again"))
+            yield
+        except (BareflowError, OSError) as error:
+            if job in self._jobs:
+                self._jobs.remove(job)
+            if job.own:
+                raise
+            self._say(f"{job.function.name}: {error}; the request is dropped")
 
-    def _reject(self, job: Job, slot: MailSlot, refusal: Refused) -> None:
-        job.message = str(refusal)
-        mailbox.reject(self.memory, slot, refusal.reason)
-        job.times["staged"] = time.perf_counter()
+    def _slot_of(self, job: Job, slots: tuple[MailSlot, ...]) -> MailSlot:
+        if job.function.index < len(slots):
+            return slots[job.function.index]
+        raise BareflowError(f"{job.function.name} is gone: the guest was restarted; ask again")
 
-    def _make(self, job: Job, slot: MailSlot) -> Linked | NeedMore:
-        if slot.level_wanted not in range(layouts.const("BF_LEVELS")):
-            raise BadRequest(
-                f"the guest asks for level {slot.level_wanted}, which does not exist; is its memory damaged?"
-            )
-        wrapped = read_wrapped(self.memory, slot.bitcode, slot.bitcode_size)
-        compilation = self._compile(job, wrapped)
-        room = Room(slot.code_address, slot.code_capacity, slot.rodata_address, slot.rodata_capacity)
-        function = job.function
-        problems: list[str] = []
-        shared = read_symbols(self.memory, function.symbols, function.symbol_count, "shared data", problems)
-        if problems:
-            raise BadRequest(f"{problems[0]}; is the guest's memory damaged?")
-        exports = {export.name: int(export.address) for export in read_exports(self.memory, self.root)}
-        made = link(compilation.data, wrapped.entry, room, {item.name: item for item in shared}, exports)
-        job.linked = made if isinstance(made, Linked) else None
-        return made
+    def _say(self, line: str) -> None:
+        self.progress(line)
 
-    def _compile(self, job: Job, wrapped: Wrapped) -> Compilation:
-        """Once for a request, although the guest asks again when it has made more room."""
-        if job.compilation is not None:
-            of, kept = job.compilation
-            if (of, kept.level) == (wrapped, job.level):
-                return kept
-        made = self.compiler.compile(wrapped.payload, wrapped.entry, job.level)
-        job.times["compiled"], job.compilation = time.perf_counter(), (wrapped, made)
-        return made
+    def _refuse_the_dead(self) -> None:
+        dead = stopped_for_good(self.memory, self.root)
+        if dead:
+            raise BareflowError(f"nothing can be recompiled: {dead}")
 
     def _no_answer(self, job: Job, timeout: float) -> str:
         """Takes the question back; returns the sentence that says how far it got."""
         slot = self._slots()[1][job.function.index]
+        why = standstill(self.memory, self.root)
         if slot.ask:
             mailbox.withdraw(self.memory, slot)
-            return (
-                f"the guest did not look at the doorbell within {timeout:g} s; is it stopped in a debugger, "
-                "halted, or not yet up (`bareflow status`)?"
-            )
-        return (
-            f"the guest took the question but the slot of {slot.function} stayed {slot.state} for "
-            f"{timeout:g} s; `bareflow serve` in another terminal may have ended"
-        )
+            reason = why or "is its run still going on, or does a function of it never return (`bareflow status`)?"
+            return f"the guest did not look at the doorbell within {timeout:g} s; {reason}"
+        stayed = f"the guest took the question but the slot of {slot.function} stayed {slot.state} for {timeout:g} s"
+        if why:
+            return f"{stayed}; {why}"
+        if slot.state in mailbox.HOST_OWNED:
+            who = "its compilation takes longer than that" if self.serving else "the process that serves is not done"
+            return f"{stayed}: {who}; wait longer with --timeout, or take a lower tier"
+        return f"{stayed}; `bareflow log` shows what the guest did last"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bareflow_gdb.guest.code.code_diff import Pair
 from bareflow_gdb.guest.disas import Difference, Line, Listing
+from bareflow_gdb.render.fold import folded
 
 CODE_BYTES = 8
 WIDTH = 140
@@ -17,7 +18,7 @@ def listing(record: Listing, width: int = WIDTH, color: bool = False) -> str:
     for line in record.lines:
         here = record.at is not None and record.at > 0 and 0 <= record.at - line.offset < len(line.code) // 2
         lines.append(_line(line, here, color))
-    lines += [f"! {problem}" for problem in record.problems]
+    lines += [f"! {problem}" for problem in folded(record.problems)]
     return "\n".join(line.rstrip() if color else line.rstrip()[:width] for line in lines)
 
 

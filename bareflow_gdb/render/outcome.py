@@ -26,6 +26,7 @@ def outcome(record: Outcome, *, remarks: bool = False) -> str:
     total = f"; {spent.pop('total')} ms in all" if "total" in spent else ""
     parts = ", ".join(f"{phase} {ms}" for phase, ms in spent.items()).replace("first_execution", "first call")
     lines.append(f"  ms          {parts}{total}")
+    lines += [f"  note        {note}" for note in record.notes]
     if record.symbol_file is not None:
         lines.append(f"  symbols     {record.symbol_file}")
     if remarks:

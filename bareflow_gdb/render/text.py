@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TextIO
 
 from bareflow_gdb.foreign import lines
+from bareflow_gdb.render.fold import folded
 from bareflow_gdb.render.view import Cell, Table, View
 
 WIDTH = 140
@@ -85,9 +86,9 @@ def _lines(view: View, width: int) -> Iterator[list[Cell]]:
             yield from ([Cell(line)] for line in part.splitlines())
         else:
             yield from _table(part, width)
-    for problem in view.problems:
+    for problem in folded(view.problems):
         yield [Cell("problem: ", "bad"), Cell(problem)]
-    yield from ([Cell(note, "dim")] for note in view.notes)
+    yield from ([Cell(note, "dim")] for note in folded(view.notes))
 
 
 def _table(part: Table, width: int) -> Iterator[list[Cell]]:

@@ -21,6 +21,7 @@ _Static_assert(sizeof(struct bf_mail_slot) == 128, "bf_mail_slot");
 _Static_assert(sizeof(struct bf_symbol) == 40, "bf_symbol");
 _Static_assert(sizeof(struct bf_block) == 16, "bf_block");
 _Static_assert(sizeof(struct bf_module_tail) == 32, "bf_module_tail");
+_Static_assert(sizeof(struct bf_module_call) == 20, "bf_module_call");
 _Static_assert(sizeof(struct bf_module_image) == 64, "bf_module_image");
 _Static_assert(offsetof(struct bf_root, thresholds) % 4 == 0, "settable words are aligned");
 _Static_assert(BF_STAGING_BASE + BF_MAX_FUNCTIONS * BF_STAGING_SIZE <= BF_WEIGHTS_BASE, "staging areas fit");

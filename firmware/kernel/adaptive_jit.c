@@ -16,6 +16,7 @@ static struct state {
     uint32_t calm;              /* calls to come before the thresholds need a look */
     uint8_t asked;              /* the highest level that a threshold has asked for */
     uint8_t veto_told;          /* the level whose veto has been told */
+    uint8_t expects_nothing;    /* `expected` follows the last result */
     const struct embedded_module *source;
     uint32_t unused[5];
 } states[BF_MAX_FUNCTIONS];
@@ -79,6 +80,10 @@ uint32_t adaptive_jit_register_function(const struct embedded_module *source, ui
     if (HOOKED(BF_HOOK_REGISTER))
         bareflow_hook_register(function, record->name);
     return function;
+}
+
+void adaptive_jit_expect_nothing(uint32_t function) {
+    states[function].expects_nothing = 1;
 }
 
 /*
@@ -173,7 +178,7 @@ static __attribute__((noinline)) void note_first_call(uint32_t function, bf_ptr 
 }
 
 /* Each threshold asks once for its level; a vetoed one goes on asking, and says so once. */
-static __attribute__((noinline)) void check_thresholds(uint32_t function) {
+static void check_thresholds(uint32_t function) {
     struct bf_function *record = &function_table[function];
     function_profile_t *profile = states[function].profile;
     uint64_t calls = profile->call_count;
@@ -209,6 +214,14 @@ static __attribute__((noinline)) void check_thresholds(uint32_t function) {
     threshold_met[function] = (struct bf_version_cause){.calls = calls, .tsc = rdtsc()};
     event(BF_EVENT_THRESHOLD, function, (uint32_t)calls, record->level, wanted, (uint32_t)(calls >> 32));
     recompile(function, wanted, BF_REASON_THRESHOLD);
+}
+
+static __attribute__((noinline)) void look_closer(uint32_t function) {
+    check_thresholds(function);
+    if (states[function].expects_nothing) {
+        function_table[function].expected = function_table[function].last_result;
+        states[function].calm = 0;
+    }
 }
 
 static bool sampled(uint32_t version_calls) {
@@ -247,6 +260,6 @@ int32_t adaptive_jit_call(uint32_t function, int32_t a, int32_t b) {
     if ((ring0->type_mask & 1u << BF_EVENT_CALL) != 0)
         tell_call(function, a, b, result);
     if (state->calm-- == 0)
-        check_thresholds(function);
+        look_closer(function);
     return result;
 }

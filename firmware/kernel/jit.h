@@ -58,6 +58,7 @@ struct module_image {
     const module_header_t *header;
     const uint8_t *body;        /* header->code_size bytes */
     struct bf_module_tail tail; /* made up for version 1: all of it code */
+    struct bf_module_call call; /* magic 0 = the image does not say */
     uint32_t bss_size;
     const uint32_t *relocations;
     uint32_t relocation_count;
@@ -165,8 +166,12 @@ bool mailbox_waiting(void);             /* a host is at work, and worth spinning
 /* adaptive_jit.c */
 void adaptive_jit_init(void);
 uint32_t adaptive_jit_register_function(const struct embedded_module *source, uint32_t module);
+void adaptive_jit_expect_nothing(uint32_t function);    /* its result differs from call to call */
 int32_t adaptive_jit_call(uint32_t function, int32_t a, int32_t b);
 void adaptive_jit_safe_point(void);
+
+/* own_modules.c */
+void own_modules_register(void);
 
 /* export.c */
 void export_modules(void);

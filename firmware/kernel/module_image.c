@@ -8,6 +8,14 @@ static bool part_fits(uint32_t offset, uint32_t size, uint32_t whole) {
     return offset <= whole && size <= whole - offset;
 }
 
+/* It is printed: in lines of the log, by debuggers. */
+static bool name_is_printable(const char *name) {
+    for (const char *at = name; *at != 0; at++)
+        if (*at <= ' ' || *at > '~')
+            return false;
+    return *name != 0;
+}
+
 /* The opcodes that clang uses with a memory operand at a fixed address: ModRM with mod 00 and rm 101 (Intel SDM 2A, 2.1). */
 static bool takes_memory(uint8_t opcode) {
     return (opcode < 0x40 && (opcode & 7) < 4) || (opcode >= 0x80 && opcode <= 0x8D) || opcode == 0x69 ||
@@ -70,6 +78,13 @@ static const char *open_version_2(struct module_image *image, uint32_t size) {
         !part_fits(tail->data_offset, tail->data_size, body_size) ||
         !part_fits(tail->symbols_offset, symbol_bytes, body_size) || image->bss_size > BF_POOL_DATA_SIZE)
         return "a part lies outside the image";
+
+    uint32_t used = tail->symbols_offset + symbol_bytes;
+    if (body_size - used >= sizeof image->call + sizeof *tail) {
+        memcpy(&image->call, image->body + body_size - sizeof *tail - sizeof image->call, sizeof image->call);
+        if (image->call.magic != BF_MODULE_CALL_MAGIC)
+            memset(&image->call, 0, sizeof image->call);
+    }
     return NULL;
 }
 
@@ -84,6 +99,8 @@ const char *module_image_open(struct module_image *image, const void *bytes, uin
         return "Invalid module magic";
     if (image->header->name[sizeof image->header->name - 1] != 0)
         return "the name has no end";
+    if (!name_is_printable(image->header->name))
+        return "the name is empty, or not printable";
     if (image->header->version == 2)
         wrong = open_version_2(image, size);
     else if (image->header->version == 1)

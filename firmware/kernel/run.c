@@ -24,6 +24,7 @@ static void register_functions(void) {
         else if (function == 0)
             kprintf("[ADAPTIVE-JIT] Registered: %s\n", function_table[function].name);
     }
+    own_modules_register();
 }
 
 /* A debugger or a test sets itself up while this waits; the mailbox is served meanwhile. */

@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from asking import record_of
 from machines import wait_for
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.cli.targets import open_target
 from bareflow_gdb.errors import ReadError, Unreachable
+from bareflow_gdb.guest.doctor import check_guest
+from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.memory import choose
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub
@@ -56,6 +59,43 @@ def test_a_target_given_by_its_stub_is_read_without_stopping_it(foreign: tuple[i
     assert (target.kind, target.memory.name) == ("gdbstub", "QEMU process")
     # The one connection that the stub takes is still free.
     GdbStub.connect(address).close()
+
+
+def test_what_memory_does_not_tell_the_stub_tells(foreign: tuple[int, str]) -> None:
+    pid, address = foreign
+    ram = _booted(pid)
+    guest = Guest.attach(open_target(address).memory)
+    assert guest.memory.name == "QEMU process"
+    cpu = record_of(guest, "cpu")
+    assert (cpu.mode, cpu.idt_found_by, len(cpu.gates) >= 32) == ("protected", "register", True)
+    irq = record_of(guest, "irq")
+    assert irq.pics_known
+    assert irq.lines[0].masked is not None
+    stack = record_of(guest, "stack")
+    assert stack.source == "registers"
+    screen = record_of(guest, "screen")
+    assert any(row.text.strip() for row in screen.rows)
+    assert any("no second disk" in note for note in record_of(guest, "fat").notes)
+    states = {check.part: check.state for check in check_guest(guest)}
+    assert states["registers"] == "works"
+    # It was stopped for each of these questions only.
+    ticks = Guest.attach(ram).kernel()
+    before = ticks.irq().ticks
+    wait_for(lambda: ticks.irq().ticks != before, "the next tick")
+
+
+def test_a_stub_that_a_debugger_has_leaves_the_answers_of_memory(
+    foreign: tuple[int, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid, address = foreign
+    _booted(pid)
+    monkeypatch.setattr(choose, "BESIDE_SECONDS", 0.5)
+    with GdbStub.connect(address):
+        guest = Guest.attach(open_target(address).memory)
+        assert record_of(guest, "status").stage == "idle"
+        cpu = record_of(guest, "cpu")
+        assert cpu.mode == "unknown"
+        assert any("is a gdb connected to it already?" in note for note in cpu.notes)
 
 
 def test_a_write_into_a_foreign_qemu_is_seen_by_its_guest(foreign: tuple[int, str]) -> None:

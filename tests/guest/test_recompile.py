@@ -32,7 +32,6 @@ from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
 from bareflow_gdb.guest.code.symbol_index import read_index
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.qemu.machine import Machine
-from bareflow_gdb.recompile.compiler import Compilation
 from bareflow_gdb.recompile.service import Service
 
 FUNCTIONS = ("fibonacci", "sum", "compute", "primes")
@@ -314,13 +313,13 @@ def test_code_larger_than_the_first_room_gets_more_and_is_compiled_once(
     service: Service, memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     payload = bitcode(tmp_path, BIG.replace("TURNS", "900"), "-g0")
-    compiled, taken, really = [], [], service.compiler.compile
+    compiled, taken, really = [], [], service.compiler.begin
 
-    def compile_and_count(payload: bytes, entry: str, level: int) -> Compilation:
+    def begin_and_count(payload: bytes, entry: str, level: int) -> None:
         compiled.append(entry)
-        return really(payload, entry, level)
+        really(payload, entry, level)
 
-    monkeypatch.setattr(service.compiler, "compile", compile_and_count)
+    monkeypatch.setattr(service.compiler, "begin", begin_and_count)
     monkeypatch.setattr(service, "progress", taken.append)
     with replaced(memory, service.find("sum"), payload):
         outcome = service.request("sum", 3, SECONDS)

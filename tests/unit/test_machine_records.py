@@ -86,6 +86,23 @@ def test_descriptors_and_gates_are_decoded_and_bad_ones_named() -> None:
     assert any("vector 2 (NMI): its handler 0xfee08000 is in outside RAM" in text for text in cpu.problems)
 
 
+@pytest.mark.parametrize("limit", ["3ff", "ffff"])
+def test_what_the_bios_left_in_the_idt_register_is_not_the_kernels(limit: str) -> None:
+    class Early(Bytes):
+        def monitor(self, command: str) -> str:
+            found = REGISTERS.replace("00022000 00000017", f"00000000 {limit:0>8}")
+            return found if command == "info registers" else "no such thing"
+
+    memory = Early()
+    memory.put(0, struct.pack("<256I", *(0xF000FF53 + at for at in range(256))))
+    cpu = Guest(memory).kernel().cpu()
+    assert cpu.gates == ()
+    (problem,) = cpu.problems
+    assert "no IDT is loaded" in problem
+    irq = Guest(memory).kernel().irq()
+    assert (irq.problems, {line.handler for line in irq.lines}) == ((), {0})
+
+
 def test_an_open_line_without_a_gate_is_a_problem() -> None:
     class Pics(WithMonitor):
         def monitor(self, command: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bareflow_gdb.errors import BadData, ReadError, Unreachable
+from bareflow_gdb.errors import BadData, ReadError, Unreachable, UsageError
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub
 from bareflow_gdb.memory.protocol import LINE, CheckedMemory, ram_ranges
@@ -190,6 +190,25 @@ def test_a_dump_without_a_screen_says_so(tmp_path: Path) -> None:
     path.write_bytes(bytes(0x120000))
     with pytest.raises(Unreachable, match="does not contain the screen"):
         RawDump(path).screen()
+
+
+def test_a_dump_may_begin_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "dump"
+    path.write_bytes(pattern(0x10000, 0x110000))
+    dump = RawDump(path, 0x10000)
+    assert dump.ranges == ((0x10000, 0xA0000), (0x100000, 0x120000))
+    assert dump.read(0x10040, 32, "image header") == pattern(0x10040, 32)
+    assert dump.screen() == pattern(0xB8000, 4000)
+    for address in (0xFFFF, 0x120000):
+        with pytest.raises(ReadError, match="not inside the RAM of this raw dump"):
+            dump.read(address, 1, "byte")
+    with pytest.raises(Unreachable, match="does not contain the screen"):
+        RawDump(path, 0x200000).screen()
+    for base in (-1, 1 << 32):
+        with pytest.raises(UsageError, match="--base takes an address below 4 GiB"):
+            RawDump(path, base)
+    with pytest.raises(BadData, match="larger than a 32-bit machine's memory"):
+        RawDump(path, (1 << 32) - 16)
 
 
 def test_an_empty_dump_is_bad_data(tmp_path: Path) -> None:

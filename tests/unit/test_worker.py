@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import random
 import signal
+import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +18,9 @@ import pytest
 from guest_code import MIXED, MODULES, bitcode
 from machines import unread, wait_for
 
-from bareflow_gdb.recompile.compiler import Compiler
+from bareflow_gdb.qemu.process import started_at
+from bareflow_gdb.recompile import pipe
+from bareflow_gdb.recompile.compiler import WORKER, Compiler
 from bareflow_gdb.recompile.objects import read_object
 from bareflow_gdb.recompile.refusal import BadBitcode, CompilerDied
 
@@ -136,3 +143,129 @@ def test_an_abort_inside_llvm_is_the_compilers_death(tmp_path: Path) -> None:
     with Compiler() as compiler, pytest.raises((CompilerDied, BadBitcode)) as caught:
         compiler.compile(bitcode(tmp_path, source), "f", 3)
     assert "\n" not in str(caught.value)
+
+
+# Calls that are all inlined into one another: 12^8 additions to optimise.
+BOMB = "static int f0(int a) { return a + 1; }\n" + "".join(
+    f"static __attribute__((always_inline)) int f{n}(int a) {{ return {' + '.join([f'f{n - 1}(a)'] * 12)}; }}\n"
+    for n in range(1, 9)
+)
+BOMB += "int bomb(int a, int b) { return f8(a) + b; }"
+
+
+@pytest.fixture(scope="module")
+def bomb(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return bitcode(tmp_path_factory.mktemp("bomb"), BOMB, "-g0")
+
+
+HOST = """
+import sys
+from pathlib import Path
+from bareflow_gdb.recompile.compiler import Compiler
+compiler = Compiler()
+compiler.wait_ready()
+compiler.begin(Path(sys.argv[1]).read_bytes(), "bomb", 3)
+compiler.poll(0.1)
+print(compiler.pid, flush=True)
+while compiler.poll(30.0) is None:
+    pass
+"""
+
+
+def test_a_worker_ends_with_the_process_that_asked_although_it_compiles(bomb: bytes, tmp_path: Path) -> None:
+    (tmp_path / "bomb.bc").write_bytes(bomb)
+    words = [sys.executable, "-c", HOST, str(tmp_path / "bomb.bc")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as host:
+        assert host.stdout is not None
+        worker = int(host.stdout.readline())
+        assert started_at(worker)
+        host.kill()
+    try:
+        wait_for(lambda: not started_at(worker), "the worker's end")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def by_hand(parent: int, cpu_seconds: int) -> Iterator[subprocess.Popen[bytes]]:
+    words = [sys.executable, "-m", WORKER, str(parent), str(cpu_seconds)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        try:
+            yield worker
+        finally:
+            worker.kill()
+
+
+def test_a_worker_whose_parent_has_gone_before_it_could_ask_for_its_signal_ends() -> None:
+    with by_hand(parent=1, cpu_seconds=60) as worker:
+        assert worker.wait(300) == 1, "its input is still open"
+
+
+def test_a_worker_that_nobody_ends_is_ended_by_its_processor_time(bomb: bytes) -> None:
+    with by_hand(os.getpid(), cpu_seconds=1) as worker:
+        assert worker.stdin is not None
+        worker.stdin.write(pipe.encode({"entry": "bomb", "level": 3}, bomb))
+        worker.stdin.flush()
+        assert worker.wait(300) == -signal.SIGXCPU
+
+
+def test_processor_time_is_counted_for_each_answer(payload: bytes) -> None:
+    with by_hand(os.getpid(), cpu_seconds=3) as worker:
+        assert worker.stdin is not None and worker.stdout is not None
+        pipe.read_frame(worker.stdout)  # type: ignore[arg-type]
+        before = cpu_limit(worker.pid)
+        while cpu_limit(worker.pid) == before:
+            worker.stdin.write(pipe.encode({"entry": "mixed_main", "level": 3}, payload))
+            worker.stdin.flush()
+            frame = pipe.read_frame(worker.stdout)  # type: ignore[arg-type]
+            assert frame is not None and frame[1]
+
+
+def cpu_limit(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return next(int(line.split()[3]) for line in lines if line.startswith("Max cpu time"))
+
+
+def test_an_object_that_is_too_large_is_refused_and_the_worker_lives(compiler: Compiler, tmp_path: Path) -> None:
+    source = f"const char big[{pipe.BODY_BYTES}] = {{1}}; int f(int a, int b) {{ return big[a] + b; }}"
+    payload = bitcode(tmp_path, source, "-g0")
+    compiler.wait_ready()
+    pid = compiler.pid
+    with pytest.raises(BadBitcode, match=r"LLVM made an object of 4,\d\d\d,\d\d\d bytes of it, the most is 4,194,304"):
+        compiler.compile(payload, "f", 2)
+    assert compiler.pid == pid
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [struct.pack("<II", 2, 0xFFFFFFFF) + b"{}", struct.pack("<II", 0xFFFFFFFF, 0), struct.pack("<II", 2, 0) + b"[]"],
+)
+def test_a_frame_that_cannot_be_right_is_refused_before_memory_is_taken(frame: bytes) -> None:
+    with pytest.raises(pipe.BadFrame):
+        pipe.take_frame(bytearray(frame))
+    with pytest.raises(pipe.BadFrame):
+        pipe.read_frame(io.BytesIO(frame))
+
+
+def test_a_worker_that_answers_nonsense_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    liar = tmp_path / "liar"
+    liar.write_text("#!/bin/sh\nprintf '\\002\\000\\000\\000\\377\\377\\377\\377{}'\nexec sleep 1000\n")
+    liar.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(liar))
+    with Compiler() as compiler:
+        with pytest.raises(CompilerDied, match=r"LLVM answered with a frame of 4,294,967,297 bytes"):
+            compiler.compile(b"x", "f", 0)
+        assert compiler.pid is None
+
+
+def test_a_request_that_nobody_takes_does_not_hold_its_sender_up(payload: bytes) -> None:
+    with Compiler() as compiler:
+        compiler.wait_ready()
+        assert compiler.pid is not None
+        os.kill(compiler.pid, signal.SIGSTOP)
+        compiler.begin(payload.ljust(1 << 20, b"\0"), "mixed_main", 3)  # more than a pipe holds
+        assert compiler.poll() is None
+        compiler.give_up()
+        assert not compiler.busy
+        assert compiler.compile(payload, "mixed_main", 3).data

@@ -15,7 +15,7 @@ from bareflow_gdb.errors import BareflowError, UsageError
 
 if TYPE_CHECKING:
     from bareflow_gdb.cli.target import Target
-    from bareflow_gdb.recompile.compiler import Compiler
+    from bareflow_gdb.recompile.compilers import Compilers
 
 GROUP = "do"
 HELP = "for programs: recompile what is asked for on standard input, a JSON line for each answer"
@@ -33,20 +33,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.cli.targets import open_target
-    from bareflow_gdb.recompile.compiler import Compiler
+    from bareflow_gdb.recompile.compilers import Compilers
 
     target = open_target(options.target)
-    with Compiler() as compiler:
+    with Compilers() as compilers:
         for line in sys.stdin:
             try:
-                answer = _answer(target, compiler, line)
+                answer = _answer(target, compilers, line)
             except BareflowError as error:
                 answer = {"error": str(error)}
             print(json.dumps(answer), flush=True)
     return 0
 
 
-def _answer(target: Target, compiler: Compiler, line: str) -> Any:
+def _answer(target: Target, compilers: Compilers, line: str) -> Any:
     from bareflow_gdb.cli.verbs.recompile import open_service
     from bareflow_gdb.render.jsonable import to_json
 
@@ -56,5 +56,5 @@ def _answer(target: Target, compiler: Compiler, line: str) -> Any:
         called = bool(question.get("called", True))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsageError(f'this is not a question ({error!r}); ask as {{"function": "primes", "level": 3}}') from error
-    with open_service(target, compiler=compiler) as service:
+    with open_service(target, compilers=compilers) as service:
         return to_json(service.request(function, level, called=called))

@@ -19,7 +19,7 @@ HELP = "which parts work here, which do not, why, and what to do"
 def configure(parser: argparse.ArgumentParser) -> None:
     from bareflow_gdb.cli.arguments import ELF_HELP, add_target
 
-    add_target(parser)
+    add_target(parser, dumps=True)
     parser.add_argument("--elf", type=Path, metavar="FILE", help=ELF_HELP)
     parser.add_argument("--host", action="store_true", help="look at this host only, at no guest")
     parser.epilog = "Exit code 1 when something fails."
@@ -52,12 +52,12 @@ def main(options: argparse.Namespace) -> int:
 def _guest(options: argparse.Namespace) -> list[Check]:
     from bareflow_gdb.checks.registry import findings
     from bareflow_gdb.cli.ask import TargetContext
-    from bareflow_gdb.cli.targets import open_target
+    from bareflow_gdb.cli.targets import asked_target
     from bareflow_gdb.errors import BareflowError
     from bareflow_gdb.guest.doctor import FAILS, WORKS, Check, check_guest
 
     try:
-        target = open_target(options.target)
+        target = asked_target(options)
         context = TargetContext(target, options.elf)
         guest = context.guest
     except BareflowError as error:

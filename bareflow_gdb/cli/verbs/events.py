@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ LAST = 100
 def configure(parser: argparse.ArgumentParser) -> None:
     from bareflow_gdb.cli.arguments import add_target
 
-    add_target(parser)
+    add_target(parser, dumps=True)
     parser.add_argument("--type", action="append", metavar="T", help="only this type; may be repeated")
     parser.add_argument("--last", type=int, default=LAST, metavar="N", help=f"only the last N (default {LAST})")
     parser.add_argument(
@@ -36,11 +37,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    from bareflow_gdb.cli.targets import open_target
+    from bareflow_gdb.cli.targets import asked_target
 
     if options.last < 0:
         raise UsageError("--last takes a count that is not negative")
-    target = open_target(options.target)
+    target = asked_target(options)
     if options.sql is not None:
         if target.trace is None:
             raise UsageError(f"{target.description} is not a trace; `bareflow trace record` makes one")
@@ -63,6 +64,7 @@ def _events(options: argparse.Namespace, target: Target) -> tuple[list[Event], C
         found = trace.events(*(options.type or ()))
         return list(decode(found[max(0, len(found) - options.last) :])), _names_of_trace(trace)
     from bareflow_gdb.abi.events import BY_NAME
+    from bareflow_gdb.guest.base.reading import optional
     from bareflow_gdb.guest.guest import Guest
 
     unknown = [name for name in options.type or () if name not in BY_NAME]
@@ -71,9 +73,15 @@ def _events(options: argparse.Namespace, target: Target) -> tuple[list[Event], C
     kernel = Guest.attach(target.memory).kernel()
     events = kernel.events(max(options.last, 1))
     chosen = [event for event in events if not options.type or event.type in options.type]
-    functions = [function.name for function in kernel.functions()]
-    modules = [module.name for module in kernel.modules().modules]
-    known = {"function": functions, "module": modules}
+    missing = list(kernel.unknown)
+    functions = optional(kernel.functions, missing) or ()
+    modules = optional(kernel.modules, missing)
+    known = {
+        "function": [function.name for function in functions],
+        "module": [module.name for module in modules.modules] if modules else [],
+    }
+    for sentence in missing:
+        print(f"bareflow events: {sentence}", file=sys.stderr)
     return chosen[max(0, len(chosen) - options.last) :], _names(known)
 
 

@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    from bareflow_gdb.cli.targets import open_target
+    from bareflow_gdb.cli.targets import asked_target
     from bareflow_gdb.guest.machine.disk import read_content
 
     if options.action != "cat" or options.json or sys.stdout.isatty():
@@ -25,7 +25,7 @@ def main(options: argparse.Namespace) -> int:
     ask.place_words(QUESTION, options)
     if options.file is None:
         return ask.main(QUESTION, options)
-    _, data = read_content(image_of(ask.TargetContext(open_target(options.target))), options.file)
+    _, data = read_content(image_of(ask.TargetContext(asked_target(options, QUESTION.file_kind))), options.file)
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
     return 0

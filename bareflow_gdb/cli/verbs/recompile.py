@@ -15,7 +15,7 @@ from bareflow_gdb.questions.question import FUNCTIONS
 
 if TYPE_CHECKING:
     from bareflow_gdb.cli.target import Target
-    from bareflow_gdb.recompile.compiler import Compiler
+    from bareflow_gdb.recompile.compilers import Compilers
     from bareflow_gdb.recompile.service import Service
 
 GROUP = "do"
@@ -54,7 +54,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def open_service(
-    target: Target, progress: Callable[[str], None] = lambda _: None, compiler: Compiler | None = None
+    target: Target, progress: Callable[[str], None] = lambda _: None, compilers: Compilers | None = None
 ) -> Service:
     """A service for a running guest; raises UsageError for a target that cannot answer."""
     from bareflow_gdb.recompile.service import Service
@@ -62,4 +62,4 @@ def open_service(
     if not target.memory.live:
         raise UsageError(f"{target.description} does not run; recompile a function of a running machine")
     directory = target.machine.directory if target.machine is not None else None
-    return Service(target.memory, directory, progress, compiler)
+    return Service(target.memory, directory, progress, compilers)

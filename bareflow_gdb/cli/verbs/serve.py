@@ -18,9 +18,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from bareflow_gdb.cli.arguments import add_target
 
     add_target(parser)
+    parser.epilog = (
+        "Up to three functions are compiled at the same time, the requests of one function in their order. A request "
+        "that cannot be answered is refused, the others go on. When there is much to tell, lines are left out and "
+        "counted."
+    )
 
 
 def main(options: argparse.Namespace) -> int:
+    from bareflow_gdb.cli.pace import Pace
     from bareflow_gdb.cli.targets import open_target
     from bareflow_gdb.cli.verbs.recompile import open_service
     from bareflow_gdb.render.jsonable import to_json
@@ -28,7 +34,12 @@ def main(options: argparse.Namespace) -> int:
 
     target = open_target(options.target)
     served = 0
-    with open_service(target, lambda line: print(line, file=sys.stderr, flush=True)) as service:
+    say = Pace(lambda line: print(line, file=sys.stderr, flush=True), lambda count: f"({count:,} lines are left out)")
+    tell = Pace(
+        lambda line: print(line, flush=True),
+        lambda count: json.dumps({"left_out": count}) if options.json else f"({count:,} answers are left out)",
+    )
+    with open_service(target, say) as service:
         if not service.serving:
             raise BareflowError(f"another process serves {target.description} already; end that one first")
         names = ", ".join(function.name for function in service.functions()) or "no functions yet"
@@ -39,7 +50,7 @@ def main(options: argparse.Namespace) -> int:
         try:
             for record in service.serve(stop.is_set):
                 served += 1
-                print(json.dumps(to_json(record)) if options.json else outcome(record), flush=True)
+                tell(json.dumps(to_json(record)) if options.json else outcome(record))
             print(f"{served} requests answered", file=sys.stderr)
         except ReadError:
             if target.machine is None or target.machine.alive():

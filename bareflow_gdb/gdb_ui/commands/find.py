@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.errors import BadData, BareflowError, UsageError
+from bareflow_gdb.errors import BadData, BareflowError, ReadError, UsageError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.expression import symbol
@@ -100,7 +100,7 @@ def _look(session: Session) -> tuple[tuple[Located, ...], tuple[Missing, ...]]:
     for kind in KINDS:
         try:
             records.append(guest.places.find(kind))
-        except BadData as error:
+        except (BadData, ReadError) as error:
             missing.append(Missing(kind, str(error)))
     return tuple(records), tuple(missing)
 

@@ -10,7 +10,7 @@ from bareflow_gdb.gdb_ui import boot_steps
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.guest.boot.boot_code import CodePlace, next_instruction
+from bareflow_gdb.guest.boot.boot_code import CodePlace, is_bios, next_instruction
 from bareflow_gdb.questions.question import argument
 
 MOST = 10_000
@@ -75,9 +75,10 @@ def step_boot(options: argparse.Namespace, session: Session) -> BootSteps:
 def _line(session: Session, place: CodePlace) -> tuple[Line, bool]:
     try:
         instruction = next_instruction(session.memory, place)
-    except ReadError:
+    except ReadError as error:
         # Reading there may change the guest, so gdb is not asked for the bytes either.
-        return Line(place.mode, place.bits, place.text, place.linear, "", "(in the BIOS, not RAM)"), False
+        where = "(in the BIOS, not RAM)" if is_bios(place.linear) and not place.paged else f"(not read: {error.why})"
+        return Line(place.mode, place.bits, place.text, place.linear, "", where), False
     except BareflowError as error:
         raise BareflowError(f"the code at 0x{place.linear:x} cannot be shown: {error}") from error
     line = Line(place.mode, place.bits, place.text, place.linear, instruction.code, instruction.text)

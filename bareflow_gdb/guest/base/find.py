@@ -114,15 +114,23 @@ def _scan(memory: Memory) -> Iterator[Address]:
         yield from _scan_range(memory, magic, DEVICES_END, RAM_SIZE)
 
 
+def _chunks(memory: Memory, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Address and size of each part of [start, end) that this memory has; a dump may begin or end anywhere."""
+    for low, high in memory.ranges:
+        # The magic is 16-byte aligned, so it never straddles two chunks.
+        first, last = max(start, -(-low // 16) * 16), min(end, high)
+        for base in range(first, last, _CHUNK):
+            yield base, min(_CHUNK, last - base)
+
+
 def _scan_range(memory: Memory, magic: bytes, start: int, end: int) -> Iterator[Address]:
-    for base in range(start, end, _CHUNK):
+    for base, size in _chunks(memory, start, end):
         try:
-            data = memory.read(base, min(_CHUNK, end - base), "scan for the root descriptor")
+            data = memory.read(base, size, "scan for the root descriptor")
         except ReadError:
             continue
         at = data.find(magic)
         while at >= 0:
-            # The magic is 16-byte aligned, so it never straddles two chunks.
             if at % 16 == 0:
                 yield Address(base + at)
             at = data.find(magic, at + 1)

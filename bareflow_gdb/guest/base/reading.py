@@ -99,6 +99,18 @@ def bulk(memory: Memory, pieces: Sequence[tuple[int, int, str]]) -> list[bytes]:
     return [found[index] for index in range(len(pieces))]
 
 
+def optional(read: Callable[[], T], problems: list[str]) -> T | None:
+    """What `read` gives; None, and why in `problems`, when that record is wrong or is not in this memory.
+
+    An answer goes on without it, whichever of the two it is.
+    """
+    try:
+        return read()
+    except (BadData, ReadError) as error:
+        problems.append(str(error))
+        return None
+
+
 def strays(memory: Memory, pieces: Sequence[tuple[int, int, str]]) -> list[bytes | None]:
     """As `bulk`, for addresses that need not be right: None for each that cannot be read."""
     try:

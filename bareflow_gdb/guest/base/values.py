@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NewType
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import UsageError
 
 Address = NewType("Address", int)
 """A guest address: 32-bit physical, which equals linear."""
@@ -44,6 +45,22 @@ _PREFIX = {
     "bf_mail_state": "BF_MAIL_",
     "bf_control": "BF_CONTROL_",
 }
+
+
+class TooWide(UsageError):
+    """An address of more than 32 bits."""
+
+
+def checked_address(value: int) -> Address:
+    """`value`, when a 32-bit guest can have it as an address; raises UsageError: nothing is cut off."""
+    if value < 0:
+        raise UsageError(f"{value} is not an address; try 0x10000")
+    if value >> 32:
+        raise TooWide(
+            f"0x{value:x} has more than 32 bits: no 32-bit guest, as BareFlow's are, has such an address;"
+            " gdb's own commands look at one of a 64-bit guest"
+        )
+    return Address(value)
 
 
 def word(enum: str, value: int) -> str:

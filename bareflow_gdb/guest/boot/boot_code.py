@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError
 from bareflow_gdb.guest.base.values import Address, Word
-from bareflow_gdb.memory.protocol import Memory
+from bareflow_gdb.memory.paging import is_paged, seen_by_code
+from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START, Memory
 
 LONGEST_INSTRUCTION = 15
 
@@ -22,6 +23,7 @@ _SWITCH = re.compile(rb"\x0f\x22[\xc0-\xc7].{0,16}?(?:\x66\xea(.{4})\x08\0|\xea(
 _CODE_FLAGS = re.compile(r"^CS *= *\S+ +\S+ +\S+ +([0-9a-f]+)", re.MULTILINE)
 _PE, _VM = 1 << 0, 1 << 17
 _CODE_32 = 1 << 22
+_ROM_ALIAS = 0xFFF00000
 
 Read = Callable[[int, int], bytes]
 
@@ -39,7 +41,9 @@ class CodePlace:
     """Of the code segment."""
     eip: Address
     linear: Address
-    """base + eip: where the instruction is in memory."""
+    """base + eip: where the instruction is in memory, while paging is off."""
+    paged: bool = False
+    """Paging is on: `linear` leads to memory through the page tables."""
 
     @property
     def text(self) -> str:
@@ -65,6 +69,11 @@ class BootInstruction:
         return self.text.startswith(("call", "lcall", "int", "rep", "loop"))
 
 
+def is_bios(address: int) -> bool:
+    """Is it where a PC has ROM: below 1 MiB behind the RAM, or at the end of the address space, where it resets to?"""
+    return DEVICES_START <= address < DEVICES_END or address >= _ROM_ALIAS
+
+
 def code_place(memory: Memory) -> CodePlace:
     """By the CPU's registers, which are asked for now; raises BareflowError. 1 packet."""
     cpu = memory.cpu()
@@ -76,7 +85,8 @@ def code_place(memory: Memory) -> CodePlace:
         mode = "virtual 8086"
     eip = cpu.general["eip"]
     linear = Address(cs.base + eip & 0xFFFFFFFF)
-    return CodePlace(mode, _code_bits(memory, mode), Word(cs.selector), Address(cs.base), Address(eip), linear)
+    bits = _code_bits(memory, mode)
+    return CodePlace(mode, bits, Word(cs.selector), Address(cs.base), Address(eip), linear, is_paged(cpu))
 
 
 def _code_bits(memory: Memory, mode: str) -> int:
@@ -106,7 +116,8 @@ def decode(code: bytes, address: int, bits: int, count: int) -> list[BootInstruc
 
 def next_instruction(memory: Memory, place: CodePlace) -> BootInstruction:
     """The instruction at a place; raises ReadError where there is no RAM, as in the BIOS."""
-    code = memory.read(place.linear, LONGEST_INSTRUCTION, "next instruction")
+    code_memory = seen_by_code(memory, memory.cpu()) if place.paged else memory
+    code = code_memory.read(place.linear, LONGEST_INSTRUCTION, "next instruction")
     return replace(decode(code, place.eip, place.bits, 1)[0], linear=place.linear)
 
 

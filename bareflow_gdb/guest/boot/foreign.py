@@ -25,6 +25,9 @@ def _boots_stock(machine: Machine) -> bool:
     size = layouts.size("bf_image_header")
     try:
         with machine.image.open("rb") as file:
+            if layouts.const("BF_BOOT_MAGIC").to_bytes(4, "little") in file.read(SECTOR):
+                # Whatever it loads, this boot sector writes a boot record.
+                return False
             file.seek(layouts.const("BF_IMAGE_LBA") * SECTOR)
             data = file.read(size)
     except OSError:

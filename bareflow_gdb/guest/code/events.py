@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.abi.events import event_type
-from bareflow_gdb.errors import BadData
+from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.guest.base.reading import filled, one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, word
@@ -133,7 +133,19 @@ def _head_now(memory: Memory, ring: Ring) -> int:
     return ring.head + (now - ring.head) % _WRAP
 
 
-def read_all_last(memory: Memory, root: Root, last: int | None = LAST) -> list[Event]:
-    """The last events of every ring in the order of their time."""
-    found = [event for index in range(len(root.rings)) for event in read_last(memory, root, index, last)]
+def read_all_last(memory: Memory, root: Root, last: int | None = LAST, missing: list[str] | None = None) -> list[Event]:
+    """The last events of every ring in the order of their time; why a ring gave none is added to `missing`.
+
+    Without `missing`, or when there is no event either, that is raised: BadData, ReadError.
+    """
+    found: list[Event] = []
+    for index in range(len(root.rings)):
+        try:
+            found += read_last(memory, root, index, last)
+        except (BadData, ReadError) as error:
+            if missing is None:
+                raise
+            missing.append(str(error))
+    if missing and not found:
+        raise BadData(missing[0])
     return sorted(found, key=lambda event: (event.tsc, event.ring, event.seq))

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BadData
 from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.clock import Counters, read_counters
-from bareflow_gdb.guest.base.reading import ONE_PACKET, bulk, capped, filled, many, need
+from bareflow_gdb.guest.base.reading import ONE_PACKET, bulk, capped, filled, many, need, optional
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word, code_name, word
 from bareflow_gdb.memory.protocol import Memory
@@ -128,10 +129,12 @@ def read_versions(
     functions: Sequence[Function],
     problems: list[str],
     spans: Sequence[tuple[int, int]] | None = None,
+    missing: list[str] | None = None,
 ) -> list[Version]:
     """The versions in the table by number; a table that has been reused is named in `problems`.
 
-    spans: (first record, number) of the parts to read, None = all of it.
+    spans: (first record, number) of the parts to read, None = all of it. Why there are no causes is added to
+    `missing`. Raises BadData when the kernel has no version table, ReadError.
     """
     table = need(root.version_table, "version table")
     capacity = layouts.const("BF_MAX_VERSIONS")
@@ -140,9 +143,11 @@ def read_versions(
     if spans is None:
         spans = [(0, min(counters.version_count, capacity))]
     raws = _records(memory, "bf_version", table, spans, "version table")
-    causes: Sequence[Any] = [None] * len(raws)
-    if root.version_causes:
-        causes = _records(memory, "bf_version_cause", root.version_causes, spans, "version causes")
+    causes: Sequence[Any] | None = None
+    if at := root.version_causes:
+        told: list[str] = [] if missing is None else missing
+        causes = optional(lambda: _records(memory, "bf_version_cause", at, spans, "version causes"), told)
+    causes = causes or [None] * len(raws)
     none = layouts.const("BF_VERSION_NONE")
     found = [
         _version(raw, cause, functions)
@@ -195,10 +200,23 @@ class Tables:
     versions: list[Version]
     unread: int = 0
     """Records of the version table that were left out, because each packet of them takes a round trip."""
+    missing: tuple[str, ...] = ()
+    """Which of the other tables this memory does not have, and why."""
+
+    @property
+    def whole(self) -> bool:
+        """Every version that the kernel keeps is here."""
+        return not self.unread and not self.missing
+
+    def needed(self) -> list[Version]:
+        """The versions; raises BadData when their table is missing."""
+        if self.missing and not self.versions:
+            raise BadData(self.missing[0])
+        return self.versions
 
 
 def read_tables(memory: Memory, root: Root, problems: list[str], every: bool = False, causes: bool = True) -> Tables:
-    """Raises BadData when the kernel has none of these tables, ReadError.
+    """Raises BadData when the kernel has no functions, ReadError; other tables may be missing.
 
     Without `causes` it is left out why each version was made, which costs a packet of its own.
     """
@@ -207,7 +225,8 @@ def read_tables(memory: Memory, root: Root, problems: list[str], every: bool = F
     counters = read_counters(memory, root)
     functions = read_functions(memory, root, counters, problems)
     spans = None if every else _spans(memory, counters, functions)
-    versions = read_versions(memory, root, counters, functions, problems, spans)
+    missing: list[str] = []
+    versions = optional(lambda: read_versions(memory, root, counters, functions, problems, spans, missing), missing)
     kept = min(counters.version_count, layouts.const("BF_MAX_VERSIONS"))
     unread = kept - sum(count for _, count in spans) if spans is not None else 0
-    return Tables(counters, functions, versions, unread)
+    return Tables(counters, functions, versions or [], unread, tuple(missing))

@@ -136,12 +136,12 @@ def _function(
 ) -> JitFunction:
     own = tuple(version for version in tables.versions if version.function == function.index)
     published = next((version for version in own if version.number == function.version), None)
-    agrees = published.entry == current if published is not None else None if tables.unread else False
+    agrees = published.entry == current if published is not None else False if tables.whole else None
     if published is not None and not agrees:
         problems.append(
             f"{function.name} runs 0x{current:08x}, its version {published.number} begins at 0x{published.entry:08x}"
         )
-    elif published is None and function.version and not tables.unread:
+    elif published is None and function.version and tables.whole:
         problems.append(f"{function.name} runs version {function.version}, which is not in the version table")
     profile = profiles[function.profiler_id] if function.profiler_id < len(profiles) else None
     if profile is None:

@@ -52,6 +52,8 @@ class Outcome:
     milliseconds: Phases
     remarks: tuple[str, ...]
     """What LLVM said about its optimisations."""
+    notes: tuple[str, ...] = ()
+    """What of the bitcode was rewritten for the guest."""
     symbol_file: str | None = None
 
     @property
@@ -74,5 +76,6 @@ class Outcome:
                 "rodata": Address(int(record["rodata"], 16)),
                 "milliseconds": Phases(**record["milliseconds"]),
                 "remarks": tuple(record["remarks"]),
+                "notes": tuple(record["notes"]),
             }
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.errors import BadData, BareflowError
 from bareflow_gdb.guest.base.reading import filled
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word
@@ -16,6 +16,7 @@ from bareflow_gdb.guest.machine.exception import Registers, read_exception
 from bareflow_gdb.guest.names.elf import KernelSymbols
 from bareflow_gdb.guest.names.names import Names, Place
 from bareflow_gdb.memory.cpu import CpuRegisters
+from bareflow_gdb.memory.paging import Linear, is_paged, seen_by_code
 from bareflow_gdb.memory.protocol import Memory
 
 _EFLAGS = "CF - PF - AF - ZF SF TF IF DF OF - - NT - RF VM AC VIF VIP ID"
@@ -23,6 +24,7 @@ _EFLAGS = "CF - PF - AF - ZF SF TF IF DF OF - - NT - RF VM AC VIF VIP ID"
 _CR0 = "PE MP EM TS ET NE - - - - - - - - - - WP - AM - - - - - - - - - - NW CD PG"
 _CR4 = "VME PVI TSD DE PSE PAE MCE PGE PCE OSFXSR OSXMMEXCPT UMIP - - - - FSGSBASE - OSXSAVE - SMEP SMAP"
 _PE, _PG, _VM = 1 << 0, 1 << 31, 1 << 17
+PAGED = "paging is on: addresses of code, stack and descriptor tables are linear, those of records physical"
 _REAL_MODE_LIMITS = (0x3FF, 0xFFFF)
 """Of the BIOS's table, and as a reset leaves it (volume 3A, 9.1.1)."""
 _SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs", "ldt", "tr")
@@ -75,6 +77,9 @@ def read_cpu(memory: Memory, root: Root | None, names: Names) -> Cpu:
     registers = named_registers(raw) if raw else None
     mode = mode_of(raw) if raw else "unknown"
     gdt = raw.segments["gdt"] if raw else None
+    if raw is not None and is_paged(raw):
+        names.under(raw)
+        notes.append(f"{PAGED} (CR3 0x{raw.control['cr3']:08x})")
     base, size, how = _idt_place(raw, names.symbols)
     gates: tuple[Gate, ...] = ()
     absent = 0
@@ -83,10 +88,11 @@ def read_cpu(memory: Memory, root: Root | None, names: Names) -> Cpu:
     elif raw is not None and no_idt(raw):
         problems.append(no_idt(raw))
     elif how:
-        gates, absent = _read_idt(memory, base, size, names, problems)
+        gates, absent = _read_idt(table_memory(memory, raw, base), base, size, names, problems)
     else:
         notes.append("where the IDT is cannot be known: no registers, and no symbol `idt`")
     protected = mode.startswith("protected")
+    gdt_memory = table_memory(memory, raw, gdt.base) if gdt else memory
     return Cpu(
         mode=mode,
         registers=registers,
@@ -97,7 +103,7 @@ def read_cpu(memory: Memory, root: Root | None, names: Names) -> Cpu:
         segments=_segments(raw) if raw else (),
         gdt_base=Address(gdt.base if gdt else 0),
         gdt_bytes=gdt.limit + 1 if gdt else 0,
-        gdt=read_gdt(memory, gdt.base, gdt.limit + 1, problems) if gdt and protected else (),
+        gdt=read_gdt(gdt_memory, gdt.base, gdt.limit + 1, problems) if gdt and protected else (),
         idt_base=Address(base),
         idt_bytes=size,
         idt_found_by=how,
@@ -130,6 +136,30 @@ def mode_of(raw: CpuRegisters) -> str:
     if raw.general["eflags"] & _VM:
         return "virtual 8086"
     return "protected with paging" if raw.control["cr0"] & _PG else "protected"
+
+
+def foreign_mode(memory: Memory) -> str:
+    """What the CPU's mode says of a kernel that is none of ours, as a sentence; "" = nothing.
+
+    Not asked where that would stop a running guest.
+    """
+    if memory.asking_stops:
+        return ""
+    try:
+        raw = memory.cpu()
+    except BadData as error:
+        return str(error)
+    except BareflowError:
+        return ""
+    if not is_paged(raw):
+        return ""
+    return "paging is on, which no BareFlow kernel uses: `cpu`, `stack`, `disas` and `identify` take linear addresses"
+
+
+def table_memory(memory: Memory, raw: CpuRegisters | None, base: int) -> Memory:
+    """Where the descriptor table at `base` is read: through the page tables, when they map it."""
+    seen = seen_by_code(memory, raw)
+    return seen if not isinstance(seen, Linear) or seen.physical(base) is not None else memory
 
 
 def linear_eip(raw: CpuRegisters) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bareflow_gdb.errors import BareflowError, Unreachable
+from bareflow_gdb.errors import BadData, BareflowError, Unreachable
 from bareflow_gdb.foreign import ascii_of
 from bareflow_gdb.guest.base.reading import filled, one
 from bareflow_gdb.guest.base.values import Address
@@ -52,11 +52,10 @@ def read_image(path: Path) -> Disk:
 def read_disk(memory: Memory, state: Address) -> Disk:
     """The disk of a guest; `state` is where its `fat16_fs_t` is, 0 = not known.
 
-    What cannot be told is None, and the reason is in `notes`.
-
-    Raises BadData when the disk's image is not a FAT16 volume.
+    What cannot be told is None, and the reason is in `notes`, or in `problems` when the image is no FAT16 volume.
     """
     notes: list[str] = []
+    problems: list[str] = []
     mounted = _mounted(memory, state, notes)
     volume = None
     try:
@@ -65,7 +64,9 @@ def read_disk(memory: Memory, state: Address) -> Disk:
             volume = read_volume(image, str(path))
     except Unreachable as error:
         notes.append(f"its files cannot be listed: {error}")
-    problems = list(volume.problems) if volume else []
+    except BadData as error:
+        problems.append(f"its files cannot be listed: {error}")
+    problems += volume.problems if volume else ()
     if volume and mounted:
         problems += _differences(volume, mounted)
     return Disk(volume, mounted, tuple(problems), tuple(notes))

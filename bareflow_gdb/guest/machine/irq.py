@@ -14,7 +14,7 @@ from bareflow_gdb.guest.base.absent import CANNOT_KNOW
 from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.guest.machine.cpu import idt_of, interrupts_on, mode_of
+from bareflow_gdb.guest.machine.cpu import idt_of, interrupts_on, mode_of, table_memory
 from bareflow_gdb.guest.machine.descriptors import Gate, read_gates
 from bareflow_gdb.guest.names.names import Names
 from bareflow_gdb.memory.protocol import Memory
@@ -85,11 +85,14 @@ def read_irq(memory: Memory, root: Root | None, names: Names) -> Irq:
     problems: list[str] = []
     raw, base, size = idt_of(memory, names.symbols, notes)
     gates: dict[int, Gate] = {}
+    if raw is not None:
+        names.under(raw)
     if raw is not None and mode_of(raw) == "real":
         notes.append("real mode: interrupts go through the BIOS's vectors")
     elif size:
         try:
-            gates = {gate.vector: gate for gate in read_gates(memory, base, size, names)}
+            table = table_memory(memory, raw, base)
+            gates = {gate.vector: gate for gate in read_gates(table, base, size, names)}
         except BareflowError as error:
             problems.append(f"the IDT cannot be read: {error}")
     pics = _read_pics(memory, notes)

@@ -8,6 +8,7 @@ from pathlib import Path
 from bareflow_gdb.errors import Unreachable, UsageError
 from bareflow_gdb.foreign import lines_of
 from bareflow_gdb.guest.machine.log import Log
+from bareflow_gdb.memory.contents import Contents
 
 MOST_BYTES = 16 << 20
 
@@ -28,17 +29,29 @@ class Serial:
 def read_serial_file(path: Path, last: int | None = None) -> Serial:
     """The last `last` bytes of a serial log, whole lines. Raises Unreachable when it cannot be read."""
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            wanted = min(size, MOST_BYTES if last is None else _checked(last))
-            file.seek(size - wanted)
-            data = file.read(wanted)
-    except OSError as error:
-        raise Unreachable(f"the serial log {path} cannot be read ({error.strerror})") from error
+        file = Contents(path, may_be_empty=True)
+        coding, size = _coding(file.read(0, 4)), file.size
+        wanted = min(size, MOST_BYTES if last is None else _checked(last))
+        # A character of UTF-16 begins at an even byte.
+        wanted += (size - wanted) % 2 if coding else 0
+        data = file.read(size - wanted, wanted)
+    except Unreachable as error:
+        raise Unreachable(f"the serial log {path} cannot be read ({error})") from error
+    if coding:
+        data = data.decode(coding, "replace").removeprefix("\ufeff").encode("latin-1", "replace")
     text = lines_of(data)
     if wanted < size:
         text = text.partition("\n")[2]
     return Serial("file", text, size, size - wanted)
+
+
+def _coding(head: bytes) -> str:
+    """UTF-16 is what PowerShell's `>` makes of a log, with a byte order mark or without; "" = bytes as they came."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16-le" if head[0] == 0xFF else "utf-16-be"
+    if len(head) == 4 and head[1::2] == b"\0\0" and all(head[::2]):
+        return "utf-16-le"
+    return "utf-16-be" if len(head) == 4 and head[::2] == b"\0\0" and all(head[1::2]) else ""
 
 
 def serial_from_log(log: Log) -> Serial:

@@ -9,22 +9,27 @@ is sought below ESP in steps of one packet, until one holds nothing but zeros.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.guest.base.absent import CANNOT_KNOW
+from bareflow_gdb.guest.base.reading import optional
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.callers import call_before, find_caller
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP, PUSH_EBP, RET
-from bareflow_gdb.guest.machine.cpu import mode_of, read_registers
+from bareflow_gdb.guest.machine.cpu import PAGED, mode_of, read_registers
 from bareflow_gdb.guest.machine.exception import read_exception
 from bareflow_gdb.guest.names.names import Names, Place, is_code
+from bareflow_gdb.memory.cpu import CpuRegisters
+from bareflow_gdb.memory.paging import Linear
 from bareflow_gdb.memory.protocol import Memory
 
 MOST_FRAMES = 64
 _STEP = 2048
+_UNBOUNDED = 64 << 10
 _MOST_STEPS = 3
 """Packets below ESP that a search for the deepest use may cost, where reading costs any."""
 
@@ -64,6 +69,7 @@ class Stack:
     end: str
     """Why the chain ends."""
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_stack(
@@ -78,7 +84,11 @@ def read_stack(
 
     Raises BadData when there are no registers and nothing is given, or the CPU is in real mode; ReadError.
     """
-    source, eip, esp, ebp = _start(memory, root, esp, ebp, eip)
+    source, eip, esp, ebp, paged = _start(memory, root, esp, ebp, eip)
+    if paged is not None:
+        names.under(paged)
+    if names.paged is not None:
+        return _unbounded(names.paged, names, source, eip, esp, ebp)
     top, bottom = layouts.const("BF_STACK_TOP"), layouts.const("BF_STACK_BOTTOM")
     problems: list[str] = []
     if not bottom <= esp <= top:
@@ -91,7 +101,11 @@ def read_stack(
         # What is below the kernel's last byte never was stack.
         bottom = max(bottom, names.symbols.end_below(esp))
     else:
-        frames, end = _frames(memory, names, eip, esp, ebp)
+
+        def may_be_code(address: int) -> bool:
+            return is_code(memory, address)
+
+        frames, end = _frames(memory, names, eip, esp, ebp, _in_stack, may_be_code)
     deepest, sure = _deepest(memory, min(max(esp, bottom), top), top, bottom)
     sure = sure and (root is not None or bool(names.symbols))
     if deepest < bottom + _STEP:
@@ -115,10 +129,10 @@ def read_stack(
 
 def _start(
     memory: Memory, root: Root | None, esp: int | None, ebp: int | None, eip: int | None
-) -> tuple[str, int, int, int]:
-    """Where to begin: source, EIP, ESP, EBP."""
+) -> tuple[str, int, int, int, CpuRegisters | None]:
+    """Where to begin: source, EIP, ESP, EBP; and the registers, when those of now are meant."""
     if ebp is not None:
-        return "given", eip or 0, ebp if esp is None else esp, ebp
+        return "given", eip or 0, ebp if esp is None else esp, ebp, None
     notes: list[str] = []
     raw = read_registers(memory, notes)
     if raw is not None:
@@ -128,21 +142,63 @@ def _start(
                 f"the CPU is in real mode with its stack at 0x{stack:05x}: BIOS and boot loader keep no frames; "
                 f"the kernel's stack exists from stage `kernel` on"
             )
-        return "registers", raw.general["eip"], esp or raw.general["esp"], raw.general["ebp"]
-    record = read_exception(memory, root) if root is not None and root.exception else None
+        return "registers", raw.general["eip"], esp or raw.general["esp"], raw.general["ebp"], raw
+    record = None
+    if root is not None and root.exception:
+        record = optional(lambda: read_exception(memory, root), notes)
     if record is not None and record.count:
         found = record.registers
-        return "exception record", found.eip, found.esp, found.ebp
-    raise BadData(f"{notes[0]}; or give a frame pointer with --ebp")
+        return "exception record", found.eip, found.esp, found.ebp, None
+    raise BadData(f"{', and '.join(notes)}; or give a frame pointer with --ebp")
 
 
-def _frames(memory: Memory, names: Names, eip: int, esp: int, ebp: int) -> tuple[list[Frame], str]:
+def _unbounded(memory: Linear, names: Names, source: str, eip: int, esp: int, ebp: int) -> Stack:
+    """The stack of a kernel with paging: at linear addresses, and where it may lie nobody has told."""
+    bottom = esp & ~0xFFF
+    top = bottom
+    while top < bottom + _UNBOUNDED and memory.physical(top) is not None:
+        top += 0x1000
+
+    def in_stack(address: int) -> bool:
+        return bottom <= address <= top - 8
+
+    def is_mapped(address: int) -> bool:
+        return memory.physical(address) is not None
+
+    frames, end = _frames(memory, names, eip, esp, ebp, in_stack, is_mapped)
+    return Stack(
+        source=source,
+        eip=Address(eip),
+        esp=Address(esp),
+        ebp=Address(ebp),
+        top=Address(top),
+        bottom=Address(bottom),
+        used=max(0, top - esp),
+        deepest=Address(esp),
+        deepest_used=max(0, top - esp),
+        deepest_sure=False,
+        frames=tuple(frames),
+        end=end,
+        problems=() if top > bottom else (f"ESP 0x{esp:08x} is not mapped by the page tables",),
+        notes=(f"{PAGED}; the stack's bounds are not known: the mapped pages from ESP on are taken for it",),
+    )
+
+
+def _frames(
+    memory: Memory,
+    names: Names,
+    eip: int,
+    esp: int,
+    ebp: int,
+    in_stack: Callable[[int], bool],
+    may_be_code: Callable[[int], bool],
+) -> tuple[list[Frame], str]:
     frames: list[Frame] = []
 
     def add(frame: int, code: int) -> None:
         frames.append(Frame(len(frames), Address(frame), Address(code), names.place(code, returned_to=bool(frames))))
 
-    caller = _frameless_caller(memory, eip, esp) if eip else 0
+    caller = _frameless_caller(memory, eip, esp) if eip and may_be_code(eip) and in_stack(esp) else 0
     if eip:
         add(0 if caller else ebp, eip)
     if caller:
@@ -151,7 +207,7 @@ def _frames(memory: Memory, names: Names, eip: int, esp: int, ebp: int) -> tuple
     while len(frames) < MOST_FRAMES:
         if at == 0:
             return frames, "the first frame: its caller's EBP is 0"
-        if not _in_stack(at):
+        if not in_stack(at):
             return frames, f"EBP 0x{at:08x} is outside the stack"
         try:
             above, back = struct.unpack("<II", memory.read(at, 8, "stack frame"))
@@ -160,7 +216,7 @@ def _frames(memory: Memory, names: Names, eip: int, esp: int, ebp: int) -> tuple
         if back == 0:
             return frames, "the first frame: its return address is 0"
         add(above, back)
-        if not is_code(memory, back):
+        if not may_be_code(back):
             return (frames, f"the return address 0x{back:08x} at 0x{at + 4:08x} is not code: the frame is damaged")
         if above and above <= at:
             return frames, f"the frame at 0x{at:08x} leads back to 0x{above:08x}: a cycle, or damaged"
@@ -200,8 +256,6 @@ def _in_stack(address: int) -> bool:
 
 def _frameless_caller(memory: Memory, eip: int, esp: int) -> int:
     """The return address when the function at EIP has no frame yet, or no more; else 0."""
-    if not is_code(memory, eip) or not _in_stack(esp):
-        return 0
     try:
         code = memory.read(eip - 1, 3, "code at EIP")
         first, second = struct.unpack("<II", memory.read(esp, 8, "stack at ESP"))

@@ -12,7 +12,7 @@ from typing import Any
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.foreign import clean
-from bareflow_gdb.guest.base.reading import bulk, capped, filled, many, need, one, timed
+from bareflow_gdb.guest.base.reading import capped, filled, many, need, one, optional, strays, timed
 from bareflow_gdb.guest.base.root import Root, is_ram
 from bareflow_gdb.guest.base.values import NOWHERE, Address, word
 from bareflow_gdb.guest.modules.judge import ModuleHeader, digest_is_right, header_problems, make_header
@@ -74,9 +74,10 @@ def read_modules(memory: Memory, root: Root, check: bool = False) -> Modules:
     problems: list[str] = []
     capacity = layouts.const("MAX_MODULES")
     count = capped(manager.num_modules, capacity, "modules", problems)
-    images: list[Any] = [None] * count
-    if root.module_images:
-        images = many(memory, "bf_module_image", root.module_images, count, "module images")
+    images: list[Any] | None = None
+    if at := root.module_images:
+        images = optional(lambda: many(memory, "bf_module_image", at, count, "module images"), problems)
+    images = images or [None] * count
     headers = _headers(memory, images)
     modules = tuple(
         _module(memory, index, manager.modules[index], images[index], headers.get(index), check)
@@ -103,14 +104,12 @@ def read_image(memory: Memory, address: int, size: int) -> bytes:
 def _headers(memory: Memory, images: list[Any]) -> dict[int, ModuleHeader]:
     size = layouts.size("module_header")
     known = [(index, raw.image) for index, raw in enumerate(images) if raw and is_ram(raw.image, size)]
-    found: dict[int, ModuleHeader] = {}
-    try:
-        parts = bulk(memory, [(address, size, "module header") for _, address in known])
-    except ReadError:
-        return found
-    for (index, address), data in zip(known, parts, strict=True):
-        found[index] = make_header(address, layouts.unpack("module_header", data))
-    return found
+    parts = strays(memory, [(address, size, "module header") for _, address in known])
+    return {
+        index: make_header(address, layouts.unpack("module_header", data))
+        for (index, address), data in zip(known, parts, strict=True)
+        if data is not None
+    }
 
 
 def _module(memory: Memory, index: int, raw: Any, image: Any, header: ModuleHeader | None, check: bool) -> Module:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BadData, BareflowError, ReadError
+from bareflow_gdb.errors import BadData, BareflowError, ReadError, Unreachable, UsageError
+from bareflow_gdb.files import open_regular
 from bareflow_gdb.foreign import printable
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.memory.elf_damage import elf_damage
@@ -125,10 +126,10 @@ def load_elf(path: Path) -> KernelElf:
     from elftools.elf.elffile import ELFFile
 
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _read(path, ELFFile(file))
-    except OSError as error:
-        raise BadData(f"{path} cannot be read ({error.strerror}); give the kernel's ELF file") from error
+    except (OSError, Unreachable, UsageError) as error:
+        raise BadData(f"{error}; give the kernel's ELF file") from error
     except elf_damage() as error:
         raise BadData(f"{path} is not an i386 ELF file, or damaged ({error}); give the kernel's ELF file") from error
 

@@ -53,7 +53,7 @@ class Identity:
 def identify(memory: Memory, root: Root | None, address: int) -> Identity:
     """Never raises for an address, however odd; a table that cannot be read leaves the region alone."""
     if not 0 <= address < 1 << 32:
-        return identity(address & 0xFFFFFFFF, "outside RAM", detail="this is not a 32-bit address")
+        return identity(address, "outside RAM", detail="this is not a 32-bit address")
     base = kernel_base(memory) if root is None else None
     region, start, end = _region(address, root, _ram_end(memory, address), base or layouts.const("BF_IMAGE_BASE"))
     plain = identity(address, region, start=start, size=end - start)

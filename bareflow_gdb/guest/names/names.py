@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.functions import Version, read_tables, version_at
 from bareflow_gdb.guest.names.elf import KernelSymbols, Symbol
 from bareflow_gdb.guest.names.identify import identify
+from bareflow_gdb.memory.cpu import CpuRegisters
+from bareflow_gdb.memory.paging import Linear, is_paged
 from bareflow_gdb.memory.protocol import Memory
 
 if TYPE_CHECKING:
@@ -60,6 +62,12 @@ class Names:
         self._root = root
         self._elf = elf
         self._stock_code = stock_code
+        self.paged: Linear | None = None
+        """How a linear address becomes a physical one, once that is known."""
+
+    def under(self, registers: CpuRegisters) -> None:
+        """Addresses are those of code that runs with these registers: with paging they are linear ones."""
+        self.paged = Linear(self._memory, registers) if is_paged(registers) else None
 
     @cached_property
     def symbols(self) -> KernelSymbols:
@@ -96,6 +104,13 @@ class Names:
         A return address may be behind the end of the caller, when what it called never returns: so it is
         looked up by the byte before it.
         """
+        physical = self.paged.physical(address) if self.paged is not None else None
+        if physical is not None and physical != address:
+            there = self._place(physical, returned_to)
+            return replace(there, address=Address(address), text=f"{there.text}, physical 0x{physical:08x}")
+        return self._place(address, returned_to)
+
+    def _place(self, address: int, returned_to: bool) -> Place:
         sought = address - 1 if returned_to and address else address
         region = identify(self._memory, None, sought).region
         version = None

@@ -12,7 +12,7 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError, UsageError
-from bareflow_gdb.guest.base.reading import capped, filled, many, need, one
+from bareflow_gdb.guest.base.reading import capped, filled, many, need, one, optional
 from bareflow_gdb.guest.base.root import Root, is_ram
 from bareflow_gdb.guest.base.values import Address, word
 from bareflow_gdb.guest.pools.owners import Owners
@@ -64,10 +64,12 @@ class Pool:
     fragmentation: int | None
     """Free bytes outside the largest free block, percent of the free bytes; None = this kernel counts it otherwise."""
     blocks: tuple[Block, ...]
-    largest_free: int
-    """Bytes, computed from the blocks like the next two; with the header where the statistics count it too."""
-    free_computed: int
-    fragmentation_computed: int
+    largest_free: int | None
+    """Bytes, computed from the blocks like the next two; with the header where the statistics count it too.
+
+    None = the blocks are not known."""
+    free_computed: int | None
+    fragmentation_computed: int | None
     torn_down: bool
     """The kernel has shut it down: sizes and statistics are those of before."""
     problems: tuple[str, ...]
@@ -99,29 +101,34 @@ def read_pools(memory: Memory, root: Root, owners: Owners, kind: str | None = No
         raise UsageError(f"there is no pool {kind!r}; the pools are {', '.join(KINDS)}")
     raws = many(memory, "memory_pool", need(root.pools, "pools"), len(KINDS), "pools")
     problems: list[str] = []
-    table = one(memory, "bf_block_table", need(root.block_table, "block table"), "block table")
-    records = _records(memory, table, problems)
+    table, records = optional(lambda: _block_table(memory, root, problems), problems) or (None, None)
     pools = tuple(
-        _pool(memory, index, raw, [r for r in records if r.pool == index], owners, check)
+        _pool(memory, index, raw, None if records is None else [r for r in records if r.pool == index], owners, check)
         for index, raw in enumerate(raws)
         if kind is None or KINDS[index] == kind
     )
-    if table.lost:
+    if table is not None and table.lost:
         problems.append(f"{table.lost} blocks found no record in the block table and are missing here")
     return Pools(
         pools=pools,
-        block_count=table.count,
-        block_capacity=table.capacity,
-        blocks_lost=table.lost,
+        block_count=table.count if table is not None else 0,
+        block_capacity=table.capacity if table is not None else 0,
+        blocks_lost=table.lost if table is not None else 0,
         problems=tuple(problems),
     )
 
 
 def read_blocks(memory: Memory, root: Root, owners: Owners) -> list[tuple[str, Block]]:
     """All blocks with the kind of their pool, by address."""
-    table = one(memory, "bf_block_table", need(root.block_table, "block table"), "block table")
-    found = [(KINDS[raw.pool], _block(raw, owners)) for raw in _records(memory, table, []) if raw.pool < len(KINDS)]
+    _, records = _block_table(memory, root, [])
+    found = [(KINDS[raw.pool], _block(raw, owners)) for raw in records if raw.pool < len(KINDS)]
     return sorted(found, key=lambda item: item[1].address)
+
+
+def _block_table(memory: Memory, root: Root, problems: list[str]) -> tuple[Any, list[Any]]:
+    """Its header and its records. Raises BadData, ReadError."""
+    table = one(memory, "bf_block_table", need(root.block_table, "block table"), "block table")
+    return table, _records(memory, table, problems)
 
 
 def _records(memory: Memory, table: Any, problems: list[str]) -> list[Any]:
@@ -150,7 +157,9 @@ def _block(raw: Any, owners: Owners) -> Block:
     )
 
 
-def _pool(memory: Memory, index: int, raw: Any, records: list[Any], owners: Owners, check: bool) -> Pool:
+def _pool(memory: Memory, index: int, raw: Any, records: list[Any] | None, owners: Owners, check: bool) -> Pool:
+    if records is None:
+        return make_pool(KINDS[index], raw, None, ())
     blocks = sorted((_block(record, owners) for record in records), key=lambda block: block.address)
     problems = _problems(raw, blocks) if raw.initialized else []
     if check and raw.initialized:
@@ -166,14 +175,18 @@ def is_torn_down(raw: Any) -> bool:
 def make_pool(
     kind: str,
     raw: Any,
-    blocks: Sequence[Block],
+    blocks: Sequence[Block] | None,
     problems: Sequence[str],
     counted_header: int = HEADER_BYTES,
     torn_down: bool = False,
 ) -> Pool:
-    """`memory_pool` and its blocks, with what is computed from them; the statistics count each block's header so."""
-    free = [block.size + counted_header for block in blocks if block.state == "free"]
+    """`memory_pool` and its blocks, with what is computed from them; None = they are not known.
+
+    The statistics count each block's header with `counted_header` bytes.
+    """
+    free = [block.size + counted_header for block in blocks or () if block.state == "free"]
     largest, total = max(free, default=0), sum(free)
+    known = blocks is not None
     stats = raw.stats
     return filled(
         Pool,
@@ -184,10 +197,10 @@ def make_pool(
         initialized=raw.initialized != 0,
         allocations=stats.num_allocations,
         frees=stats.num_deallocations,
-        blocks=tuple(blocks),
-        largest_free=largest,
-        free_computed=total,
-        fragmentation_computed=100 * (total - largest) // total if total else 0,
+        blocks=tuple(blocks or ()),
+        largest_free=largest if known else None,
+        free_computed=total if known else None,
+        fragmentation_computed=(100 * (total - largest) // total if total else 0) if known else None,
         torn_down=torn_down,
         problems=tuple(problems),
     )

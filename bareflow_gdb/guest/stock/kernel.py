@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from bareflow_gdb.errors import BadData
+from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.guest.base.absent import NONE, Absent
 from bareflow_gdb.guest.base.find import has_our_header
 from bareflow_gdb.guest.base.loaded import kernel_base
@@ -88,7 +88,7 @@ class StockKernel(Kernel):
             return profile
         try:
             return read_jit_profile(self.memory, self.records.address(JIT_PROFILE))
-        except BadData:
+        except (BadData, ReadError):
             # A kernel that has modules will have an adaptive JIT: say that of it.
             if not self.places.has_only(JIT_PROFILE, JIT):
                 return read_profile_at(self.memory, self.records.address(JIT), THRESHOLDS)

@@ -5,7 +5,7 @@ Every record that an answer was read from is noted: it is part of that answer's 
 
 from __future__ import annotations
 
-from bareflow_gdb.errors import BadData
+from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.guest.base.answer import Located
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.jit_code import BUFFER_BYTES
@@ -45,7 +45,7 @@ class Records:
         """The same; None when it is not there (yet)."""
         try:
             return self.address(kind)
-        except BadData:
+        except (BadData, ReadError):
             return None
 
     def entries(self) -> Entries:

@@ -7,6 +7,7 @@ from operator import attrgetter
 from bareflow_gdb.analysis.digest import Comparison, Digest, verdicts
 from bareflow_gdb.guest.code.code_diff import Row
 from bareflow_gdb.guest.code.swaps import Swap
+from bareflow_gdb.render.fold import folded
 from bareflow_gdb.render.report.markup import Markup, join, table, tag
 from bareflow_gdb.render.report.pool_picture import pool_picture
 from bareflow_gdb.render.report.timeline import boot_timeline, level_class, swap_timeline
@@ -247,7 +248,7 @@ def _address(value: int) -> str:
 
 
 def _problems(problems: list[str] | tuple[str, ...]) -> Markup | None:
-    return tag("ul", [tag("li", problem) for problem in problems], class_="problems") if problems else None
+    return tag("ul", [tag("li", problem) for problem in folded(problems)], class_="problems") if problems else None
 
 
 def _missing() -> Markup:

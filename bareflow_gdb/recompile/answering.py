@@ -1,0 +1,119 @@
+"""How is one request of the guest answered? Its bitcode is compiled beside others, linked, and staged or refused.
+
+In parallel: compilations of different functions, as many as there are workers. In order: the requests of one
+function, and what is done in the mailbox.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import ReadError
+from bareflow_gdb.guest.base.exports import read_exports, read_symbols
+from bareflow_gdb.guest.base.root import Root
+from bareflow_gdb.guest.code.mailbox import MailSlot
+from bareflow_gdb.memory.protocol import Memory
+from bareflow_gdb.recompile import mailbox
+from bareflow_gdb.recompile.compiler import Compilation, Compiler
+from bareflow_gdb.recompile.compilers import Compilers
+from bareflow_gdb.recompile.jobs import Job
+from bareflow_gdb.recompile.link import Linked, NeedMore, Room, link
+from bareflow_gdb.recompile.refusal import BadRequest, Refused
+from bareflow_gdb.recompile.wrapped import Wrapped, read_wrapped
+
+
+@dataclass
+class _Making:
+    """What a worker makes, or made, for a function."""
+
+    wrapped: Wrapped
+    level: int
+    compiler: Compiler
+    made: Compilation | Refused | None = None
+
+
+class Answering:
+    """The requests that the host owns. Every method returns at once."""
+
+    def __init__(self, memory: Memory, root: Root, compilers: Compilers) -> None:
+        self.memory = memory
+        self.root = root
+        self.compilers = compilers
+        self._making: dict[int, _Making] = {}
+        """By the index of the function: one at a time, also when the guest has taken the request back."""
+
+    def look(self) -> None:
+        """Sees what has been compiled since."""
+        for making in self._making.values():
+            if making.made is None:
+                try:
+                    making.made = making.compiler.poll()
+                except Refused as refusal:
+                    making.made = refusal
+
+    def step(self, job: Job, slot: MailSlot, staging_size: int) -> None:
+        """What can be done for this request now: begins its compilation, or answers when that has ended."""
+        try:
+            made = self._make(job, slot)
+            if made is None:
+                return
+            if isinstance(made, NeedMore):
+                mailbox.check_fits(slot, staging_size, made.code, made.rodata)
+                mailbox.want_more(self.memory, slot, made)
+                return
+            mailbox.stage(self.memory, slot, staging_size, made, slot.level_wanted)
+        except Refused as refusal:
+            self._reject(job, slot, refusal)
+        except ReadError as error:
+            # When QEMU is gone, the rejection cannot be written either, and that error goes on.
+            self._reject(job, slot, BadRequest(f"{error}; load the function's module again"))
+        self._making.pop(slot.index, None)
+        job.times["staged"] = time.perf_counter()
+
+    def _reject(self, job: Job, slot: MailSlot, refusal: Refused) -> None:
+        job.message = str(refusal)
+        mailbox.reject(self.memory, slot, refusal.reason)
+
+    def _make(self, job: Job, slot: MailSlot) -> Linked | NeedMore | None:
+        """None: it is not compiled yet."""
+        if slot.level_wanted not in range(layouts.const("BF_LEVELS")):
+            raise BadRequest(
+                f"the guest asks for level {slot.level_wanted}, which does not exist; is its memory damaged?"
+            )
+        if job.wrapped is None:
+            job.wrapped = read_wrapped(self.memory, slot.bitcode, slot.bitcode_size)
+        compilation = self._compiled(job, job.wrapped)
+        if compilation is None:
+            return None
+        room = Room(slot.code_address, slot.code_capacity, slot.rodata_address, slot.rodata_capacity)
+        function = job.function
+        problems: list[str] = []
+        shared = read_symbols(self.memory, function.symbols, function.symbol_count, "shared data", problems)
+        if problems:
+            raise BadRequest(f"{problems[0]}; is the guest's memory damaged?")
+        exports = {export.name: int(export.address) for export in read_exports(self.memory, self.root)}
+        made = link(compilation.data, job.wrapped.entry, room, {item.name: item for item in shared}, exports)
+        job.linked = made if isinstance(made, Linked) else None
+        return made
+
+    def _compiled(self, job: Job, wrapped: Wrapped) -> Compilation | None:
+        """Once for a request, although the guest asks again when it has made more room."""
+        index = job.function.index
+        making = self._making.get(index)
+        if making is not None and making.made is None:
+            # Perhaps for a request that the guest has taken back: this one comes after it.
+            return None
+        if making is not None and (making.wrapped, making.level) == (wrapped, job.level):
+            if isinstance(making.made, Refused):
+                raise making.made
+            job.times.setdefault("compiled", time.perf_counter())
+            job.compilation = making.made
+            return making.made
+        waited = time.perf_counter() - job.times["taken"]
+        compiler = self.compilers.free(waited, first_in_line=job.own)
+        if compiler is not None:
+            self._making[index] = _Making(wrapped, job.level, compiler)
+            compiler.begin(wrapped.payload, wrapped.entry, job.level)
+        return None

@@ -1,0 +1,90 @@
+"""Does machine code keep to what the guest offers: its CPU's instructions, an EBP frame, cdecl?
+
+Looked at is what was really emitted, whoever compiled it: `build module` and `recompile` ask here alike.
+"""
+
+from __future__ import annotations
+
+import re
+
+from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
+from bareflow_gdb.recompile.objects import Area, Compiled, Piece, Symbol
+from bareflow_gdb.recompile.refusal import LinkError
+
+_CONDITIONS = "o no b ae e ne be a s ns p np l ge le g"
+# Intel SDM volume 2 of the P6 family, in capstone's spelling. Privileged ones are the user's own affair.
+# TZCNT is BSF with a prefix that the P6 ignores; LLVM writes it where both give the same.
+_INTEGER = """
+    aaa aad aam aas adc add and arpl bound bsf bsr bswap bt btc btr bts call cbw cdq clc cld cli clts cmc cmp cmpsb
+    cmpsd cmpsw cmpxchg cmpxchg8b cpuid cwd cwde daa das dec div endbr32 enter hlt idiv imul in inc insb insd insw int
+    int1 int3 into invd invlpg iret iretd jcxz jecxz jmp lahf lar lcall lds lea leave les lfs lgdt lgs lidt ljmp lldt
+    lmsw lodsb lodsd lodsw loop loope loopne lsl lss ltr mov movsb movsd movsw movsx movzx mul neg nop not or out
+    outsb outsd outsw pause pop popal popaw popfd popf push pushal pushaw pushf pushfd rcl rcr rdmsr rdpmc rdtsc ret
+    retf rol ror rsm sahf sal salc sar sbb scasb scasd scasw sgdt shl shld shr shrd sidt sldt smsw stc std sti stosb
+    stosd stosw str sub test tzcnt ud2 verr verw wait wbinvd wrmsr xadd xchg xlatb xor
+"""
+_X87 = """
+    f2xm1 fabs fadd faddp fbld fbstp fchs fclex fcom fcomi fcomp fcompi fcompp fcomip fcos fdecstp fdiv fdivp fdivr
+    fdivrp ffree ffreep fiadd ficom ficomp fidiv fidivr fild fimul fincstp finit fist fistp fisub fisubr fld fld1
+    fldcw fldenv fldl2e fldl2t fldlg2 fldln2 fldpi fldz fmul fmulp fnclex fninit fnop fnsave fnstcw fnstenv fnstsw
+    fpatan fprem fprem1 fptan frndint frstor fsave fscale fsetpm fsin fsincos fsqrt fst fstcw fstenv fstp fstpnce
+    fstsw fsub fsubp fsubr fsubrp ftst fucom fucomi fucomip fucomp fucompi fucompp fxam fxch fxtract fyl2x fyl2xp1
+"""
+_KNOWN = frozenset(
+    [*_INTEGER.split(), *_X87.split()]
+    + [stem + condition for stem in ("j", "set", "cmov") for condition in _CONDITIONS.split()]
+    + [f"fcmov{condition}" for condition in ["b", "e", "be", "u", "nb", "ne", "nbe", "nu"]]
+)
+_PREFIXES = frozenset(["lock", "rep", "repe", "repne", "repz", "repnz", "notrack", "data16", "addr16"])
+_WIDE_REGISTER = re.compile(r"\b(?:[xyz]?mm\d+|k[0-7]|bnd[0-3]|tmm\d)\b")
+
+
+def check(compiled: Compiled, entry: str) -> None:
+    """Raises LinkError unless the guest can execute all code of the object, and call `entry`."""
+    start = compiled.function(entry)
+    for piece in compiled.pieces:
+        if piece.area is Area.CODE:
+            _check_instructions(compiled, piece, start)
+    assert start.piece is not None
+    begin = start.piece.data[start.value : start.value + 16]
+    if begin[: len(FRAME_SET_UP)] != FRAME_SET_UP:
+        raise LinkError(
+            f"{entry} does not set up an EBP frame (push ebp; mov ebp, esp) but begins with {begin[:4].hex(' ')}; "
+            "compile with -fno-omit-frame-pointer, without -fcf-protection and -fpatchable-function-entry"
+        )
+
+
+def _check_instructions(compiled: Compiled, piece: Piece, entry: Symbol) -> None:
+    from capstone import CS_ARCH_X86, CS_MODE_32, Cs
+
+    end = 0
+    for address, size, mnemonic, operands in Cs(CS_ARCH_X86, CS_MODE_32).disasm_lite(piece.data, 0):
+        end = address + size
+        name = next((word for word in mnemonic.split() if word not in _PREFIXES), mnemonic)
+        if name not in _KNOWN or _WIDE_REGISTER.search(operands):
+            raise LinkError(
+                f"{_place(compiled, piece, address)} has the instruction `{f'{mnemonic} {operands}'.strip()}`, which "
+                "the guest's CPU (i686 without SSE and MMX) cannot execute; compile with -march=i686 -mno-sse -mno-mmx"
+            )
+        pops = name == "ret" and operands not in ("", "0")
+        if pops and piece is entry.piece and 0 <= address - entry.value < entry.size:
+            raise LinkError(
+                f"{entry.name} takes its arguments off the stack itself (`ret {operands}`), and the guest calls it as "
+                "cdecl; declare it without stdcall or fastcall"
+            )
+    if end < len(piece.data):
+        raise LinkError(
+            f"{_place(compiled, piece, end)} has bytes that are not an instruction "
+            f"({piece.data[end : end + 8].hex(' ')}); put data into a section of its own"
+        )
+
+
+def _place(compiled: Compiled, piece: Piece, offset: int) -> str:
+    """The function around an offset, as `f+0x12`."""
+    below = [
+        symbol
+        for symbol in compiled.symbols
+        if symbol.piece is piece and symbol.name and not symbol.is_section and symbol.value <= offset
+    ]
+    nearest = max(below, key=lambda symbol: symbol.value, default=None)
+    return f"{nearest.name}+0x{offset - nearest.value:x}" if nearest else f"{piece.name}+0x{offset:x}"
