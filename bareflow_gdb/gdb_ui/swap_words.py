@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import gdb
 
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.gdb_ui.show import say
 from bareflow_gdb.guest.base.values import Address
 
 if TYPE_CHECKING:
