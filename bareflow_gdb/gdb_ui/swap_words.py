@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import gdb
 
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.gdb_ui.show import say
 from bareflow_gdb.guest.base.values import Address
 
 if TYPE_CHECKING:
@@ -102,4 +103,4 @@ class SwappedFunction(gdb.Function):
         # Now and then gdb stops a second time at a store, before it was made.
         if old != new:
             _before[slot] = new
-            print(f"swap of {words(described(session, 0, slot, old, new))}", flush=True)
+            say(f"swap of {words(described(session, 0, slot, old, new))}")

@@ -80,3 +80,13 @@ def test_no_file_of_ours_depends_on_the_locale() -> None:
     assert len(files) > 200
     found = [f"{path.relative_to(ROOT)}:{line}" for path in files for line in unnamed(path.read_text(encoding="utf-8"))]
     assert not found
+
+
+def test_what_gdb_prints_goes_through_the_one_function_that_knows_its_charset() -> None:
+    """`show.say`; a file may be printed to."""
+    found = []
+    for path in [*(ROOT / "bareflow_gdb" / "gdb_ui").rglob("*.py"), *(ROOT / "gdb_scripts").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "print" and path.name != "show.py":
+                found += [f"{path.name}:{node.lineno}"] if not any(word.arg == "file" for word in node.keywords) else []
+    assert not found
