@@ -122,8 +122,10 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
         if "refused" in head:
             raise BadBitcode(str(head["refused"]))
         remarks = tuple(line for line in self._said() if line.startswith("remark:"))
-        notes = tuple(str(note) for note in head.get("notes", ()))
-        return Compilation(body, level, remarks, notes, dict(head.get("milliseconds", {})))
+        notes, spent = head.get("notes", []), head.get("milliseconds", {})
+        if not isinstance(notes, list) or not isinstance(spent, dict):
+            raise self._died("answered with a frame that says something else")
+        return Compilation(body, level, remarks, tuple(map(str, notes)), spent)
 
     def compile(self, payload: bytes, entry: str, level: int) -> Compilation:
         """Compiles at `level` and waits for it; raises like `poll`."""

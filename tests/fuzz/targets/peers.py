@@ -198,10 +198,14 @@ class _Played(Compiler):
         self._said_by = said
 
     def start(self) -> None:
-        if self._process is None:
-            self._process = subprocess.Popen(
-                ["/bin/cat", str(self._said_by)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            )
+        if self._process is not None:
+            return
+        words = ["/bin/cat", str(self._said_by)]
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            os.set_blocking(pipe.fileno(), False)
+        self._deadline = time.monotonic() + self.timeout
 
 
 class WorkerFrames(Target):
