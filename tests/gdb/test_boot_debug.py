@@ -273,7 +273,10 @@ def test_a_guest_that_is_killed_between_steps_is_one_sentence(gdb: Gdb, booted: 
         for _ in range(20):
             session.wait_for_running()
         machine.stop()
-        with pytest.raises(MiError, match=r"^bf step-boot: [^\n]*(went away|does not answer|is gone|has ended|Remote communication error)[^\n]*$"):
+        with pytest.raises(
+            MiError,
+            match=r"^bf step-boot: [^\n]*(went away|does not answer|is gone|has ended|Remote communication error)[^\n]*$",
+        ):
             session.result("bf step-boot 10000")
         assert session.run("echo alive") == "alive"
 
