@@ -16,6 +16,7 @@ from bareflow_gdb.qemu.machine import Machine
 
 Boot = Callable[..., Machine]
 NO_BREAKPOINTS = "No breakpoints"
+GONE = "(went away|does not answer|is gone|has ended|Remote communication error)"
 
 # A boot loader as many are: it makes CS = 0x7C0, so that gdb's EIP is not an address.
 FOREIGN = """
@@ -273,10 +274,7 @@ def test_a_guest_that_is_killed_between_steps_is_one_sentence(gdb: Gdb, booted: 
         for _ in range(20):
             session.wait_for_running()
         machine.stop()
-        with pytest.raises(
-            MiError,
-            match=r"^bf step-boot: [^\n]*(went away|does not answer|is gone|has ended|Remote communication error)[^\n]*$",
-        ):
+        with pytest.raises(MiError, match=rf"^bf step-boot: [^\n]*{GONE}[^\n]*$"):
             session.result("bf step-boot 10000")
         assert session.run("echo alive") == "alive"
 
