@@ -104,6 +104,11 @@ def main(question: Question[R], options: argparse.Namespace) -> int:
     context = TargetContext(asked_target(options, question.file_kind), options.elf)
     answer = question.answer(context, options)
     print_answer(question, options, answer, context.source(answer))
+    if question.name == "status" and context.machine is not None:
+        from bareflow_gdb.guest.boot.wait import still
+
+        if why := still(context.machine):
+            _say(why)
     return 0 if question.says_yes(answer.record) else 1
 
 

@@ -19,6 +19,8 @@ from bareflow_gdb.guest.doctor import FAILS, LIMITED, WORKS, Check, attempt
 from bareflow_gdb.guest.doctor_libraries import check_libraries
 from bareflow_gdb.qemu import directory
 from bareflow_gdb.qemu.command import EMULATOR
+from bareflow_gdb.qemu.leftovers import leftovers
+from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.render.suggest import shell
 
 SECONDS = 30.0
@@ -57,6 +59,7 @@ def check_host() -> list[Check]:
         attempt("LLVM worker", _llvm),
         attempt("room for RAM", _room),
         attempt("machine directory", _runtime),
+        attempt("leftovers", _leftovers),
         _ptrace(),
     ]
 
@@ -139,6 +142,16 @@ def _runtime() -> Check:
             f"no file can be made in {folder} ({error.strerror}); set XDG_RUNTIME_DIR to a directory of yours"
         ) from error
     return Check("machine directory", WORKS, str(folder))
+
+
+def _leftovers() -> Check:
+    """What ended or lost machines keep: memory, processes, names."""
+    part = "leftovers"
+    found = [str(left) for left in leftovers()] + [why for _, why in Machine.damaged()]
+    if not found:
+        return Check(part, WORKS, "nothing is left of machines that are gone")
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return Check(part, LIMITED, f"{found[0]}{more}", "`bareflow stop --all` ends all machines and cleans up")
 
 
 def _ptrace() -> Check:

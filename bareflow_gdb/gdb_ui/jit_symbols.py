@@ -8,6 +8,9 @@ whatever tier is published, `primes@jit`. Breakpoints by name or by line move wi
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,8 +93,9 @@ class JitSymbols:
         return any(item.filename == str(self._file) for item in self._space.objfiles())
 
     def _attach(self, data: bytes) -> None:
-        # Removed at the end of gdb at the latest.
-        self._folder = tempfile.TemporaryDirectory(prefix=_FOLDER, ignore_cleanup_errors=True)
+        # Removed at the end of gdb at the latest, and by the next gdb when this one is killed.
+        _remove_those_of_killed_gdbs()
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{_FOLDER}{os.getpid()}-", ignore_cleanup_errors=True)
         self._space = gdb.current_progspace()
         # A new name each time: gdb keeps what it read from a file by its name.
         self._count += 1
@@ -141,3 +145,13 @@ def _described(code: JitCode, found: SymbolFile | None) -> debug_object.Describe
         object=found.path.read_bytes() if found else b"",
         sections=found.sections if found else {},
     )
+
+
+def _remove_those_of_killed_gdbs() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
+        pid = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            with contextlib.suppress(OSError):
+                info = folder.lstat()
+                if stat.S_ISDIR(info.st_mode) and info.st_uid == os.getuid():
+                    shutil.rmtree(folder, ignore_errors=True)

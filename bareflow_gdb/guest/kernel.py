@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CHEAP_LOG = 12 << 10
+_MOVING = "whether its parts are of one moment: the guest changed them at every look; pause the machine and ask again"
 
 
 class Kernel(ABC):
@@ -70,6 +71,8 @@ class Kernel(ABC):
         """The records that were read, for kernels whose records have to be found."""
         self.unknown: tuple[str, ...] = ()
         """What the answer cannot tell, as sentences."""
+        self._moving = False
+        """A table that was read never held still."""
 
     @abstractmethod
     def need_interface(self, instead: str) -> Root:
@@ -317,7 +320,9 @@ class Kernel(ABC):
 
     def answered(self, record: T) -> Answer[T]:
         """What was read, with where that was read from."""
-        return Answer(record, tuple(self.found), self.unknown)
+        return Answer(record, tuple(self.found), (*self.unknown, *((_MOVING,) if self._moving else ())))
 
     def _settled(self, read: Callable[[], T]) -> T:
-        return settled(self.memory, read)
+        record, still = settled(self.memory, read)
+        self._moving = self._moving or not still
+        return record

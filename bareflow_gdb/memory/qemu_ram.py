@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,11 +77,15 @@ class QemuRam(CheckedMemory):
 
 def _map_file(path: Path, writable: bool) -> tuple[mmap.mmap, int]:
     try:
-        handle = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
+        # Not blocking: what a damaged machine.json names may be a pipe.
+        handle = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NONBLOCK)
     except OSError as error:
         raise Unreachable(f"the guest's RAM file {path} cannot be opened ({error.strerror})") from error
     try:
-        size = os.fstat(handle).st_size
+        info = os.fstat(handle)
+        size = info.st_size
+        if not stat.S_ISREG(info.st_mode):
+            raise Unreachable(f"the guest's RAM file {path} is no file; `bareflow list` shows the machines")
         if size == 0:
             raise Unreachable(f"the guest's RAM file {path} is empty; is QEMU still starting?")
         access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ

@@ -147,7 +147,7 @@ def qemu_messages(folder: Path) -> str:
     """What QEMU itself said, on one line."""
     try:
         text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+    except OSError:
         return ""
     return " / ".join(line.strip() for line in text.splitlines() if line.strip())[-MESSAGE_CHARACTERS:]
 
@@ -165,11 +165,3 @@ def folders() -> list[Path]:
 def is_runtime(folder: Path) -> bool:
     """True for a directory made by `claim`, which goes away with its machine."""
     return folder.parent == root()
-
-
-def remove_sockets(sockets: Path, folder: Path) -> None:
-    """Removes a machine's sockets, and their directory when it is not the machine's own."""
-    for name in ("gdb.sock", "qmp.sock"):
-        (sockets / name).unlink(missing_ok=True)
-    if sockets != folder:
-        remove(sockets)

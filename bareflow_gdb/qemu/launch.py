@@ -11,7 +11,7 @@ from pathlib import Path
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.files import private_opener
 from bareflow_gdb.qemu import directory as places
-from bareflow_gdb.qemu import qmp
+from bareflow_gdb.qemu import leftovers, qmp
 from bareflow_gdb.qemu.command import Wiring, command_line
 from bareflow_gdb.qemu.image import RootSettings, patched_copy
 from bareflow_gdb.qemu.machine import Machine
@@ -64,7 +64,7 @@ def launch(
             booted = folder / "disk.img"
             patched_copy(image, settings, booted)
         sockets = places.socket_directory(folder)
-        undo.callback(places.remove_sockets, sockets, folder)
+        undo.callback(leftovers.remove_sockets, sockets, folder)
         ram = places.make_ram_file(folder, name or folder.name, memory_mib << 20)
         undo.callback(ram.unlink, missing_ok=True)
         wiring = Wiring(

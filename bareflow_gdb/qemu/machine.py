@@ -10,7 +10,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from bareflow_gdb.files import replacing
 from bareflow_gdb.memory.protocol import SCREEN_ADDRESS, SCREEN_BYTES
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu import directory as places
-from bareflow_gdb.qemu import qmp
+from bareflow_gdb.qemu import leftovers, qmp
 from bareflow_gdb.qemu.process import Process
 
 STOP_SECONDS = 10.0
@@ -115,15 +116,35 @@ class Machine:
     @staticmethod
     def all() -> list[Machine]:
         """The running machines of this user, oldest first."""
-        found = (Machine.load(folder) for folder in places.folders())
-        running = [machine for machine in found if machine is not None and machine.alive()]
+        running = [machine for machine in _loaded() if machine.alive()]
         return sorted(running, key=lambda machine: machine.created)
 
     @staticmethod
     def stale() -> list[Machine]:
         """Machines whose QEMU has ended by itself, their files still there; `clean` removes those."""
-        found = (Machine.load(folder) for folder in places.folders())
-        return [machine for machine in found if machine is not None and not machine.alive()]
+        return [machine for machine in _loaded() if not machine.alive()]
+
+    @staticmethod
+    def damaged() -> list[tuple[str, str]]:
+        """Names of directories that hold no machine that can be right, and why; `remove_damaged` removes one."""
+        found = []
+        for folder in places.folders():
+            try:
+                Machine.load(folder)
+            except BareflowError as error:
+                found.append((folder.name, str(error)))
+        return found
+
+    @staticmethod
+    def remove_damaged(name: str) -> None:
+        """Ends the QEMU that runs in this directory, if one does, and removes the directory, and nothing that it
+        names."""
+        folder = places.root() / places.check_name(name)
+        if not leftovers.is_owned_folder(folder):
+            raise BareflowError(f"{folder} is not a directory of yours; ask its owner to remove it")
+        for left in leftovers.running_in(folder):
+            left.remove()
+        places.remove(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Machine | None:
@@ -131,9 +152,12 @@ class Machine:
         record = places.read_record(folder)
         if record is None:
             return None
+        if not leftovers.is_owned_folder(folder):
+            raise BadData(f"{folder} is not a directory of yours; ask its owner to remove it")
         try:
+            places.check_name(record["name"])
             return cls(directory=folder, **{field: kind(record[key]) for key, (field, kind) in _RECORD.items()})
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, OSError, UsageError) as error:
             raise BadData(f"{folder / places.RECORD} is damaged ({error!r}); remove {folder}") from error
 
     def record(self) -> dict[str, Any]:
@@ -222,6 +246,8 @@ class Machine:
 
     def stop(self) -> None:
         """Ends QEMU and removes RAM, sockets and machine.json, in the user's runtime directory everything."""
+        if not leftovers.is_emulator(self.pid):
+            self.process = Process(self.pid, "not QEMU")  # whatever machine.json says
         self.process.kill(signal.SIGTERM)
         if not self.process.wait(STOP_SECONDS):
             self.process.kill(signal.SIGKILL)
@@ -235,8 +261,17 @@ class Machine:
         """Removes the files of a machine that has ended."""
         if self.alive():
             raise UsageError(f"machine {self.name} is running; `bareflow stop {self.name}` ends it")
-        self.ram_path.unlink(missing_ok=True)
-        places.remove_sockets(self.gdb_socket.parent, self.directory)
+        leftovers.remove_ram(self.ram_path, self.directory)
+        leftovers.remove_sockets(self.gdb_socket.parent, self.directory)
         (self.directory / places.RECORD).unlink(missing_ok=True)
         if places.is_runtime(self.directory):
             places.remove(self.directory)
+
+
+def _loaded() -> Iterator[Machine]:
+    """The machines of this user; a directory that is damaged is nobody's reason not to see the others."""
+    for folder in places.folders():
+        with suppress(BareflowError):
+            machine = Machine.load(folder)
+            if machine is not None:
+                yield machine

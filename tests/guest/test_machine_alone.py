@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -20,6 +21,7 @@ from bareflow_gdb.guest.boot.wait import last_stage, wait_for_serial, wait_for_s
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub
+from bareflow_gdb.qemu.leftovers import leftovers
 from bareflow_gdb.qemu.machine import Machine
 
 # One line on COM1, a letter on the screen, and last of all a boot record at stage "idle".
@@ -316,3 +318,45 @@ def _processes_named(name: str) -> list[Path]:
         if b"qemu-system-i386" in words[0] and name.encode() in words:
             found.append(path)
     return found
+
+
+def bareflow(*words: str) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-m", "bareflow_gdb.cli.main", *words]
+    return subprocess.run(program, capture_output=True, text=True, check=False)
+
+
+def test_a_machine_whose_directory_was_removed_is_found_and_ended(launched: Boot, boot_sector: Assemble) -> None:
+    machine = launched(boot_sector(IDLES), name="lost")
+    wait_for_stage(machine, "idle")
+    shutil.rmtree(machine.directory)
+    assert f"QEMU of machine lost (process {machine.pid}), whose directory is gone" in bareflow("list").stdout
+    assert "leftovers" in bareflow("doctor", "--host").stdout
+    (left,) = (each for each in leftovers() if each.pid == machine.pid)
+    assert left.ram == machine.ram_path
+    left.remove()
+    assert machine.process.wait(SECONDS)
+    assert not machine.ram_path.exists()
+
+
+def test_a_machine_whose_record_is_damaged_is_ended_by_its_name(launched: Boot, boot_sector: Assemble) -> None:
+    machine = launched(boot_sector(IDLES), name="damaged")
+    other = launched(boot_sector(IDLES), name="whole")
+    (machine.directory / "machine.json").write_text("{")
+    listed = bareflow("list")
+    assert listed.returncode == 0 and "whole " in listed.stdout
+    assert "`bareflow stop damaged` removes it" in listed.stdout
+    assert bareflow("stop", "damaged").returncode == 0
+    assert machine.process.wait(SECONDS)
+    assert not machine.directory.exists() and not machine.ram_path.exists()
+    assert other.alive()
+
+
+def test_a_machine_that_is_stopped_is_told_so_by_list_wait_and_status(idle: Machine) -> None:
+    idle.pause()
+    why = "the machine is stopped (paused)"
+    assert why in bareflow("list").stdout
+    assert why in bareflow("status", idle.name).stderr
+    with pytest.raises(BareflowError, match=r"did not reach .* the machine is stopped \(paused\)"):
+        wait_for_serial(idle, "never printed", 0.1)
+    idle.resume()
+    assert why not in bareflow("list").stdout

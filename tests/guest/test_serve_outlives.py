@@ -106,6 +106,7 @@ def test_what_a_person_asks_for_does_not_wait_for_what_the_guest_asks_for(
         with stopped_worker(service):
             slot = Slot(service, "sum")
             slot.ask(3)
+            wait_for(lambda: service._turn() or service.compiler.busy, "the compilation that the guest asked for")
             assert service.request("primes", 3, SECONDS).correct
             assert slot.read().state == "compiling"
         assert service.request("sum", 3, SECONDS).correct

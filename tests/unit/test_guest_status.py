@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from fake_guest import EXCEPTION, Bytes, FakeGuest
+import itertools
+
+import pytest
+from fake_guest import EXCEPTION, STATUS, Bytes, FakeGuest
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.guest import Guest
@@ -97,3 +100,22 @@ def test_a_broken_part_is_a_problem_and_the_rest_is_shown() -> None:
     assert len(record.problems) == 3
     assert [ring.index for ring in record.rings] == [1]
     assert len(record.functions) == 2
+
+
+def test_an_answer_about_tables_that_never_hold_still_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = FakeGuest().build()
+    memory.live = True
+    guest = Guest.attach(memory)
+    assert guest.answer(lambda kernel: kernel.status()).unknown == ()
+    really, counts = memory._fetch, itertools.count(5)
+
+    def fetch_and_count(address: int, size: int) -> bytes:
+        memory.set(STATUS, "bf_status", "swap_count", next(counts))
+        return really(address, size)
+
+    monkeypatch.setattr(memory, "_fetch", fetch_and_count)
+    answer = guest.answer(lambda kernel: kernel.status())
+    assert answer.unknown == (
+        "whether its parts are of one moment: the guest changed them at every look; pause the machine and ask again",
+    )
+    assert answer.record.ok, "that is no fault of the guest"

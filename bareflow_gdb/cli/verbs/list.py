@@ -17,12 +17,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.foreign import sentence
     from bareflow_gdb.guest.base.values import word
-    from bareflow_gdb.guest.boot.wait import last_stage, last_words
+    from bareflow_gdb.guest.boot.wait import last_stage, last_words, still
+    from bareflow_gdb.qemu.leftovers import leftovers
     from bareflow_gdb.qemu.machine import Machine
 
     running, ended = Machine.all(), Machine.stale()
     if options.json:
         rows = [{**machine.record(), "running": machine.alive()} for machine in running + ended]
+        rows += [{"name": name, "running": False, "damaged": why} for name, why in Machine.damaged()]
         print(json.dumps(rows, indent=2))
         return 0 if running else 1
     for machine in running:
@@ -30,9 +32,15 @@ def main(options: argparse.Namespace) -> int:
         stage = word("bf_boot_stage", last_stage(machine))
         image = sentence(str(machine.image))
         print(f"{machine.name:<16} process {machine.pid:<8} {age:>6} s  stage {stage:<11} {image}")
+        if why := still(machine):
+            print(f"{'':<16} {why}")
     for machine in ended:
         hint = f"`bareflow stop {machine.name}` cleans up"
         print(f"{machine.name:<16} QEMU has ended; {sentence(last_words(machine))}; {hint}")
+    for name, why in Machine.damaged():
+        print(f"{sentence(name):<16} {sentence(why)}; `bareflow stop {sentence(name)}` removes it")
+    for left in leftovers():
+        print(f"{sentence(left.name):<16} {sentence(str(left))}; `bareflow stop --all` cleans up")
     if not running:
         print("no machine is running; `bareflow run` starts one")
     return 0 if running else 1

@@ -146,22 +146,22 @@ def strings(memory: Memory, addresses: Iterable[int], longest: int, what: str) -
     return {address: clean(raw) for address, raw in zip(wanted, texts, strict=True) if raw is not None}
 
 
-def settled(memory: Memory, read: Callable[[], T]) -> T:
+def settled(memory: Memory, read: Callable[[], T]) -> tuple[T, bool]:
     """What `read` returns twice in a row: a running guest may change a table between two reads.
 
     A source whose reads cost packets belongs to a stopped guest: it is read once. A guest that never holds
-    still gives its last state.
+    still gives its last state, and False.
     """
     last = read()
     if not memory.live or memory.packets:
-        return last
+        return last, True
     for _ in range(_TURNS):
         memory.invalidate()
         again = read()
         if again == last:
-            break
+            return last, True
         last = again
-    return last
+    return last, False
 
 
 def need(address: int, what: str) -> int:

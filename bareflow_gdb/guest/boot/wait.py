@@ -14,6 +14,7 @@ from bareflow_gdb.guest.base.root import release_hold
 from bareflow_gdb.guest.base.values import word
 from bareflow_gdb.guest.boot.boot import fatal_of, stage_number, stage_of
 from bareflow_gdb.guest.boot.foreign import refuse_foreign
+from bareflow_gdb.guest.boot.stopped import stopped_machine
 from bareflow_gdb.guest.code.log_lines import LOOP, boots
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu.directory import qemu_messages
@@ -26,13 +27,12 @@ _INTERRUPTS_ON = 1 << 9
 
 
 def last_stage(machine: Machine) -> int:
-    """The last boot stage that the guest reached, also after its QEMU has ended; 0 before stage 1 ran."""
+    """The last boot stage that the guest reached, also after its QEMU has ended; 0 before stage 1 ran, or unknown."""
     try:
-        memory = QemuRam(machine.ram_path, writable=False)
-    except Unreachable:
+        with closing(QemuRam(machine.ram_path, writable=False)) as memory:
+            return stage_of(memory)
+    except BareflowError:
         return 0
-    with closing(memory):
-        return stage_of(memory)
 
 
 def wait_for_stage(machine: Machine, stage: int | str, timeout: float = 60.0) -> None:
@@ -126,9 +126,21 @@ def wait(machine: Machine, reached: Callable[[], bool], timeout: float, what: st
 
 
 def last_words(machine: Machine) -> str:
-    """The last stage, the last serial line, and what QEMU said."""
+    """What stands still, the last stage, the last serial line, and what QEMU said."""
     lines = [line.strip() for line in machine.serial().splitlines() if line.strip()]
     last = f"the last serial line is {lines[-1]!r}" if lines else "nothing was printed on the serial line"
     messages = qemu_messages(machine.directory)
     said = f", QEMU said: {messages}" if messages else ""
-    return f"the last stage is {word('bf_boot_stage', last_stage(machine))}, {last}{said}"
+    why = still(machine)
+    return f"{f'{why}; ' if why else ''}the last stage is {word('bf_boot_stage', last_stage(machine))}, {last}{said}"
+
+
+def still(machine: Machine) -> str:
+    """Why the machine stands still though its QEMU runs, as QEMU tells it; "" when it does not."""
+    if not machine.alive():
+        return ""
+    try:
+        with closing(machine.memory()) as memory:
+            return stopped_machine(memory)
+    except BareflowError:
+        return ""
