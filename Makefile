@@ -8,7 +8,7 @@ JOBS := $(shell nproc)
 # The tests of a file share machines and stay together; in the order of their names the last files are the short ones.
 SHARED := --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup firmware demo wheel test fuzz lint types unit guest bench docs docs-sessions clean
+.PHONY: help setup firmware run demo wheel test fuzz lint types unit guest bench docs docs-sessions clean
 help:
 	@sed -n 's/^#: //p' Makefile
 #: make demo      set up, build the firmware, run the main job; leaves build/demo/
@@ -19,6 +19,7 @@ help:
 #: make docs      make docs/reference.md again and record the terminal sessions of the documents, half a minute
 #: make setup     only install what is missing (apt packages by name, .venv from pinned requirements)
 #: make firmware  only build the unikernel
+#: make run       run it in QEMU, COM1 on this terminal; INTERACTIVE=1: it waits for keys, and says how to press them
 #: make clean     remove build/
 
 build/.packages: scripts/packages.txt scripts/setup-packages
@@ -39,6 +40,9 @@ setup: build/.packages $(VENV)/.installed
 firmware: setup
 	@echo "firmware: building what has changed (all of it the first time, half a minute or so) …"
 	@$(MAKE) -s --no-print-directory -C firmware -j$(JOBS) PYTHON=$(abspath $(PY))
+
+run: firmware
+	@$(MAKE) --no-print-directory -C firmware PYTHON=$(abspath $(PY)) run
 
 demo: firmware
 	@rm -rf build/demo

@@ -38,6 +38,10 @@ class Unreachable(BareflowError):
     """There is no guest, it is gone, or it does not answer."""
 
 
+class NotReached(BareflowError):
+    """What was waited for did not come: the time is over, or the guest cannot get there any more."""
+
+
 class UsageError(BareflowError):
     """What was asked for makes no sense as it was asked."""
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import SERIAL, Subject
 from bareflow_gdb.guest.base.finding import ERROR, WARNING, Finding
-
-LOOP = 3
+from bareflow_gdb.guest.code.log_lines import LOOP
 
 
 def _look(subject: Subject) -> Iterator[Finding]:

@@ -188,13 +188,16 @@ class Kernel(ABC):
         found = (read_ring(self.memory, root, index) for index in range(len(root.rings)))
         return tuple(ring for ring in found if ring is not None)
 
-    def events(self, last: int | None = None) -> list[Event]:
-        """The last events of all rings by time, at most `last` of each (None: 128)."""
+    def events(self, last: int | None = None, types: frozenset[str] | None = None) -> list[Event]:
+        """The last events of all rings by time, at most `last` of each (None: 128).
+
+        `types`: those of these types, from among all that the rings still hold.
+        """
         from bareflow_gdb.guest.code.events import LAST, read_all_last
 
         root = self.need_interface("it records no events")
         missing: list[str] = []
-        found = read_all_last(self.memory, root, LAST if last is None else last, missing)
+        found = read_all_last(self.memory, root, LAST if last is None else last, missing, types)
         self.unknown = tuple(missing)
         return found
 

@@ -35,7 +35,7 @@ class FunctionLine:
     name: str
     level: int
     version: int | None = None
-    """Like the results: None = stock kernels do not keep it."""
+    """None = stock kernels do not keep it; the last result also before the run, when nothing was called."""
     last_result: int | None = None
     expected: int | None = None
 
@@ -92,6 +92,13 @@ class Status:
     """What the checks found; they are asked above, where more than memory can be looked at."""
 
 
+def _line(function: Function, boot: Boot | None) -> FunctionLine:
+    """Before the run nothing has been called, so the 0 in the table is no result."""
+    before = boot is not None and boot.stage_number < layouts.const("BF_STAGE_RUNNING")
+    last = None if before and function.last_result == 0 else function.last_result
+    return filled(FunctionLine, function, last_result=last)
+
+
 def read_status(memory: Memory, root: Root | None) -> Status:
     """What is wrong or cannot be read becomes a problem in the answer, nothing is raised."""
     problems: list[str] = list(root.problems) if root else []
@@ -133,7 +140,7 @@ def read_status(memory: Memory, root: Root | None) -> Status:
         held=held,
         swap_count=swap_count,
         version_count=version_count,
-        functions=tuple(filled(FunctionLine, function) for function in functions),
+        functions=tuple(_line(function, boot) for function in functions),
         pools=parts.pools(),
         rings=parts.rings(),
         mail=mail,

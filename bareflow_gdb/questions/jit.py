@@ -27,7 +27,7 @@ def _view(record: Jit) -> View:
             version(v.number),
             f"O{v.level}",
             Cell(v.state, "good" if v.state == "published" else ""),
-            v.reason,
+            v.reason.replace("_", " "),
             v.provider,
             address(v.code),
             v.code_size,

@@ -42,7 +42,7 @@ def _swap_row(index: int, swap: Swap) -> tuple[str | int | Cell | None, ...]:
         before,
         same,
         swap.call,
-        swap.reason,
+        swap.reason.replace("_", " "),
         version(swap.to_version),
         address(swap.old_code),
         address(swap.new_code),

@@ -1,4 +1,8 @@
-/* The profiles as JSON on COM1: of the modules, and in the same form of the functions. */
+/* The profiles as JSON on COM1: of the modules, and in the same form of the functions.
+ *
+ * Scripts take the modules' export by its braces, which stand alone on their lines: `sed -n '/^{$/,/^}$/p'`. No other
+ * line of the log may be such a brace, so the functions' export has company on those lines.
+ */
 #include "defs.h"
 
 struct row {
@@ -11,8 +15,8 @@ struct row {
     uint32_t size;
 };
 
-static void begin(const char *heading, uint64_t total_calls, uint32_t count) {
-    kprintf("\n=== %s ===\n--- BEGIN JSON ---\n{\n", heading);
+static void begin(const char *heading, const char *brace, uint64_t total_calls, uint32_t count) {
+    kprintf("\n=== %s ===\n--- BEGIN JSON ---\n%s", heading, brace);
     kprintf("  \"format_version\": \"1.0\",\n");
     kprintf("  \"timestamp_cycles\": %llu,\n", rdtsc());
     kprintf("  \"total_calls\": %llu,\n", total_calls);
@@ -34,27 +38,27 @@ static void print_row(const struct row *row, bool last) {
     kprintf("    }%s\n", last ? "" : ",");
 }
 
-static void end(void) {
-    kprintf("  ]\n}\n--- END JSON ---\n");
+static void end(const char *brace) {
+    kprintf("  ]%s\n--- END JSON ---\n", brace);
 }
 
 void export_modules(void) {
     uint32_t count = module_manager.num_modules;
 
-    begin("PROFILING DATA EXPORT", module_manager.total_calls, count);
+    begin("PROFILING DATA EXPORT", "{\n", module_manager.total_calls, count);
     for (uint32_t i = 0; i < count; i++) {
         const module_profile_t *profile = &module_manager.modules[i];
         struct row row = {profile->name, profile->call_count, profile->total_cycles, profile->min_cycles,
                           profile->max_cycles, profile->code_ptr, profile->code_size};
         print_row(&row, i + 1 == count);
     }
-    end();
+    end("\n}");
 }
 
 void export_functions(void) {
     uint32_t count = bareflow_status.function_count;
 
-    begin("FUNCTION PROFILING DATA EXPORT", function_profiler->total_calls, count);
+    begin("FUNCTION PROFILING DATA EXPORT", "{", function_profiler->total_calls, count);
     for (uint32_t i = 0; i < count; i++) {
         const function_profile_t *profile = &function_profiler->functions[function_table[i].profiler_id];
         const struct bf_version *version = version_find(function_table[i].version);
@@ -63,5 +67,5 @@ void export_functions(void) {
                           version == NULL ? 0 : version->code_size};
         print_row(&row, i + 1 == count);
     }
-    end();
+    end("}");
 }

@@ -83,7 +83,6 @@ static void run_functions(void) {
         for (uint32_t n = 0; n < calls; n++)
             call(function);
     profiler_print();
-    export_modules();
     export_functions();
 }
 
@@ -124,6 +123,7 @@ _Noreturn void bareflow_run(void) {
     cache_load_modules();
     disk_load_all_modules();
     module_test_results();
+    export_modules();   /* the run does not change it, and whoever reads it need not wait for the run */
     boot_stage(BF_STAGE_MODULES);
     register_functions();
     boot_stage(BF_STAGE_REGISTERED);

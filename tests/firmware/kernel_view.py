@@ -105,7 +105,7 @@ class Kernel:
 
     def exports(self, heading: str) -> Any:
         """The JSON that the guest printed under a heading."""
-        pattern = rf"=== {heading} ===\n--- BEGIN JSON ---\n(\{{\n.*?\n\}})\n--- END JSON ---\n"
+        pattern = rf"=== {heading} ===\n--- BEGIN JSON ---\n(\{{.*?\}})\n--- END JSON ---\n"
         found = re.search(pattern, self.log, re.DOTALL)
         assert found, f"no {heading} on COM1"
         return json.loads(found[1])

@@ -41,14 +41,15 @@ def files(firmware: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     built = firmware / "modules"
     fibonacci = (built / "fibonacci.O0.mod").read_bytes()
     return {
-        "SUM.MOD": (built / "sum.O1.mod").read_bytes(),
+        "SUM.MOD": (built / "sum.O0.mod").read_bytes(),
         "FIBONACC.MOD": flipped(fibonacci, 70),
         "PRIMES.MOD": b"no header at all, but as long as one would be, and then some more",
         "COMPUTE.MOD": (built / "compute.O0.mod").read_bytes()[:-1],
         "WITH_TAB.MOD": module(folder, "with_table_of_squares", TABLE),
         "STOCK.MOD": version_1("stock", b"\xb8\x07\x00\x00\x00\xc3"),
         "EMPTY.MOD": b"",
-        "AGAIN.MOD": (built / "sum.O2.mod").read_bytes(),
+        # An image that does not say its tier, as older tools make them.
+        "AGAIN.MOD": link_module(tier(folder, (built / "sum.bc").read_bytes(), 2), "sum", "sum_main"),
         "DOUBLER.MOD": module(folder, "doubler", DOUBLER.format("doubler")),
         "DOUBLER.O1": module(folder, "doubler", DOUBLER.format("doubler")),
         "FOURTH.MOD": module(folder, "fourth", DOUBLER.format("fourth")),

@@ -19,6 +19,7 @@ from machines import SECONDS, Boot, wait_for
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.abi.events import BY_NAME
 from bareflow_gdb.cli import main as cli
+from bareflow_gdb.cli.signals import ENDING
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.tracing.events import EVENT_DTYPE
@@ -32,7 +33,14 @@ FLOOD = layouts.const("BF_SCENARIO_RING_FLOOD")
 
 def start(machine: Machine, out: Path, *words: str, **options: Any) -> subprocess.Popen[str]:
     line = [*BAREFLOW, "trace", "record", machine.name, "--out", str(out), *words]
-    return subprocess.Popen(line, **{"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, **options})
+    given = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heard, **options}
+    return subprocess.Popen(line, **given)
+
+
+def heard() -> None:
+    """The tests themselves may run under `nohup`, whose ignored signals children inherit."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def journalled(out: Path) -> int:

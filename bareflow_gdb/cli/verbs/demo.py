@@ -76,8 +76,8 @@ class Demo:
         """Raises BareflowError when a step does not do what it shows."""
         self._title(1, "The unikernel boots, runs its modules, registers functions with the adaptive JIT")
         chosen = ["--thresholds", thresholds] if thresholds else []
-        self._run("run", "--name", self.machine, "--hold", "--wait", "registered", *chosen)
         try:
+            self._run("run", "--name", self.machine, "--hold", "--wait", "registered", *chosen)
             self._at_the_machine()
         except BaseException:
             subprocess.run([*BAREFLOW, "stop", self.machine], capture_output=True)

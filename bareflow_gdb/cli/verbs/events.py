@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     add_target(parser, dumps=True)
     parser.add_argument("--type", action="append", metavar="T", help="only this type; may be repeated")
-    parser.add_argument("--last", type=int, default=LAST, metavar="N", help=f"only the last N (default {LAST})")
+    parser.add_argument("--last", type=int, default=LAST, metavar="N", help=f"only the last N of them (default {LAST})")
     parser.add_argument(
         "--sql",
         metavar="QUERY",
@@ -50,9 +50,13 @@ def main(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([_record(event) for event in events], indent=2))
     else:
-        start = events[0].tsc if events else 0
+        if not events:
+            print(_nothing(options, target))
+            return 1
+        start = events[0].tsc
+        print(f"{'cycles':>16}  ring  type, arguments; cycle 0 is the first event shown, at {start:,}")
         for event in events:
-            print(f"{event.tsc - start:>16,}  {event.ring}  {event.type:<16}{words(event, names)}")
+            print(f"{event.tsc - start:>16,}  {event.ring:>4}  {event.type:<16}{words(event, names)}")
     return 0 if events else 1
 
 
@@ -71,8 +75,7 @@ def _events(options: argparse.Namespace, target: Target) -> tuple[list[Event], C
     if unknown:
         raise UsageError(f"there is no event type {unknown[0]!r}; the types are {', '.join(sorted(BY_NAME))}")
     kernel = Guest.attach(target.memory).kernel()
-    events = kernel.events(max(options.last, 1))
-    chosen = [event for event in events if not options.type or event.type in options.type]
+    chosen = kernel.events(max(options.last, 1), frozenset(options.type) if options.type else None)
     missing = list(kernel.unknown)
     functions = optional(kernel.functions, missing) or ()
     modules = optional(kernel.modules, missing)
@@ -83,6 +86,16 @@ def _events(options: argparse.Namespace, target: Target) -> tuple[list[Event], C
     for sentence in missing:
         print(f"bareflow events: {sentence}", file=sys.stderr)
     return chosen[max(0, len(chosen) - options.last) :], _names(known)
+
+
+def _nothing(options: argparse.Namespace, target: Target) -> str:
+    """Why there are no lines."""
+    if options.last == 0:
+        return "no events: --last 0 asks for none"
+    where = f"{target.description} has" if target.trace is not None else f"the rings of {target.description} hold"
+    if not options.type:
+        return f"{where} no events"
+    return f"{where} no events of type {' or '.join(options.type)}; without --type the last of all types are shown"
 
 
 def _names_of_trace(trace: Trace) -> Callable[[str, int], str]:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bareflow_gdb.errors import UsageError
+from bareflow_gdb.errors import NotReached, Unreachable, UsageError
+
+if TYPE_CHECKING:
+    from bareflow_gdb.qemu.machine import Machine
 
 GROUP = "do"
 HELP = "start a machine (QEMU with the BareFlow image), detached"
@@ -36,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory", type=int, default=64, metavar="MIB", help="RAM in MiB (default 64)")
     parser.add_argument("--wait", metavar="STAGE", help="return when this boot stage is reached, for instance idle")
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds that --wait waits (60)")
+    parser.epilog = "Exit code 1 when --wait's stage was not reached; the machine is kept then."
 
 
 def main(options: argparse.Namespace) -> int:
@@ -64,8 +70,13 @@ def main(options: argparse.Namespace) -> int:
     if wanted is not None:
         try:
             wait_for_stage(machine, wanted, options.timeout)
+        except (NotReached, Unreachable) as error:
+            # The machine and its logs are the evidence.
+            print(f"bareflow run: {error}", file=sys.stderr)
+            print(_what_is_left(machine), file=sys.stderr)
+            return 1
         except BaseException:
-            # It was to be waited for; a machine that nobody was told of must not stay behind.
+            # Interrupted, or not a machine to be waited for: one that nobody was told of must not stay behind.
             machine.stop()
             raise
     if options.json:
@@ -77,6 +88,16 @@ def main(options: argparse.Namespace) -> int:
         print(f"  gdb      bareflow gdb {machine.name}, or `target remote {machine.gdb_socket}` in yours")
         print(f"  stop     bareflow stop {machine.name}")
     return 0
+
+
+def _what_is_left(machine: Machine) -> str:
+    name = machine.name
+    if machine.alive():
+        return (
+            f"machine {name} was kept: `bareflow status {name}` and `bareflow serial {name}` show what happened, "
+            f"`bareflow stop {name}` ends it"
+        )
+    return f"what it printed is in {machine.serial_path}; `bareflow stop {name}` removes it"
 
 
 def parse_thresholds(text: str) -> tuple[int, int, int]:

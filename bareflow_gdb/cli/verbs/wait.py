@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from bareflow_gdb.cli.arguments import add_machine
+from bareflow_gdb.errors import NotReached
 
 GROUP = "do"
 HELP = "wait until a machine reaches a boot stage, for instance idle"
@@ -15,6 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_machine(parser, "machine", nargs=None, help="a machine's name")
     parser.add_argument("stage", metavar="STAGE", help="boot stage, as `bareflow boot` names them")
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds to wait (60)")
+    parser.epilog = "Exit code 1 when the stage was not reached, 2 when there is no such machine or it has ended."
 
 
 def main(options: argparse.Namespace) -> int:
@@ -22,7 +25,11 @@ def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.qemu.machine import Machine
 
     machine = Machine.find(options.machine)
-    wait_for_stage(machine, options.stage, options.timeout)
+    try:
+        wait_for_stage(machine, options.stage, options.timeout)
+    except NotReached as error:
+        print(f"bareflow wait: {error}; `bareflow status {machine.name}` shows more", file=sys.stderr)
+        return 1
     if options.json:
         print(json.dumps({"machine": machine.name, "stage": options.stage}))
     else:

@@ -92,6 +92,12 @@ def stage_of(memory: Memory) -> int:
     return int(raw.stage) if raw.magic == layouts.const("BF_BOOT_MAGIC") else 0
 
 
+def fatal_of(memory: Memory) -> str | None:
+    """Why the loader gave up; None when it did not, or there is no boot record yet."""
+    raw = one(memory, "bf_boot_record", layouts.const("BF_BOOT_RECORD_ADDRESS"), "boot record")
+    return _gave_up(raw.fatal) if raw.magic == layouts.const("BF_BOOT_MAGIC") and raw.fatal else None
+
+
 def stage_number(stage: int | str) -> int:
     """The number of a boot stage given as a number, "idle" or "BF_STAGE_IDLE"; raises UsageError."""
     if isinstance(stage, int):
@@ -143,12 +149,16 @@ def _stage(raw: Any, number: int, tsc_hz: int) -> BootStage:
     )
 
 
+def _gave_up(fatal: int) -> str:
+    meaning = _FATAL_WORDS.get(fatal, "a code that this suite does not know")
+    return f"the loader gave up with FATAL ERROR: 0x{fatal:02X}: {meaning}"
+
+
 def _problems(raw: Any) -> list[str]:
     stage, const = raw.stage, layouts.const
     found: list[str] = []
     if raw.fatal:
-        meaning = _FATAL_WORDS.get(raw.fatal, "a code that this suite does not know")
-        found.append(f"the loader gave up with FATAL ERROR: 0x{raw.fatal:02X}: {meaning}")
+        found.append(_gave_up(raw.fatal))
     if raw.fatal == const("BF_FATAL_DISK") and raw.bios_status:
         found.append(f"the last disk read failed with BIOS status 0x{raw.bios_status:02x}")
     if stage >= const("BF_STAGE_HEADER") and raw.signature != const("BF_FLUD_MAGIC"):

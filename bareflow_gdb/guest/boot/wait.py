@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BareflowError, Unreachable
+from bareflow_gdb.errors import BareflowError, NotReached, Unreachable
 from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.guest.base.root import release_hold
 from bareflow_gdb.guest.base.values import word
-from bareflow_gdb.guest.boot.boot import stage_number, stage_of
+from bareflow_gdb.guest.boot.boot import fatal_of, stage_number, stage_of
 from bareflow_gdb.guest.boot.foreign import refuse_foreign
+from bareflow_gdb.guest.code.log_lines import LOOP, boots
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu.directory import qemu_messages
 from bareflow_gdb.qemu.machine import Machine
 
 POLL_SECONDS = 0.005
+SLOW_POLL_SECONDS = 0.5
+"""How often it is looked whether the guest can still get there."""
+_INTERRUPTS_ON = 1 << 9
 
 
 def last_stage(machine: Machine) -> int:
@@ -33,11 +38,13 @@ def last_stage(machine: Machine) -> int:
 def wait_for_stage(machine: Machine, stage: int | str, timeout: float = 60.0) -> None:
     """Waits until the boot record shows `stage` or a later one: a number, "idle", or "BF_STAGE_IDLE".
 
-    Raises BareflowError when the time is over or the guest halts on the way, Unreachable when QEMU ends.
+    Raises NotReached when the time is over, and as soon as the guest cannot get there: the loader gave up, the CPU
+    halted for good, the guest reboots in a loop. Unreachable when QEMU ends.
     """
     wanted = stage_number(stage)
     name = word("bf_boot_stage", wanted)
     halted = layouts.const("BF_STAGE_HALTED")
+    hopeless = _Hopeless(machine)
     with closing(QemuRam(machine.ram_path, writable=False)) as memory:
 
         def reached() -> bool:
@@ -48,10 +55,46 @@ def wait_for_stage(machine: Machine, stage: int | str, timeout: float = 60.0) ->
                     machine, memory, "whose loader keeps no boot record, so its stages cannot be seen", instead
                 )
             if now == halted and wanted != halted:
-                raise BareflowError(f"machine {machine.name} halted before stage {name}; {last_words(machine)}")
-            return now >= wanted
+                raise NotReached(f"machine {machine.name} halted before stage {name}; {last_words(machine)}")
+            if now >= wanted:
+                return True
+            why = hopeless.why(memory)
+            # It may have been reached between the two looks.
+            if why and stage_of(memory) < wanted:
+                raise NotReached(f"machine {machine.name} cannot reach stage {name}: {why}; {last_words(machine)}")
+            return False
 
         wait(machine, reached, timeout, f"stage {name}")
+
+
+class _Hopeless:
+    """Can the guest still get anywhere?"""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.boots_before = len(boots(machine.serial()))
+        self.next_look = 0.0
+
+    def why(self, memory: QemuRam) -> str | None:
+        """Why it cannot; None while it can, or when it was looked at a moment ago."""
+        if time.monotonic() < self.next_look:
+            return None
+        self.next_look = time.monotonic() + SLOW_POLL_SECONDS
+        return self._rebooting() or self._stopped(memory)
+
+    def _rebooting(self) -> str | None:
+        # Resets by hand before the waiting began are not a loop.
+        count = len(boots(self.machine.serial()))
+        loop = count >= LOOP and count - self.boots_before >= LOOP - 1
+        return f"it reboots in a loop, {count} boots so far" if loop else None
+
+    def _stopped(self, memory: QemuRam) -> str | None:
+        with suppress(BareflowError):
+            registers = self.machine.monitor("info registers")
+            flags = re.search(r"\bEFL=([0-9a-f]+)", registers)
+            if flags and "HLT=1" in registers and not int(flags[1], 16) & _INTERRUPTS_ON:
+                return fatal_of(memory) or "its CPU has halted for good, with interrupts off"
+        return None
 
 
 def wait_for_serial(machine: Machine, text: str, timeout: float = 60.0) -> str:
@@ -69,7 +112,7 @@ def release(machine: Machine, timeout: float = 60.0) -> bool:
 
 
 def wait(machine: Machine, reached: Callable[[], bool], timeout: float, what: str) -> None:
-    """Polls until `reached()`; raises BareflowError when the time is over, Unreachable when QEMU ends."""
+    """Polls until `reached()`; raises NotReached when the time is over, Unreachable when QEMU ends."""
     deadline = time.monotonic() + timeout
     while not reached():
         if not machine.alive():
@@ -78,9 +121,7 @@ def wait(machine: Machine, reached: Callable[[], bool], timeout: float, what: st
                 return
             raise Unreachable(f"QEMU of machine {machine.name} ended before {what}; {last_words(machine)}")
         if time.monotonic() > deadline:
-            raise BareflowError(
-                f"machine {machine.name} did not reach {what} within {timeout:g} s; {last_words(machine)}"
-            )
+            raise NotReached(f"machine {machine.name} did not reach {what} within {timeout:g} s; {last_words(machine)}")
         time.sleep(POLL_SECONDS)
 
 

@@ -133,15 +133,19 @@ def _head_now(memory: Memory, ring: Ring) -> int:
     return ring.head + (now - ring.head) % _WRAP
 
 
-def read_all_last(memory: Memory, root: Root, last: int | None = LAST, missing: list[str] | None = None) -> list[Event]:
+def read_all_last(
+    memory: Memory, root: Root, last: int = LAST, missing: list[str] | None = None, types: frozenset[str] | None = None
+) -> list[Event]:
     """The last events of every ring in the order of their time; why a ring gave none is added to `missing`.
+
+    `types`: the last of these types, from among all that the ring still holds.
 
     Without `missing`, or when there is no event either, that is raised: BadData, ReadError.
     """
     found: list[Event] = []
     for index in range(len(root.rings)):
         try:
-            found += read_last(memory, root, index, last)
+            found += read_last(memory, root, index, last if types is None else _WRAP, types)[-last:] if last else []
         except (BadData, ReadError) as error:
             if missing is None:
                 raise

@@ -19,6 +19,9 @@ _SAID = re.compile(
 _BEGIN = "[ADAPTIVE-JIT] Initialized"
 _BOOT = re.compile(r"^\[serial\] init ok", re.MULTILINE)
 
+LOOP = 3
+"""So many boots in a log are a reboot loop."""
+
 
 @dataclass(frozen=True)
 class Recompiled:

@@ -64,7 +64,7 @@ def swaps(digest: Digest) -> Markup:
             swap.function,
             _levels(swap),
             swap.call,
-            swap.reason,
+            swap.reason.replace("_", " "),
             _address(swap.old_code),
             _address(swap.new_code),
             swap.code_size,
@@ -114,7 +114,7 @@ def boot(digest: Digest) -> Markup:
         return _missing()
     record = digest.boot
     words = (
-        f"Reached {record.stage}; disk {record.disk_method}, A20 {record.a20_method}, "
+        f"Reached {record.stage}; disk by {record.disk_method.upper()}, A20 {record.a20_method.replace('_', ' ')}, "
         f"{record.sectors_read} of {record.sectors_needed} sectors read, "
         f"CRC 0x{record.crc_computed:08x} (expected 0x{record.crc_expected:08x})."
     )

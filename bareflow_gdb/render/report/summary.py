@@ -41,7 +41,7 @@ def _swaps(digest: Digest) -> Table:
             swap.function,
             f"{level_name(swap.from_level)} -> O{swap.to_level}",
             swap.call,
-            swap.reason,
+            swap.reason.replace("_", " "),
             address(swap.old_code),
             address(swap.new_code),
             swap.code_size,

@@ -75,7 +75,7 @@ def _lane(top: int, name: str, swaps: Sequence[Swap], span: _Span) -> list[Marku
     for swap in swaps:
         x = span.x(swap.tsc)
         levels_told = f"{level_name(swap.from_level)} to O{swap.to_level}"
-        told = f"{name}: {levels_told} ({swap.reason}), +{span.duration(swap.tsc - span.start)}"
+        told = f"{name}: {levels_told} ({swap.reason.replace('_', ' ')}), +{span.duration(swap.tsc - span.start)}"
         mark = tag("line", x1=x, x2=x, y1=middle - BAR / 2 - 4, y2=middle + BAR / 2 + 4)
         parts.append(tag("g", tag("title", told), mark, class_="mark"))
     return parts
