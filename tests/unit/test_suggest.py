@@ -13,7 +13,7 @@ from bareflow_gdb.render.suggest import shell
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = re.compile(r"(?:\bbareflow [a-z]+|\bbabeltrace2|\bask it +\S+|\bcd|\brm)(?: [\w./-]+)* $")
-SAFE = re.compile(r"\.name$|^names\[0\]$")
+SAFE = re.compile(r"(^|\.)name$|^names\[0\]$")
 """Names of machines, verbs and options: they are letters, digits, dots and dashes."""
 
 
