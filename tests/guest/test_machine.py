@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_run_that_does_not_reach_its_stage_keeps_the_machine_as_evidence(image: 
 HOPELESS = {
     "FATAL ERROR": "gave up with FATAL ERROR: 0xD1",
     "halt": "halted for good, with interrupts off",
-    "reboot loop": "reboots in a loop, 3 boots so far",
+    "reboot loop": r"reboots in a loop, \d+ boots so far",
 }
 
 
@@ -123,11 +124,11 @@ def test_waiting_ends_when_the_stage_cannot_be_reached_any_more(
         done = bareflow(
             "run", "--image", str(disk), "--no-disk", "--name", "dead", "--wait", "idle", "--timeout", "900"
         )
-        assert (done.returncode, HOPELESS[case] in done.stderr) == (1, True), done.stderr
+        assert (done.returncode, bool(re.search(HOPELESS[case], done.stderr))) == (1, True), done.stderr
         assert "was kept" in done.stderr
         if case != "reboot loop":
             again = bareflow("wait", "dead", "idle", "--timeout", "900")
-            assert (again.returncode, HOPELESS[case] in again.stderr) == (1, True), again.stderr
+            assert (again.returncode, bool(re.search(HOPELESS[case], again.stderr))) == (1, True), again.stderr
     finally:
         bareflow("stop", "dead")
 
