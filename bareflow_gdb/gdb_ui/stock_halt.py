@@ -56,7 +56,10 @@ def end_of_run(session: Session) -> Iterator[list[gdb.Breakpoint]]:
         )
     with ExitStack() as stack:
         ends = [stack.enter_context(_at_halt(place)) for place in places]
-        yield [*ends, stack.enter_context(running.internal_breakpoint(_STAGE_1, hardware=True))]
+        if kernel_base(session.memory) is not None:
+            # Before it is loaded, stage 1 is still to come: that is its boot, not a reset.
+            ends.append(stack.enter_context(running.internal_breakpoint(_STAGE_1, hardware=True)))
+        yield ends
 
 
 def _at_halt(place: int) -> AbstractContextManager[gdb.Breakpoint]:
