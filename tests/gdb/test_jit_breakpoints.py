@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from gdb_harness import KERNEL, SCRIPT, SECONDS, Gdb
+from machines import wait_for
 from mi_gdb import MiError, MiGdb
 
 from bareflow_gdb.guest.guest import Guest
@@ -245,3 +246,17 @@ def test_a_function_may_be_named_by_its_number(gdb: Gdb, idle_machine: Machine) 
     first, second = re.findall(r"on the code pointer of \w+ at (0x\w+)", result.out)
     assert first == second
     assert "no function '99' is registered" in result.err
+
+
+def test_what_a_killed_gdb_left_is_removed_by_the_next_one(
+    gdb: Gdb, idle_machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    words = gdb.command(f"bf attach {idle_machine.name}", "bf jitsym", "python import time; time.sleep(1000)")
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as killed:
+        (left,) = wait_for(lambda: list(tmp_path.glob("bareflow-gdb-*")), "the symbols of the first gdb")
+        killed.kill()
+    assert left.exists()
+    result = gdb.run(f"bf attach {idle_machine.name}", "bf jitsym")
+    assert result.code == 0, result.err
+    assert list(tmp_path.glob("bareflow-gdb-*")) == []
