@@ -159,7 +159,8 @@ def remove(folder: Path) -> None:
 
 def folders() -> list[Path]:
     """The directories of all machines of this user."""
-    return sorted(folder for folder in root().iterdir() if folder.is_dir() and not folder.is_symlink())
+    named = (folder for folder in root().iterdir() if NAME.fullmatch(folder.name))
+    return sorted(folder for folder in named if folder.is_dir() and not folder.is_symlink())
 
 
 def is_runtime(folder: Path) -> bool:

@@ -182,6 +182,6 @@ def _is_mapped(info: os.stat_result) -> bool:
     wanted = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x} {info.st_ino} "
     for maps in Path("/proc").glob("[0-9]*/maps"):
         with suppress(OSError):
-            if wanted in maps.read_text(errors="replace"):
+            if wanted in maps.read_text(encoding="utf-8", errors="replace"):
                 return True
     return False

@@ -59,8 +59,10 @@ def stub(folder: Path, says: Says, *, greets: bool = True, pause: float = 0.0, m
     try:
         yield f"unix:{path}"
     finally:
-        listener.close()
+        # On a busy machine the client may have gone before it was accepted: that wakes who still waits for it.
+        listener.shutdown(socket.SHUT_RDWR)
         server.join()
+        listener.close()
         Path(path).unlink()
 
 

@@ -100,6 +100,18 @@ def test_a_damaged_directory_is_named_and_can_be_removed(
     assert bareflow(["stop", "other"]) == 0
 
 
+@pytest.mark.parametrize("name", ["a b", "a\x1b[31m", "-x", "$(x)"])
+def test_a_directory_that_no_machine_can_be_named_like_is_nobodys(
+    runtime: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (runtime / name).mkdir()
+    (runtime / name / "machine.json").write_text("{")
+    assert bareflow(["list"]) == 1
+    assert bareflow(["stop", "--all"]) == 0
+    assert capsys.readouterr().out == "no machine is running; `bareflow run` starts one\n"
+    assert (runtime / name).exists()
+
+
 def test_stop_all_removes_what_is_damaged_too(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in DAMAGED:
         plant_damaged(runtime, name)

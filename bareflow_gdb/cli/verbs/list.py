@@ -38,7 +38,7 @@ def main(options: argparse.Namespace) -> int:
         hint = f"`bareflow stop {machine.name}` cleans up"
         print(f"{machine.name:<16} QEMU has ended; {sentence(last_words(machine))}; {hint}")
     for name, why in Machine.damaged():
-        print(f"{sentence(name):<16} {sentence(why)}; `bareflow stop {sentence(name)}` removes it")
+        print(f"{name:<16} {sentence(why)}; `bareflow stop {name}` removes it")
     for left in leftovers():
         print(f"{sentence(left.name):<16} {sentence(str(left))}; `bareflow stop --all` cleans up")
     if not running:
