@@ -22,7 +22,7 @@ from bareflow_gdb.qemu import directory as places
 from bareflow_gdb.qemu.command import EMULATOR
 from bareflow_gdb.qemu.process import Process
 
-_RAM = re.compile(r"bareflow-(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,39})-[A-Za-z0-9_]{8}\.ram")
+_RAM = re.compile(r"bareflow-(?P<name>.+)-[A-Za-z0-9_]{8}\.ram", re.DOTALL)
 _SOCKETS = re.compile(r"/tmp/bareflow-[A-Za-z0-9_]{8}")
 _SOCKET_NAMES = ("gdb.sock", "qmp.sock")
 _ROOMS = (places.SHARED_MEMORY, Path("/var/tmp"))
@@ -137,7 +137,7 @@ def _emulator(pid: int, words: list[str]) -> Leftover | None:
     chardevs = [value for word, value in given if word == "-chardev"]
     serial, qmp = _path(chardevs, "id=serial0", "path"), _path(chardevs, "id=qmp0", "path")
     name = next((value for word, value in given if word == "-name"), "")
-    if ram is None or serial is None or qmp is None or not places.NAME.fullmatch(name):
+    if ram is None or serial is None or qmp is None:
         return None
     if ram.parent != serial.parent and not _RAM.fullmatch(ram.name):
         return None

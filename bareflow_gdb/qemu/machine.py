@@ -155,9 +155,8 @@ class Machine:
         if not leftovers.is_owned_folder(folder):
             raise BadData(f"{folder} is not a directory of yours; ask its owner to remove it")
         try:
-            places.check_name(record["name"])
             return cls(directory=folder, **{field: kind(record[key]) for key, (field, kind) in _RECORD.items()})
-        except (KeyError, TypeError, ValueError, OverflowError, OSError, UsageError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
             raise BadData(f"{folder / places.RECORD} is damaged ({error!r}); remove {folder}") from error
 
     def record(self) -> dict[str, Any]:

@@ -254,6 +254,7 @@ def test_a_long_directory_still_gets_sockets(launched: Boot, boot_sector: Assemb
     sockets = machine.gdb_socket.parent
     machine.stop()
     assert not sockets.exists()
+    assert not machine.ram_path.exists()
     assert sorted(path.name for path in folder.iterdir()) == ["qemu.log", "serial.log"]
 
 
