@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.checks.check import Check
-from bareflow_gdb.checks.subject import REGISTERS, ROOT, Subject
+from bareflow_gdb.checks.subject import REGISTERS, Subject
 from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.code.code_diff import disassembler
+from bareflow_gdb.qemu.image import SECTOR, read_image_header
 
 _OSFXSR = 1 << 9
 _MOVES = re.compile(rb"\x0f[\x10\x11\x28\x29\x57]")
@@ -18,14 +20,13 @@ _LARGEST = 1 << 19
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
-    root = subject.kernel.root
-    if root is None or subject.registers.control["cr4"] & _OSFXSR:
+    if subject.registers.control["cr4"] & _OSFXSR:
         return
-    code = subject.kernel.memory.read(root.image_base, min(root.image_bytes, _LARGEST), "kernel image")
+    base, code = _image(subject)
     suspects = [found.start() for found in _MOVES.finditer(code)]
     if len(suspects) < _BY_CHANCE:
         return
-    decoded = (next(disassembler(32).disasm_lite(code[at : at + 12], root.image_base + at), None) for at in suspects)
+    decoded = (next(disassembler(32).disasm_lite(code[at : at + 12], base + at), None) for at in suspects)
     real = [one for one in decoded if one is not None and "xmm" in one[3]]
     if len(real) >= _BY_CHANCE:
         address, _, mnemonic, operands = real[0]
@@ -38,4 +39,17 @@ def _look(subject: Subject) -> Iterator[Finding]:
         )
 
 
-CHECK = Check("cpu_features", "SSE instructions in the kernel's image against CR4", (ROOT, REGISTERS), _look)
+def _image(subject: Subject) -> tuple[int, bytes]:
+    """The kernel's image: what a machine boots from, which nothing writes over; else what is in memory."""
+    base = layouts.const("BF_IMAGE_BASE")
+    if subject.machine is not None:
+        disk = read_image_header(subject.machine.image)
+        with subject.machine.image.open("rb") as file:
+            file.seek(layouts.const("BF_IMAGE_LBA") * SECTOR)
+            return base, file.read(min(disk.image_bytes, _LARGEST))
+    root = subject.kernel.root
+    size = 0 if root is None else min(root.image_bytes, _LARGEST)
+    return base, subject.kernel.memory.read(base, size, "kernel image")
+
+
+CHECK = Check("cpu_features", "SSE instructions in the kernel's image against CR4", (REGISTERS,), _look)

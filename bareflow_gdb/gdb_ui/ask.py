@@ -63,7 +63,10 @@ def _command(question: Question[Any]) -> Command:
         session.require()
         for item in question.arguments:
             _resolve(item, options, session)
-        return question.answer(SessionContext(session), options)
+        answer = question.answer(SessionContext(session), options)
+        # What could not be read is noted in an answer, but not that the connection broke under it.
+        session.require()
+        return answer
 
     return Command(
         name=question.name,

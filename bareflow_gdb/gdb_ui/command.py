@@ -7,7 +7,6 @@ A command is a function `(options, session) -> record`; what it returns is print
 from __future__ import annotations
 
 import argparse
-import re
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 Run = Callable[[argparse.Namespace, "Session"], Any]
 
-_STYLE = re.compile(r"\x1b\[[\d;]*m")
 
 EXIT_NO = 1
 EXIT_COULD_NOT_LOOK = 2
@@ -196,7 +194,7 @@ class GdbCommand(gdb.Command):
 
 def _one_sentence(error: Exception) -> str:
     # gdb 18 puts colours into its messages, also where there is no terminal.
-    return sentence(_STYLE.sub("", str(error))) or type(error).__name__
+    return sentence(COLOUR.sub("", str(error))) or type(error).__name__
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -19,6 +19,8 @@ _OPERAND = r"0[xX][0-9a-fA-F]+\b|\d+\b|\$[A-Za-z_]\w*|\$\$?\d*|[A-Za-z_]\w*(?:::
 _TOKEN = re.compile(rf"\s*(?:(?P<operand>{_OPERAND})|(?P<operator><<|>>|[-+*/%&|^~()]))")
 _SYMBOL = re.compile(r"[A-Za-z_].*")
 _FURTHEST = 64
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+"""gdb 18 colours words of its errors."""
 
 
 def _shift(value: int, bits: int) -> int:
@@ -44,7 +46,8 @@ def evaluate(expression: str) -> int:
     try:
         value = _Reader(_tokens(expression)).whole()
     except (gdb.error, ValueError, TypeError, ArithmeticError, RecursionError) as error:
-        raise UsageError(f"{expression} is not an address ({error}); try 0x200010 or $eip") from error
+        words = COLOUR.sub("", str(error))
+        raise UsageError(f"{expression} is not an address ({words}); try 0x200010 or $eip") from error
     # -4 and ~15 mean what they mean in 32 bits.
     return checked_address(value & 0xFFFFFFFF if -(1 << 32) <= value < 0 else value)
 

@@ -109,7 +109,7 @@ def test_what_is_no_return_address_ends_the_chain() -> None:
     memory.put(0x8FF00, struct.pack("<IIII", 0x8FF08, 0x10100, 0x8FF00, 0x10200))
     memory.put(0x8F000, struct.pack("<II", 0x8F100, 0xB8000))
     other = Guest(memory)
-    assert "a cycle, or damaged" in other.kernel().stack(ebp=0x8FF00).end
+    assert "no call stands before it" in other.kernel().stack(ebp=0x8FF00).end
     assert "is not code" in other.kernel().stack(ebp=0x8F000).end
     assert "outside the stack" in other.kernel().stack(ebp=0x12345).end
 
@@ -383,8 +383,8 @@ def test_a_stock_kernel_without_a_debug_interface_answers_too(
     code = guest.kernel().jit_code()[0]
     memory = Bytes(SAVED)
     memory.put(0, machine.read_physical(0, SAVED))
-    memory.put(0x8FF00, struct.pack("<II", 0, code.code + 7))
-    place = Guest.attach(memory).kernel().stack(ebp=0x8FF00).frames[0].place
+    memory.put(0x8FF00, struct.pack("<II", 0, 0))
+    place = Guest.attach(memory).kernel().stack(ebp=0x8FF00, eip=code.code + 7).frames[0].place
     assert (place.text, place.function) == (f"{code.title} + 0x7", code.function)
     capsys.readouterr()
     assert cli.main(["cache", machine.name]) == 2

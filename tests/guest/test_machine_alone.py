@@ -238,6 +238,8 @@ print(Machine.find("{idle.name}").status())
 
 def test_a_small_read_costs_one_packet_and_a_second_one_none(idle: Machine) -> None:
     with GdbStub.connect(f"unix:{idle.gdb_socket}") as stub:
+        # Asked once for a connection: whether paging is on.
+        stub.read(0x500, 16, "BIOS data")
         before = stub.packets
         stub.read(0x7C00 + 700, 64, "record")
         stub.read(0x7C00 + 800, 200, "record")
