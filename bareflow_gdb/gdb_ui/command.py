@@ -18,6 +18,7 @@ from bareflow_gdb import libraries
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.foreign import sentence, styled
 from bareflow_gdb.gdb_ui.completers import offered
+from bareflow_gdb.gdb_ui.expression import COLOUR
 from bareflow_gdb.gdb_ui.show import in_charset, say, shown
 from bareflow_gdb.guest.base.answer import Answer
 from bareflow_gdb.questions.question import Argument, argument
