@@ -22,7 +22,7 @@ from bareflow_gdb.gdb_ui.dap import quiet_server
 from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.gdb_ui.jit_symbols import ANY_TIER
 from bareflow_gdb.gdb_ui.show import in_charset
-from bareflow_gdb.gdb_ui.slots import publish_store
+from bareflow_gdb.gdb_ui.slots import store_if_known
 from bareflow_gdb.guest.base.reading import read_word
 
 if TYPE_CHECKING:
@@ -111,10 +111,7 @@ class Followers:
         return warning
 
     def _set(self, session: Session, slots: frozenset[int], missing: bool) -> str:
-        try:
-            self._store = publish_store(session)
-        except BareflowError:
-            self._store = symbol("bareflow_publish_store") or 0
+        self._store = store_if_known(session)
         if self._store:
             at_store = _AtStore(f"*0x{self._store:x}")
             at_store.slots = None if missing else slots
@@ -143,11 +140,8 @@ class Followers:
             back = read_word(session.memory, running.read_register("esp"), "return address")
             self._all.append(_Follower(f"*0x{back:x}"))
         else:
-            override = None
-            if pc == self._store:
-                override = running.read_register("edx"), running.read_register("eax")
-            session.update_symbols(about_to_publish=override)
-            if override is None:
+            session.update_symbols()
+            if pc != self._store:
                 self.arm(session)
         return alone
 

@@ -193,11 +193,11 @@ class Session:
                 "load the right one with `file`",
             )
 
-    def update_symbols(self, about_to_publish: tuple[int, ...] | None = None) -> bool:
+    def update_symbols(self) -> bool:
         """Attaches names and lines of published JIT code, and removes those of replaced versions.
 
-        about_to_publish: slot and entry of the store that comes next. gdb takes no symbols while the guest
-        runs: then False, and the next command at a stop does it. Without JIT code there is nothing to do.
+        Code that the next instruction publishes counts as published. gdb takes no symbols while the guest runs:
+        then False, and the next command at a stop does it. Without JIT code there is nothing to do.
         """
         self._symbols_due = self.running
         if self._symbols_due:
@@ -213,10 +213,18 @@ class Session:
         # The frames of this stop may have been found without knowing of the code.
         self.stale()
         gdb.invalidate_cached_frames()
-        if about_to_publish is not None:
-            codes = after_store(codes, *about_to_publish)
+        if codes and (store := self._store_that_is_next()) is not None:
+            codes = after_store(codes, *store)
         self._jit_symbols.sync(codes, [self.machine.directory] if self.machine is not None else [])
         return True
+
+    def _store_that_is_next(self) -> tuple[int, int] | None:
+        """Slot and entry, when the guest stands before the publishing store."""
+        from bareflow_gdb.gdb_ui.slots import store_if_known
+
+        if running.read_register("eip") != store_if_known(self):
+            return None
+        return running.read_register("edx"), running.read_register("eax")
 
     @property
     def stock_code(self) -> dict[Address, int]:
@@ -255,9 +263,10 @@ class Session:
         """What had to wait for a stop is done now, if the guest is stopped."""
         if self.running or self.connection is None or not gdb.selected_inferior().pid:
             return
-        if self._symbols_due or (self.attached_symbols() and self.reads_freely):
+        followed = self.followers.needed()
+        if self._symbols_due or (self.reads_freely and (followed or self.attached_symbols())):
             self.update_symbols()
-        if self.followers.needed():
+        if followed:
             self.followers.arm(self)
 
     @property

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bareflow_gdb.guest.code.jit import Jit
     from bareflow_gdb.guest.code.jit_code import JitCode
     from bareflow_gdb.guest.code.profiler import Profile
+    from bareflow_gdb.guest.code.publishing import Publishing
     from bareflow_gdb.guest.code.swaps import Swaps
     from bareflow_gdb.guest.modules.modules import Modules
     from bareflow_gdb.guest.names.elf import KernelSymbols
@@ -42,7 +43,17 @@ class OwnKernel(Kernel):
     def status(self) -> Status:
         from bareflow_gdb.guest.status import read_status
 
-        return self._settled(lambda: read_status(self.memory, self.root))
+        def read() -> Status:
+            status = read_status(self.memory, self.root)
+            return replace(status, publishing=optional(self._publishing, []) or ()) if status.functions else status
+
+        return self._settled(read)
+
+    def _publishing(self) -> tuple[Publishing, ...]:
+        """The swaps that are under way; 1 packet when there is none."""
+        from bareflow_gdb.guest.code.publishing import unrecorded
+
+        return self._jit(every=False).publishing if unrecorded(self.memory, self.root, self.functions()) else ()
 
     def modules(self, check: bool = False) -> Modules:
         from bareflow_gdb.guest.modules.modules import read_modules
@@ -98,7 +109,7 @@ class OwnKernel(Kernel):
             events = optional(lambda: read_last(self.memory, self.root, 0, last, EVENTS), missing)
             told = list_swaps(tables, events or [])
         self.unknown = tuple(missing)
-        return told
+        return replace(told, publishing=optional(self._publishing, []) or ())
 
     def bitcode(self, function: str | None = None) -> tuple[Bitcode, ...]:
         from bareflow_gdb.guest.code.bitcode import read_bitcode
@@ -112,9 +123,12 @@ class OwnKernel(Kernel):
     def jit_code(self, every: bool = False) -> tuple[JitCode, ...]:
         from bareflow_gdb.guest.code.functions import read_tables
         from bareflow_gdb.guest.code.jit_code import of_versions
+        from bareflow_gdb.guest.code.publishing import current_codes
 
         tables = read_tables(self.memory, self.root, [], every, causes=False)
-        return of_versions(tables.functions, tables.needed())
+        versions = tables.needed()
+        current = optional(lambda: current_codes(self.memory, tables.functions), [])
+        return of_versions(tables.functions, versions, current or {})
 
     def module_table(self) -> tuple[Address, int]:
         from bareflow_gdb.abi import layouts

@@ -21,6 +21,7 @@ from bareflow_gdb.guest.boot.boot import Boot, read_boot
 from bareflow_gdb.guest.code.events import read_ring
 from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.code.mailbox import read_mailbox
+from bareflow_gdb.guest.code.publishing import Publishing
 from bareflow_gdb.guest.machine.exception import read_exception
 from bareflow_gdb.guest.pools.pools import KINDS, is_torn_down
 from bareflow_gdb.memory.protocol import Memory
@@ -79,6 +80,8 @@ class Status:
     swap_count: int = 0
     version_count: int = 0
     functions: tuple[FunctionLine, ...] = ()
+    publishing: tuple[Publishing, ...] = ()
+    """The swaps that are under way: the pointer is stored, the records that tell of it are not."""
     pools: tuple[PoolLine, ...] = ()
     rings: tuple[RingLine, ...] = ()
     mail: tuple[str, ...] = ()

@@ -204,6 +204,27 @@ def test_what_cannot_be_followed_is_said_or_not_set(
     assert NO_BREAKPOINTS in never.out
 
 
+IN_A_SWAP = {
+    "before the store": ("bf break-swap primes", "bf release", "continue"),
+    "after the store": ("bf release", "bf step-swap primes --stay"),
+    "at a watchpoint": ("bf watch primes", "bf release", "continue"),
+}
+
+
+@pytest.mark.parametrize("name", ("jit:primes@O1", "jit:primes"))
+@pytest.mark.parametrize("place", IN_A_SWAP)
+def test_one_that_is_set_inside_a_swap_stops_in_the_next_call(gdb: Gdb, held: Machine, place: str, name: str) -> None:
+    result = gdb.run(f"bf attach {held.name}", *IN_A_SWAP[place], f"bf break {name}", "continue", "bf jit --json")
+    assert re.search(r"Breakpoint \d, 0x\w+ in primes@O1 \(\)", result.out), result.out
+    function = next(item for item in result.json()["functions"] if item["name"] == "primes")
+    assert function["calls"] == 11, "stopped in the first call of O1"
+
+
+def test_one_of_a_tier_that_is_replaced_at_this_store_waits(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(f"bf attach {held.name}", *IN_A_SWAP["before the store"], "bf break jit:primes@O0")
+    assert "follows primes@O0: pending until that code is published" in result.out
+
+
 def test_names_follow_swaps_that_the_guest_makes_itself(gdb: Gdb, held: Machine) -> None:
     result = gdb.run(
         f"bf attach {held.name}",
