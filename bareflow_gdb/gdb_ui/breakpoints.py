@@ -93,6 +93,12 @@ class Followers:
         """Is there anything to set or to remove?"""
         return bool(self._all or followed())
 
+    def waiting(self) -> bool:
+        """Does a breakpoint have no code yet?"""
+        return any(
+            item.is_valid() and item.pending and _LOCATION.search(item.location or "") for item in gdb.breakpoints()
+        )
+
     def arm(self, session: Session) -> str:
         """Sets and removes internal breakpoints as the user's breakpoints need; returns what cannot be done."""
         functions = frozenset(followed())

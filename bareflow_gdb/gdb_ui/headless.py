@@ -191,10 +191,11 @@ class _Watch:
 
     def swapped(self, number: int, slot: int) -> Swapped:
         """What the store at this stop changes, or has changed."""
+        published = bool(slot)
         if slot:
             new = read_word(self._session.memory, slot, "published code pointer")
         else:
             slot, new = running.read_register("edx"), running.read_register("eax")
         before = self._old.get(slot, 0)
         self._old[slot] = new
-        return described(self._session, number, slot, before, new)
+        return described(self._session, number, slot, before, new, published=published)

@@ -33,6 +33,9 @@ class Followers(Protocol):
     def needed(self) -> bool:
         """Is there a breakpoint to follow?"""
 
+    def waiting(self) -> bool:
+        """Does one of them wait for its code?"""
+
     def arm(self, session: Session) -> str:
         """Sets or takes back what is needed now; returns a warning, "" when there is none."""
 
@@ -277,6 +280,12 @@ class Session:
         from bareflow_gdb.memory.inferior import InferiorMemory
 
         return not isinstance(self._memory, InferiorMemory)
+
+    def open_freely(self) -> None:
+        """Chooses the RAM of the machine behind this connection, without a packet, unless a memory is chosen."""
+        if self._memory is None and self.machine is not None:
+            with contextlib.suppress(BareflowError):
+                self._memory = self.machine.memory()
 
     def refresh(self) -> None:
         """Drops what was read before the last stop."""

@@ -147,7 +147,13 @@ def test_break_swap_stops_before_each_store_of_its_function(gdb: Gdb, held: Mach
     result = gdb.run(
         f"bf attach {held.name}", "bf break-swap sum", "bf release", "continue", "continue", "bf jit --json"
     )
-    assert len(re.findall(r"swap of sum 0x\w{8}: new code 0x\w{8}", result.out)) == 2
+    said = [line for line in result.out.splitlines() if line.startswith("sum: ")]
+    entries = [entry_of(held, "sum", level) for level in range(3)]
+    assert said == [
+        f"sum: O{level} → O{level + 1}, call {calls} (threshold), new code 0x{entries[level + 1]:08x} about to be "
+        f"published in place of 0x{entries[level]:08x}"
+        for level, calls in enumerate((10, 20))
+    ]
     function = next(item for item in result.json()["functions"] if item["name"] == "sum")
     assert function["level"] == 1, "the store to O2 is the next instruction"
 
@@ -155,8 +161,17 @@ def test_break_swap_stops_before_each_store_of_its_function(gdb: Gdb, held: Mach
 def test_a_watchpoint_sees_the_pointer_change(gdb: Gdb, held: Machine) -> None:
     result = gdb.run(f"bf attach {held.name}", "bf watch sum", "bf release", "continue", "info breakpoints")
     old, new = entry_of(held, "sum", 0), entry_of(held, "sum", 1)
-    assert f"Old value = {old}" in result.out and f"New value = {new}" in result.out
+    assert f"Old value = (void *) {old:#x}" in result.out and f"New value = (void *) {new:#x}" in result.out
+    assert f"sum: O0 → O1, call 10 (threshold), new code 0x{new:08x} published in place of 0x{old:08x}" in result.out
     assert "hw watchpoint" in result.out
+
+
+@pytest.mark.parametrize("command", ("bf break-swap", "bf break-swap sum", "bf watch sum"))
+def test_a_swap_stop_shows_no_address_as_a_decimal_number(gdb: Gdb, held: Machine, command: str) -> None:
+    result = gdb.run(f"bf attach {held.name}", command, "bf release", "continue", "bt 1", elf=KERNEL)
+    code = {entry for name in ("fibonacci", "sum") for level in range(4) for entry in (entry_of(held, name, level),)}
+    assert re.search(r"^\w+: O0 → O1, call 10 \(threshold\), new code 0x", result.out, re.MULTILINE)
+    assert not [entry for entry in code if str(entry) in result.out], result.out
 
 
 def test_it_follows_after_a_command_that_let_the_guest_run_too(gdb: Gdb, held: Machine) -> None:
@@ -241,7 +256,7 @@ def test_a_breakpoint_of_the_user_at_the_same_store_stops_there(gdb: Gdb, held: 
     result = gdb.run(
         f"bf attach {held.name}", "bf break jit:sum@O3", "bf break-swap sum", "bf release", "continue", "bf jit --json"
     )
-    assert len(re.findall(r"swap of sum 0x\w{8}: new code 0x\w{8}", result.out)) == 1
+    assert len(re.findall(r"^sum: O0 → O1, call 10 \(threshold\), new code 0x", result.out, re.MULTILINE)) == 1
     function = next(item for item in result.json()["functions"] if item["name"] == "sum")
     assert function["level"] == 0, "it stands before its first swap"
 

@@ -72,7 +72,7 @@ def test_the_layout_shows_the_guest_and_follows_each_stop(terminal: Terminal, bo
     terminal.type("bf release")
     terminal.type("bf break-swap sum")
     terminal.type("continue")
-    terminal.wait_for("swap of sum 0x", *(rf"fibonacci +O{level} +O{level + 1}" for level in range(3)))
+    terminal.wait_for("sum: O0 → O1, call", *(rf"fibonacci +O{level} +O{level + 1}" for level in range(3)))
     terminal.type("continue")
     terminal.wait_for(r"sum +O0 +O1")
 

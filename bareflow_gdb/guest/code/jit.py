@@ -147,7 +147,9 @@ def _function(
     agrees = published.entry == current if published is not None else False if tables.whole else None
     profile = profiles[function.profiler_id] if function.profiler_id < len(profiles) else None
     mail = mailbox.slots[function.index] if mailbox and function.index < len(mailbox.slots) else None
-    begun = publishing(function, current, own, profile.call_count if profile else 0, mail)
+    codes = level_codes(entry) if entry else (NOWHERE, NOWHERE, NOWHERE, NOWHERE)
+    of_level = codes[function.level] if function.level < len(codes) else NOWHERE
+    begun = publishing(function, current, of_level, own, profile.call_count if profile else 0, mail)
     if published is not None and not agrees and begun is None:
         problems.append(
             f"{function.name} runs 0x{current:08x}, its version {published.number} begins at 0x{published.entry:08x}"
@@ -166,7 +168,7 @@ def _function(
         current_code=Address(current),
         version_entry=published.entry if published else NOWHERE,
         agrees=agrees,
-        level_codes=level_codes(entry) if entry else (NOWHERE, NOWHERE, NOWHERE, NOWHERE),
+        level_codes=codes,
         active=bool(entry and entry.is_active),
         control=mail.control if mail else "",
         control_argument=mail.control_argument if mail else 0,

@@ -40,17 +40,19 @@ class Publishing:
 
 
 def publishing(
-    function: Function, current: int, own: Sequence[Version], calls: int, mail: MailSlot | None
+    function: Function, current: int, of_level: int, own: Sequence[Version], calls: int, mail: MailSlot | None
 ) -> Publishing | None:
     """The swap of this function that is under way; None when there is none, or the guest has gone on without it.
 
-    current: the code pointer; own: the function's versions; calls: by the profiler.
+    current: the code pointer; of_level: the code of the recorded level by the JIT's entry, which is the last to be
+    written; own: the function's versions; calls: by the profiler.
     """
+    if of_level == current:
+        return None
     entered = [one for one in own if one.entry == current and one.state in ("emitted", "retired", "published")]
     if not entered:
         return None
     new = max(entered, key=lambda version: version.number)
-    # The last record to be written is that the old version is retired.
     replaced = [one for one in own if one is not new and one.state == "published"]
     if not replaced:
         return None
@@ -91,7 +93,7 @@ def current_codes(memory: Memory, functions: Iterable[Function]) -> dict[int, in
 def unrecorded(memory: Memory, root: Root, functions: Iterable[Function]) -> bool:
     """Does a code pointer lead elsewhere than the JIT's own entry for the recorded tier? 1 packet; raises ReadError.
 
-    False is sure; why it is so the versions tell.
+    No swap is under way without that; whether one is then, the versions tell.
     """
     functions = [function for function in functions if function.slot and function.level < len(_LEVELS)]
     if not root.adaptive_jit or not functions:

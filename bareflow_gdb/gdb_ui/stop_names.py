@@ -1,0 +1,69 @@
+"""How does a stop in JIT code get its name before gdb shows it, without anybody having asked for symbols?
+
+gdb tells its event handlers of a stop after it has printed it; `hook-stop`, a command that anybody may define, runs
+before. The suite defines it unless the user has. It compares numbers; only where QEMU's RAM is read from the host, so
+that it costs no packet, the names of published code are brought up to date: at a stop in JIT code, and while a
+breakpoint by JIT name waits for its code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import gdb
+
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.gdb_ui import running
+from bareflow_gdb.gdb_ui.frames import in_jit_code, in_pools
+
+if TYPE_CHECKING:
+    from bareflow_gdb.gdb_ui.session import Session
+
+_BODY = "if $_bf_stopped()\nend"
+
+
+class StoppedFunction(gdb.Function):
+    """Names the JIT code at a stop; for the suite's own use."""
+
+    def __init__(self, current: Callable[[], Session], peek: Callable[[], Session]) -> None:
+        super().__init__("_bf_stopped")
+        self._current = current
+        self._peek = peek
+
+    def invoke(self) -> bool:
+        # A stop is shown without these names rather than not at all.
+        with contextlib.suppress(BareflowError, gdb.error):
+            self._name()
+        return False
+
+    def _name(self) -> None:
+        pc = running.read_register("eip")
+        session = self._peek()
+        if in_pools(pc):
+            session = self._current()
+            session.open_freely()
+        if session.reads_freely and (in_jit_code(session, pc) or session.followers.waiting()):
+            self._current().update_symbols()
+
+
+def register(current: Callable[[], Session], peek: Callable[[], Session]) -> None:
+    """Defines the hook, unless there is one of the user's."""
+    StoppedFunction(current, peek)
+    try:
+        there = gdb.execute("show user hook-stop", to_string=True)
+    except gdb.error:
+        there = ""
+    if not there.partition("\n")[2].strip():
+        gdb.execute(f"define hook-stop\n{_BODY}\nend", to_string=True)
+
+
+def unregister() -> None:
+    """Empties it when it is the suite's."""
+    try:
+        there = gdb.execute("show user hook-stop", to_string=True)
+    except gdb.error:
+        return
+    if there.partition("\n")[2].split() == _BODY.split():
+        gdb.execute("define hook-stop\nend", to_string=True)
