@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import gdb
 
@@ -50,15 +49,9 @@ def run(main: Callable[[Session], int]) -> None:
     if message:
         gdb.write(shown(message) + "\n", gdb.STDERR)
     gdb.flush()
-    if status and _unattended():
+    if status and not running.attended():
         gdb.execute("set confirm off")
         gdb.execute(f"quit {status:d}")
-
-
-def _unattended() -> bool:
-    """Is there nobody who would want to go on in this gdb?"""
-    words = Path("/proc/self/cmdline").read_bytes().split(b"\0")
-    return not os.isatty(0) or b"-batch" in words or b"--batch" in words
 
 
 def argument(name: str, default: str = "") -> str:

@@ -56,6 +56,7 @@ class Session:
         self.connection = connection
         self.quiet = False
         self.left_running = False
+        self._goes_on = False
         self._memory: Memory | None = None
         self._guest: Guest | None = None
         self._jit_symbols: JitSymbols | None = None
@@ -293,9 +294,24 @@ class Session:
             self._memory.invalidate()
 
     def go_on(self) -> None:
-        """Lets the guest run in the background, and remembers that it was not the user who did."""
-        running.go_on()
-        self.left_running = True
+        """The guest runs on once this command's answer is shown."""
+        self._goes_on = True
+
+    def let_go(self, *, foreground: bool) -> None:
+        """Lets the guest run, if the command asked for that.
+
+        In the foreground Ctrl-C stops it. In the background gdb takes the next command, and it is remembered that it
+        was not the user who let the guest run.
+        """
+        if not self._goes_on:
+            return
+        self._goes_on = False
+        self.say(f"the guest goes on; {'Ctrl-C' if foreground else '`interrupt`'} stops it")
+        if foreground:
+            running.go_on_in_front()
+        else:
+            running.go_on()
+            self.left_running = True
 
     def forget(self) -> None:
         """The connection is gone: what gdb was told because of it goes too."""

@@ -88,6 +88,5 @@ def test_callers_of_code_without_a_prologue_are_right_and_swap_stops_are_in_word
     assert swap is not None and "problem:" not in result.out
     assert result.out.count("being published  fibonacci O0 → O1, new code 0x") == 2, "by status and by swaps"
     # At that stop the level is not stored yet: the swap is told all the same.
-    assert re.search(rf"O0 +O1 same code +100 +threshold +- +0x{swap['old']} +0x{swap['new']} +23", result.out), (
-        result.out
-    )
+    row = rf"O0 +O1 same code +100 +threshold +- +0x{swap['old']} +0x{swap['new']} +23"
+    assert re.search(row, result.out), result.out

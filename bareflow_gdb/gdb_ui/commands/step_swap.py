@@ -65,8 +65,9 @@ def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
     """Stop before the next atomic swap, show old and new code, step across the store, and go on.
 
     The guest runs until it is about to store a new code pointer; then one instruction is stepped and the
-    pointer is shown before and after. Afterwards the guest runs in the background (`interrupt` stops it), or
-    remains stopped with --stay. The breakpoint is internal and removed on every way out, also by Ctrl-C.
+    pointer is shown before and after. Afterwards the guest goes on, as by `continue` where this was typed (Ctrl-C
+    stops it), else in the background (`interrupt` stops it), or remains stopped with --stay. The breakpoint is
+    internal and removed on every way out, also by Ctrl-C.
     """
     session.guest.kernel().need_interface(
         "its publishing store is inlined, so there is no one place before it; `bf break-swap` stops after each swap"
@@ -151,5 +152,6 @@ def _text(step: SwapStep) -> str:
         lines.append(words(replace(step.swap, published=True)))
     else:
         lines.append(f"the store had no effect: 0x{step.swap.new:08x} is not in the code pointer")
-    lines.append("the guest goes on; `interrupt` stops it" if step.goes_on else "the guest remains stopped")
+    if not step.goes_on:
+        lines.append("the guest remains stopped")
     return "\n".join(lines)
