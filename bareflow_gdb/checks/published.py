@@ -9,7 +9,7 @@ from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import ROOT, Subject
 from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.base.values import code_name
-from bareflow_gdb.guest.code.publishing import BEING_PUBLISHED
+from bareflow_gdb.guest.code.being_published import BEING_PUBLISHED
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.code.jit import JitFunction

@@ -93,6 +93,12 @@ class Followers:
         """Is there anything to set or to remove?"""
         return bool(self._all or followed())
 
+    def next_store(self, session: Session) -> tuple[int, int] | None:
+        """Slot and entry, when the guest stands before the publishing store."""
+        if running.program_counter() != store_if_known(session):
+            return None
+        return running.read_register("edx"), running.read_register("eax")
+
     def waiting(self) -> bool:
         """Does a breakpoint have no code yet?"""
         return any(

@@ -85,7 +85,7 @@ def load() -> None:
     functions.register(sessions.current)
     frames.register(sessions.current, sessions.peek)
     printers.register()
-    stop_names.register(sessions.current, sessions.peek)
+    stop_names.StoppedFunction(sessions.current, sessions.peek)
     sources.find_sources()
     _follow = breakpoints.FollowFunction(sessions.current)
     _follow.connect()
@@ -112,7 +112,7 @@ def unload() -> None:
     if _windows is not None:
         _windows.unregister()
     frames.unregister()
-    stop_names.unregister()
+    stop_names.take_back()
     printers.unregister()
 
 

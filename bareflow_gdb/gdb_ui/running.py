@@ -164,6 +164,11 @@ def attended() -> bool:
     return os.isatty(0) and b"-batch" not in words and b"--batch" not in words
 
 
+def program_counter() -> int:
+    """Of the selected frame; not through a frame object, for which gdb would look at the code around it."""
+    return int(gdb.parse_and_eval("(unsigned int) $pc"))
+
+
 def read_register(name: str) -> int:
     """A 32-bit register of the stopped guest."""
     return int(gdb.selected_frame().read_register(name)) & 0xFFFFFFFF

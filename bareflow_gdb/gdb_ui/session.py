@@ -33,6 +33,9 @@ class Followers(Protocol):
     def needed(self) -> bool:
         """Is there a breakpoint to follow?"""
 
+    def next_store(self, session: Session) -> tuple[int, int] | None:
+        """Slot and entry, when the guest stands before the publishing store."""
+
     def waiting(self) -> bool:
         """Does one of them wait for its code?"""
 
@@ -217,18 +220,10 @@ class Session:
         # The frames of this stop may have been found without knowing of the code.
         self.stale()
         gdb.invalidate_cached_frames()
-        if codes and (store := self._store_that_is_next()) is not None:
+        if codes and (store := self.followers.next_store(self)) is not None:
             codes = after_store(codes, *store)
         self._jit_symbols.sync(codes, [self.machine.directory] if self.machine is not None else [])
         return True
-
-    def _store_that_is_next(self) -> tuple[int, int] | None:
-        """Slot and entry, when the guest stands before the publishing store."""
-        from bareflow_gdb.gdb_ui.slots import store_if_known
-
-        if running.read_register("eip") != store_if_known(self):
-            return None
-        return running.read_register("edx"), running.read_register("eax")
 
     @property
     def stock_code(self) -> dict[Address, int]:

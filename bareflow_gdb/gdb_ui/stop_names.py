@@ -1,9 +1,9 @@
 """How does a stop in JIT code get its name before gdb shows it, without anybody having asked for symbols?
 
 gdb tells its event handlers of a stop after it has printed it; `hook-stop`, a command that anybody may define, runs
-before. The suite defines it unless the user has. It compares numbers; only where QEMU's RAM is read from the host, so
-that it costs no packet, the names of published code are brought up to date: at a stop in JIT code, and while a
-breakpoint by JIT name waits for its code.
+before. The suite defines it when gdb is connected, unless the user has. It compares numbers; only where QEMU's RAM is
+read from the host, so that it costs no packet, the names of published code are brought up to date: at a stop in JIT
+code, and while a breakpoint by JIT name waits for its code.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class StoppedFunction(gdb.Function):
         return False
 
     def _name(self) -> None:
-        pc = running.read_register("eip")
+        pc = running.program_counter()
         session = self._peek()
         if in_pools(pc):
             session = self._current()
@@ -48,22 +48,21 @@ class StoppedFunction(gdb.Function):
             self._current().update_symbols()
 
 
-def register(current: Callable[[], Session], peek: Callable[[], Session]) -> None:
-    """Defines the hook, unless there is one of the user's."""
-    StoppedFunction(current, peek)
-    try:
-        there = gdb.execute("show user hook-stop", to_string=True)
-    except gdb.error:
-        there = ""
-    if not there.partition("\n")[2].strip():
+def define() -> None:
+    """Defines the hook, unless there is one: the user's, or this one."""
+    if not _defined():
         gdb.execute(f"define hook-stop\n{_BODY}\nend", to_string=True)
 
 
-def unregister() -> None:
-    """Empties it when it is the suite's."""
-    try:
-        there = gdb.execute("show user hook-stop", to_string=True)
-    except gdb.error:
-        return
-    if there.partition("\n")[2].split() == _BODY.split():
+def take_back() -> None:
+    """Empties it when it is the suite's; gdb cannot forget it."""
+    if _defined() == _BODY.split():
         gdb.execute("define hook-stop\nend", to_string=True)
+
+
+def _defined() -> list[str]:
+    """The words of the hook that there is."""
+    try:
+        return str(gdb.execute("show user hook-stop", to_string=True)).partition("\n")[2].split()
+    except gdb.error:
+        return []

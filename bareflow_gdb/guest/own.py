@@ -13,11 +13,11 @@ from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.kernel import Kernel
 
 if TYPE_CHECKING:
+    from bareflow_gdb.guest.code.being_published import Publishing
     from bareflow_gdb.guest.code.bitcode import Bitcode
     from bareflow_gdb.guest.code.jit import Jit
     from bareflow_gdb.guest.code.jit_code import JitCode
     from bareflow_gdb.guest.code.profiler import Profile
-    from bareflow_gdb.guest.code.publishing import Publishing
     from bareflow_gdb.guest.code.swaps import Swaps
     from bareflow_gdb.guest.modules.modules import Modules
     from bareflow_gdb.guest.names.elf import KernelSymbols
@@ -45,7 +45,11 @@ class OwnKernel(Kernel):
 
         def read() -> Status:
             status = read_status(self.memory, self.root)
-            return replace(status, publishing=optional(self._publishing, []) or ()) if status.functions else status
+            # Where reads cost packets an idle guest with an empty mailbox is not looked at more closely.
+            quiet = self.memory.packets and status.stage == "idle" and not status.mail
+            if quiet or not status.functions:
+                return status
+            return replace(status, publishing=optional(self._publishing, []) or ())
 
         return self._settled(read)
 
@@ -109,6 +113,9 @@ class OwnKernel(Kernel):
             events = optional(lambda: read_last(self.memory, self.root, 0, last, EVENTS), missing)
             told = list_swaps(tables, events or [])
         self.unknown = tuple(missing)
+        # Where reads cost packets only code that waits to be published is a reason to look.
+        if self.memory.packets and not any(version.state == "emitted" for version in tables.versions):
+            return told
         return replace(told, publishing=optional(self._publishing, []) or ())
 
     def bitcode(self, function: str | None = None) -> tuple[Bitcode, ...]:

@@ -18,10 +18,10 @@ from bareflow_gdb.guest.base.reading import filled, many, optional
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.guest.boot.boot import Boot, read_boot
+from bareflow_gdb.guest.code.being_published import Publishing
 from bareflow_gdb.guest.code.events import read_ring
 from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.code.mailbox import read_mailbox
-from bareflow_gdb.guest.code.publishing import Publishing
 from bareflow_gdb.guest.machine.exception import read_exception
 from bareflow_gdb.guest.pools.pools import KINDS, is_torn_down
 from bareflow_gdb.memory.protocol import Memory

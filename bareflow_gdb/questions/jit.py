@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.guest.code.publishing import BEING_PUBLISHED
+from bareflow_gdb.guest.code.being_published import BEING_PUBLISHED
 from bareflow_gdb.questions.question import Question, argument
 from bareflow_gdb.render.view import (
     Cell,

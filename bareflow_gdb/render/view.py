@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.guest.code.publishing import BEING_PUBLISHED
+from bareflow_gdb.guest.code.being_published import BEING_PUBLISHED
 
 if TYPE_CHECKING:
-    from bareflow_gdb.guest.code.publishing import Publishing
+    from bareflow_gdb.guest.code.being_published import Publishing
 
 
 @dataclass(frozen=True)

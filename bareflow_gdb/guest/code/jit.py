@@ -13,9 +13,10 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.base.reading import bulk, capped, filled, many, need
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
+from bareflow_gdb.guest.code.being_published import Publishing
 from bareflow_gdb.guest.code.functions import Function, Tables, Version
 from bareflow_gdb.guest.code.mailbox import Mailbox
-from bareflow_gdb.guest.code.publishing import Publishing, publishing
+from bareflow_gdb.guest.code.publishing import publishing
 from bareflow_gdb.memory.protocol import Memory
 
 Codes = tuple[Address, Address, Address, Address]

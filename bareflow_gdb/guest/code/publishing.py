@@ -8,35 +8,14 @@ yet. Once that has gone on, the records were forgotten, and the difference is a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.base.reading import bulk
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.code.being_published import Publishing
 from bareflow_gdb.guest.code.functions import Function, Version
 from bareflow_gdb.guest.code.mailbox import MailSlot
 from bareflow_gdb.memory.protocol import Memory
-
-BEING_PUBLISHED = "being published"
-"""The name of that moment, wherever it is shown."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Publishing:
-    """A swap between its publishing store and the records of it."""
-
-    function: str
-    from_level: int
-    to_level: int
-    version: int | None = None
-    """None = the kernel does not number its versions."""
-    old_code: Address
-    new_code: Address
-
-    def __str__(self) -> str:
-        """`primes O1 → O2`."""
-        return f"{self.function} O{self.from_level} → O{self.to_level}"
 
 
 def publishing(

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bareflow_gdb.guest.base.values import Address, microseconds, word
+from bareflow_gdb.guest.code.being_published import Publishing
 from bareflow_gdb.guest.code.events import Event
 from bareflow_gdb.guest.code.functions import Function, Tables, Version
-from bareflow_gdb.guest.code.publishing import Publishing
 
 EVENTS = frozenset({"threshold", "publish", "first_execution"})
 

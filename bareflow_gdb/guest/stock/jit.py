@@ -13,8 +13,8 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.base.absent import TORN_DOWN
 from bareflow_gdb.guest.base.reading import capped, filled, strings
 from bareflow_gdb.guest.base.values import NOWHERE, Address
+from bareflow_gdb.guest.code.being_published import Publishing
 from bareflow_gdb.guest.code.jit import Codes, Jit, JitFunction, level_codes
-from bareflow_gdb.guest.code.publishing import Publishing
 from bareflow_gdb.guest.stock.signatures import jit_bytes
 from bareflow_gdb.memory.protocol import Memory
 
