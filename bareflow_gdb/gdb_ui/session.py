@@ -268,6 +268,13 @@ class Session:
         if followed:
             self.followers.arm(self)
 
+    def look_again(self) -> None:
+        """Names that breakpoints wait for, after a stop at which no command of the suite was given; no packet."""
+        if self._stale and self.reads_freely and not self.running and self.followers.waiting():
+            self.refresh_if_stale()
+            with contextlib.suppress(BareflowError, gdb.error):
+                self.update_symbols()
+
     @property
     def reads_freely(self) -> bool:
         """Has a memory been chosen that costs no packet?"""

@@ -76,6 +76,8 @@ class Sessions:
             stop_names.define()
         for session in self._open:
             session.followers.tidy()
+            if session is self.peek():
+                session.look_again()
 
     def _disconnected(self, event: gdb.ConnectionEvent) -> None:
         ended = [session for session in self._open if session.connection is event.connection]
