@@ -109,6 +109,16 @@ class Subject:
         return self.kernel.root is not None and is_protected and self.boot.stage_number >= _CORE
 
     @property
+    def runs(self) -> bool:
+        """Does the machine run, for sure?"""
+        from bareflow_gdb.guest.boot.stopped import runs
+
+        try:
+            return runs(self.kernel.memory)
+        except BareflowError:
+            return False
+
+    @property
     def still(self) -> bool:
         """Do counters stand still: in a core or a trace, or after the run?"""
         return not self.live or self.boot.stage in ("idle", "halted")
