@@ -55,6 +55,7 @@ def test_every_question_names_the_moment_in_gdb_and_in_a_shell(gdb: Gdb, held: M
     assert "problem" not in result.out
 
 
+@pytest.mark.parametrize("gdb", ["gdb-debian"], indirect=True)
 def test_at_every_instruction_of_the_swap_they_agree(gdb: Gdb, held: Machine) -> None:
     stop = ("bf release", "bf step-swap primes --stay --lines 1")
     result = gdb.run(f"bf attach {held.name}", *stop, EVERY_INSTRUCTION, elf=KERNEL)
