@@ -23,6 +23,7 @@ static const struct bf_symbol exports[] = {
     EXPORT(jit_profile_init), EXPORT(jit_profile_begin), EXPORT(jit_profile_end), EXPORT(jit_profile_find),
     EXPORT(jit_profile_print), EXPORT(jit_profile_export), EXPORT(jit_optimize_register),
     EXPORT(jit_optimize_request), EXPORT(jit_optimize_all), EXPORT(jit_optimize_level), EXPORT(jit_optimize_code),
+    EXPORT(jit_optimize_add), EXPORT(jit_optimize_call),
     EXPORT(adaptive_jit_call), EXPORT(adaptive_jit_swap_code), EXPORT(bareflow_publish_store),
     EXPORT(bareflow_hook_swap), EXPORT(bareflow_hook_exception), EXPORT(bareflow_hook_pool_fail),
     EXPORT(bareflow_hook_register), EXPORT(bareflow_hook_reject),
