@@ -81,8 +81,8 @@ enum bf_boot_stage {
     BF_STAGE_MODULES = 11,      /* modules are loaded and tested */
     BF_STAGE_REGISTERED = 12,   /* functions are registered with the adaptive JIT; a hold waits here */
     BF_STAGE_RUNNING = 13,      /* the run has begun */
-    BF_STAGE_IDLE = 14,         /* the run has ended; the mailbox is served */
-    BF_STAGE_HALTED = 15        /* stopped for good: fatal error or exception */
+    BF_STAGE_IDLE = 14,         /* the run has ended; the kernel serves the mailbox */
+    BF_STAGE_HALTED = 15        /* stopped for good: fatal error, exception, or, since 1.2, an application that is done */
 };
 
 enum bf_disk_method {
@@ -135,7 +135,7 @@ struct bf_boot_record {
 #define BF_ROOT_MAGIC2 0x6F6F7220
 #define BF_ROOT_MAGIC3 0x1A0A0D74
 #define BF_ABI_MAJOR 1
-#define BF_ABI_MINOR 1
+#define BF_ABI_MINOR 2
 
 enum bf_variant {
     BF_VARIANT_KERNEL = 0,
@@ -292,7 +292,8 @@ enum bf_reason {
     BF_REASON_CACHE = 16,
     BF_REASON_DISK = 17,
     BF_REASON_EVICTED = 18,
-    BF_REASON_REPLACED = 19         /* retired because a newer version was published */
+    BF_REASON_REPLACED = 19,        /* retired because a newer version was published */
+    BF_REASON_APPLICATION = 20      /* the application asked for the level; since 1.2 */
 };
 
 /* Record number n of version_table is any; search by `number`. Numbers start at 1 and are never reused. */

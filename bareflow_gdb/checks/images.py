@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import ROOT, Subject
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.absent import NONE, Absent
 from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.modules.judge import digest_is_right
-from bareflow_gdb.guest.modules.modules import read_image
+from bareflow_gdb.guest.modules.modules import Module, read_image
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
-    for module in subject.modules.modules:
+    for module in _modules(subject):
         if module.digest == "wrong":
             yield _wrong(f"the image of module {module.name}", module.image)
     try:
@@ -23,6 +24,16 @@ def _look(subject: Subject) -> Iterator[Finding]:
     for slot in slots:
         if not digest_is_right(read_image(subject.kernel.memory, slot.image, slot.image_size)):
             yield _wrong(f"the cached image of {slot.name} O{slot.level}", slot.image)
+
+
+def _modules(subject: Subject) -> tuple[Module, ...]:
+    """None of a kernel that has no such part."""
+    try:
+        return subject.modules.modules
+    except Absent as absent:
+        if absent.reason == NONE:
+            return ()
+        raise
 
 
 def _wrong(what: str, address: int) -> Finding:

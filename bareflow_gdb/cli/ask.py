@@ -58,10 +58,19 @@ class TargetContext(Context):
         return guest
 
     def _guesses(self) -> Iterable[Path]:
-        """When none was given, the kernel's ELF may lie beside the machine's image."""
-        from bareflow_gdb.guest.names.elf import beside
+        """When none was given, the kernel's ELF may lie beside the machine's image, the core, or what was built."""
+        from bareflow_gdb.guest.names.elf import beside, with_build_id
+        from bareflow_gdb.qemu.default import default_image
 
-        return beside(self.machine.image) if self.machine is not None and self.elf is None else ()
+        if self.elf is not None:
+            return ()
+        if self.machine is not None:
+            return beside(self.machine.image)
+        root = self.guest.kernel().root
+        if self.target.kind not in ("core", "dump") or self.target.path is None or root is None:
+            return ()
+        folders = dict.fromkeys((self.target.path.parent, default_image().parent))
+        return [elf for folder in folders for elf in with_build_id(folder, root.build_id)]
 
     def source(self, answer: Answer[Any]) -> str:
         """Where an answer came from, how what it is about was found, and what it cannot tell."""

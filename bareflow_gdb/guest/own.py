@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
-from bareflow_gdb.errors import BadData, BareflowError
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.absent import need
 from bareflow_gdb.guest.base.reading import optional
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address
@@ -140,32 +141,25 @@ class OwnKernel(Kernel):
     def module_table(self) -> tuple[Address, int]:
         from bareflow_gdb.abi import layouts
 
-        return self.root.module_manager, layouts.size("module_profile")
+        return Address(need(self.root, "module_manager", "modules")), layouts.size("module_profile")
 
     def pool_table(self) -> Address:
-        return self.root.pools
+        return Address(need(self.root, "pools", "pools"))
 
     def _fat16(self) -> Address:
         return self.root.fat16
 
 
 class LibraryKernel(OwnKernel):
-    """An application on our kernel library: its profile is its own, and its library keeps no other table."""
+    """An application on our kernel library: it has the tables that its root descriptor leads to."""
 
     def profile(self) -> Profile:
-        from bareflow_gdb.guest.base.reading import need
+        """What its adaptive JIT counted at every call; of an application without, what it counted itself."""
         from bareflow_gdb.guest.code.profiler import read_jit_profile
 
-        address = need(self.root.jit_profile, "JIT profile")
-        return self._settled(lambda: read_jit_profile(self.memory, address))
-
-    def _has_none(self, *_: object, **__: object) -> NoReturn:
-        raise BadData(
-            "this application on the kernel library has no such table; `profile` shows its functions, `log` its output"
-        )
-
-    modules = pools = pool_blocks = jit = swaps = bitcode = slots = jit_code = functions = versions = _has_none
-    mailbox = cache = module_table = pool_table = _has_none
+        if self.root.function_profiler or not self.root.jit_profile:
+            return super().profile()
+        return self._settled(lambda: read_jit_profile(self.memory, self.root.jit_profile))
 
 
 class NoKernel(Kernel):

@@ -126,8 +126,7 @@ def read_status(memory: Memory, root: Root | None) -> Status:
     exception, eip = parts.exception()
     functions = parts.functions()
     swap_count, version_count = parts.counts
-    idle = boot is not None and boot.stage == "idle"
-    if idle:
+    if boot is not None and (boot.stage == "idle" or boot.done):
         problems += [
             f"{f.name} returned {f.last_result} last, {f.expected} is expected"
             for f in functions

@@ -32,16 +32,6 @@ void adaptive_jit_init(void) {
     kprintf("[ADAPTIVE-JIT] Initialized\n");
 }
 
-/* Embedded, or from disk; without any the host cannot compile the function. */
-static void find_bitcode(struct bf_function *record, const struct embedded_module *source, uint32_t module) {
-    record->bitcode = (bf_ptr)source->bitcode;
-    record->bitcode_size = source->bitcode_size;
-    if (record->bitcode == 0 && !bitcode_load(module, &record->bitcode, &record->bitcode_size)) {
-        record->bitcode = 0;
-        record->bitcode_size = 0;
-    }
-}
-
 uint32_t adaptive_jit_register_function(const struct embedded_module *source, uint32_t module) {
     uint32_t function = adaptive_jit.function_count;
     struct bf_version *version = NULL;
@@ -57,10 +47,9 @@ uint32_t adaptive_jit_register_function(const struct embedded_module *source, ui
         .module = module,
     };
     strncpy(record->name, source->name, sizeof record->name - 1);
-    module_symbols(module, &record->symbols, &record->symbol_count);
-    record->provider = tier_provider(record);
+    const char *module_name = tier_attach(record);
     states[function].source = source;
-    record->profiler_id = profiler_register(record->name, module_manager.modules[module].name, 0);
+    record->profiler_id = profiler_register(record->name, module_name, 0);
     if (record->profiler_id == NO_FUNCTION)
         return NO_FUNCTION;
     states[function].record = record;
@@ -71,7 +60,7 @@ uint32_t adaptive_jit_register_function(const struct embedded_module *source, ui
         publish_reject(function, failure, 0, 0);
         return NO_FUNCTION;
     }
-    find_bitcode(record, source, module);
+    tier_find_bitcode(record, source);
     entry->is_active = 1;
     publish_initial(function, version);
     adaptive_jit.function_count++;
@@ -109,6 +98,22 @@ static bool recompile(uint32_t function, uint32_t level, uint32_t reason) {
     }
     publish_version(function, version, reason);
     return true;
+}
+
+void adaptive_jit_leave_to_application(uint32_t function) {
+    states[function].asked = BF_LEVELS - 1;
+}
+
+bool adaptive_jit_ask(uint32_t function, uint32_t level) {
+    if (depth != 0)
+        return false;
+    if (mail_slots[function].control == BF_CONTROL_VETO) {
+        kprintf("[VETO] %s: stays at O%u\n", function_table[function].name, function_table[function].level);
+        event(BF_EVENT_VETO, function, level, BF_REASON_APPLICATION, 0, 0);
+        return false;
+    }
+    states[function].profile->is_hot = 1;
+    return recompile(function, level, BF_REASON_APPLICATION);
 }
 
 static void force(uint32_t function, uint32_t level) {
@@ -162,6 +167,17 @@ void adaptive_jit_safe_point(void) {
         serve_host();
 }
 
+/* A debugger or a test sets itself up while this waits; the mailbox is served meanwhile. */
+void adaptive_jit_wait_while_held(void) {
+    while (SETTING(hold)) {
+        adaptive_jit_safe_point();
+        if (mailbox_waiting())
+            cpu_pause();
+        else
+            cpu_idle();
+    }
+}
+
 static __attribute__((noinline)) void note_first_call(uint32_t function, bf_ptr code) {
     uint64_t calls = states[function].profile->call_count;
     struct bf_version *version = version_at_entry(function, code);
@@ -170,7 +186,8 @@ static __attribute__((noinline)) void note_first_call(uint32_t function, bf_ptr 
     states[function].version = version == NULL ? 0 : version->number;
     states[function].version_calls = 0;
     jit_not_yet_called &= ~(1u << function);
-    cache_mark_used(function_table[function].name, function_table[function].level);
+    if (cache_mark_used)
+        cache_mark_used(function_table[function].name, function_table[function].level);
     if (version == NULL || version->tsc_first != 0)
         return;
     version->tsc_first = rdtsc();

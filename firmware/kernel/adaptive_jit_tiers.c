@@ -37,11 +37,27 @@ static bf_ptr shared_variable(const struct bf_function *record, const char *name
 }
 
 /* Micro-JIT when a pattern makes this function, and its module has the variable that the pattern needs. */
-uint32_t tier_provider(const struct bf_function *record) {
+static uint32_t provider_of(const struct bf_function *record) {
     uint32_t pattern = pattern_of(record->name);
 
     return pattern < PATTERNS && shared_variable(record, patterns[pattern].variable) != 0 ? BF_PROVIDER_MICRO_JIT
                                                                                           : BF_PROVIDER_PRECOMPILED;
+}
+
+const char *tier_attach(struct bf_function *record) {
+    module_symbols(record->module, &record->symbols, &record->symbol_count);
+    record->provider = provider_of(record);
+    return module_manager.modules[record->module].name;
+}
+
+/* Embedded, or from disk; without any the host cannot compile the function. */
+void tier_find_bitcode(struct bf_function *record, const struct embedded_module *source) {
+    record->bitcode = (bf_ptr)source->bitcode;
+    record->bitcode_size = source->bitcode_size;
+    if (record->bitcode == 0 && !bitcode_load(record->module, &record->bitcode, &record->bitcode_size)) {
+        record->bitcode = 0;
+        record->bitcode_size = 0;
+    }
 }
 
 static bf_ptr make_room_for(uint32_t pool, uint32_t size, uint32_t version) {

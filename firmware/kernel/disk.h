@@ -75,8 +75,10 @@ uint32_t disk_load_all_modules(void);   /* how many; 0 = there are only the embe
  */
 extern struct bf_cache bareflow_cache;
 bool cache_get(const char *name, uint32_t level, const uint8_t **image, uint32_t *size);
-void cache_mark_used(const char *name, uint32_t level);         /* its code was executed */
-void cache_mark_published(const char *name, uint32_t level);    /* and no other level of this module is any more */
+/* Of these two the adaptive JIT tells the cache, where the image has one. Its code was executed: */
+__attribute__((weak)) void cache_mark_used(const char *name, uint32_t level);
+/* … and is published, and no other level of this module is any more: */
+__attribute__((weak)) void cache_mark_published(const char *name, uint32_t level);
 
 /* cache_embedded.c: the images built into the kernel, by `make CACHE=DIR` (bareflow_gdb.build.registry). */
 typedef void (*cache_visitor)(const char *name, uint32_t level, const uint8_t *image, uint32_t size);

@@ -142,8 +142,12 @@ void publish_reject(uint32_t function, uint32_t reason, uint32_t request, uint32
 void publish_print_path(uint32_t function);
 const char *reason_text(uint32_t reason);
 
-/* adaptive_jit_tiers.c */
-uint32_t tier_provider(const struct bf_function *record);
+/*
+ * adaptive_jit_tiers.c; an application on the library brings its own (kernel_lib/debug/functions.c). tier_attach finds
+ * who makes a function's tiers and which data they share, and returns its module's name.
+ */
+const char *tier_attach(struct bf_function *record);
+void tier_find_bitcode(struct bf_function *record, const struct embedded_module *source);
 uint32_t tier_make(uint32_t function, const struct embedded_module *source, uint32_t level, uint32_t reason,
                    struct bf_version **made);
 
@@ -167,6 +171,10 @@ bool mailbox_waiting(void);             /* a host is at work, and worth spinning
 void adaptive_jit_init(void);
 uint32_t adaptive_jit_register_function(const struct embedded_module *source, uint32_t module);
 void adaptive_jit_expect_nothing(uint32_t function);    /* its result differs from call to call */
+/* No threshold asks for its levels: the application does, between calls. False = it has the level that it had. */
+void adaptive_jit_leave_to_application(uint32_t function);
+bool adaptive_jit_ask(uint32_t function, uint32_t level);
+void adaptive_jit_wait_while_held(void);
 int32_t adaptive_jit_call(uint32_t function, int32_t a, int32_t b);
 void adaptive_jit_safe_point(void);
 

@@ -27,6 +27,7 @@ const char *reason_text(uint32_t reason) {
         [BF_REASON_COMPILER_DIED] = "compiler died", [BF_REASON_NO_BITCODE] = "no bitcode",
         [BF_REASON_CANCELLED] = "cancelled", [BF_REASON_EMBEDDED] = "embedded", [BF_REASON_CACHE] = "cache",
         [BF_REASON_DISK] = "disk", [BF_REASON_EVICTED] = "evicted", [BF_REASON_REPLACED] = "replaced",
+        [BF_REASON_APPLICATION] = "the application asked",
     };
     return reason < sizeof texts / sizeof texts[0] ? texts[reason] : "unknown reason";
 }
@@ -97,7 +98,8 @@ void publish_version(uint32_t function, struct bf_version *version, uint32_t rea
     kprintf("[ATOMIC-SWAP] Code pointer updated to O%u\n", version->level);
     if (HOOKED(BF_HOOK_SWAP))
         bareflow_hook_swap(function, old_code, version->entry, version->number);
-    cache_mark_published(record->name, version->provider == BF_PROVIDER_PRECOMPILED ? version->level : BF_LEVELS);
+    if (cache_mark_published)
+        cache_mark_published(record->name, version->provider == BF_PROVIDER_PRECOMPILED ? version->level : BF_LEVELS);
     version_free_retired(function, KEEP_RETIRED);
 }
 

@@ -27,17 +27,6 @@ static void register_functions(void) {
     own_modules_register();
 }
 
-/* A debugger or a test sets itself up while this waits; the mailbox is served meanwhile. */
-static void wait_while_held(void) {
-    while (SETTING(hold)) {
-        adaptive_jit_safe_point();
-        if (mailbox_waiting())
-            cpu_pause();
-        else
-            cpu_idle();
-    }
-}
-
 static int32_t call(uint32_t function) {
     const struct bf_function *record = &function_table[function];
     return adaptive_jit_call(function, record->arguments[0], record->arguments[1]);
@@ -127,7 +116,7 @@ _Noreturn void bareflow_run(void) {
     boot_stage(BF_STAGE_MODULES);
     register_functions();
     boot_stage(BF_STAGE_REGISTERED);
-    wait_while_held();
+    adaptive_jit_wait_while_held();
     boot_stage(BF_STAGE_RUNNING);
     if (SETTING(scenario) == BF_SCENARIO_RING_COST)
         bench_ring_cost();

@@ -25,7 +25,25 @@ void jit_profile_export(const jit_profile_t *profile);
 
 typedef int32_t (*jit_function_t)(int32_t a, int32_t b);
 
-/* Code of a function for the levels O0 to O3, in that order; NULL where there is none but for O0. */
+/*
+ * A function, and its code for the levels O0 to O3 as the linker placed it; NULL where there is none but for O0. The
+ * debug interface copies a level's code when it is asked for: it must be whole from its first byte to `end`, begin
+ * with its entry, and name no address but relative to itself. A section of its own with __start_ and __stop_ does.
+ */
+struct jit_source {
+    const char *name;
+    jit_function_t code[BF_LEVELS];
+    const char *end[BF_LEVELS]; /* behind its last byte; NULL = not known, which the debug interface refuses */
+    int32_t arguments[2];       /* default ones, and the result for them */
+    int32_t expected;
+};
+
+/* The function's number: 0, 1, 2, … by their order. JIT_NO_FUNCTION = there is one of that name, or no room. */
+#define JIT_NO_FUNCTION 0xFFFFFFFFu
+uint32_t jit_optimize_add(const struct jit_source *source);
+/* Calls the published code. With the debug interface each such call is counted, and may be a safe point. */
+int32_t jit_optimize_call(uint32_t function, int32_t a, int32_t b);
+/* The same for code of which nothing else is known; the levels O0 to O3, in that order. */
 bool jit_optimize_register(const char *name, const jit_function_t code[BF_LEVELS]);
 /*
  * Asks for a level for a function that was profiled. Its code becomes that of the highest level not above it that

@@ -1,6 +1,7 @@
 # The runtime library kernel_lib.a, and the TinyLlama demo application linked with it into one image.
-# tinyllama_bare is the application with the debug interface (root descriptor, exports, event rings),
-# tinyllama_nodebug the same without it. firmware/Makefile includes this file; `make tinyllama` builds both.
+# tinyllama_bare is the application with the debug interface (root descriptor, exports, event rings) and the kernel's
+# adaptive JIT, in whose tables its functions are; tinyllama_nodebug the same without both. firmware/Makefile includes
+# this file; `make tinyllama` builds both.
 KERNEL_LIB := $(OUT)/kernel_lib/kernel_lib.a
 TINYLLAMA_DISK := $(OUT)/tinyllama.img
 TINYLLAMA_DISK_SECTORS := 20480
@@ -13,7 +14,8 @@ KERNEL_LIB_SOURCES := \
   $(wildcard kernel_lib/jit/*.c)
 KERNEL_LIB_OBJECTS := $(patsubst %.c,$(OUT)/kernel_lib/%.o,$(KERNEL_LIB_SOURCES))
 APPLICATION_OBJECTS := $(OUT)/kernel/start.asm.o $(OUT)/kernel/vectors.asm.o
-DEBUG_INTERFACE_OBJECTS := $(patsubst %,$(OUT)/kernel_lib/%.o,kernel_lib/debug/root kernel/ring)
+DEBUG_INTERFACE_OBJECTS := $(patsubst %,$(OUT)/kernel_lib/%.o,kernel_lib/debug/root kernel_lib/debug/functions \
+  $(addprefix kernel/,ring hooks adaptive_jit publish version profiler pools block_table mailbox crc32))
 KERNEL_LIB_CFLAGS = $(CFLAGS) -Os -Ikernel_lib
 
 $(OUT)/kernel_lib/%.o: %.c $(wildcard kernel/*.h kernel_lib/*.h) $(wildcard $(ABI)/*.h) $(OUT)/mode

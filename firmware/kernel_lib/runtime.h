@@ -12,5 +12,7 @@
 
 #include "core.h"
 
-/* Called when the core is up and interrupts are on; the machine halts when it returns. */
+/* Called when the core is up and interrupts are on: the place to register functions. A debugger's hold follows it. */
+__attribute__((weak)) void application_register(void);
+/* Called then; the machine halts when it returns. */
 int main(void);

@@ -3,10 +3,14 @@
 
 #include <stdint.h>
 
+#define DECLARE(name, level)                                  \
+    int32_t name##_##level(int32_t n, int32_t unused);        \
+    extern const char __stop_jit_##name##_##level[];
+
 #define DECLARE_LEVEL(level)                                  \
-    int32_t fibonacci_##level(int32_t n, int32_t unused);     \
-    int32_t sum_to_n_##level(int32_t n, int32_t unused);      \
-    int32_t count_primes_##level(int32_t n, int32_t unused);
+    DECLARE(fibonacci, level)                                 \
+    DECLARE(sum_to_n, level)                                  \
+    DECLARE(count_primes, level)
 
 DECLARE_LEVEL(O0)
 DECLARE_LEVEL(O1)

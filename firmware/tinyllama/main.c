@@ -9,49 +9,52 @@ static int32_t nothing(int32_t a, int32_t b) {
     return a + b;
 }
 
+#define LEVELS(name) \
+    #name, {name##_O0, name##_O1, name##_O2}, {__stop_jit_##name##_O0, __stop_jit_##name##_O1, __stop_jit_##name##_O2}
+
 static const struct demo {
-    const char *name;
-    jit_function_t code[BF_LEVELS];
-    int32_t argument;
+    struct jit_source function;
     uint32_t calls;
-    int32_t expected;
 } demos[] = {
-    {"fibonacci", {fibonacci_O0, fibonacci_O1, fibonacci_O2}, 10, 10, 55},
-    {"sum_to_n", {sum_to_n_O0, sum_to_n_O1, sum_to_n_O2}, 1000, 100, 500500},
-    {"count_primes", {count_primes_O0, count_primes_O1, count_primes_O2}, 100, 5, 25},
+    {{LEVELS(fibonacci), {10}, 55}, 10},
+    {{LEVELS(sum_to_n), {1000}, 500500}, 100},
+    {{LEVELS(count_primes), {100}, 25}, 5},
 };
 #define DEMOS (sizeof demos / sizeof demos[0])
 
-static void print_result(const struct demo *demo, int32_t result) {
-    kprintf("[tinyllama] %s(%d) = %d  %s\n", demo->name, (int)demo->argument, (int)result,
-            result == demo->expected ? "[OK]" : "[FAILED]");
+static uint32_t numbers[DEMOS];     /* of the registered functions */
+static uint64_t ready;
+
+static void print_result(const struct jit_source *function, int32_t result) {
+    kprintf("[tinyllama] %s(%d) = %d  %s\n", function->name, (int)function->arguments[0], (int)result,
+            result == function->expected ? "[OK]" : "[FAILED]");
 }
 
-static void profiled_calls(const struct demo *demo) {
-    jit_function_t code = jit_optimize_code(demo->name);
+static void profiled_calls(uint32_t demo) {
+    const struct jit_source *function = &demos[demo].function;
     int32_t result = 0;
-    for (uint32_t i = 0; i < demo->calls; i++) {
-        jit_profile_begin(&jit_profile, demo->name);
-        result = code(demo->argument, 0);
-        jit_profile_end(&jit_profile, demo->name);
+    for (uint32_t i = 0; i < demos[demo].calls; i++) {
+        jit_profile_begin(&jit_profile, function->name);
+        result = jit_optimize_call(numbers[demo], function->arguments[0], 0);
+        jit_profile_end(&jit_profile, function->name);
     }
-    print_result(demo, result);
+    print_result(function, result);
 }
 
 /* The same calls with the new code, outside the profile: it stays what was measured at O0. */
-static void optimized_calls(const struct demo *demo) {
-    uint32_t level = jit_optimize_level(demo->name);
+static void optimized_calls(uint32_t demo) {
+    const struct jit_source *function = &demos[demo].function;
+    uint32_t level = jit_optimize_level(function->name);
     if (level == 0)
         return;
-    jit_function_t code = jit_optimize_code(demo->name);
     int32_t result = 0;
     uint64_t start = rdtsc();
-    for (uint32_t i = 0; i < demo->calls; i++)
-        result = code(demo->argument, 0);
-    uint64_t average = (rdtsc() - start) / demo->calls;
-    print_result(demo, result);
-    kprintf("[JIT] %s: avg=%llu at O0, avg=%llu at O%u\n", demo->name,
-            jit_profile_average(jit_profile_find(&jit_profile, demo->name)), average, (unsigned)level);
+    for (uint32_t i = 0; i < demos[demo].calls; i++)
+        result = jit_optimize_call(numbers[demo], function->arguments[0], 0);
+    uint64_t average = (rdtsc() - start) / demos[demo].calls;
+    print_result(function, result);
+    kprintf("[JIT] %s: avg=%llu at O0, avg=%llu at O%u\n", function->name,
+            jit_profile_average(jit_profile_find(&jit_profile, function->name)), average, (unsigned)level);
 }
 
 /* Cycles of BENCH_CALLS calls of a function that does next to nothing, bare or inside begin and end. */
@@ -80,6 +83,13 @@ static void print_bench(void) {
     kprintf("[BENCH] %u calls: %llu cycles bare, %llu profiled\n", BENCH_CALLS, bare, profiled);
 }
 
+void application_register(void) {
+    jit_profile_init(&jit_profile);
+    for (uint32_t i = 0; i < DEMOS; i++)
+        numbers[i] = jit_optimize_add(&demos[i].function);
+    ready = rdtsc();
+}
+
 int main(void) {
     uint64_t start = boot_record->stage_tsc[BF_STAGE_KERNEL];
 
@@ -88,13 +98,8 @@ int main(void) {
     serial_writestring("[tinyllama] TinyLlama Unikernel v0.1 - Self-Profiling Demo\n");
     terminal_setcolor(VGA_LIGHT_GREY, VGA_BLACK);
 
-    jit_profile_init(&jit_profile);
     for (uint32_t i = 0; i < DEMOS; i++)
-        jit_optimize_register(demos[i].name, demos[i].code);
-    uint64_t ready = rdtsc();
-
-    for (uint32_t i = 0; i < DEMOS; i++)
-        profiled_calls(&demos[i]);
+        profiled_calls(i);
     terminal_setcolor(VGA_YELLOW, VGA_BLACK);
     jit_profile_print(&jit_profile);
     terminal_setcolor(VGA_LIGHT_GREY, VGA_BLACK);
@@ -103,7 +108,7 @@ int main(void) {
     jit_optimize_all(&jit_profile);
     jit_optimize_request(&jit_profile, "count_primes", 3);
     for (uint32_t i = 0; i < DEMOS; i++)
-        optimized_calls(&demos[i]);
+        optimized_calls(i);
     jit_profile_export(&jit_profile);
 
     print_bench();

@@ -14,6 +14,7 @@ from elftools.elf.elffile import ELFFile
 from machines import SECONDS
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.base.reading import read_word
 from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.qemu.image import SECTOR, RootSettings, decode_image_header, image_crc, read_image_header
 from bareflow_gdb.qemu.launch import launch
@@ -75,6 +76,14 @@ def profile(machine: Machine) -> dict[str, Any]:
     return {bytes(entry.name).split(b"\0")[0].decode(): entry for entry in entries}
 
 
+def functions(machine: Machine) -> dict[str, Any]:
+    found = root(machine)
+    count = structure(machine, "bf_status", found.status).function_count
+    raw = machine.memory().read(found.function_table, count * layouts.size("bf_function"), "function table")
+    records = layouts.unpack_array("bf_function", raw, count)
+    return {bytes(one.name).split(b"\0")[0].decode(): one for one in records}
+
+
 def boot_seconds(machine: Machine) -> float:
     """From the boot sector's first instructions to main."""
     record = structure(machine, "bf_boot_record", layouts.const("BF_BOOT_RECORD_ADDRESS"))
@@ -112,9 +121,10 @@ def test_the_demo_says_on_com1_what_stock_unikernels_say(machine: Machine) -> No
 
 def test_functions_run_at_the_levels_that_were_asked_for_and_still_give_the_right_results(machine: Machine) -> None:
     lines = serial(machine)
-    assert "[JIT] sum_to_n: O0 -> O1" in lines
-    assert "[JIT] count_primes: O0 -> O2" in lines
-    assert not any(line.startswith("[JIT] fibonacci") for line in lines)
+    for change in ("sum_to_n: O0 -> O1", "count_primes: O0 -> O2"):
+        at = lines.index(f"[RECOMPILE] {change}")
+        assert lines[at + 1 : at + 3] == [f"[ATOMIC-SWAP] Code pointer updated to {change[-2:]}", f"[JIT] {change}"]
+    assert not any(line.startswith(("[JIT] fibonacci", "[RECOMPILE] fibonacci")) for line in lines)
     assert lines.count("[tinyllama] sum_to_n(1000) = 500500  [OK]") == 2
     assert lines.count("[tinyllama] count_primes(100) = 25  [OK]") == 2
 
@@ -138,11 +148,42 @@ def test_the_profile_in_memory_the_json_and_the_statistics_are_equal(machine: Ma
 
 def test_the_json_gives_the_address_of_the_code_that_runs(machine: Machine, symbols: dict[str, int]) -> None:
     addresses = {module["name"]: int(module["code_address"], 16) for module in exported(serial(machine))["modules"]}
-    assert addresses == {
-        "fibonacci": symbols["fibonacci_O0"],
-        "sum_to_n": symbols["sum_to_n_O1"],
-        "count_primes": symbols["count_primes_O2"],
-    }
+    memory, slots = machine.memory(), functions(machine)
+    assert addresses == {name: read_word(memory, function.slot, "slot") for name, function in slots.items()}
+    # The linked code, moved into the pool as it is.
+    for name, level in (("fibonacci", 0), ("sum_to_n", 1), ("count_primes", 2)):
+        first = symbols[f"{name}_O{level}"]
+        size = symbols[f"__stop_jit_{name}_O{level}"] - first
+        assert memory.read(addresses[name], size, "code") == memory.read(first, size, "linked code")
+
+
+@pytest.mark.parametrize("level", ["O0", "O1", "O2"])
+def test_the_linked_code_names_no_address_outside_itself(firmware: Path, level: str) -> None:
+    with (firmware / f"tinyllama/functions.{level}.o").open("rb") as file:
+        elf = ELFFile(file)
+        tables = [s for s in elf.iter_sections() if s.name.startswith(".rel.jit_")]
+        names = elf.get_section_by_name(".symtab")
+        for table in tables:
+            own = table.name.removeprefix(".rel.jit_")
+            for entry in table.iter_relocations():
+                assert names.get_symbol(entry["r_info_sym"]).name == own
+                assert entry["r_info_type"] in (2, 4)  # R_386_PC32, R_386_PLT32
+
+
+def test_an_image_without_the_debug_interface_runs_its_code_where_it_was_linked(firmware: Path) -> None:
+    machine = until_the_end(firmware / "tinyllama_nodebug.img")
+    try:
+        with (firmware / "tinyllama_nodebug.elf").open("rb") as file:
+            table = ELFFile(file).get_section_by_name(".symtab")
+            linked = {symbol.name: symbol["st_value"] for symbol in table.iter_symbols()}
+        addresses = {one["name"]: int(one["code_address"], 16) for one in exported(serial(machine))["modules"]}
+        assert addresses == {
+            "fibonacci": linked["fibonacci_O0"],
+            "sum_to_n": linked["sum_to_n_O1"],
+            "count_primes": linked["count_primes_O2"],
+        }
+    finally:
+        machine.stop()
 
 
 def test_the_screen_shows_the_header_in_green_and_the_statistics_in_yellow(machine: Machine) -> None:
@@ -167,12 +208,23 @@ def test_the_root_descriptor_says_that_it_is_a_unikernel_and_leads_to_its_tables
     assert found.variant == layouts.const("BF_VARIANT_UNIKERNEL")
     assert found.jit_profile == symbols["jit_profile"]
     assert found.exception == symbols["bareflow_exception"]
-    assert (found.module_manager, found.adaptive_jit, found.mailbox, found.pools) == (0, 0, 0, 0)
+    assert (found.module_manager, found.module_images, found.cache, found.fat16) == (0, 0, 0, 0)
+    tables = {
+        "adaptive_jit": "adaptive_jit",
+        "function_profiler": "adaptive_jit",
+        "function_table": "function_table",
+        "version_table": "version_table",
+        "version_causes": "version_causes",
+        "pools": "g_pools",
+    }
+    assert {field: getattr(found, field) for field in tables} == {f: symbols[name] for f, name in tables.items()}
+    assert found.mailbox == layouts.const("BF_MAILBOX_HEADER")
     size = layouts.size("bf_symbol")
     raw = machine.memory().read(found.exports, size * found.export_count, "exports")
     table = layouts.unpack_array("bf_symbol", raw, found.export_count)
     names = {bytes(entry.name).rstrip(b"\0").decode(): entry.address for entry in table}
-    assert len(names) == 41
+    assert len(names) == 51
+    assert "bareflow_publish_store" in names
     assert names == {name: symbols[name] for name in names}
 
 
@@ -185,7 +237,21 @@ def test_the_event_ring_holds_the_boot_stages_in_order(machine: Machine) -> None
     events = layouts.unpack_array("bf_event", raw, header.head)
     stages = [event.id for event in events if event.type == boot]
     assert stages == sorted(stages)
-    assert stages[-1] == layouts.const("BF_STAGE_IDLE")
+    assert stages[-2:] == [layouts.const("BF_STAGE_IDLE"), layouts.const("BF_STAGE_HALTED")]
+
+
+def test_every_level_change_is_a_version_and_a_swap_event(machine: Machine) -> None:
+    header = structure(machine, "bf_ring_header", root(machine).rings[0])
+    raw = machine.memory().read(header.records, layouts.size("bf_event") * header.head, "ring 0")
+    events = layouts.unpack_array("bf_event", raw, header.head)
+    publish, first = layouts.const("BF_EVENT_PUBLISH"), layouts.const("BF_EVENT_FIRST_EXECUTION")
+    application = layouts.const("BF_REASON_APPLICATION")
+    told = [(event.id, event.arg[3] & 7, event.arg[3] >> 3 & 0x1F) for event in events if event.type == publish]
+    assert told == [(1, 1, application), (2, 2, application)]
+    assert len([event for event in events if event.type == first]) == 5
+    slots = functions(machine)
+    assert [(one.level, one.version) for one in slots.values()] == [(0, 1), (1, 4), (2, 5)]
+    assert [(one.last_result, one.expected) for one in slots.values()] == [(55, 55), (500500, 500500), (25, 25)]
 
 
 def test_main_is_reached_within_a_second_of_the_boot_sector(firmware: Path) -> None:
@@ -243,7 +309,7 @@ def test_without_the_debug_interface_the_same_demo_runs(firmware: Path) -> None:
         machine.stop()
 
 
-@pytest.mark.parametrize(("name", "limit"), [("tinyllama_bare", 20 * 1024), ("tinyllama_nodebug", 14 * 1024)])
+@pytest.mark.parametrize(("name", "limit"), [("tinyllama_bare", 32 * 1024), ("tinyllama_nodebug", 14 * 1024)])
 def test_the_image_begins_with_flud_and_is_small(firmware: Path, name: str, limit: int) -> None:
     image = (firmware / f"{name}.bin").read_bytes()
     assert image[:4] == b"DULF"

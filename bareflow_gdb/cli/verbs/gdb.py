@@ -84,7 +84,7 @@ def _attach(machine: Machine) -> list[str]:
 def _of_core(core: Path, memory: Memory) -> list[Path]:
     """The ELF of the kernel in a core: beside it, or that of the default image, when it is the same build."""
     from bareflow_gdb.guest.guest import Guest
-    from bareflow_gdb.guest.names.elf import beside, check_elf, load_elf
+    from bareflow_gdb.guest.names.elf import beside, check_elf, load_elf, with_build_id
     from bareflow_gdb.qemu.default import default_image
 
     root = Guest.attach(memory).kernel().root
@@ -97,6 +97,8 @@ def _of_core(core: Path, memory: Memory) -> list[Path]:
             # gdb takes a core of which the suite can tell nothing.
             return False
 
+    if build_id:
+        return [elf for near in (core, default_image()) for elf in with_build_id(near.parent, build_id)]
     return [elf for elf in (*beside(core), *beside(default_image())) if same(elf)]
 
 

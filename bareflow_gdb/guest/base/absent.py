@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bareflow_gdb.errors import BadData
+from bareflow_gdb.guest.base.root import Root
 
 CANNOT_KNOW = "cannot be known"
 """Nothing that is kept tells it."""
@@ -28,3 +29,16 @@ class Absent(BadData):
         text = _SENTENCES[reason].format(what=what, reason=reason, because=because)
         super().__init__(f"{text}; {next_step}" if next_step else text)
         self.reason = reason
+
+
+def need(root: Root, pointer: str, what: str) -> int:
+    """Where the root descriptor's `pointer` leads. Raises Absent when there is none, BadData when it cannot be one."""
+    address: int = getattr(root, pointer)
+    if address:
+        return address
+    if pointer in root.unusable:
+        raise BadData(f"this kernel gives no {what}: its root descriptor has no valid pointer to it")
+    if root.variant != "unikernel":
+        raise Absent(what, NONE, "its root descriptor leads to none")
+    next_step = "`jit` shows its functions" if root.adaptive_jit else "`profile` shows its functions, `log` its output"
+    raise Absent(what, NONE, "it is an application on the kernel library", next_step)

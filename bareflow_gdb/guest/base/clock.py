@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bareflow_gdb.guest.base.reading import filled, need, one
+from bareflow_gdb.guest.base.absent import need
+from bareflow_gdb.guest.base.reading import filled, one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.memory.protocol import Memory
 
@@ -31,5 +32,5 @@ class Counters:
 
 def read_counters(memory: Memory, root: Root) -> Counters:
     """Raises BadData when the kernel has no status record, ReadError."""
-    raw = one(memory, "bf_status", need(root.status, "status record"), "status record")
+    raw = one(memory, "bf_status", need(root, "status", "status record"), "status record")
     return filled(Counters, raw, com1_divisor=raw.com1_divisor if root.tells(1) else 0)

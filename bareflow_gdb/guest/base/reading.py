@@ -162,10 +162,3 @@ def settled(memory: Memory, read: Callable[[], T]) -> tuple[T, bool]:
             return last, True
         last = again
     return last, False
-
-
-def need(address: int, what: str) -> int:
-    """The address, or one sentence when the root gives none."""
-    if not address:
-        raise BadData(f"this kernel gives no {what}: its root descriptor has no valid pointer to it")
-    return address

@@ -67,6 +67,8 @@ class Root:
     scenario_stop: int
     run_calls: int
     problems: tuple[str, ...]
+    unusable: tuple[str, ...] = ()
+    """Fields whose pointer cannot be one."""
 
     def tells(self, minor: int) -> bool:
         """Has this kernel what came with that minor version of the interface?"""
@@ -130,11 +132,13 @@ def decode_root(address: int, data: bytes) -> Root:
 
 def _checked(address: int, raw: Any) -> Root:
     problems: list[str] = []
+    unusable: list[str] = []
 
     def pointer(name: str, value: int) -> Address:
         if value == 0 or is_ram(value):
             return Address(value)
         problems.append(f"the root's pointer to {name} is 0x{value:08x}, which is not RAM")
+        unusable.append(name)
         return Address(0)
 
     pointers = {name: pointer(name, getattr(raw, name)) for name in _POINTERS}
@@ -150,5 +154,6 @@ def _checked(address: int, raw: Any) -> Root:
         hooks=words("bf_hook", raw.hook_mask),
         scenario=word("bf_scenario", raw.scenario),
         problems=tuple(problems),
+        unusable=tuple(unusable),
         **pointers,
     )

@@ -40,6 +40,7 @@ _STAGE_WORDS = {
     14: "the run has ended, the mailbox is served",
     15: "stopped for good",
 }
+_APPLICATION_WORDS = {14: "the application has returned", 15: "halted, as an application is that is done"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Boot:
     stage_number: int
     stages: tuple[BootStage, ...]
     ok: bool
-    """The kernel runs and nothing in the record is wrong."""
+    """The kernel runs, or its application is done, and nothing in the record is wrong."""
     fatal: str
     fatal_code: int
     drive: int
@@ -84,12 +85,20 @@ class Boot:
     tsc_hz: int
     """0 = not measured yet."""
     problems: tuple[str, ...]
+    done: bool = False
+    """Halted because it is an application that has returned."""
 
 
 def stage_of(memory: Memory) -> int:
     """The last stage reached, 0 when there is no boot record yet."""
     raw = one(memory, "bf_boot_record", layouts.const("BF_BOOT_RECORD_ADDRESS"), "boot record")
     return int(raw.stage) if raw.magic == layouts.const("BF_BOOT_MAGIC") else 0
+
+
+def was_reached(memory: Memory, stage: int) -> bool:
+    """Has the guest come to this stage, whatever came after it?"""
+    raw = one(memory, "bf_boot_record", layouts.const("BF_BOOT_RECORD_ADDRESS"), "boot record")
+    return raw.magic == layouts.const("BF_BOOT_MAGIC") and bool(raw.stage_tsc[stage])
 
 
 def fatal_of(memory: Memory) -> str | None:
@@ -119,13 +128,15 @@ def read_boot(memory: Memory, root: Root | None, tsc_hz: int = 0) -> Boot:
             f"there is no boot record at 0x{address:08x}: stage 1 did not run, or this loader writes none; "
             "check that the disk image starts with this project's boot sector"
         )
-    problems = tuple(_problems(raw))
+    application = root is not None and root.variant == "unikernel"
+    done = application and raw.stage == layouts.const("BF_STAGE_HALTED") and _returned(raw)
+    problems = tuple(_problems(raw, done))
     return filled(
         Boot,
         raw,
         stage=word("bf_boot_stage", raw.stage),
         stage_number=raw.stage,
-        stages=tuple(_stage(raw, number, tsc_hz) for number in range(1, len(raw.stage_tsc))),
+        stages=tuple(_stage(raw, number, tsc_hz, application) for number in range(1, len(raw.stage_tsc))),
         ok=not problems and raw.stage >= layouts.const("BF_STAGE_KERNEL"),
         fatal=word("bf_fatal", raw.fatal),
         fatal_code=raw.fatal,
@@ -133,16 +144,21 @@ def read_boot(memory: Memory, root: Root | None, tsc_hz: int = 0) -> Boot:
         a20_method=word("bf_a20_method", raw.a20_method),
         tsc_hz=tsc_hz,
         problems=problems,
+        done=done,
     )
 
 
-def _stage(raw: Any, number: int, tsc_hz: int) -> BootStage:
+def _returned(raw: Any) -> bool:
+    return not raw.fatal and bool(raw.stage_tsc[layouts.const("BF_STAGE_IDLE")])
+
+
+def _stage(raw: Any, number: int, tsc_hz: int, application: bool) -> BootStage:
     tsc = raw.stage_tsc[number]
     start = raw.stage_tsc[1]
     return BootStage(
         number=number,
         name=word("bf_boot_stage", number),
-        meaning=_STAGE_WORDS.get(number, ""),
+        meaning=(_STAGE_WORDS | (_APPLICATION_WORDS if application else {})).get(number, ""),
         reached=tsc != 0,
         tsc=tsc,
         ms=milliseconds(tsc - start, tsc_hz) if tsc and start else None,
@@ -154,7 +170,7 @@ def _gave_up(fatal: int) -> str:
     return f"the loader gave up with FATAL ERROR: 0x{fatal:02X}: {meaning}"
 
 
-def _problems(raw: Any) -> list[str]:
+def _problems(raw: Any, done: bool) -> list[str]:
     stage, const = raw.stage, layouts.const
     found: list[str] = []
     if raw.fatal:
@@ -173,6 +189,6 @@ def _problems(raw: Any) -> list[str]:
     verified = stage >= const("BF_STAGE_VERIFIED") or raw.fatal == const("BF_FATAL_VERIFY")
     if verified and raw.crc_expected != raw.crc_computed:
         found.append(f"the image's CRC is 0x{raw.crc_computed:08x}, its header says 0x{raw.crc_expected:08x}")
-    if stage == const("BF_STAGE_HALTED") and not raw.fatal:
+    if stage == const("BF_STAGE_HALTED") and not raw.fatal and not done:
         found.append("the guest has stopped for good: `status` shows the exception")
     return found

@@ -12,7 +12,7 @@ from bareflow_gdb.errors import BareflowError, NotReached, Unreachable
 from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.guest.base.root import release_hold
 from bareflow_gdb.guest.base.values import word
-from bareflow_gdb.guest.boot.boot import fatal_of, stage_number, stage_of
+from bareflow_gdb.guest.boot.boot import fatal_of, stage_number, stage_of, was_reached
 from bareflow_gdb.guest.boot.foreign import refuse_foreign
 from bareflow_gdb.guest.boot.stopped import stopped_machine
 from bareflow_gdb.guest.code.log_lines import LOOP, boots
@@ -54,7 +54,7 @@ def wait_for_stage(machine: Machine, stage: int | str, timeout: float = 60.0) ->
                 refuse_foreign(
                     machine, memory, "whose loader keeps no boot record, so its stages cannot be seen", instead
                 )
-            if now == halted and wanted != halted:
+            if now == halted and wanted != halted and not was_reached(memory, wanted):
                 raise NotReached(f"machine {machine.name} halted before stage {name}; {last_words(machine)}")
             if now >= wanted:
                 return True

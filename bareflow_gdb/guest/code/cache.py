@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.foreign import clean
-from bareflow_gdb.guest.base.reading import capped, filled, need, one
+from bareflow_gdb.guest.base.absent import need
+from bareflow_gdb.guest.base.reading import capped, filled, one
 from bareflow_gdb.guest.base.root import Root, is_ram
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.memory.protocol import Memory
@@ -46,7 +47,7 @@ class Cache:
 
 def read_cache(memory: Memory, root: Root) -> Cache:
     """Raises BadData when the kernel has no cache, ReadError."""
-    raw = one(memory, "bf_cache", need(root.cache, "cache"), "cache")
+    raw = one(memory, "bf_cache", need(root, "cache", "cache"), "cache")
     problems: list[str] = []
     count = capped(raw.slot_count, layouts.const("BF_CACHE_SLOTS"), "cache slots", problems)
     slots = [

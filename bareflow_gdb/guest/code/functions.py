@@ -15,8 +15,9 @@ from typing import Any
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.foreign import clean
+from bareflow_gdb.guest.base.absent import need
 from bareflow_gdb.guest.base.clock import Counters, read_counters
-from bareflow_gdb.guest.base.reading import ONE_PACKET, bulk, capped, filled, many, need, optional
+from bareflow_gdb.guest.base.reading import ONE_PACKET, bulk, capped, filled, many, optional
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word, code_name, word
 from bareflow_gdb.memory.protocol import Memory
@@ -106,7 +107,7 @@ def function_table(memory: Memory, root: Root) -> list[Function]:
 
 def read_functions(memory: Memory, root: Root, counters: Counters, problems: list[str]) -> list[Function]:
     """The records in use, at most BF_MAX_FUNCTIONS; a cap is named in `problems`."""
-    table = need(root.function_table, "function table")
+    table = need(root, "function_table", "function table")
     count = capped(counters.function_count, layouts.const("BF_MAX_FUNCTIONS"), "functions", problems)
     raws = many(memory, "bf_function", table, count, "function table")
     return [
@@ -136,7 +137,7 @@ def read_versions(
     spans: (first record, number) of the parts to read, None = all of it. Why there are no causes is added to
     `missing`. Raises BadData when the kernel has no version table, ReadError.
     """
-    table = need(root.version_table, "version table")
+    table = need(root, "version_table", "version table")
     capacity = layouts.const("BF_MAX_VERSIONS")
     if counters.version_count > capacity:
         problems.append(f"{counters.version_count} versions were made, the table holds {capacity}: the oldest are gone")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.base.reading import bulk, capped, filled, many, need
+from bareflow_gdb.guest.base.absent import need
+from bareflow_gdb.guest.base.reading import bulk, capped, filled, many
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.guest.code.being_published import Publishing
@@ -89,14 +90,14 @@ class Jit:
 def read_jit(memory: Memory, root: Root, tables: Tables, mailbox: Mailbox | None, problems: list[str]) -> Jit:
     """Raises BadData when the kernel has no adaptive JIT, ReadError."""
     functions = tables.functions
-    address = need(root.adaptive_jit, "adaptive JIT")
+    address = need(root, "adaptive_jit", "adaptive JIT")
     entries_at = layouts.offset("adaptive_jit", "functions")
     size = layouts.size("adaptive_jit") - entries_at
     data = memory.read(address + entries_at, size, "adaptive JIT")
     raw = layouts.unpack("adaptive_jit", bytes(entries_at) + data)
     capacity = layouts.const("MAX_JIT_FUNCTIONS")
     count = capped(raw.function_count, capacity, "functions of the adaptive JIT", problems)
-    profiler = need(root.function_profiler, "function profiler")
+    profiler = need(root, "function_profiler", "function profiler")
     profiles = many(memory, "function_profile", profiler, _profiles_needed(functions, count), "function profiles")
     step = layouts.size("jit_function_entry")
     first = address + entries_at + layouts.offset("jit_function_entry", "current_code")

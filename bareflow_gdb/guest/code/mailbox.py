@@ -10,7 +10,8 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.base.reading import capped, filled, many, need, one
+from bareflow_gdb.guest.base.absent import need
+from bareflow_gdb.guest.base.reading import capped, filled, many, one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word, word
 from bareflow_gdb.guest.code.functions import Function
@@ -77,7 +78,7 @@ class Mailbox:
 
 def read_mailbox(memory: Memory, root: Root, functions: list[Function]) -> Mailbox:
     """Raises BadData when there is no mailbox or its header cannot be right, ReadError."""
-    raw = one(memory, "bf_mailbox", need(root.mailbox, "mailbox"), "mailbox")
+    raw = one(memory, "bf_mailbox", need(root, "mailbox", "mailbox"), "mailbox")
     if raw.magic != layouts.const("BF_MAILBOX_MAGIC"):
         raise BadData(
             f"the mailbox has magic 0x{raw.magic:08x}, not MBOX: the JIT is not up yet, or it was overwritten"

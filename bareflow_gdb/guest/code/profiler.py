@@ -11,7 +11,8 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.foreign import clean
-from bareflow_gdb.guest.base.reading import capped, many, need, one, strings, timed
+from bareflow_gdb.guest.base.absent import need
+from bareflow_gdb.guest.base.reading import capped, many, one, strings, timed
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.memory.protocol import Memory
@@ -51,7 +52,7 @@ class Profile:
 
 def read_profile(memory: Memory, root: Root) -> Profile:
     """Raises BadData when the kernel has no function profiler, ReadError."""
-    return read_profile_at(memory, need(root.function_profiler, "function profiler"), root.thresholds)
+    return read_profile_at(memory, need(root, "function_profiler", "function profiler"), root.thresholds)
 
 
 def read_profile_at(memory: Memory, address: int, thresholds: tuple[int, int, int]) -> Profile:

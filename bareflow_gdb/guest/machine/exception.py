@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.base.reading import filled, need, one
+from bareflow_gdb.guest.base.absent import need
+from bareflow_gdb.guest.base.reading import filled, one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word
 from bareflow_gdb.memory.protocol import Memory
@@ -77,7 +78,7 @@ class ExceptionRecord:
 
 def read_exception(memory: Memory, root: Root) -> ExceptionRecord:
     """Raises BadData when the kernel has no exception record or it was overwritten, ReadError."""
-    raw = one(memory, "bf_exception", need(root.exception, "exception record"), "exception record")
+    raw = one(memory, "bf_exception", need(root, "exception", "exception record"), "exception record")
     if raw.magic != layouts.const("BF_EXCEPTION_MAGIC") and (raw.magic or raw.count):
         raise BadData(f"the exception record has magic 0x{raw.magic:08x}, not BFXC: something wrote over it")
     name = NAMES.get(raw.vector, f"vector {raw.vector}") if raw.count else ""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.foreign import lines_of
-from bareflow_gdb.guest.base.reading import need, one
+from bareflow_gdb.guest.base.absent import need
+from bareflow_gdb.guest.base.reading import one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.memory.protocol import Memory
 
@@ -34,7 +35,7 @@ def read_log(memory: Memory, root: Root, last: int | None = None) -> Log:
 
     Raises BadData when the kernel has no log buffer or it cannot be right, ReadError.
     """
-    raw = one(memory, "bf_log", need(root.log_buffer, "log buffer"), "log buffer")
+    raw = one(memory, "bf_log", need(root, "log_buffer", "log buffer"), "log buffer")
     if raw.magic != layouts.const("BF_LOG_MAGIC"):
         raise BadData(f"the log buffer has magic 0x{raw.magic:08x}, not BLOG: nothing printed yet, or overwritten")
     if raw.capacity & raw.capacity - 1 or not 0 < raw.capacity <= _LARGEST:

@@ -12,7 +12,8 @@ from typing import Any
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.foreign import clean
-from bareflow_gdb.guest.base.reading import capped, filled, many, need, one, optional, strays, timed
+from bareflow_gdb.guest.base.absent import Absent, need
+from bareflow_gdb.guest.base.reading import capped, filled, many, one, optional, strays, timed
 from bareflow_gdb.guest.base.root import Root, is_ram
 from bareflow_gdb.guest.base.values import NOWHERE, Address, word
 from bareflow_gdb.guest.modules.judge import ModuleHeader, digest_is_right, header_problems, make_header
@@ -70,7 +71,7 @@ class Modules:
 
 def read_modules(memory: Memory, root: Root, check: bool = False) -> Modules:
     """Raises BadData when the kernel has no module manager, ReadError."""
-    manager = one(memory, "module_manager", need(root.module_manager, "module manager"), "module manager")
+    manager = one(memory, "module_manager", need(root, "module_manager", "modules"), "module manager")
     problems: list[str] = []
     capacity = layouts.const("MAX_MODULES")
     count = capped(manager.num_modules, capacity, "modules", problems)
@@ -87,8 +88,11 @@ def read_modules(memory: Memory, root: Root, check: bool = False) -> Modules:
 
 
 def read_module_names(memory: Memory, root: Root) -> list[str]:
-    """Names by index, without the headers: 1 packet. Raises BadData, ReadError."""
-    address = need(root.module_manager, "module manager")
+    """Names by index, without the headers: 1 packet; none of a kernel without modules. Raises BadData, ReadError."""
+    try:
+        address = need(root, "module_manager", "modules")
+    except Absent:
+        return []
     manager = one(memory, "module_manager", address, "module manager")
     count = min(manager.num_modules, layouts.const("MAX_MODULES"))
     return [clean(raw.name) for raw in manager.modules[:count]]

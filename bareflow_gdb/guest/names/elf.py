@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,11 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError, ReadError, Unreachable, UsageError
 from bareflow_gdb.files import open_regular
 from bareflow_gdb.foreign import printable
+from bareflow_gdb.guest.base.root import decode_root
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.memory.elf_damage import elf_damage
 from bareflow_gdb.memory.protocol import Memory
+from bareflow_gdb.qemu.image import SECTOR, decode_image_header
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.names.frame_tables import FrameTables
@@ -31,6 +34,8 @@ _MOST_CODE = 1 << 20
 # A debugger of another kind may have put breakpoints into the code.
 _TOLERATED = 1 / 64
 _MOST_SYMBOLS = 100_000
+_MOST_ELVES = 64
+_MOST_ELF_BYTES = 16 << 20
 _UNNAMED = {3, 4}
 """Types of symbols that name no place in the program: section, file (System V ABI, figure 4-17)."""
 _ENTRY = struct.Struct("<IIIBBH")
@@ -118,8 +123,43 @@ class ElfCheck:
 
 
 def beside(image: Path) -> list[Path]:
-    """The ELF files that the build leaves beside a boot image: fluid.img and kernel.elf, NAME.img and NAME.elf."""
+    """The ELF files beside a boot image that its kernel may be of.
+
+    By the build id that the image carries, whatever they are called. A stock kernel's image carries none: then those
+    by the names that the build gives, fluid.img and kernel.elf, NAME.img and NAME.elf.
+    """
+    build_id = image_build_id(image)
+    if build_id:
+        return with_build_id(image.parent, build_id)
     return [path for path in (image.with_suffix(".elf"), image.with_name("kernel.elf")) if path.is_file()]
+
+
+def image_build_id(image: Path) -> str:
+    """Of the kernel on a boot image, as its root descriptor has it; "" when the image has none, or is no such file."""
+    base = layouts.const("BF_IMAGE_BASE")
+    try:
+        with open_regular(image) as disk:
+            disk.seek(layouts.const("BF_IMAGE_LBA") * SECTOR)
+            kernel = disk.read(layouts.const("BF_IMAGE_MAX_SECTORS") * SECTOR)
+        root = decode_image_header(kernel, image.name).root
+        return decode_root(root, kernel[root - base :]).build_id if root > base else ""
+    except (OSError, BareflowError):
+        return ""
+
+
+def with_build_id(folder: Path, build_id: str) -> list[Path]:
+    """The ELF files in a folder that have this build id, of the first 64 there."""
+    wanted = bytes.fromhex(build_id)
+    found = []
+    for path in islice(sorted(folder.glob("*.elf")), _MOST_ELVES):
+        try:
+            with open_regular(path) as file:
+                named = wanted in file.read(_MOST_ELF_BYTES)
+            if named and load_elf(path).build_id == build_id:
+                found.append(path)
+        except (OSError, BareflowError):
+            continue
+    return found
 
 
 def load_elf(path: Path) -> KernelElf:

@@ -12,7 +12,8 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError, UsageError
-from bareflow_gdb.guest.base.reading import capped, filled, many, need, one, optional
+from bareflow_gdb.guest.base.absent import need
+from bareflow_gdb.guest.base.reading import capped, filled, many, one, optional
 from bareflow_gdb.guest.base.root import Root, is_ram
 from bareflow_gdb.guest.base.values import Address, word
 from bareflow_gdb.guest.pools.owners import Owners
@@ -99,7 +100,7 @@ def read_pools(memory: Memory, root: Root, owners: Owners, kind: str | None = No
     """
     if kind is not None and kind not in KINDS:
         raise UsageError(f"there is no pool {kind!r}; the pools are {', '.join(KINDS)}")
-    raws = many(memory, "memory_pool", need(root.pools, "pools"), len(KINDS), "pools")
+    raws = many(memory, "memory_pool", need(root, "pools", "pools"), len(KINDS), "pools")
     problems: list[str] = []
     table, records = optional(lambda: _block_table(memory, root, problems), problems) or (None, None)
     pools = tuple(
@@ -127,7 +128,7 @@ def read_blocks(memory: Memory, root: Root, owners: Owners) -> list[tuple[str, B
 
 def _block_table(memory: Memory, root: Root, problems: list[str]) -> tuple[Any, list[Any]]:
     """Its header and its records. Raises BadData, ReadError."""
-    table = one(memory, "bf_block_table", need(root.block_table, "block table"), "block table")
+    table = one(memory, "bf_block_table", need(root, "block_table", "block table"), "block table")
     return table, _records(memory, table, problems)
 
 

@@ -1,5 +1,5 @@
 /* Which code of a function runs: asked for by level, published by one aligned store. */
-#include "jit_runtime.h"
+#include "slots.h"
 
 /* There when the image has the debug interface; its thresholds may be set before the run. */
 extern struct bf_root bareflow_root __attribute__((weak));
@@ -7,42 +7,48 @@ static const uint32_t default_thresholds[BF_LEVELS - 1] = {100, 1000, 10000};
 
 static struct optimized {
     const char *name;
-    jit_function_t code[BF_LEVELS];
-    jit_function_t current;
-    uint32_t level;
+    bool has[BF_LEVELS];        /* code of this level */
     uint32_t asked;
 } functions[MAX_JIT_PROFILE_ENTRIES];
 static uint32_t function_count;
 
-static struct optimized *find(const char *name) {
+static uint32_t find(const char *name) {
     for (uint32_t i = 0; i < function_count; i++)
         if (strcmp(functions[i].name, name) == 0)
-            return &functions[i];
-    return NULL;
+            return i;
+    return JIT_NO_FUNCTION;
+}
+
+uint32_t jit_optimize_add(const struct jit_source *source) {
+    uint32_t number = function_count;
+
+    if (source->code[0] == NULL || find(source->name) != JIT_NO_FUNCTION || number == MAX_JIT_PROFILE_ENTRIES ||
+        !slot_fill(number, source))
+        return JIT_NO_FUNCTION;
+    functions[number].name = source->name;
+    for (uint32_t level = 0; level < BF_LEVELS; level++)
+        functions[number].has[level] = source->code[level] != NULL;
+    function_count++;
+    return number;
 }
 
 bool jit_optimize_register(const char *name, const jit_function_t code[BF_LEVELS]) {
-    if (code[0] == NULL || find(name) != NULL || function_count == MAX_JIT_PROFILE_ENTRIES)
-        return false;
-    struct optimized *function = &functions[function_count++];
-    function->name = name;
-    memcpy(function->code, code, sizeof function->code);
-    function->current = code[0];
-    return true;
+    struct jit_source source = {.name = name};
+
+    memcpy(source.code, code, sizeof source.code);
+    return jit_optimize_add(&source) != JIT_NO_FUNCTION;
 }
 
 bool jit_optimize_request(const jit_profile_t *profile, const char *name, uint32_t level) {
-    struct optimized *function = find(name);
-    if (function == NULL || level >= BF_LEVELS || jit_profile_find(profile, name) == NULL)
+    uint32_t function = find(name);
+    if (function == JIT_NO_FUNCTION || level >= BF_LEVELS || jit_profile_find(profile, name) == NULL)
         return false;
-    function->asked = level;
-    while (function->code[level] == NULL)
+    functions[function].asked = level;
+    while (!functions[function].has[level])
         level--;
-    if (level != function->level) {
-        kprintf("[JIT] %s: O%u -> O%u\n", name, function->level, level);
-        __atomic_store_n(&function->current, function->code[level], __ATOMIC_RELEASE);
-        function->level = level;
-    }
+    uint32_t before = slot_level(function);
+    if (level != before && slot_publish(function, level))
+        kprintf("[JIT] %s: O%u -> O%u\n", name, before, level);
     return true;
 }
 
@@ -66,16 +72,16 @@ uint32_t jit_optimize_all(const jit_profile_t *profile) {
 }
 
 uint32_t jit_optimize_asked(const char *name) {
-    const struct optimized *function = find(name);
-    return function == NULL ? BF_LEVELS : function->asked;
+    uint32_t function = find(name);
+    return function == JIT_NO_FUNCTION ? BF_LEVELS : functions[function].asked;
 }
 
 uint32_t jit_optimize_level(const char *name) {
-    const struct optimized *function = find(name);
-    return function == NULL ? BF_LEVELS : function->level;
+    uint32_t function = find(name);
+    return function == JIT_NO_FUNCTION ? BF_LEVELS : slot_level(function);
 }
 
 jit_function_t jit_optimize_code(const char *name) {
-    struct optimized *function = find(name);
-    return function == NULL ? NULL : __atomic_load_n(&function->current, __ATOMIC_ACQUIRE);
+    uint32_t function = find(name);
+    return function == JIT_NO_FUNCTION ? NULL : slot_code(function);
 }
