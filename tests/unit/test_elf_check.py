@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import pytest
+from elftools.elf.elffile import ELFFile
 from fake_guest import Bytes
 
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.names.elf import check_elf, load_elf
+from bareflow_gdb.guest.names.elf import check_elf, load_elf, loaded_sections
 
 RAM_BYTES = 1 << 20
 CODE = bytes(range(1, 251)) * 16
@@ -96,3 +99,20 @@ def test_files_that_are_no_kernel_are_refused_with_one_sentence(tmp_path: Path) 
     for path in (text, tmp_path / "none", tmp_path / "own.o"):
         with pytest.raises(BadData, match="kernel's ELF file"):
             load_elf(path)
+
+
+def test_a_section_that_says_it_is_huge_costs_no_memory(tmp_path: Path) -> None:
+    path = make_elf(tmp_path, "k.elf")
+    data = bytearray(path.read_bytes())
+    elf = ELFFile(io.BytesIO(bytes(data)))
+    number = next(n for n, section in enumerate(elf.iter_sections()) if section.name == ".text")
+    at = elf["e_shoff"] + number * elf["e_shentsize"] + 20
+    data[at : at + 4] = (1 << 30).to_bytes(4, "little")
+    path.write_bytes(data)
+    tracemalloc.start()
+    try:
+        load_elf(path)
+        loaded_sections(path)
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
@@ -35,7 +36,7 @@ _MOST_CODE = 1 << 20
 _TOLERATED = 1 / 64
 _MOST_SYMBOLS = 100_000
 _MOST_ELVES = 64
-_MOST_ELF_BYTES = 16 << 20
+_MOST_ELF_BYTES = 32 << 20
 _UNNAMED = {3, 4}
 """Types of symbols that name no place in the program: section, file (System V ABI, figure 4-17)."""
 _ENTRY = struct.Struct("<IIIBBH")
@@ -164,11 +165,22 @@ def with_build_id(folder: Path, build_id: str) -> list[Path]:
 
 def load_elf(path: Path) -> KernelElf:
     """Raises BadData when the file is not an i386 kernel ELF or is damaged."""
+    with _parsed(path) as elf:
+        return _read(path, elf)
+
+
+@contextmanager
+def _parsed(path: Path) -> Iterator[Any]:
+    """The file as pyelftools reads it, from memory: of a file it would take what a damaged header says.
+
+    Raises BadData, also for what is found damaged while it is used.
+    """
     from elftools.elf.elffile import ELFFile
 
     try:
         with open_regular(path) as file:
-            return _read(path, ELFFile(file))
+            data = BytesIO(file.read(_MOST_ELF_BYTES))
+        yield ELFFile(data)
     except (OSError, Unreachable, UsageError) as error:
         raise BadData(f"{error}; give the kernel's ELF file") from error
     except elf_damage() as error:
@@ -216,30 +228,25 @@ def loaded_sections(path: Path) -> list[tuple[str, int, bytes, bool]]:
 
     Raises BadData.
     """
-    return [
-        (str(one.name), int(one["sh_addr"]), bytes(one.data()[:_MOST_CODE]), bool(one["sh_flags"] & 1))
-        for one in _in_memory(path, "SHT_PROGBITS")
-    ]
+    with _parsed(path) as elf:
+        return [
+            (str(one.name), int(one["sh_addr"]), bytes(one.data()[:_MOST_CODE]), bool(one["sh_flags"] & 1))
+            for one in _in_memory(elf, "SHT_PROGBITS")
+            if not one.compressed
+        ]
 
 
 def zeroed_sections(path: Path) -> list[tuple[str, int, int]]:
     """Name, first address and end of each section that begins as zeros, as .bss does. Raises BadData."""
-    return [
-        (str(one.name), int(one["sh_addr"]), int(one["sh_addr"]) + int(one["sh_size"]))
-        for one in _in_memory(path, "SHT_NOBITS")
-    ]
+    with _parsed(path) as elf:
+        return [
+            (str(one.name), int(one["sh_addr"]), int(one["sh_addr"]) + int(one["sh_size"]))
+            for one in _in_memory(elf, "SHT_NOBITS")
+        ]
 
 
-def _in_memory(path: Path, kind: str) -> list[Any]:
-    from elftools.common.exceptions import ELFError
-    from elftools.elf.elffile import ELFFile
-
-    try:
-        with path.open("rb") as file:
-            data = BytesIO(file.read())
-        return [one for one in ELFFile(data).iter_sections() if one["sh_type"] == kind and one["sh_flags"] & 2]
-    except (OSError, ELFError, struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise BadData(f"{path} cannot be read as an ELF file ({error}); give the kernel's ELF file") from error
+def _in_memory(elf: Any, kind: str) -> list[Any]:
+    return [one for one in elf.iter_sections() if one["sh_type"] == kind and one["sh_flags"] & 2]
 
 
 def check_elf(memory: Memory, elf: KernelElf, build_id: str = "") -> ElfCheck:
