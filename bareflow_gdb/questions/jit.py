@@ -18,6 +18,7 @@ def _view(record: Jit) -> View:
         ("adaptive JIT", yes(record.enabled, "on", "off")),
         ("functions", f"{record.count} of at most {record.capacity}"),
         ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds)),
+        *((("levels", "the application asks for them"),) if record.asks == "application" else ()),
         ("swaps", f"{record.swap_count:,} published, {record.version_count:,} versions made"),
         *unread(record.unread),
     )
