@@ -6,7 +6,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 JOBS := $(shell nproc)
 # The tests of a file share machines and stay together; in the order of their names the last files are the short ones.
-SHARED := --dist loadfile --no-loadscope-reorder
+# One more at a time than there are processors: they wait for guests, too.
+SHARED := -n $(shell expr $(JOBS) + 1) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup firmware run demo wheel test fuzz lint types unit guest bench docs docs-sessions clean
 help:
@@ -72,10 +73,10 @@ unit: setup
 	$(VENV)/bin/pytest -q tests/unit
 
 guest: firmware
-	$(VENV)/bin/pytest -q -n $(JOBS) $(SHARED) tests/firmware tests/guest tests/gdb
+	$(VENV)/bin/pytest -q $(SHARED) tests/firmware tests/guest tests/gdb
 
 test: lint types firmware
-	$(VENV)/bin/pytest -q -n $(JOBS) $(SHARED) tests
+	$(VENV)/bin/pytest -q $(SHARED) tests
 
 fuzz: firmware
 	@PYTHONPATH=tests:tests/support $(PY) -m fuzz $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SECONDS),--seconds $(SECONDS)) \

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import ROOT, Subject
 from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.base.values import code_name
+from bareflow_gdb.guest.code.being_published import BEING_PUBLISHED
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.code.jit import JitFunction
 
 _IS_ON_ITS_WAY = ("requested", "compiling", "staged", "installing")
 
@@ -18,6 +23,9 @@ def _look(subject: Subject) -> Iterator[Finding]:
         if published is None:
             continue
         title = code_name(function.name, published.level, published.number)
+        if function.publishing is not None:
+            yield _being_published(function, subject)
+            continue
         if function.agrees is False:
             yield Finding(
                 what=f"the swap to {title} did not take effect",
@@ -33,6 +41,19 @@ def _look(subject: Subject) -> Iterator[Finding]:
                 consequence="either calls go elsewhere, or they are not counted where they begin",
                 next_step=f"`bf break jit:{function.name}` stops at its next call",
             )
+
+
+def _being_published(function: JitFunction, subject: Subject) -> Finding:
+    """Of a guest that is stopped a note; of one that runs a finding, which is looked for again some moments later."""
+    stuck = subject.runs
+    return Finding(
+        what=f"{BEING_PUBLISHED}: {function.publishing}{', and it does not end' if stuck else ''}",
+        where=f"code pointer 0x{function.slot:08x}",
+        evidence="the code pointer is stored, the records that tell of it are not",
+        consequence="the guest stands inside the swap" if stuck else "the tables still tell of the old version",
+        next_step="`stack` shows where" if stuck else "let it go on, and the tables follow",
+        severity="error" if stuck else "note",
+    )
 
 
 def _calls_since(calls: int, level: int, subject: Subject) -> bool:

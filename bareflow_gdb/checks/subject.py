@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from bareflow_gdb.guest.kernel import Kernel
     from bareflow_gdb.guest.machine.exception import ExceptionRecord
     from bareflow_gdb.guest.modules.modules import Modules
+    from bareflow_gdb.guest.stock.kernel import StockKernel
     from bareflow_gdb.memory.cpu import CpuRegisters
     from bareflow_gdb.qemu.machine import Machine
 
-MEMORY, ROOT, KERNEL_UP, REGISTERS = "memory", "root", "kernel in protected mode", "registers"
-SERIAL, MACHINE, TRACE = "serial log", "machine", "trace"
+MEMORY, KERNEL, ROOT, KERNEL_UP, REGISTERS = "memory", "kernel", "root", "kernel in protected mode", "registers"
+SERIAL, MACHINE, TRACE, STOCK = "serial log", "machine", "trace", "stock kernel"
 
 
 _CORE = 9
@@ -56,6 +57,8 @@ class Subject:
 
     def lacks(self, need: str) -> str:
         """Why this cannot be had here; "" = it can."""
+        from bareflow_gdb.guest.own import NoKernel
+
         try:
             if need == ROOT:
                 return "" if self.kernel.root is not None else "this kernel has no root descriptor"
@@ -65,6 +68,11 @@ class Subject:
                 return "" if self.registers else "no registers"
             if need == SERIAL:
                 return "" if self.printed is not None else "what it printed is not known"
+            if need == KERNEL:
+                # Without one every table is refused for the same reason.
+                return str(self.kernel.reason) if isinstance(self.kernel, NoKernel) else ""
+            if need == STOCK:
+                return "" if self.stock is not None else "this is not a stock kernel"
             if need == MACHINE:
                 return "" if self.machine is not None else "this is not a machine of `bareflow run`"
             if need == TRACE:
@@ -79,10 +87,25 @@ class Subject:
         return self._kernel()
 
     @property
+    def stock(self) -> StockKernel | None:
+        """The kernel in memory when it is one without a root descriptor."""
+        from bareflow_gdb.guest.stock.kernel import StockKernel
+
+        return self.kernel if isinstance(self.kernel, StockKernel) else None
+
+    @property
     def reads_cost(self) -> bool:
         """Does each read of memory take a packet?"""
         try:
             return bool(getattr(self.kernel.memory, "packet_bytes", 0))
+        except BareflowError:
+            return False
+
+    @property
+    def asking_stops(self) -> bool:
+        """Would asking for registers stop a guest that runs?"""
+        try:
+            return self.kernel.memory.asking_stops
         except BareflowError:
             return False
 
@@ -107,6 +130,16 @@ class Subject:
         """Does one of our kernels run, in protected mode?"""
         is_protected = bool(self.registers.control["cr0"] & 1)
         return self.kernel.root is not None and is_protected and self.boot.stage_number >= _CORE
+
+    @property
+    def runs(self) -> bool:
+        """Does the machine run, for sure?"""
+        from bareflow_gdb.guest.boot.stopped import runs
+
+        try:
+            return runs(self.kernel.memory)
+        except BareflowError:
+            return False
 
     @property
     def still(self) -> bool:

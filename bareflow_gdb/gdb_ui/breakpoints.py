@@ -22,7 +22,7 @@ from bareflow_gdb.gdb_ui.dap import quiet_server
 from bareflow_gdb.gdb_ui.expression import symbol
 from bareflow_gdb.gdb_ui.jit_symbols import ANY_TIER
 from bareflow_gdb.gdb_ui.show import in_charset
-from bareflow_gdb.gdb_ui.slots import publish_store
+from bareflow_gdb.gdb_ui.slots import store_if_known
 from bareflow_gdb.guest.base.reading import read_word
 
 if TYPE_CHECKING:
@@ -93,6 +93,18 @@ class Followers:
         """Is there anything to set or to remove?"""
         return bool(self._all or followed())
 
+    def next_store(self, session: Session) -> tuple[int, int] | None:
+        """Slot and entry, when the guest stands before the publishing store."""
+        if running.program_counter() != store_if_known(session):
+            return None
+        return running.read_register("edx"), running.read_register("eax")
+
+    def waiting(self) -> bool:
+        """Does a breakpoint have no code yet?"""
+        return any(
+            item.is_valid() and item.pending and _LOCATION.search(item.location or "") for item in gdb.breakpoints()
+        )
+
     def arm(self, session: Session) -> str:
         """Sets and removes internal breakpoints as the user's breakpoints need; returns what cannot be done."""
         functions = frozenset(followed())
@@ -111,10 +123,7 @@ class Followers:
         return warning
 
     def _set(self, session: Session, slots: frozenset[int], missing: bool) -> str:
-        try:
-            self._store = publish_store(session)
-        except BareflowError:
-            self._store = symbol("bareflow_publish_store") or 0
+        self._store = store_if_known(session)
         if self._store:
             at_store = _AtStore(f"*0x{self._store:x}")
             at_store.slots = None if missing else slots
@@ -143,11 +152,8 @@ class Followers:
             back = read_word(session.memory, running.read_register("esp"), "return address")
             self._all.append(_Follower(f"*0x{back:x}"))
         else:
-            override = None
-            if pc == self._store:
-                override = running.read_register("edx"), running.read_register("eax")
-            session.update_symbols(about_to_publish=override)
-            if override is None:
+            session.update_symbols()
+            if pc != self._store:
                 self.arm(session)
         return alone
 

@@ -17,6 +17,7 @@ import gdb
 from bareflow_gdb import libraries
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.foreign import sentence, styled
+from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.completers import offered
 from bareflow_gdb.gdb_ui.expression import COLOUR
 from bareflow_gdb.gdb_ui.show import in_charset, say, shown
@@ -152,10 +153,10 @@ class GdbCommand(gdb.Command):
         self.current = current
         super().__init__(f"{prefix} {definition.name}", gdb.COMMAND_DATA)
 
-    def invoke(self, text: str, from_tty: bool) -> None:  # noqa: ARG002 - gdb's signature
+    def invoke(self, text: str, from_tty: bool) -> None:
         debug = "--debug" in text.split()
         try:
-            yes = self._run(text)
+            yes = self._run(text, typed=from_tty)
         except KeyboardInterrupt:
             fail(f"bf {self.definition.name}: interrupted; gdb and the guest are as they are now", EXIT_NO)
         except (BareflowError, gdb.error) as error:
@@ -171,7 +172,7 @@ class GdbCommand(gdb.Command):
         if not yes and gdb.parameter("bareflow exit-on-error"):
             _quit(EXIT_NO)
 
-    def _run(self, text: str) -> bool:
+    def _run(self, text: str, *, typed: bool) -> bool:
         options = self.definition.parse(text)
         session = self.current()
         session.quiet = options.json
@@ -186,6 +187,7 @@ class GdbCommand(gdb.Command):
             say(dumps_answer(answer))
         elif self.definition.show is not None:
             say(styled("\n".join((self.definition.show(answer.record), *answer.lines()))))
+        session.let_go(foreground=typed and running.attended())
         return self.definition.verdict is None or self.definition.verdict(answer.record)
 
     def complete(self, text: str, word: str | None) -> list[str]:

@@ -40,6 +40,9 @@ def connect(address: str) -> str:
     # gdb would talk to a file as to a serial line.
     if not address.startswith("tcp:") and path.exists() and not (path.is_socket() or path.is_char_device()):
         raise UsageError(f"{address} is not a socket; `bareflow list` shows the machines that run")
+    # Asked first: gdb would wait many times its `remotetimeout` for an answer.
+    if stopped := _stopped(address):
+        raise Unreachable(f"cannot connect to {address}: {stopped}")
     try:
         _target(address)
     except gdb.error as error:
@@ -68,7 +71,7 @@ def _architecture() -> str:
 
 def _cannot(address: str, error: gdb.error) -> Unreachable:
     said = " ".join(str(error).split()).rstrip(".").removeprefix(f"{address}: ")[:200]
-    return Unreachable(f"cannot connect to {address} ({said}); {_stopped(address) or _advice(address, said)}")
+    return Unreachable(f"cannot connect to {address} ({said}); {_advice(address, said)}")
 
 
 def _advice(address: str, said: str) -> str:

@@ -26,6 +26,8 @@ _ABSOLUTE = 0xFFF1
 _GLOBAL_FUNCTION, _GLOBAL_OBJECT = 0x12, 0x11
 _R_386_32, _R_386_PC32 = 1, 2
 _MOST_SECTIONS = 0xFF00
+_MOST_ALIGNMENT = 16
+"""Of debug sections; compilers write 1 and 4."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ def _add(version: Described, index: int, joined: dict[str, bytearray]) -> list[_
     known = readable(b"".join(part.data for part in parts if part.name == ".debug_abbrev"))
     for number, part in enumerate(parts):
         if part.name in known:
+            if part.align > _MOST_ALIGNMENT:
+                raise ValueError(f"{part.name} is aligned to {part.align:,} bytes")
             image = joined.setdefault(part.name, bytearray())
             image += bytes(-len(image) % max(1, part.align))
             bases[number] = len(image)
@@ -124,6 +128,8 @@ def _read(data: bytes) -> list[_Part]:
     start, count, strings = header[6], header[12], header[13]
     raws = [_SECTION.unpack_from(data, start + i * _SECTION.size) for i in range(count)]
     texts = _body(data, raws[strings])
+    if sum(raw[5] for raw in raws if raw[1] != _NOBITS) > len(data):
+        raise ValueError("its sections overlap, or go beyond its end")
     return [_Part(_text(texts, raw[0]), raw[1], raw[2], _body(data, raw), raw[6], raw[7], raw[8]) for raw in raws]
 
 

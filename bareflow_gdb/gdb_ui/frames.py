@@ -113,6 +113,11 @@ def _unwound(pending: Any, pc: int, caller: Caller, saved: dict[str, int] | None
     return unwound
 
 
+def in_jit_code(session: Session, address: int) -> bool:
+    """Is the address in code of the JIT, as far as that can be told without a packet?"""
+    return _start_of_code(session, address) is not None
+
+
 def _start_of_code(session: Session, address: int) -> int | None:
     """Where the code around the address may begin at the earliest; None when it is none of the JIT's."""
     if in_pools(address):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import gdb
 
@@ -50,15 +49,9 @@ def run(main: Callable[[Session], int]) -> None:
     if message:
         gdb.write(shown(message) + "\n", gdb.STDERR)
     gdb.flush()
-    if status and _unattended():
+    if status and not running.attended():
         gdb.execute("set confirm off")
         gdb.execute(f"quit {status:d}")
-
-
-def _unattended() -> bool:
-    """Is there nobody who would want to go on in this gdb?"""
-    words = Path("/proc/self/cmdline").read_bytes().split(b"\0")
-    return not os.isatty(0) or b"-batch" in words or b"--batch" in words
 
 
 def argument(name: str, default: str = "") -> str:
@@ -191,10 +184,11 @@ class _Watch:
 
     def swapped(self, number: int, slot: int) -> Swapped:
         """What the store at this stop changes, or has changed."""
+        published = bool(slot)
         if slot:
             new = read_word(self._session.memory, slot, "published code pointer")
         else:
             slot, new = running.read_register("edx"), running.read_register("eax")
         before = self._old.get(slot, 0)
         self._old[slot] = new
-        return described(self._session, number, slot, before, new)
+        return described(self._session, number, slot, before, new, published=published)

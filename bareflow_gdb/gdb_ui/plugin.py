@@ -11,7 +11,7 @@ import pkgutil
 
 import gdb
 
-from bareflow_gdb.gdb_ui import ask, breakpoints, commands, frames, functions, printers, sources
+from bareflow_gdb.gdb_ui import ask, breakpoints, commands, frames, functions, printers, sources, stop_names
 from bareflow_gdb.gdb_ui.command import REGISTRY, GdbCommand
 from bareflow_gdb.gdb_ui.dap import quiet_server
 from bareflow_gdb.gdb_ui.session import Session
@@ -85,6 +85,7 @@ def load() -> None:
     functions.register(sessions.current)
     frames.register(sessions.current, sessions.peek)
     printers.register()
+    stop_names.StoppedFunction(sessions.current, sessions.peek)
     sources.find_sources()
     _follow = breakpoints.FollowFunction(sessions.current)
     _follow.connect()
@@ -111,6 +112,7 @@ def unload() -> None:
     if _windows is not None:
         _windows.unregister()
     frames.unregister()
+    stop_names.take_back()
     printers.unregister()
 
 

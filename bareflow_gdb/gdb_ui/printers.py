@@ -133,6 +133,16 @@ class RecordPrinter:
         return min(int(self._value[count]), length) if count is not None else length
 
 
+class AddressPrinter:
+    """An address of the contract, which is a number to C, as the argument of a function too."""
+
+    def __init__(self, value: gdb.Value) -> None:
+        self._value = value
+
+    def to_string(self) -> str:
+        return f"0x{int(self._value) & 0xFFFFFFFF:08x}"
+
+
 class _Collection:
     """gdb asks it for every value it prints; it knows the contract's records by their struct tag."""
 
@@ -141,7 +151,9 @@ class _Collection:
         self.enabled = True
         self.subprinters: list[Any] = []
 
-    def __call__(self, value: gdb.Value) -> RecordPrinter | None:
+    def __call__(self, value: gdb.Value) -> RecordPrinter | AddressPrinter | None:
+        if value.type.name == "bf_ptr":
+            return AddressPrinter(value)
         kind = value.type.strip_typedefs()
         if kind.code != gdb.TYPE_CODE_STRUCT:
             return None

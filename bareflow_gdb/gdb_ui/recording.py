@@ -69,7 +69,9 @@ class Recording:
     def progress(self) -> Progress:
         """How far it is; state is "recording" or "ended"."""
         state = "recording" if self.process.poll() is None else "ended"
-        return Progress(state, self.machine, str(self.directory), self.last_line())
+        # The recorder speaks to a terminal of its own, and here it has none.
+        said = self.last_line().replace("Ctrl-C ends it", "`bf trace stop` ends it")
+        return Progress(state, self.machine, str(self.directory), said)
 
     def end(self) -> dict[str, Any]:
         """Completes the trace and returns its summary; raises BareflowError."""

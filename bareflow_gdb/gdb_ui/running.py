@@ -6,9 +6,11 @@ Nothing here runs in a stop handler: handlers only note what gdb told them.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gdb
@@ -146,6 +148,25 @@ def _standing() -> tuple[int, int]:
 def go_on() -> None:
     """Lets the guest run in the background: the prompt comes back, and `interrupt` stops the guest."""
     gdb.execute("continue &")
+
+
+def go_on_in_front() -> None:
+    """Lets the guest run as `continue` does: the prompt comes back when it stops, which Ctrl-C makes it do."""
+    try:
+        gdb.execute("continue", from_tty=True)
+    except gdb.error as error:
+        raise _lost(error) from error
+
+
+def attended() -> bool:
+    """Does somebody sit at this gdb's terminal, who would want to go on?"""
+    words = Path("/proc/self/cmdline").read_bytes().split(b"\0")
+    return os.isatty(0) and b"-batch" not in words and b"--batch" not in words
+
+
+def program_counter() -> int:
+    """Of the selected frame; not through a frame object, for which gdb would look at the code around it."""
+    return int(gdb.parse_and_eval("(unsigned int) $pc"))
 
 
 def read_register(name: str) -> int:

@@ -33,6 +33,12 @@ class Followers(Protocol):
     def needed(self) -> bool:
         """Is there a breakpoint to follow?"""
 
+    def next_store(self, session: Session) -> tuple[int, int] | None:
+        """Slot and entry, when the guest stands before the publishing store."""
+
+    def waiting(self) -> bool:
+        """Does one of them wait for its code?"""
+
     def arm(self, session: Session) -> str:
         """Sets or takes back what is needed now; returns a warning, "" when there is none."""
 
@@ -53,6 +59,7 @@ class Session:
         self.connection = connection
         self.quiet = False
         self.left_running = False
+        self._goes_on = False
         self._memory: Memory | None = None
         self._guest: Guest | None = None
         self._jit_symbols: JitSymbols | None = None
@@ -193,11 +200,11 @@ class Session:
                 "load the right one with `file`",
             )
 
-    def update_symbols(self, about_to_publish: tuple[int, ...] | None = None) -> bool:
+    def update_symbols(self) -> bool:
         """Attaches names and lines of published JIT code, and removes those of replaced versions.
 
-        about_to_publish: slot and entry of the store that comes next. gdb takes no symbols while the guest
-        runs: then False, and the next command at a stop does it. Without JIT code there is nothing to do.
+        Code that the next instruction publishes counts as published. gdb takes no symbols while the guest runs:
+        then False, and the next command at a stop does it. Without JIT code there is nothing to do.
         """
         self._symbols_due = self.running
         if self._symbols_due:
@@ -213,8 +220,8 @@ class Session:
         # The frames of this stop may have been found without knowing of the code.
         self.stale()
         gdb.invalidate_cached_frames()
-        if about_to_publish is not None:
-            codes = after_store(codes, *about_to_publish)
+        if codes and (store := self.followers.next_store(self)) is not None:
+            codes = after_store(codes, *store)
         self._jit_symbols.sync(codes, [self.machine.directory] if self.machine is not None else [])
         return True
 
@@ -255,10 +262,18 @@ class Session:
         """What had to wait for a stop is done now, if the guest is stopped."""
         if self.running or self.connection is None or not gdb.selected_inferior().pid:
             return
-        if self._symbols_due or (self.attached_symbols() and self.reads_freely):
+        followed = self.followers.needed()
+        if self._symbols_due or (self.reads_freely and (followed or self.attached_symbols())):
             self.update_symbols()
-        if self.followers.needed():
+        if followed:
             self.followers.arm(self)
+
+    def look_again(self) -> None:
+        """Names that breakpoints wait for, after a stop at which no command of the suite was given; no packet."""
+        if self._stale and self.reads_freely and not self.running and self.followers.waiting():
+            self.refresh_if_stale()
+            with contextlib.suppress(BareflowError, gdb.error):
+                self.update_symbols()
 
     @property
     def reads_freely(self) -> bool:
@@ -269,15 +284,36 @@ class Session:
 
         return not isinstance(self._memory, InferiorMemory)
 
+    def open_freely(self) -> None:
+        """Chooses the RAM of the machine behind this connection, without a packet, unless a memory is chosen."""
+        if self._memory is None and self.machine is not None:
+            with contextlib.suppress(BareflowError):
+                self._memory = self.machine.memory()
+
     def refresh(self) -> None:
         """Drops what was read before the last stop."""
         if self._memory is not None:
             self._memory.invalidate()
 
     def go_on(self) -> None:
-        """Lets the guest run in the background, and remembers that it was not the user who did."""
-        running.go_on()
-        self.left_running = True
+        """The guest runs on once this command's answer is shown."""
+        self._goes_on = True
+
+    def let_go(self, *, foreground: bool) -> None:
+        """Lets the guest run, if the command asked for that.
+
+        In the foreground Ctrl-C stops it. In the background gdb takes the next command, and it is remembered that it
+        was not the user who let the guest run.
+        """
+        if not self._goes_on:
+            return
+        self._goes_on = False
+        self.say(f"the guest goes on; {'Ctrl-C' if foreground else '`interrupt`'} stops it")
+        if foreground:
+            running.go_on_in_front()
+        else:
+            running.go_on()
+            self.left_running = True
 
     def forget(self) -> None:
         """The connection is gone: what gdb was told because of it goes too."""

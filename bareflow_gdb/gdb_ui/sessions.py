@@ -11,6 +11,7 @@ from typing import Any
 
 import gdb
 
+from bareflow_gdb.gdb_ui import stop_names
 from bareflow_gdb.gdb_ui.breakpoints import Followers
 from bareflow_gdb.gdb_ui.session import Session
 
@@ -53,6 +54,7 @@ class Sessions:
                 return session
             session = Session(connection, Followers())
             self._open.append(session)
+            stop_names.define()
         session.refresh_if_stale()
         return session
 
@@ -70,8 +72,12 @@ class Sessions:
             session.stale()
 
     def _tidy(self) -> None:
+        if not self._open and isinstance(gdb.selected_inferior().connection, gdb.RemoteTargetConnection):
+            stop_names.define()
         for session in self._open:
             session.followers.tidy()
+            if session is self.peek():
+                session.look_again()
 
     def _disconnected(self, event: gdb.ConnectionEvent) -> None:
         ended = [session for session in self._open if session.connection is event.connection]

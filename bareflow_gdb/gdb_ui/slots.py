@@ -33,6 +33,14 @@ def publish_store(session: Session) -> int:
     return exported(session, STORE)
 
 
+def store_if_known(session: Session) -> int:
+    """The same, or what gdb's ELF says of a kernel that cannot be asked; 0 = there is none, or it is inlined."""
+    try:
+        return publish_store(session)
+    except BareflowError:
+        return symbol(STORE) or 0
+
+
 def exported(session: Session, name: str) -> int:
     """A symbol of the kernel: by the guest's own export table, else by the ELF that gdb has.
 

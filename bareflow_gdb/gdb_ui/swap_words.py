@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import gdb
 
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.show import say
 from bareflow_gdb.guest.base.values import Address
 
@@ -22,36 +23,50 @@ class Swapped:
     """One swap, as the guest is about to make it or, on kernels that inline the store, has made it."""
 
     number: int
-    """Counted from 1 since the script began."""
+    """Counted from 1 since the script began; 0 outside of one."""
     function: str
     slot: Address
     old: Address
     new: Address
+    published: bool
+    """The store is made; False = it is the next instruction."""
     level: int | None = None
     """Of the new code; None when it is in no record."""
     version: int | None = None
     reason: str = ""
     old_level: int | None = None
     call: int | None = None
-    """Calls of the function by its profiler; None = it is not known there."""
+    """The call at which a threshold asked for it, else the calls so far; None = it is not known there."""
 
 
-def described(session: Session, number: int, slot: int, old: int, new: int) -> Swapped:
+def described(session: Session, number: int, slot: int, old: int, new: int, *, published: bool) -> Swapped:
     """A store to a code pointer, with what the kernel's records say of both pieces of code."""
-    functions = session.guest.kernel().jit().functions
-    function = next((item for item in functions if item.slot == slot), None)
+    jit = session.guest.kernel().jit()
+    function = next((item for item in jit.functions if item.slot == slot), None)
     name = function.name if function is not None else f"slot 0x{slot:08x}"
-    swapped = Swapped(number, name, Address(slot), Address(old), Address(new))
-    versions = [v for item in functions for v in item.versions if v.entry == new]
-    if versions:
-        newest = max(versions, key=lambda version: version.number)
-        return replace(swapped, level=newest.level, version=newest.number, reason=newest.reason)
-    if function is None or not any(function.level_codes):
+    swapped = Swapped(number, name, Address(slot), Address(old), Address(new), published)
+    if function is None:
         return swapped
+    if function.versions:
+        return _by_versions(swapped, function)
     level, old_level = (_level_of(function, code) for code in (new, old))
-    threshold = session.guest.kernel().jit().thresholds[level - 1] if level else 0
+    threshold = jit.thresholds[level - 1] if level else 0
     reason = "threshold" if threshold and function.calls >= threshold else ""
     return replace(swapped, level=level, reason=reason, old_level=old_level, call=function.calls)
+
+
+def _by_versions(swapped: Swapped, function: JitFunction) -> Swapped:
+    now, before = (
+        max((one for one in function.versions if one.entry == entry), key=lambda one: one.number, default=None)
+        for entry in (swapped.new, swapped.old)
+    )
+    swapped = replace(swapped, old_level=None if before is None else before.level, call=function.calls)
+    if now is None:
+        return swapped
+    # What ran before is rolled back to, whatever it was made for.
+    asked = 0 if now.tsc_first else now.asked_at_call
+    reason = "rollback" if now.tsc_first else now.reason
+    return replace(swapped, level=now.level, version=now.number, reason=reason, call=asked or function.calls)
 
 
 def _level_of(function: JitFunction, code: int) -> int | None:
@@ -59,13 +74,12 @@ def _level_of(function: JitFunction, code: int) -> int | None:
 
 
 def words(swap: Swapped) -> str:
-    """A swap in words: function, both codes, tiers, call, reason."""
-    level = "?" if swap.level is None else swap.level
-    text = f"{swap.function}: 0x{swap.old:08x} -> 0x{swap.new:08x} at O{level}, {swap.reason or 'reason unknown'}"
-    tiers = "" if swap.old_level is None or swap.level is None else f"O{swap.old_level} to O{swap.level}"
-    call = "" if swap.call is None else f"{swap.call} calls counted"
-    more = ", ".join(filter(None, (tiers, call)))
-    return f"{text} ({more})" if more else text
+    """`primes: O1 → O2, call 1,000 (threshold), new code 0x… published in place of 0x…`."""
+    old, new = ("?" if level is None else level for level in (swap.old_level, swap.level))
+    reason = swap.reason.replace("_", " ") or "reason unknown"
+    when = reason if swap.call is None else f"call {swap.call:,} ({reason})"
+    done = "published" if swap.published else "about to be published"
+    return f"{swap.function}: O{old} → O{new}, {when}, new code 0x{swap.new:08x} {done} in place of 0x{swap.old:08x}"
 
 
 _before: dict[int, int] = {}
@@ -80,7 +94,9 @@ def expect(session: Session, slot: int) -> None:
 
 
 class SwappedFunction(gdb.Function):
-    """Tells what has just been stored to a watched code pointer; for the suite's own use."""
+    """Tells what has just been stored to a watched code pointer, or with 0 what the publishing store will store.
+
+    For the suite's own use."""
 
     def __init__(self, current: Callable[[], Session]) -> None:
         super().__init__("_bf_swapped")
@@ -96,11 +112,19 @@ class SwappedFunction(gdb.Function):
     def _tell(self, slot: int) -> None:
         from bareflow_gdb.guest.base.reading import read_word
 
+        published = bool(slot)
         session = self._current()
         session.refresh()
-        new = read_word(session.memory, slot, "published code pointer")
-        old = _before.get(slot, new)
-        # Now and then gdb stops a second time at a store, before it was made.
-        if old != new:
+        if slot:
+            new = read_word(session.memory, slot, "published code pointer")
+            old = _before.get(slot, new)
             _before[slot] = new
-            say(f"swap of {words(described(session, 0, slot, old, new))}")
+        else:
+            slot, new = running.read_register("edx"), running.read_register("eax")
+            old = read_word(session.memory, slot, "published code pointer")
+            published = False
+        # Now and then gdb stops a second time at a store, before it was made.
+        if old != new or not published:
+            say(words(described(session, 0, slot, old, new, published=published)))
+        if session.followers.needed():
+            session.update_symbols()

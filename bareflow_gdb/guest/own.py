@@ -15,6 +15,7 @@ from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.kernel import Kernel
 
 if TYPE_CHECKING:
+    from bareflow_gdb.guest.code.being_published import Publishing
     from bareflow_gdb.guest.code.bitcode import Bitcode
     from bareflow_gdb.guest.code.jit import Jit
     from bareflow_gdb.guest.code.jit_code import JitCode
@@ -44,7 +45,21 @@ class OwnKernel(Kernel):
     def status(self) -> Status:
         from bareflow_gdb.guest.status import read_status
 
-        return self._settled(lambda: read_status(self.memory, self.root))
+        def read() -> Status:
+            status = read_status(self.memory, self.root)
+            # Where reads cost packets an idle guest with an empty mailbox is not looked at more closely.
+            quiet = self.memory.packets and status.stage == "idle" and not status.mail
+            if quiet or not status.functions:
+                return status
+            return replace(status, publishing=optional(self._publishing, []) or ())
+
+        return self._settled(read)
+
+    def _publishing(self) -> tuple[Publishing, ...]:
+        """The swaps that are under way; 1 packet when there is none."""
+        from bareflow_gdb.guest.code.publishing import unrecorded
+
+        return self._jit(every=False).publishing if unrecorded(self.memory, self.root, self.functions()) else ()
 
     def modules(self, check: bool = False) -> Modules:
         from bareflow_gdb.guest.modules.modules import read_modules
@@ -111,7 +126,10 @@ class OwnKernel(Kernel):
             events = optional(lambda: read_last(self.memory, self.root, 0, last, EVENTS), missing)
             told = list_swaps(tables, events or [])
         self.unknown = tuple(missing)
-        return told
+        # Where reads cost packets only code that waits to be published is a reason to look.
+        if self.memory.packets and not any(version.state == "emitted" for version in tables.versions):
+            return told
+        return replace(told, publishing=optional(self._publishing, []) or ())
 
     def bitcode(self, function: str | None = None) -> tuple[Bitcode, ...]:
         from bareflow_gdb.guest.code.bitcode import read_bitcode
@@ -125,9 +143,12 @@ class OwnKernel(Kernel):
     def jit_code(self, every: bool = False) -> tuple[JitCode, ...]:
         from bareflow_gdb.guest.code.functions import read_tables
         from bareflow_gdb.guest.code.jit_code import of_versions
+        from bareflow_gdb.guest.code.publishing import current_codes
 
         tables = read_tables(self.memory, self.root, [], every, causes=False)
-        return of_versions(tables.functions, tables.needed())
+        versions = tables.needed()
+        current = optional(lambda: current_codes(self.memory, tables.functions), [])
+        return of_versions(tables.functions, versions, current or {})
 
     def module_table(self) -> tuple[Address, int]:
         return Address(need(self.root, "module_manager", "modules")), layouts.size("module_profile")
@@ -164,10 +185,13 @@ class NoKernel(Kernel):
 
     def status(self) -> Status:
         """Also of a kernel that is none of ours: the CPU's mode says that."""
-        from bareflow_gdb.guest.machine.cpu import foreign_mode
+        from bareflow_gdb.guest.machine.cpu import at_reset, foreign_mode
         from bareflow_gdb.guest.status import read_status
 
         record = self._settled(lambda: read_status(self.memory, None))
+        if at_reset(self.memory):
+            # Nothing has run, so that nothing can be wrong with it.
+            return replace(record, stage="reset", ok=True, problems=(), next_step="let the guest run: it has not begun")
         mode = foreign_mode(self.memory)
         return replace(record, ok=False, problems=(*record.problems, mode)) if mode else record
 

@@ -18,6 +18,7 @@ from bareflow_gdb.guest.base.reading import filled, many, optional
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.guest.boot.boot import Boot, read_boot
+from bareflow_gdb.guest.code.being_published import Publishing
 from bareflow_gdb.guest.code.events import read_ring
 from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.code.mailbox import read_mailbox
@@ -79,6 +80,8 @@ class Status:
     swap_count: int = 0
     version_count: int = 0
     functions: tuple[FunctionLine, ...] = ()
+    publishing: tuple[Publishing, ...] = ()
+    """The swaps that are under way: the pointer is stored, the records that tell of it are not."""
     pools: tuple[PoolLine, ...] = ()
     rings: tuple[RingLine, ...] = ()
     mail: tuple[str, ...] = ()

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bareflow_gdb.guest.code.being_published import BEING_PUBLISHED
 from bareflow_gdb.questions.question import Question, argument
-from bareflow_gdb.render.view import Cell, View, address, facts, result, table, unread, version, yes
+from bareflow_gdb.render.view import (
+    Cell,
+    View,
+    address,
+    facts,
+    level_now,
+    publishing,
+    result,
+    table,
+    unread,
+    version,
+    yes,
+)
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.code.jit import Jit, JitFunction
@@ -20,6 +33,7 @@ def _view(record: Jit) -> View:
         ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds)),
         *((("levels", "the application asks for them"),) if record.asks == "application" else ()),
         ("swaps", f"{record.swap_count:,} published, {record.version_count:,} versions made"),
+        *publishing(record.publishing),
         *unread(record.unread),
     )
     versions = [
@@ -52,17 +66,24 @@ def _jit_row(f: JitFunction) -> tuple[str | int | Cell | None, ...]:
     return (
         str(f.index),
         f.name,
-        f"O{f.level}",
+        level_now(f.level, f.publishing),
         version(f.version),
         f.calls,
         f.next_threshold,
         address(f.slot),
         address(f.current_code),
-        yes(f.agrees, "agrees", "differs") if f.agrees is not None else "not read",
+        _agreement(f),
         control,
         f.mail_state or "-",
         result(f.last_result, f.expected),
     )
+
+
+def _agreement(f: JitFunction) -> str | Cell:
+    """Of the code pointer with the records."""
+    if f.publishing is not None:
+        return BEING_PUBLISHED
+    return yes(f.agrees, "agrees", "differs") if f.agrees is not None else "not read"
 
 
 def _tier_row(f: JitFunction) -> tuple[str | Cell, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bareflow_gdb.guest.base.absent import TORN_DOWN
 from bareflow_gdb.questions.question import MEMORY, Context, Options, Question
-from bareflow_gdb.render.view import Cell, View, facts, result, table, version
+from bareflow_gdb.render.view import Cell, View, facts, level_now, publishing, result, table, version
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.status import Status
@@ -35,6 +35,7 @@ def _view(record: Status) -> View:
         ("kernel", build if record.abi else _without_interface(record)),
         ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds) if record.thresholds else None),
         ("swaps", f"{record.swap_count:,} published, {record.version_count:,} versions made"),
+        *publishing(record.publishing),
         (
             "pools",
             ", ".join(
@@ -53,8 +54,15 @@ def _view(record: Status) -> View:
             else None,
         ),
     )
+    begun = {swap.function: swap for swap in record.publishing}
     rows = [
-        (f.name, f"O{f.level}", version(f.version), result(f.last_result, f.expected), f.expected)
+        (
+            f.name,
+            level_now(f.level, begun.get(f.name)),
+            version(f.version),
+            result(f.last_result, f.expected),
+            f.expected,
+        )
         for f in record.functions
     ]
     parts = (table("function|tier|version|>last result|>expected", rows),) if rows else ()

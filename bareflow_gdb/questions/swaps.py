@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.questions.question import KERNEL, TRACE, Context, Options, Question, argument
-from bareflow_gdb.render.view import Cell, View, address, facts, number, table, unread, version
+from bareflow_gdb.render.view import Cell, View, address, facts, number, publishing, table, unread, version
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.code.swaps import Swap, Swaps
@@ -24,6 +24,7 @@ def _view(record: Swaps) -> View:
     rows = [_swap_row(index, swap) for index, swap in enumerate(record.swaps, start=1)]
     head = facts(
         ("swaps", f"{record.swap_count:,} by the guest's own count, {record.forgotten:,} of them forgotten"),
+        *publishing(record.publishing),
         *unread(record.unread),
     )
     columns = (

@@ -6,8 +6,14 @@ view; a view becomes plain text or coloured text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bareflow_gdb.guest.code.being_published import BEING_PUBLISHED
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.code.being_published import Publishing
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,17 @@ def table(columns: str, rows: Sequence[Sequence[Value | None]], title: str = "",
     """`columns` are headings separated by `|`, each after its marks: `>` right aligned, `~` spare."""
     heads = tuple(Column(name.lstrip(">~"), ">" in name, "~" in name) for name in columns.split("|"))
     return Table(heads, tuple(tuple(cell(value) for value in row) for row in rows), title, empty)
+
+
+def publishing(swaps: Iterable[Publishing]) -> tuple[tuple[str, str], ...]:
+    """The line of facts about swaps that the guest is making at this moment."""
+    told = ", ".join(f"{swap}, new code 0x{swap.new_code:08x}" for swap in swaps)
+    return ((BEING_PUBLISHED, told),) if told else ()
+
+
+def level_now(level: int, swap: Publishing | None) -> str:
+    """A function's tier; during a swap both of them."""
+    return f"O{level}" if swap is None else f"O{swap.from_level} → O{swap.to_level}"
 
 
 def unread(versions: int) -> tuple[tuple[str, str], ...]:

@@ -7,7 +7,7 @@
 /* `used` and the empty statement with the arguments keep the function, its frame and its arguments. */
 #define HOOK __attribute__((section(".hooks"), noinline, used))
 
-HOOK void bareflow_hook_swap(uint32_t function, uint32_t old_code, uint32_t new_code, uint32_t version) {
+HOOK void bareflow_hook_swap(uint32_t function, bf_ptr old_code, bf_ptr new_code, uint32_t version) {
     __asm__ volatile("" : : "g"(function), "g"(old_code), "g"(new_code), "g"(version));
 }
 
@@ -23,7 +23,7 @@ HOOK void bareflow_hook_register(uint32_t function, const char *name) {
     __asm__ volatile("" : : "g"(function), "g"(name));
 }
 
-HOOK void bareflow_hook_module_load(uint32_t module, uint32_t code, uint32_t size) {
+HOOK void bareflow_hook_module_load(uint32_t module, bf_ptr code, uint32_t size) {
     __asm__ volatile("" : : "g"(module), "g"(code), "g"(size));
 }
 
@@ -35,7 +35,7 @@ HOOK void bareflow_hook_reject(uint32_t function, uint32_t reason) {
  * The atomic swap: one aligned store, which on x86 has RELEASE semantics, then the level. The label marks the
  * store: there, EDX is the address of the slot and EAX the new entry point.
  */
-HOOK void adaptive_jit_swap_code(jit_function_entry_t *entry, uint32_t new_code, uint32_t level) {
+HOOK void adaptive_jit_swap_code(jit_function_entry_t *entry, bf_ptr new_code, uint32_t level) {
     __asm__ volatile(".globl bareflow_publish_store\n"
                      "bareflow_publish_store:\n\t"
                      "movl %%eax, (%%edx)"

@@ -19,12 +19,12 @@ void ring_init(void);
 void event(uint32_t type, uint32_t id, uint32_t a, uint32_t b, uint32_t c, uint32_t d);
 
 /* hooks.c */
-void bareflow_hook_swap(uint32_t function, uint32_t old_code, uint32_t new_code, uint32_t version);
+void bareflow_hook_swap(uint32_t function, bf_ptr old_code, bf_ptr new_code, uint32_t version);
 void bareflow_hook_pool_fail(uint32_t pool, uint32_t size);
 void bareflow_hook_register(uint32_t function, const char *name);
-void bareflow_hook_module_load(uint32_t module, uint32_t code, uint32_t size);
+void bareflow_hook_module_load(uint32_t module, bf_ptr code, uint32_t size);
 void bareflow_hook_reject(uint32_t function, uint32_t reason);
-void adaptive_jit_swap_code(jit_function_entry_t *entry, uint32_t new_code, uint32_t level);
+void adaptive_jit_swap_code(jit_function_entry_t *entry, bf_ptr new_code, uint32_t level);
 
 /* block_table.c: one record per pool block, for readers that want a pool in one read */
 extern struct bf_block_table *block_table;

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import time
 import traceback
 from abc import ABC, abstractmethod
@@ -96,6 +98,18 @@ def judge(target: Target, folder: Path, words: str) -> Verdict:
     if mb > LARGE_MB:
         findings.append(LARGE)
     return Verdict(tuple(findings), kind or " ".join(findings), seconds, mb)
+
+
+def copy_tree(source: Path, target: Path) -> Path:
+    """Copies what a reader got as it is, with symbolic links and FIFOs."""
+    return Path(shutil.copytree(source, target, symlinks=True, copy_function=_copy))
+
+
+def _copy(source: str, target: str) -> None:
+    if Path(source).is_fifo():
+        os.mkfifo(target)
+    else:
+        shutil.copyfile(source, target)
 
 
 def _place(error: BaseException) -> str:

@@ -15,7 +15,6 @@ import json
 import mmap
 import os
 import resource
-import shutil
 import sys
 import time
 from collections import Counter
@@ -23,7 +22,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from fuzz.target import Target, Verdict, judge
+from fuzz.target import Target, Verdict, copy_tree, judge
 from fuzz.targets import ALL
 
 NOW_BYTES = 4096
@@ -96,7 +95,7 @@ def keep(failures: Path, folder: Path, name: str, words: str, verdict: Verdict) 
             kept.mkdir(parents=True)
         except FileExistsError:
             continue
-        shutil.copytree(folder, kept / "input", symlinks=True)
+        copy_tree(folder, kept / "input")
         about = {"target": name, "words": words, "findings": verdict.findings, "kind": verdict.kind}
         (kept / "case.json").write_text(json.dumps(about, indent=1) + "\n")
         (kept / "command").write_text(f"make fuzz REPLAY={kept}\n")

@@ -102,3 +102,32 @@ def test_where_no_stack_or_no_kernel_is_a_backtrace_is_gdbs_own(
         assert "#0 " in result.out
         for trouble in ("Python Exception", "Error occurred", "Traceback"):
             assert trouble not in result.out + result.err
+
+
+@pytest.mark.parametrize("connect", ("bf attach {name}", "target remote {socket}"))
+def test_a_stop_in_jit_code_shows_its_name_unasked(gdb: Gdb, booted: Boot, connect: str) -> None:
+    machine = booted(stage="registered", hold=1)
+    entry = next(v.entry for v in Guest.attach(machine.memory()).kernel().versions() if v.function_name == "primes")
+    typed = connect.format(name=machine.name, socket=machine.gdb_socket)
+    result = gdb.run(typed, "bf release", f"tbreak *{int(entry):#x}", "continue", "stepi", "info symbol $pc")
+    assert f"0x{entry:08x} in primes@O0 ()" in result.out, result.out
+    assert "?? ()" not in result.out.split("Temporary breakpoint 1, ")[1]
+
+
+def test_a_hook_of_the_users_stays(gdb: Gdb, booted: Boot) -> None:
+    machine = booted(stage="registered", hold=1)
+    hook = "python gdb.execute('define hook-stop\\necho mine\\nend')"
+    result = gdb.run(hook, f"bf attach {machine.name}", "stepi", "show user hook-stop")
+    assert "_bf_stopped" not in result.out and "echo mine" in result.out
+
+
+def test_the_commands_of_a_watchpoint_that_is_hit_in_jit_code_run(gdb: Gdb, booted: Boot, tmp_path: Path) -> None:
+    machine = booted(stage="registered", hold=1)
+    entry = next(v.entry for v in Guest.attach(machine.memory()).kernel().versions() if v.function_name == "primes")
+    script = tmp_path / "watch.gdb"
+    script.write_text(
+        f"thbreak *{int(entry):#x}\ncontinue\nbf jitsym --detach\n"
+        'eval "watch *(unsigned *) %u", $esp - 16\ncommands\necho COMMANDS RAN\\n\nend\ncontinue\n'
+    )
+    result = gdb.run(f"bf attach {machine.name}", "bf release", f"source {script}")
+    assert "Hardware watchpoint 2: " in result.out and "COMMANDS RAN" in result.out, result.out

@@ -70,6 +70,7 @@ def test_every_swap_of_the_run_is_in_the_file(gdb: Gdb, held: Machine, tmp_path:
     ]
     assert len(written) == 36
     assert {w["reason"] for w in written} == {"threshold"}
+    assert [(w["old_level"], w["call"]) for w in written] == [(s.from_level, s.call) for s in swaps]
 
 
 def test_a_stock_kernels_swaps_are_traced_by_watchpoints(
@@ -94,6 +95,7 @@ def test_a_stock_kernels_swaps_are_traced_by_watchpoints(
     written = [json.loads(line) for line in (tmp_path / "swaps.jsonl").read_text().splitlines()]
     assert len(written) == 2
     assert all(int(w["new"], 16) and w["old"] != w["new"] for w in written)
+    assert [(w["old_level"], w["level"], w["reason"]) for w in written] == [(n, n + 1, "threshold") for n in range(2)]
 
 
 def test_the_first_swap_of_one_function_stops_the_guest_before_the_store(gdb: Gdb, held: Machine) -> None:
@@ -106,8 +108,9 @@ def test_the_first_swap_of_one_function_stops_the_guest_before_the_store(gdb: Gd
     said = next(line for line in result.out.splitlines() if line.startswith("sum: ")).split()
     pointer = next(line for line in result.out.splitlines() if line.startswith("pointer ")).split()
     assert result.code == 0
-    assert int(pointer[1], 16) == int(said[1], 16), "the old code is still published"
-    assert int(pointer[3], 16) == int(said[3], 16)
+    assert " ".join(said[:8]) == "sum: O0 → O1, call 10 (threshold), new"
+    assert int(pointer[1], 16) == int(said[-1], 16), "the old code is still published"
+    assert int(pointer[3], 16) == int(said[9], 16)
     assert "No breakpoints" in result.out
 
 

@@ -147,7 +147,13 @@ def test_break_swap_stops_before_each_store_of_its_function(gdb: Gdb, held: Mach
     result = gdb.run(
         f"bf attach {held.name}", "bf break-swap sum", "bf release", "continue", "continue", "bf jit --json"
     )
-    assert len(re.findall(r"swap of sum 0x\w{8}: new code 0x\w{8}", result.out)) == 2
+    said = [line for line in result.out.splitlines() if line.startswith("sum: ")]
+    entries = [entry_of(held, "sum", level) for level in range(3)]
+    assert said == [
+        f"sum: O{level} → O{level + 1}, call {calls} (threshold), new code 0x{entries[level + 1]:08x} about to be "
+        f"published in place of 0x{entries[level]:08x}"
+        for level, calls in enumerate((10, 20))
+    ]
     function = next(item for item in result.json()["functions"] if item["name"] == "sum")
     assert function["level"] == 1, "the store to O2 is the next instruction"
 
@@ -155,8 +161,17 @@ def test_break_swap_stops_before_each_store_of_its_function(gdb: Gdb, held: Mach
 def test_a_watchpoint_sees_the_pointer_change(gdb: Gdb, held: Machine) -> None:
     result = gdb.run(f"bf attach {held.name}", "bf watch sum", "bf release", "continue", "info breakpoints")
     old, new = entry_of(held, "sum", 0), entry_of(held, "sum", 1)
-    assert f"Old value = {old}" in result.out and f"New value = {new}" in result.out
+    assert f"Old value = (void *) {old:#x}" in result.out and f"New value = (void *) {new:#x}" in result.out
+    assert f"sum: O0 → O1, call 10 (threshold), new code 0x{new:08x} published in place of 0x{old:08x}" in result.out
     assert "hw watchpoint" in result.out
+
+
+@pytest.mark.parametrize("command", ("bf break-swap", "bf break-swap sum", "bf watch sum"))
+def test_a_swap_stop_shows_no_address_as_a_decimal_number(gdb: Gdb, held: Machine, command: str) -> None:
+    result = gdb.run(f"bf attach {held.name}", command, "bf release", "continue", "bt 1", elf=KERNEL)
+    code = {entry for name in ("fibonacci", "sum") for level in range(4) for entry in (entry_of(held, name, level),)}
+    assert re.search(r"^\w+: O0 → O1, call 10 \(threshold\), new code 0x", result.out, re.MULTILINE)
+    assert not [entry for entry in code if str(entry) in result.out], result.out
 
 
 def test_it_follows_after_a_command_that_let_the_guest_run_too(gdb: Gdb, held: Machine) -> None:
@@ -204,6 +219,27 @@ def test_what_cannot_be_followed_is_said_or_not_set(
     assert NO_BREAKPOINTS in never.out
 
 
+IN_A_SWAP = {
+    "before the store": ("bf break-swap primes", "bf release", "continue"),
+    "after the store": ("bf release", "bf step-swap primes --stay"),
+    "at a watchpoint": ("bf watch primes", "bf release", "continue"),
+}
+
+
+@pytest.mark.parametrize("name", ("jit:primes@O1", "jit:primes"))
+@pytest.mark.parametrize("place", IN_A_SWAP)
+def test_one_that_is_set_inside_a_swap_stops_in_the_next_call(gdb: Gdb, held: Machine, place: str, name: str) -> None:
+    result = gdb.run(f"bf attach {held.name}", *IN_A_SWAP[place], f"bf break {name}", "continue", "bf jit --json")
+    assert re.search(r"Breakpoint \d, 0x\w+ in primes@O1 \(\)", result.out), result.out
+    function = next(item for item in result.json()["functions"] if item["name"] == "primes")
+    assert function["calls"] == 11, "stopped in the first call of O1"
+
+
+def test_one_of_a_tier_that_is_replaced_at_this_store_waits(gdb: Gdb, held: Machine) -> None:
+    result = gdb.run(f"bf attach {held.name}", *IN_A_SWAP["before the store"], "bf break jit:primes@O0")
+    assert "follows primes@O0: pending until that code is published" in result.out
+
+
 def test_names_follow_swaps_that_the_guest_makes_itself(gdb: Gdb, held: Machine) -> None:
     result = gdb.run(
         f"bf attach {held.name}",
@@ -220,7 +256,7 @@ def test_a_breakpoint_of_the_user_at_the_same_store_stops_there(gdb: Gdb, held: 
     result = gdb.run(
         f"bf attach {held.name}", "bf break jit:sum@O3", "bf break-swap sum", "bf release", "continue", "bf jit --json"
     )
-    assert len(re.findall(r"swap of sum 0x\w{8}: new code 0x\w{8}", result.out)) == 1
+    assert len(re.findall(r"^sum: O0 → O1, call 10 \(threshold\), new code 0x", result.out, re.MULTILINE)) == 1
     function = next(item for item in result.json()["functions"] if item["name"] == "sum")
     assert function["level"] == 0, "it stands before its first swap"
 

@@ -14,7 +14,9 @@ from machines import SECONDS, Boot
 
 SCRIPTS = ROOT / "gdb_scripts"
 AT_ENTRY = ("thbreak *0x10004", "continue")
-WORDS = re.compile(r"fibonacci: 0x(\w+) -> 0x(\w+) at O1, threshold \(O0 to O1, 100 calls counted\)")
+WORDS = re.compile(
+    r"fibonacci: O0 → O1, call 100 \(threshold\), new code 0x(?P<new>\w+) published in place of 0x(?P<old>\w+)"
+)
 
 
 def script(gdb: Gdb, name: str, machine: str, elf: Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -36,7 +38,7 @@ def script(gdb: Gdb, name: str, machine: str, elf: Path, folder: Path) -> subpro
     ("name", "status", "said"),
     (
         ("trace_swaps", 0, "1 swaps in"),
-        ("stop_at_first_swap", 0, "threshold (O0 to O1, 100 calls counted)"),
+        ("stop_at_first_swap", 0, "O0 → O1, call 100 (threshold), new code"),
         ("dump_at_exception", 0, "no exception; the guest has halted"),
     ),
 )
@@ -84,5 +86,7 @@ def test_callers_of_code_without_a_prologue_are_right_and_swap_stops_are_in_word
     assert len(re.findall(r"^0x\w+ in adaptive_jit_execute \(\)$", result.out, re.MULTILINE)) == 2
     swap = WORDS.search(result.out)
     assert swap is not None and "problem:" not in result.out
+    assert result.out.count("being published  fibonacci O0 → O1, new code 0x") == 2, "by status and by swaps"
     # At that stop the level is not stored yet: the swap is told all the same.
-    assert re.search(rf"O0 +O1 same code +100 +threshold +- +0x{swap[1]} +0x{swap[2]} +23", result.out), result.out
+    row = rf"O0 +O1 same code +100 +threshold +- +0x{swap['old']} +0x{swap['new']} +23"
+    assert re.search(row, result.out), result.out

@@ -152,8 +152,8 @@ def test_swaps_are_stopped_at_by_watchpoints_after_the_store(
     result = gdb.run(
         *to_first_call, "bf break-swap fibonacci", "continue", "delete", "bf watch sum", "continue", "bf step-swap"
     )
-    changes = re.findall(r"Old value = (\d+)\s+New value = (\d+)", result.out)
-    expected = [tuple(map(str, codes_of(paused, name)[:2])) for name in ("fibonacci", "sum")]
+    changes = re.findall(r"Old value = .*(0x\w+)\b.*\s+New value = .*(0x\w+)\b", result.out)
+    expected = [tuple(map(hex, codes_of(paused, name)[:2])) for name in ("fibonacci", "sum")]
     assert changes == expected
     assert "its publishing store is inlined" in result.err
 

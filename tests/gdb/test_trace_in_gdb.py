@@ -89,4 +89,6 @@ def test_a_recorder_whose_machine_has_ended_is_told_as_ended(gdb: Gdb, booted: B
         os.kill(recorder, signal.SIGTERM)
         wait_for(lambda: session.run("bf trace status").startswith("ended: machine"), "the recorder's end")
         # Another one may begin then.
-        assert session.run(f"bf trace start {tmp_path / 'second'}").startswith("recording: machine")
+        said = session.run(f"bf trace start {tmp_path / 'second'}")
+        assert said.startswith("recording: machine")
+        assert "`bf trace stop` ends it" in said and "Ctrl-C" not in said

@@ -72,7 +72,7 @@ def test_the_layout_shows_the_guest_and_follows_each_stop(terminal: Terminal, bo
     terminal.type("bf release")
     terminal.type("bf break-swap sum")
     terminal.type("continue")
-    terminal.wait_for("swap of sum 0x", *(rf"fibonacci +O{level} +O{level + 1}" for level in range(3)))
+    terminal.wait_for("sum: O0 → O1, call", *(rf"fibonacci +O{level} +O{level + 1}" for level in range(3)))
     terminal.type("continue")
     terminal.wait_for(r"sum +O0 +O1")
 
@@ -105,3 +105,20 @@ def test_windows_scroll_are_read_when_asked_and_gone_when_closed(terminal: Termi
     terminal.type("layout src")
     terminal.type("bf refresh")
     terminal.wait_for("no window of BareFlow is shown")
+
+
+def test_ctrl_c_stops_the_guest_after_step_swap_and_names_the_code(terminal: Terminal, booted: Boot) -> None:
+    machine = booted(stage="registered", hold=1, run_calls=20_000)
+    terminal.wait_for(r"\(gdb\)")
+    terminal.type(f"bf attach {machine.name}")
+    terminal.wait_for("attached to")
+    terminal.type("bf release")
+    terminal.type("bf step-swap primes --lines 1")
+    terminal.wait_for("the guest goes on; Ctrl-C stops it", "Continuing")
+    terminal.press("C-c")
+    # Nearly all of the time it is in code of the JIT, though not for sure at the first stop.
+    while not re.search(r"0x\w+ in \w+@O\d \(\)", terminal.wait_for(r"(?s)signal SIGINT.*\(gdb\)\s*\Z")):
+        terminal.type("shell clear")
+        terminal.type("continue")
+        terminal.wait_for("Continuing", without="received signal")
+        terminal.press("C-c")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from conftest import QUICK
 from machines import wait_for
 
 from bareflow_gdb.guest.boot.wait import release as let_go
@@ -40,6 +41,7 @@ class Broken:
     new: str
     said: str
     stage: str = "idle"
+    thresholds: tuple[int, int, int] = QUICK
 
 
 BUILT = {
@@ -76,15 +78,13 @@ BUILT = {
         "    profile->total_cycles += cycles;",
         "    profile->total_cycles += 2 * cycles;",
         r"more cycles are counted than have passed",
+        thresholds=(100, 1000, 10000),
     ),
     "FAT16 is looked for on the master": Broken(
         "kernel/ata.c", "#define DEVICE_SLAVE_LBA 0xF0", "#define DEVICE_SLAVE_LBA 0xE0", r"refused the second disk"
     ),
     "a threshold is off by one": Broken(
-        "kernel/adaptive_jit.c", "thresholds[wanted - 1]);", "thresholds[wanted - 1]) + 1;", r"asked for O1 at call 101"
-    ),
-    "the expected value of primes is 169": Broken(
-        "modules/modules.mk", "primes:1000:0:168", "primes:1000:0:169", r"primes returned 168 last"
+        "kernel/adaptive_jit.c", "thresholds[wanted - 1]);", "thresholds[wanted - 1]) + 1;", r"asked for O1 at call 11"
     ),
     "the pools' fragmentation is wrong": Broken(
         "kernel/pools.c",
@@ -98,13 +98,16 @@ BUILT = {
         "if (0)",
         r"the cached image of compute O3 is damaged",
     ),
-    # The last: everything is built for it.
     "the kernel is built with SSE2": Broken(
         "Makefile",
         "CFLAGS := $(TARGET) -mno-80387",
         "CFLAGS := $(TARGET) -march=pentium4 -msse2",
         r"compiled with SSE, and SSE is off",
         "any",
+    ),
+    # The last: everything is built for it.
+    "the expected value of primes is 169": Broken(
+        "modules/modules.mk", "primes:1000:0:168", "primes:1000:0:169", r"primes returned 168 last"
     ),
 }
 
@@ -118,27 +121,34 @@ class Workshop:
             shutil.copytree(ROOT / name, folder / name, copy_function=shutil.copy2)
         shutil.copytree(ROOT / "build" / "firmware", folder / "build" / "firmware", copy_function=shutil.copy2)
         self.built = folder / "build" / "firmware"
-        self.make()
+        self.make("fluid.img", "fat16.img")
 
-    def make(self) -> None:
+    def make(self, *images: str) -> None:
         words = ("make", "-s", "-j2", "-C", str(self.folder / "firmware"), f"PYTHON={sys.executable}")
-        subprocess.run([*words, "../build/firmware/fluid.img", "../build/firmware/fat16.img"], check=True)
+        subprocess.run([*words, *(f"../build/firmware/{image}" for image in images)], check=True)
 
     @contextmanager
-    def broken(self, broken: Broken) -> Iterator[Path]:
-        """The image of a kernel with that fault; its disk is beside it."""
+    def broken(self, broken: Broken) -> Iterator[tuple[Path, Path]]:
+        """The image of a kernel with that fault, and its disk."""
         path = self.folder / "firmware" / broken.file
         source = path.read_text()
         assert source.count(broken.old) >= 1, f"{broken.file} no longer has {broken.old!r}"
         path.write_text(source.replace(broken.old, broken.new))
-        if broken.file == "Makefile":
-            for each in (self.folder / "firmware").rglob("*.c"):
-                each.touch()
+        self.changed(broken)
         try:
-            self.make()
-            yield self.built / "fluid.img"
+            # Only modules are on the disk.
+            on_disk = broken.file.startswith("modules/") and broken.file.endswith(".c")
+            self.make("fluid.img", *(["fat16.img"] if on_disk else []))
+            yield self.built / "fluid.img", (self.built if on_disk else ROOT / "build" / "firmware") / "fat16.img"
         finally:
             path.write_text(source)
+            self.changed(broken)
+
+    def changed(self, broken: Broken) -> None:
+        """Nothing is built again when only flags have changed."""
+        if broken.file == "Makefile":
+            for each in (self.folder / "firmware" / "kernel").glob("*.c"):
+                each.touch()
 
 
 @pytest.fixture(scope="module")
@@ -183,12 +193,12 @@ def reached(machine: Machine, stage: str) -> None:
 @pytest.mark.parametrize("name", BUILT)
 def test_a_kernel_that_is_built_wrong_is_named(workshop: Workshop, tmp_path: Path, name: str) -> None:
     broken = BUILT[name]
-    with workshop.broken(broken) as image:
-        disk = shutil.copy(workshop.built / "fat16.img", tmp_path / "fat16.img")
+    with workshop.broken(broken) as (image, files):
+        disk = shutil.copy(files, tmp_path / "fat16.img")
         if "SHA-256" in name:
             damage(disk, "COMPUTE.O3", lambda data: flipped(data, len(data) - 1))
         copy = Path(shutil.copy(image, tmp_path / "fluid.img"))
-    settings = RootSettings(hold=1) if broken.stage == "exception" else None
+    settings = RootSettings(hold=int(broken.stage == "exception"), thresholds=broken.thresholds)
     with running(copy, Path(disk), settings) as machine:
         reached(machine, broken.stage)
         code, problems = status_of(machine)
@@ -245,7 +255,7 @@ def test_a_damaged_disk_is_named_by_its_file(firmware: Path, tmp_path: Path, nam
     breaks, said = DISKS[name]
     disk = Path(shutil.copy(firmware / "fat16.img", tmp_path / "fat16.img"))
     breaks(disk)
-    with running(firmware / "fluid.img", disk) as machine:
+    with running(firmware / "fluid.img", disk, RootSettings(thresholds=QUICK)) as machine:
         reached(machine, "idle")
         code, problems = status_of(machine)
     assert code == 1
@@ -253,7 +263,7 @@ def test_a_damaged_disk_is_named_by_its_file(firmware: Path, tmp_path: Path, nam
 
 
 def test_a_byte_of_published_code_that_was_changed_is_named(firmware: Path) -> None:
-    with running(firmware / "fluid.img", firmware / "fat16.img") as machine:
+    with running(firmware / "fluid.img", firmware / "fat16.img", RootSettings(thresholds=QUICK)) as machine:
         reached(machine, "idle")
         assert status_of(machine) == (0, "")
         code = next(one for one in Guest.attach(machine.memory()).kernel().jit_code() if one.name == "matrix_mul@O3")
@@ -263,7 +273,7 @@ def test_a_byte_of_published_code_that_was_changed_is_named(firmware: Path) -> N
 
 
 def test_a_kernel_without_its_disk_is_told_so(firmware: Path) -> None:
-    machine = launch(firmware / "fluid.img", with_disk=False)
+    machine = launch(firmware / "fluid.img", with_disk=False, settings=RootSettings(thresholds=QUICK))
     try:
         reached(machine, "idle")
         assert "there is no second disk" in status_of(machine)[1]

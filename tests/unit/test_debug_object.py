@@ -64,6 +64,19 @@ def test_a_damaged_object_is_refused_with_one_sentence(primes: bytes, data: st.D
             assert "recompile the function" in str(error)
 
 
+@pytest.mark.parametrize(("field", "value"), [("sh_addralign", 1 << 28), ("sh_size", 0x7FFFFFFF)])
+def test_sizes_are_checked_before_memory_is_taken(primes: bytes, field: str, value: int) -> None:
+    damaged = bytearray(primes)
+    elf = ELFFile(io.BytesIO(primes))
+    at = {"sh_size": 20, "sh_addralign": 32}[field]
+    for number, section in enumerate(elf.iter_sections()):
+        if section.name == ".debug_info":
+            head = elf["e_shoff"] + number * elf["e_shentsize"]
+            damaged[head + at : head + at + 4] = value.to_bytes(4, "little")
+    with pytest.raises(BadData, match=r"is damaged .*; recompile the function"):
+        join([described(bytes(damaged), 0x200000, "v1")] * 2)
+
+
 HOSTILE_SOURCE = """
 #line 1 "/tmp/\x1b[31mevil.c"
 int evil_main(int a, int b) { return a + b; }

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import gdb
 
-from bareflow_gdb import foreign
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import swap_words
 from bareflow_gdb.gdb_ui.command import command
@@ -54,8 +53,8 @@ def break_swap(options: argparse.Namespace, session: Session) -> SwapBreakpoint:
         except BaseException:
             breakpoint.delete()
             raise
-    name = foreign.gdb_name(options.function or "slot")
-    breakpoint.commands = f'printf "swap of {name} 0x%08x: new code 0x%08x\\n", $edx, $eax'
+    # The words come after gdb's own, by a command of the breakpoint: nothing is read in its stop().
+    breakpoint.commands = "if $_bf_swapped(0)\nend"
     session.bound.append(breakpoint)
     return SwapBreakpoint(breakpoint.number, 1, options.function or "", "breakpoint", Address(store))
 
@@ -87,8 +86,9 @@ def _watch_slot(session: Session, function: str | None) -> SwapBreakpoint:
         raise BareflowError("no function is registered yet, so there is no code pointer to watch")
     for name in names:
         slot = slot_of(session, name)
-        last = gdb.Breakpoint(f"*(unsigned int *) 0x{slot:x}", gdb.BP_WATCHPOINT, gdb.WP_WRITE)
-        # The words come after gdb's own, by a command of the breakpoint: nothing is read in its stop().
+        # 32 bits, shown as an address: the guest is i386 even where QEMU's CPU model is x86-64.
+        place = f"(void *) *(unsigned int *) 0x{slot:x}"
+        last = gdb.Breakpoint(place, gdb.BP_WATCHPOINT, gdb.WP_WRITE)
         last.commands = f"if $_bf_swapped(0x{slot:x})\nend"
         swap_words.expect(session, slot)
         session.bound.append(last)

@@ -186,6 +186,6 @@ def _text(record: Places) -> str:
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
     lines += ["  ".join((*(f"{row[i]:<{widths[i]}}" for i in range(4)), row[4])) for row in rows]
     lines += [f"{item.what}: {item.why}" for item in record.missing]
-    if record.caught:
-        lines.append("the guest goes on; `interrupt` stops it" if record.goes_on else "the guest remains stopped")
+    if record.caught and not record.goes_on:
+        lines.append("the guest remains stopped")
     return "\n".join(lines)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
+from bareflow_gdb.gdb_ui.swap_words import Swapped, described, words
 from bareflow_gdb.guest.base.reading import filled, read_word
 from bareflow_gdb.guest.base.values import Address, code_name
 from bareflow_gdb.questions.question import FUNCTIONS, argument
@@ -34,6 +35,8 @@ class SwapStep:
     """One publishing store, seen from both sides."""
 
     function: str
+    swap: Swapped
+    """What is swapped, with call and reason, as it was told before the store."""
     slot: Address
     store: Address
     instruction: str
@@ -62,8 +65,9 @@ def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
     """Stop before the next atomic swap, show old and new code, step across the store, and go on.
 
     The guest runs until it is about to store a new code pointer; then one instruction is stepped and the
-    pointer is shown before and after. Afterwards the guest runs in the background (`interrupt` stops it), or
-    remains stopped with --stay. The breakpoint is internal and removed on every way out, also by Ctrl-C.
+    pointer is shown before and after. Afterwards the guest goes on, as by `continue` where this was typed (Ctrl-C
+    stops it), else in the background (`interrupt` stops it), or remains stopped with --stay. The breakpoint is
+    internal and removed on every way out, also by Ctrl-C.
     """
     session.guest.kernel().need_interface(
         "its publishing store is inlined, so there is no one place before it; `bf break-swap` stops after each swap"
@@ -88,8 +92,9 @@ def _across(session: Session, store: int, *, stay: bool, lines: int) -> SwapStep
     slot, entry = running.read_register("edx"), running.read_register("eax")
     eip_before = running.read_register("eip")
     jit = session.guest.kernel().jit()
-    name = next((function.name for function in jit.functions if function.slot == slot), f"slot 0x{slot:08x}")
     before = read_word(session.memory, slot, POINTER)
+    swap = described(session, 0, slot, before, entry, published=False)
+    name = swap.function
     versions = [v for function in jit.functions for v in function.versions if v.state not in ("freed", "none")]
     # The newest of those at one place counts.
     sides = {int(v.entry): filled(Side, v, version=v.number) for v in sorted(versions, key=lambda v: v.number)}
@@ -101,6 +106,7 @@ def _across(session: Session, store: int, *, stay: bool, lines: int) -> SwapStep
     session.refresh()
     return SwapStep(
         function=name,
+        swap=swap,
         slot=Address(slot),
         store=Address(store),
         instruction=instruction,
@@ -135,11 +141,17 @@ def _listing(session: Session, function: str, old: Side | None, new: Side | None
 
 
 def _text(step: SwapStep) -> str:
-    lines = [f"{step.function}: stopped before the publishing store", *(f"  {line}" for line in step.listing)]
+    lines = [f"{step.function}: stopped before the publishing store", words(step.swap)]
     lines += [
+        *(f"  {line}" for line in step.listing),
         f"before the store  eip 0x{step.eip_before:08x}   *0x{step.slot:08x} = 0x{step.before:08x}",
         f"  {step.instruction}",
         f"after the store   eip 0x{step.eip_after:08x}   *0x{step.slot:08x} = 0x{step.after:08x}",
     ]
-    lines.append("the guest goes on; `interrupt` stops it" if step.goes_on else "the guest remains stopped")
+    if step.after == step.swap.new:
+        lines.append(words(replace(step.swap, published=True)))
+    else:
+        lines.append(f"the store had no effect: 0x{step.swap.new:08x} is not in the code pointer")
+    if not step.goes_on:
+        lines.append("the guest remains stopped")
     return "\n".join(lines)

@@ -14,10 +14,13 @@ from bareflow_gdb.qemu.machine import Machine
 
 def refuse_foreign(machine: Machine, memory: Memory, cannot: str, instead: str) -> None:
     """Raises BadData, that it `cannot`, for a machine that runs a stock kernel, or has one on its boot disk."""
-    if stage_of(memory) or has_our_header(memory):
-        return
-    if kernel_base(memory) is not None or _boots_stock(machine):
+    # Its own marks once more at the end: the guest runs, and may have loaded our kernel between the looks.
+    if not _is_ours(memory) and (kernel_base(memory) is not None or _boots_stock(machine)) and not _is_ours(memory):
         raise BadData(f"machine {machine.name} runs a stock kernel, {cannot}; {instead}")
+
+
+def _is_ours(memory: Memory) -> bool:
+    return bool(stage_of(memory)) or has_our_header(memory)
 
 
 def _boots_stock(machine: Machine) -> bool:

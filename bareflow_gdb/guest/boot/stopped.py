@@ -27,13 +27,23 @@ _PAUSED = (
 
 def stopped_machine(memory: Memory) -> str:
     """What QEMU says when the machine does not run; "" also when there is no QEMU to ask."""
-    if not memory.live:
-        return ""
-    try:
-        told = _STATUS.search(memory.monitor("info status"))
-    except BareflowError:
-        return ""
+    told = _told(memory)
     if told is None or told[1] == "running":
         return ""
     state = told[2] or told[1]
     return _STOPPED.get(state, _PAUSED.format(state))
+
+
+def runs(memory: Memory) -> bool:
+    """Does QEMU say that the machine runs? False also when it cannot be asked."""
+    told = _told(memory)
+    return told is not None and told[1] == "running"
+
+
+def _told(memory: Memory) -> re.Match[str] | None:
+    if not memory.live:
+        return None
+    try:
+        return _STATUS.search(memory.monitor("info status"))
+    except BareflowError:
+        return None

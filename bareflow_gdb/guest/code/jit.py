@@ -14,8 +14,10 @@ from bareflow_gdb.guest.base.absent import need
 from bareflow_gdb.guest.base.reading import bulk, capped, filled, many
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
+from bareflow_gdb.guest.code.being_published import Publishing
 from bareflow_gdb.guest.code.functions import Function, Tables, Version
 from bareflow_gdb.guest.code.mailbox import Mailbox
+from bareflow_gdb.guest.code.publishing import publishing
 from bareflow_gdb.memory.protocol import Memory
 
 Codes = tuple[Address, Address, Address, Address]
@@ -60,6 +62,8 @@ class JitFunction:
     module: int | None = None
     tsc_last_swap: int | None = None
     versions: tuple[Version, ...] = ()
+    publishing: Publishing | None = None
+    """The swap that the guest is making of it: slot and records differ, as they must."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,11 @@ class Jit:
     problems: tuple[str, ...]
     asks: str = "threshold"
     """Who asks for levels: "threshold" or "application"."""
+
+    @property
+    def publishing(self) -> tuple[Publishing, ...]:
+        """The swaps that are under way; one, where one processor makes them."""
+        return tuple(function.publishing for function in self.functions if function.publishing is not None)
 
 
 def read_jit(memory: Memory, root: Root, tables: Tables, mailbox: Mailbox | None, problems: list[str]) -> Jit:
@@ -145,16 +154,19 @@ def _function(
     own = tuple(version for version in tables.versions if version.function == function.index)
     published = next((version for version in own if version.number == function.version), None)
     agrees = published.entry == current if published is not None else False if tables.whole else None
-    if published is not None and not agrees:
+    profile = profiles[function.profiler_id] if function.profiler_id < len(profiles) else None
+    mail = mailbox.slots[function.index] if mailbox and function.index < len(mailbox.slots) else None
+    codes = level_codes(entry) if entry else (NOWHERE, NOWHERE, NOWHERE, NOWHERE)
+    of_level = codes[function.level] if function.level < len(codes) else NOWHERE
+    begun = publishing(function, current, of_level, own, profile.call_count if profile else 0, mail)
+    if published is not None and not agrees and begun is None:
         problems.append(
             f"{function.name} runs 0x{current:08x}, its version {published.number} begins at 0x{published.entry:08x}"
         )
     elif published is None and function.version and tables.whole:
         problems.append(f"{function.name} runs version {function.version}, which is not in the version table")
-    profile = profiles[function.profiler_id] if function.profiler_id < len(profiles) else None
     if profile is None:
         problems.append(f"{function.name} is counted under id 0x{function.profiler_id:x}, unknown to the profiler")
-    mail = mailbox.slots[function.index] if mailbox and function.index < len(mailbox.slots) else None
     return filled(
         JitFunction,
         function,
@@ -165,12 +177,13 @@ def _function(
         current_code=Address(current),
         version_entry=published.entry if published else NOWHERE,
         agrees=agrees,
-        level_codes=level_codes(entry) if entry else (NOWHERE, NOWHERE, NOWHERE, NOWHERE),
+        level_codes=codes,
         active=bool(entry and entry.is_active),
         control=mail.control if mail else "",
         control_argument=mail.control_argument if mail else 0,
         mail_state=mail.state if mail else "",
         versions=own,
+        publishing=begun,
     )
 
 

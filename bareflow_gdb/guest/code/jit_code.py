@@ -88,10 +88,16 @@ def code_name_of(text: str) -> CodeName:
     return CodeName(found["function"], int(level) if level else None, int(version) if version else None)
 
 
-def of_versions(functions: Sequence[Function], versions: Iterable[Version]) -> tuple[JitCode, ...]:
-    """The code in memory by a version table, by address."""
+def of_versions(
+    functions: Sequence[Function], versions: Iterable[Version], current: Mapping[int, int]
+) -> tuple[JitCode, ...]:
+    """The code in memory by a version table, by address.
+
+    current: the code pointers by the function's index, which a swap changes before the table; where one is not known
+    the table tells what is published.
+    """
     there = (version for version in versions if version.state in IN_MEMORY and version.code)
-    return _by_address(_of_version(version, functions) for version in there)
+    return _by_address(_of_version(version, functions, current.get(version.function)) for version in there)
 
 
 def of_levels(functions: Iterable[JitFunction], sizes: Mapping[Address, int]) -> tuple[JitCode, ...]:
@@ -140,7 +146,7 @@ def named(read: Callable[[bool], tuple[JitCode, ...]], name: CodeName) -> JitCod
     return max(meant, key=lambda code: (not exact and code.published, code.version or 0))
 
 
-def _of_version(version: Version, functions: Sequence[Function]) -> JitCode:
+def _of_version(version: Version, functions: Sequence[Function], current: int | None) -> JitCode:
     known = version.function < len(functions)
     return filled(
         JitCode,
@@ -149,7 +155,7 @@ def _of_version(version: Version, functions: Sequence[Function]) -> JitCode:
         version=version.number,
         size=min(version.code_size, LARGEST),
         slot=functions[version.function].slot if known else NOWHERE,
-        published=version.state == "published",
+        published=version.state == "published" if current is None else version.entry == current,
     )
 
 

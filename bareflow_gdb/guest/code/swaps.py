@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bareflow_gdb.guest.base.values import Address, microseconds, word
+from bareflow_gdb.guest.code.being_published import Publishing
 from bareflow_gdb.guest.code.events import Event
 from bareflow_gdb.guest.code.functions import Function, Tables, Version
 
@@ -59,6 +60,8 @@ class Swaps:
     """Swaps that neither the version table nor the events can tell any more."""
     unread: int = 0
     """Versions that were left out, because over a gdbstub they cost packets: their swaps are not told."""
+    publishing: tuple[Publishing, ...] = ()
+    """The swaps that are under way: the pointer is stored, the records that tell of it are not."""
 
     @property
     def complete(self) -> bool:

@@ -13,6 +13,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.base.absent import TORN_DOWN
 from bareflow_gdb.guest.base.reading import capped, filled, strings
 from bareflow_gdb.guest.base.values import NOWHERE, Address
+from bareflow_gdb.guest.code.being_published import Publishing
 from bareflow_gdb.guest.code.jit import Codes, Jit, JitFunction, level_codes
 from bareflow_gdb.guest.stock.signatures import jit_bytes
 from bareflow_gdb.memory.protocol import Memory
@@ -52,15 +53,29 @@ class Entry:
         return not self.buffer and self.buffer_used > 0
 
     @property
+    def ahead(self) -> bool:
+        """Does the code pointer lead to a higher level than the record says?"""
+        return self.compiled_level < self.level
+
+    @property
+    def publishing(self) -> Publishing | None:
+        """The swap that is under way. It is forgotten, and a defect, once the function was called again."""
+        # Some kernels reach a threshold with the call that has its number, some with the next one.
+        if not self.ahead or self.calls > THRESHOLDS[self.level - 1] + 1:
+            return None
+        return Publishing(
+            function=self.name,
+            from_level=self.compiled_level,
+            to_level=self.level,
+            old_code=self.level_codes[self.compiled_level],
+            new_code=self.current_code,
+        )
+
+    @property
     def notes(self) -> tuple[str, ...]:
         found = []
         if self.freed:
             found.append(f"the code buffer of {self.name} is {TORN_DOWN}: its code is told as it was left in memory")
-        if self.level > self.compiled_level:
-            found.append(
-                f"{self.name} is being swapped: its code pointer leads to O{self.level}, its record still says "
-                f"O{self.compiled_level}"
-            )
         return tuple(found)
 
     def code_size(self, level: int) -> int:
@@ -84,6 +99,10 @@ class Entries:
     def notes(self) -> tuple[str, ...]:
         """What is not wrong and could be taken for it."""
         return tuple(note for entry in self.entries for note in entry.notes)
+
+    @property
+    def publishing(self) -> tuple[Publishing, ...]:
+        return tuple(entry.publishing for entry in self.entries if entry.publishing is not None)
 
     @property
     def swap_count(self) -> int:
@@ -160,7 +179,7 @@ def _problems(entry: Entry, profiles: int) -> list[str]:
     codes, current = entry.level_codes, entry.current_code
     if current not in codes:
         found.append(f"{entry.name} runs 0x{current:08x}, which is the code of none of its levels")
-    elif entry.level < entry.compiled_level:
+    elif entry.level < entry.compiled_level or (entry.ahead and entry.publishing is None):
         found.append(
             f"{entry.name} runs its O{entry.level} code at 0x{current:08x}, its record says O{entry.compiled_level}"
         )
@@ -200,4 +219,5 @@ def _function(entry: Entry) -> JitFunction:
         version_entry=by_level,
         agrees=by_level == entry.current_code,
         module=None,
+        publishing=entry.publishing,
     )

@@ -199,6 +199,7 @@ class StockKernel(Kernel):
             swap_count=entries.swap_count,
             version_count=entries.version_count,
             functions=functions,
+            publishing=entries.publishing,
             pools=pools,
             problems=problems,
             next_step=_next_step(jit, profile, manager, halted),

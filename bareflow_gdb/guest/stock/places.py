@@ -236,6 +236,11 @@ class Places:
         # Where reading is free nothing else tells that nothing has changed.
         self._searched = self.memory.packets == 0
         window = Window(self.memory, self.progress)
+        if self._searched:
+            # Reading was free, so all of it tells; with the stack pointer, below which nothing is in use.
+            fingerprint = zlib.crc32(window.data, cpu.esp if cpu is not None else 0)
+            if fingerprint == self._absent_at:
+                return
         for kind in KINDS:
             if kind in self._found:
                 continue
@@ -284,6 +289,9 @@ class Places:
             return Absent(kind, CANNOT_KNOW, f"the guest has halted for good, and {span} hold none")
         doubt = f" ({'; '.join(self.doubts)})" if self.doubts else ""
         searched = f"this kernel has no root descriptor, and {span} were searched for its stock layout{doubt}"
+        if self.memory.asking_stops:
+            # Its registers were not asked, so it may have halted.
+            return Absent(kind, NOT_YET, searched, "`cpu` shows whether it has halted; else ask again later")
         return Absent(kind, NOT_YET, searched, "let the guest run on and ask again, or give the kernel's ELF")
 
     def _span(self) -> str:

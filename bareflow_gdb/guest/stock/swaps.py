@@ -63,7 +63,7 @@ def list_swaps(memory: Memory, read: Entries, sizes: Mapping[Address, int], log:
             before = level
     # Stable: what the log does not tell stays in the order of functions and levels.
     swaps = tuple(swap for _, swap in sorted(found, key=lambda pair: pair[0]))
-    return Swaps(swaps=swaps, swap_count=len(swaps), tsc_hz=0, forgotten=0)
+    return Swaps(swaps=swaps, swap_count=len(swaps), tsc_hz=0, forgotten=0, publishing=read.publishing)
 
 
 def _codes(memory: Memory, entries: tuple[Entry, ...], sizes: Mapping[Address, int]) -> dict[int, bytes]:

@@ -17,7 +17,7 @@ from bareflow_gdb.questions import registry
 from bareflow_gdb.tracing.segments import SCHEMA
 from fuzz import mutate
 from fuzz.questions import words_of
-from fuzz.target import Target
+from fuzz.target import Target, copy_tree
 from fuzz.verbs import run_verb
 
 _QUERIES = (
@@ -129,16 +129,9 @@ class Trace(Target):
             trace = folder / "t"
             if "recover" in head:
                 # It changes the trace; the next question is about the damaged one.
-                trace = Path(shutil.copytree(trace, Path(out) / "t", symlinks=True, copy_function=_copy))
+                trace = copy_tree(trace, Path(out) / "t")
             given = [word.replace("TRACE", str(trace)).replace("OUT", out) for word in head.split()]
             return run_verb(given + (["--sql", query] if query else []))
-
-
-def _copy(source: str, target: str) -> None:
-    if Path(source).is_fifo():
-        os.mkfifo(target)
-    else:
-        shutil.copyfile(source, target)
 
 
 class KilledTrace(Trace):
@@ -150,7 +143,8 @@ def _nulls(chance: Random, table: Any) -> Any:
     values = table.column(at).to_pylist()
     for index in range(0, len(values), chance.choice((1, 7, 1000))):
         values[index] = None
-    return table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
+    field = table.schema.field(at).with_nullable(True)
+    return table.set_column(at, field, pa.array(values, field.type))
 
 
 def _numbers(chance: Random, table: Any) -> Any:
