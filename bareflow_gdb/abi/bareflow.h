@@ -142,6 +142,12 @@ enum bf_variant {
     BF_VARIANT_UNIKERNEL = 1
 };
 
+/* Who asks for a function's next level. */
+enum bf_asks {
+    BF_ASKS_THRESHOLD = 0,      /* its call count, at each threshold */
+    BF_ASKS_APPLICATION = 1     /* the application, when it likes; the thresholds are its advice */
+};
+
 /* Bits of bf_root.hook_mask; each hook is a function in the .hooks page, called only when its bit is set. */
 enum bf_hook {
     BF_HOOK_SWAP = 1,           /* bareflow_hook_swap(function, old_code, new_code, version) */
@@ -198,7 +204,7 @@ struct bf_root {
     bf_ptr cache;               /* struct bf_cache, 0 = none */
     bf_ptr module_images;       /* struct bf_module_image[BF_MAX_MODULES], index as in module_manager; 0 = none */
     bf_ptr version_causes;      /* struct bf_version_cause[BF_MAX_VERSIONS], index as in version_table; 0 = none */
-    uint32_t reserved[1];
+    uint32_t asks;              /* enum bf_asks; since 1.2, 0 before */
     /* the settable words; checked_size ends here */
     uint32_t thresholds[3];     /* calls at which O1, O2, O3 are asked for: 100, 1000, 10000 */
     uint32_t hook_mask;         /* enum bf_hook bits */

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import ROOT, Subject
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.guest.base.absent import NONE, Absent
+from bareflow_gdb.guest.base.absent import if_it_has
 from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.modules.judge import digest_is_right
-from bareflow_gdb.guest.modules.modules import Module, read_image
+from bareflow_gdb.guest.modules.modules import read_image
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
-    for module in _modules(subject):
+    table = if_it_has(lambda: subject.modules)
+    for module in table.modules if table is not None else ():
         if module.digest == "wrong":
             yield _wrong(f"the image of module {module.name}", module.image)
     try:
@@ -24,16 +25,6 @@ def _look(subject: Subject) -> Iterator[Finding]:
     for slot in slots:
         if not digest_is_right(read_image(subject.kernel.memory, slot.image, slot.image_size)):
             yield _wrong(f"the cached image of {slot.name} O{slot.level}", slot.image)
-
-
-def _modules(subject: Subject) -> tuple[Module, ...]:
-    """None of a kernel that has no such part."""
-    try:
-        return subject.modules.modules
-    except Absent as absent:
-        if absent.reason == NONE:
-            return ()
-        raise
 
 
 def _wrong(what: str, address: int) -> Finding:

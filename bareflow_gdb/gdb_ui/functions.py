@@ -14,6 +14,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.foreign import sentence
 from bareflow_gdb.gdb_ui.show import in_charset
+from bareflow_gdb.guest.base.absent import if_it_has
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
@@ -91,7 +92,8 @@ def bf_calls(guest: Guest, name: str) -> gdb.Value:
     for function in functions:
         if function.name == name:
             return gdb.Value(function.calls)
-    modules = kernel.modules().modules
+    table = if_it_has(kernel.modules)
+    modules = table.modules if table is not None else ()
     for module in modules:
         if module.name == name:
             return gdb.Value(module.calls)

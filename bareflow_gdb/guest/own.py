@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.guest.base.absent import need
+from bareflow_gdb.guest.base.absent import NOT_YET, need
 from bareflow_gdb.guest.base.reading import optional
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address
@@ -96,8 +97,19 @@ class OwnKernel(Kernel):
         problems += tables.missing
         mailbox = None
         if self.root.mailbox:
-            mailbox = optional(lambda: read_mailbox(self.memory, self.root, tables.functions), problems)
+            told: list[str] = []
+            mailbox = optional(lambda: read_mailbox(self.memory, self.root, tables.functions), told)
+            if told and self._is_before_pools():
+                self.unknown = (f"no mailbox is {NOT_YET}: the JIT is not up",)
+            else:
+                problems += told
         return read_jit(self.memory, self.root, tables, mailbox, problems)
+
+    def _is_before_pools(self) -> bool:
+        """Has the kernel not come to where its JIT is up? Then it is right that nothing of it is there."""
+        from bareflow_gdb.guest.boot.boot import stage_of
+
+        return 0 < stage_of(self.memory) < layouts.const("BF_STAGE_POOLS")
 
     def swaps(self, last: int | None = None, every: bool = False) -> Swaps:
         return self._settled(lambda: self._swaps(last, every))
@@ -139,8 +151,6 @@ class OwnKernel(Kernel):
         return of_versions(tables.functions, versions, current or {})
 
     def module_table(self) -> tuple[Address, int]:
-        from bareflow_gdb.abi import layouts
-
         return Address(need(self.root, "module_manager", "modules")), layouts.size("module_profile")
 
     def pool_table(self) -> Address:

@@ -31,6 +31,7 @@ def _view(record: Jit) -> View:
         ("adaptive JIT", yes(record.enabled, "on", "off")),
         ("functions", f"{record.count} of at most {record.capacity}"),
         ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds)),
+        *((("levels", "the application asks for them"),) if record.asks == "application" else ()),
         ("swaps", f"{record.swap_count:,} published, {record.version_count:,} versions made"),
         *publishing(record.publishing),
         *unread(record.unread),

@@ -49,6 +49,8 @@ uint32_t adaptive_jit_register_function(const struct embedded_module *source, ui
     strncpy(record->name, source->name, sizeof record->name - 1);
     const char *module_name = tier_attach(record);
     states[function].source = source;
+    /* No threshold has anything left to ask for. */
+    states[function].asked = bareflow_root.asks == BF_ASKS_APPLICATION ? BF_LEVELS - 1 : 0;
     record->profiler_id = profiler_register(record->name, module_name, 0);
     if (record->profiler_id == NO_FUNCTION)
         return NO_FUNCTION;
@@ -98,10 +100,6 @@ static bool recompile(uint32_t function, uint32_t level, uint32_t reason) {
     }
     publish_version(function, version, reason);
     return true;
-}
-
-void adaptive_jit_leave_to_application(uint32_t function) {
-    states[function].asked = BF_LEVELS - 1;
 }
 
 bool adaptive_jit_ask(uint32_t function, uint32_t level) {

@@ -171,8 +171,7 @@ bool mailbox_waiting(void);             /* a host is at work, and worth spinning
 void adaptive_jit_init(void);
 uint32_t adaptive_jit_register_function(const struct embedded_module *source, uint32_t module);
 void adaptive_jit_expect_nothing(uint32_t function);    /* its result differs from call to call */
-/* No threshold asks for its levels: the application does, between calls. False = it has the level that it had. */
-void adaptive_jit_leave_to_application(uint32_t function);
+/* By an application, between calls, see bf_root.asks. False = the function keeps the level that it has. */
 bool adaptive_jit_ask(uint32_t function, uint32_t level);
 void adaptive_jit_wait_while_held(void);
 int32_t adaptive_jit_call(uint32_t function, int32_t a, int32_t b);

@@ -288,10 +288,12 @@ HEALTHY = {
     "module life": ("fluid.img", RootSettings(scenario=4)),
     "an event's cost": ("fluid.img", RootSettings(scenario=1)),
     "TinyLlama": ("tinyllama.img", None),
+    "TinyLlama held": ("tinyllama.img", RootSettings(hold=1)),
+    "TinyLlama at other thresholds": ("tinyllama.img", RootSettings(thresholds=(5, 10, 100))),
     "a stock kernel": ("stock/stock.img", None),
     "a stock unikernel": ("stock/stock_unikernel.img", None),
 }
-ENDS = {"tinyllama.img": "System halted.", "stock/stock.img": "--- END JSON ---", "stock/stock_unikernel.img": "halted"}
+ENDS = {"stock/stock.img": "--- END JSON ---", "stock/stock_unikernel.img": "halted"}
 
 
 @pytest.mark.parametrize("name", HEALTHY)
@@ -302,7 +304,9 @@ def test_a_healthy_guest_has_no_finding(firmware: Path, name: str) -> None:
         if image in ENDS:
             wait_for_serial(machine, ENDS[image], SECONDS)
         else:
-            reached(machine, "registered" if name == "held" else "idle")
+            reached(
+                machine, "registered" if name.endswith("held") else "halted" if image == "tinyllama.img" else "idle"
+            )
         words = [sys.executable, "-m", "bareflow_gdb.cli.main", "checks", machine.name]
         done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, done.stdout

@@ -68,6 +68,7 @@ def _events(options: argparse.Namespace, target: Target) -> tuple[list[Event], C
         found = trace.events(*(options.type or ()))
         return list(decode(found[max(0, len(found) - options.last) :])), _names_of_trace(trace)
     from bareflow_gdb.abi.events import BY_NAME
+    from bareflow_gdb.guest.base.absent import if_it_has
     from bareflow_gdb.guest.base.reading import optional
     from bareflow_gdb.guest.guest import Guest
 
@@ -78,7 +79,7 @@ def _events(options: argparse.Namespace, target: Target) -> tuple[list[Event], C
     chosen = kernel.events(max(options.last, 1), frozenset(options.type) if options.type else None)
     missing = list(kernel.unknown)
     functions = optional(kernel.functions, missing) or ()
-    modules = optional(kernel.modules, missing)
+    modules = optional(lambda: if_it_has(kernel.modules), missing)
     known = {
         "function": [function.name for function in functions],
         "module": [module.name for module in modules.modules] if modules else [],

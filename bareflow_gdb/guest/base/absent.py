@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.guest.base.root import Root
+
+T = TypeVar("T")
 
 CANNOT_KNOW = "cannot be known"
 """Nothing that is kept tells it."""
@@ -29,6 +34,16 @@ class Absent(BadData):
         text = _SENTENCES[reason].format(what=what, reason=reason, because=because)
         super().__init__(f"{text}; {next_step}" if next_step else text)
         self.reason = reason
+
+
+def if_it_has(read: Callable[[], T]) -> T | None:
+    """What `read` gives; None of a kernel that never had that part."""
+    try:
+        return read()
+    except Absent as absent:
+        if absent.reason != NONE:
+            raise
+        return None
 
 
 def need(root: Root, pointer: str, what: str) -> int:

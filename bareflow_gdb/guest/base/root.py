@@ -56,6 +56,8 @@ class Root:
     cache: Address
     module_images: Address
     version_causes: Address
+    asks: str
+    """Who asks for a function's next level: "threshold" or "application"."""
     thresholds: tuple[int, int, int]
     """Calls at which O1, O2 and O3 are asked for."""
     hooks: tuple[str, ...]
@@ -151,6 +153,7 @@ def _checked(address: int, raw: Any) -> Root:
         build_id=raw.build_id.hex(),
         rings=tuple(pointer(f"ring {index}", value) for index, value in enumerate(raw.rings)),
         export_count=capped(raw.export_count, MOST_SYMBOLS, "exported symbols", problems),
+        asks=word("bf_asks", raw.asks),
         hooks=words("bf_hook", raw.hook_mask),
         scenario=word("bf_scenario", raw.scenario),
         problems=tuple(problems),

@@ -32,6 +32,7 @@ _PREFIX = {
     "bf_a20_method": "BF_A20_",
     "bf_fatal": "BF_FATAL_",
     "bf_variant": "BF_VARIANT_",
+    "bf_asks": "BF_ASKS_",
     "bf_hook": "BF_HOOK_",
     "bf_scenario": "BF_SCENARIO_",
     "bf_provider": "BF_PROVIDER_",

@@ -40,7 +40,7 @@ class JitFunction:
     version: int | None = None
     calls: int
     next_threshold: int | None
-    """Calls at which the next level is asked for, None at O3."""
+    """Calls at which the next level is asked for, None at O3, and where no threshold asks."""
     needs_recompile: bool
     hot: bool
     slot: Address
@@ -80,6 +80,8 @@ class Jit:
     """Versions that were left out, because over a gdbstub they cost packets."""
     functions: tuple[JitFunction, ...]
     problems: tuple[str, ...]
+    asks: str = "threshold"
+    """Who asks for levels: "threshold" or "application"."""
 
     @property
     def publishing(self) -> tuple[Publishing, ...]:
@@ -118,6 +120,7 @@ def read_jit(memory: Memory, root: Root, tables: Tables, mailbox: Mailbox | None
     return Jit(
         enabled=raw.enabled != 0,
         thresholds=root.thresholds,
+        asks=root.asks,
         count=raw.function_count,
         capacity=capacity,
         swap_count=tables.counters.swap_count,
@@ -126,6 +129,10 @@ def read_jit(memory: Memory, root: Root, tables: Tables, mailbox: Mailbox | None
         functions=tuple(decoded),
         problems=tuple(problems),
     )
+
+
+def _next_threshold(root: Root, level: int) -> int | None:
+    return root.thresholds[level] if root.asks == "threshold" and level < len(root.thresholds) else None
 
 
 def _profiles_needed(functions: list[Function], count: int) -> int:
@@ -164,7 +171,7 @@ def _function(
         JitFunction,
         function,
         calls=profile.call_count if profile else 0,
-        next_threshold=root.thresholds[function.level] if function.level < len(root.thresholds) else None,
+        next_threshold=_next_threshold(root, function.level),
         needs_recompile=bool(profile and profile.needs_recompile),
         hot=bool(profile and profile.is_hot),
         current_code=Address(current),

@@ -65,10 +65,7 @@ bool slot_fill(uint32_t function, const struct jit_source *source) {
         kept->image[level] = (const void *)source->code[level];
         kept->image_size[level] = (uint32_t)source->end[level] - (uint32_t)source->code[level];
     }
-    if (adaptive_jit_register_function(kept, NO_MODULE) != function)
-        return false;
-    adaptive_jit_leave_to_application(function);
-    return true;
+    return adaptive_jit_register_function(kept, NO_MODULE) == function;
 }
 
 bool slot_publish(uint32_t function, uint32_t level) {

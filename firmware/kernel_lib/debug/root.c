@@ -40,6 +40,7 @@ struct bf_root bareflow_root __attribute__((aligned(16))) = {
     .block_table = BLOCK_TABLE_ADDRESS,
     .mailbox = BF_MAILBOX_HEADER,
     .jit_profile = (bf_ptr)&jit_profile,
+    .asks = BF_ASKS_APPLICATION,
 };
 
 void debug_interface_start(void) {
