@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bareflow_gdb import foreign
 from bareflow_gdb.cli.arguments import ELF_HELP, add_target, address, name_or_address
 from bareflow_gdb.cli.completers import COMPLETERS, completed
-from bareflow_gdb.errors import UsageError
+from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.questions.question import ADDRESS, NAME_OR_ADDRESS, Argument, Context, Question
 from bareflow_gdb.render.text import WIDTH, wants_colour
 
@@ -59,6 +59,7 @@ class TargetContext(Context):
 
     def _guesses(self) -> Iterable[Path]:
         """When none was given, the kernel's ELF may lie beside the machine's image, the core, or what was built."""
+        from bareflow_gdb.guest.base.find import find_root
         from bareflow_gdb.guest.names.elf import beside, with_build_id
         from bareflow_gdb.qemu.default import default_image
 
@@ -66,8 +67,12 @@ class TargetContext(Context):
             return ()
         if self.machine is not None:
             return beside(self.machine.image)
-        root = self.guest.kernel().root
-        if self.target.kind not in ("core", "dump") or self.target.path is None or root is None:
+        if self.target.kind not in ("core", "dump") or self.target.path is None:
+            return ()
+        try:
+            # Not by the guest: names help to find it.
+            root = find_root(self.target.memory, dict, scan=False).root
+        except BareflowError:
             return ()
         folders = dict.fromkeys((self.target.path.parent, default_image().parent))
         return [elf for folder in folders for elf in with_build_id(folder, root.build_id)]
