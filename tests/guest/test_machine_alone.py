@@ -231,6 +231,8 @@ def test_a_gdbstub_reads_and_writes_what_the_ram_holds(idle: Machine) -> None:
         stub.write(0x300001, b"0123456789" * 1000, "test bytes")
         assert memory.read(0x300001, 10000, "test bytes") == b"0123456789" * 1000
         assert stub.screen() == idle.read_screen()
+        with pytest.raises(ReadError, match="as far as it is looked at: it does not say how much there is"):
+            stub.read(0x5000000, 4, "above 64 MB")
         with pytest.raises(Unreachable, match="is a gdb connected to it already"):
             GdbStub.connect(f"unix:{idle.gdb_socket}", timeout=0.5)
     wait_for(lambda: idle.status() == "running", "the guest to run on")

@@ -27,7 +27,7 @@ def main(options: argparse.Namespace) -> int:
     held = release(target.machine)
     why = still(target.machine)
     if options.json:
-        print(json.dumps({"machine": target.machine.name, "released": held, "stopped": why}))
+        print(json.dumps({"machine": target.machine.name, "released": held, "stopped": why or None}))
     elif held:
         print(f"machine {target.machine.name} {f'is released, and stands still: {why}' if why else 'begins its run'}")
     else:
