@@ -333,7 +333,7 @@ def _processes_named(name: str) -> list[Path]:
             words = path.read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"qemu-system-i386" in words[0] and name.encode() in words:
+        if b"qemu-system-i386" in words[0] and f"guest={name}".encode() in words:
             found.append(path)
     return found
 
@@ -351,7 +351,9 @@ def test_a_machine_whose_directory_was_removed_is_found_and_ended(launched: Boot
     assert "leftovers" in bareflow("doctor", "--host").stdout
     (left,) = (each for each in leftovers() if each.pid == machine.pid)
     assert left.ram == machine.ram_path
-    left.remove()
+    asked = bareflow("status", "lost")
+    assert asked.returncode == 2 and "the directory of machine lost is gone; `bareflow list` shows" in asked.stderr
+    assert bareflow("stop", "lost").returncode == 0
     assert machine.process.wait(SECONDS)
     assert not machine.ram_path.exists()
 
