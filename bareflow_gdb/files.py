@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from bareflow_gdb.errors import CannotWrite, Unreachable, UsageError
+from bareflow_gdb.small_files import NotAFile, open_plain
 
 PRIVATE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -24,42 +24,22 @@ PARTIAL = ".partial"
 # Whoever only asks whether something is locked holds the lock for a moment himself.
 _LOCK_SECONDS = 0.2
 
-_OTHERS = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
-
 
 def open_regular(path: Path) -> IO[bytes]:
-    """The file at `path`, to read. Waits for nobody: a pipe is refused, as a device is.
+    """`open_plain`, in sentences for whoever named the file.
 
     Raises UsageError when it is no file, Unreachable when it cannot be opened.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:
-        # Opening a socket fails; what it is says more than the reason.
-        kind = _kind(path)
-        if kind == "a socket":
+        return open_plain(path)
+    except NotAFile as error:
+        if error.kind == "a socket":
             raise UsageError(f"{path} is a socket; a gdbstub's is written unix:{path}") from error
+        raise UsageError(
+            f"{path} is {error.kind}, not a file; write its bytes to a file first, and give that"
+        ) from error
+    except (OSError, ValueError) as error:
         raise Unreachable(f"{path} cannot be opened ({getattr(error, 'strerror', None) or error})") from error
-    file = os.fdopen(handle, "rb")
-    kind = next((name for test, name in _OTHERS if test(os.fstat(handle).st_mode)), "")
-    if kind:
-        file.close()
-        raise UsageError(f"{path} is {kind}, not a file; write its bytes to a file first, and give that")
-    return file
-
-
-def _kind(path: Path) -> str:
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        return ""
-    return next((name for test, name in _OTHERS if test(mode)), "")
 
 
 @contextmanager

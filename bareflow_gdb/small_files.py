@@ -1,4 +1,4 @@
-"""What does a small file hold that anybody may have written: its bytes, its JSON?"""
+"""What does a file hold that anybody may have put there: is it one, its first bytes, its JSON?"""
 
 from __future__ import annotations
 
@@ -6,17 +6,55 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+_OTHERS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class NotAFile(ValueError):
+    """Something else has the name of a file; `kind` says what."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"it is {kind}, not a file")
+        self.kind = kind
+
+
+def open_plain(path: Path, flags: int = os.O_RDONLY) -> IO[bytes]:
+    """The file at `path`, to read; with O_RDWR its number is good for more. Waits for nobody: a pipe is none.
+
+    Raises OSError when it cannot be opened, ValueError when it has no possible name, NotAFile.
+    """
+    try:
+        handle = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        # Opening a socket fails; what it is says more than the reason.
+        kind = _kind_of(path)
+        if kind == "a socket":
+            raise NotAFile(kind) from error
+        raise
+    kind = _OTHERS.get(stat.S_IFMT(os.fstat(handle).st_mode), "")
+    if kind:
+        os.close(handle)
+        raise NotAFile(kind)
+    return os.fdopen(handle, "rb")
+
+
+def _kind_of(path: Path) -> str:
+    try:
+        return _OTHERS.get(stat.S_IFMT(path.stat().st_mode), "")
+    except OSError:
+        return ""
 
 
 def read_start(path: Path, most: int) -> bytes:
-    """The first `most` bytes of a file; a pipe, for which one would wait, is none.
-
-    Raises OSError when it cannot be read, ValueError when it is no file.
-    """
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("it is not a file")
+    """The first `most` bytes of a file. Raises like `open_plain`."""
+    with open_plain(path) as file:
         return file.read(most)
 
 

@@ -12,13 +12,16 @@ from __future__ import annotations
 import re
 import struct
 import sys
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build import tool
+from bareflow_gdb.build.module import IMAGE_VERSION, read_module
 from bareflow_gdb.errors import UsageError
+from bareflow_gdb.recompile.machine_code import instructions
 
 SECTOR = 512
 SECTORS = 32768
@@ -73,9 +76,19 @@ def checked_name(name: str) -> str:
 
 
 def parse_file(text: str) -> DiskFile:
-    """FILE or FILE=NAME.EXT, read; raises UsageError or OSError."""
+    """FILE or FILE=NAME.EXT, read; raises UsageError, OSError, or LinkError for a module that the guest cannot run."""
     path, equals, name = text.partition("=")
-    return DiskFile(checked_name(name.upper()) if equals else disk_name(Path(path).name), Path(path).read_bytes())
+    content = Path(path).read_bytes()
+    _check_module(path, content)
+    return DiskFile(checked_name(name.upper()) if equals else disk_name(Path(path).name), content)
+
+
+def _check_module(path: str, content: bytes) -> None:
+    """Whoever made the image: the guest calls it, and must be able to execute it. One of version 1 is never called."""
+    header = layouts.unpack("module_header_t", content) if len(content) >= layouts.size("module_header_t") else None
+    if header is not None and header.magic == layouts.const("MODULE_MAGIC") and header.version == IMAGE_VERSION:
+        code = read_module(content).code
+        deque(instructions(code, lambda offset: f"{Path(path).name}: code+0x{offset:x}"), maxlen=0)
 
 
 def fat16_image(files: Sequence[DiskFile]) -> bytes:

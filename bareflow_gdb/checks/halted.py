@@ -9,11 +9,11 @@ from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import REGISTERS, Subject
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.finding import NOTE, Finding
+from bareflow_gdb.guest.boot.boot_code import is_bios
 from bareflow_gdb.guest.machine.cpu import no_idt
 
 _INTERRUPTS_ON, _PROTECTED = 1 << 9, 1
 _HLT = b"\xf4"
-_BIOS = 0xF0000, 0x100000
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
@@ -24,7 +24,7 @@ def _look(subject: Subject) -> Iterator[Finding]:
         return
     stage = subject.boot.stage_number
     up = stage >= layouts.const("BF_STAGE_KERNEL")
-    if up and (not registers.control["cr0"] & _PROTECTED or _BIOS[0] <= linear < _BIOS[1]):
+    if up and (not registers.control["cr0"] & _PROTECTED or is_bios(linear)):
         yield Finding(
             what=f"the boot record says {subject.boot.stage}, and the CPU is in the BIOS",
             where=f"0x{linear:08x}",
@@ -71,4 +71,4 @@ def _halts(subject: Subject, linear: int) -> bool:
         return False
 
 
-CHECK = Check("halted", "where the CPU is, against the boot record", (REGISTERS,), _look, cheap=False)
+CHECK = Check("halted", "where the CPU is, against the boot record", (REGISTERS,), _look)

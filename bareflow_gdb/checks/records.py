@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import MEMORY, Subject
 from bareflow_gdb.errors import BareflowError
@@ -22,7 +23,11 @@ def _look(subject: Subject) -> Iterator[Finding]:
         "profile": lambda: list(subject.profile.problems),
         "cache": lambda: list(subject.cache.problems) if kernel.root is not None else [],
     }
+    # While it boots, what is not there yet is not wrong.
+    booting = kernel.root is not None and _is_booting(subject)
     for name, problems in questions.items():
+        if booting and name != "boot":
+            continue
         try:
             told = problems()
         except BareflowError:
@@ -30,6 +35,13 @@ def _look(subject: Subject) -> Iterator[Finding]:
             continue
         for text in told:
             yield Finding(what=text, where=name, next_step=f"`{name}` shows the record")
+
+
+def _is_booting(subject: Subject) -> bool:
+    try:
+        return subject.boot.stage_number < layouts.const("BF_STAGE_REGISTERED")
+    except BareflowError:
+        return False
 
 
 CHECK = Check("records", "pointers, sizes and counts inside the kernel's records", (MEMORY,), _look)

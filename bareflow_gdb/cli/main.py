@@ -83,6 +83,10 @@ class VerbParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         super().error(foreign.sentence(message))
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse's own would drop an OSError, and --help into a full output would seem to have worked.
+        (file or sys.stderr).write(message)
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         if self.get_default("passed_on") is not None and "--" in args:
             cut = args.index("--")
@@ -98,7 +102,7 @@ class VerbParser(argparse.ArgumentParser):
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """The whole command line; with `only` just that verb, so that no other one is imported."""
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="bareflow",
         usage="bareflow VERB [options] [TARGET]",
         description="Observes and drives BareFlow unikernels: running machines, cores, dumps, traces.",
@@ -145,9 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"bareflow: there is no verb {first!r}; {hint}")
         return COULD_NOT
     try:
-        options, rest = build_parser(first if first in known else None).parse_known_args(words)
-        if rest:
-            options.verb_parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        options = _parsed(first if first in known else None, words)
         code = int(options.run_verb(options) or 0)
         sys.stdout.flush()
     except KeyboardInterrupt as error:
@@ -169,6 +171,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         defect = f"a defect in bareflow: {type(error).__name__}: {error}; --debug shows where"
         return _complain(first, libraries.culprit(error) or defect, debug)
     return code
+
+
+def _parsed(verb: str | None, words: list[str]) -> argparse.Namespace:
+    try:
+        options, rest = build_parser(verb).parse_known_args(words)
+        if rest:
+            options.verb_parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    except SystemExit:
+        # After --help: what cannot be written fails here, where it is told.
+        sys.stdout.flush()
+        raise
+    return options
 
 
 def _drop_output() -> None:

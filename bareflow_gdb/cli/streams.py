@@ -1,11 +1,16 @@
-"""How does a program start well whatever its standard streams are: closed, or of a locale that is not UTF-8?"""
+"""How does a program start well whatever its standard streams are: closed, full, or of a locale that is not UTF-8?"""
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _NAME = "bareflow-output"
 
@@ -18,11 +23,24 @@ def prepare() -> None:
     os.close(number)
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the program
     sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    encoding = sys.stderr.encoding if sys.stderr else "utf-8"
+    sys.stderr = io.TextIOWrapper(io.BufferedWriter(_Tolerant()), encoding, line_buffering=True)
     codecs.register_error(_NAME, _substitute)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_NAME)
+
+
+class _Tolerant(io.FileIO):
+    """Standard error: what nobody takes is no reason to give no answer; the exit code tells it."""
+
+    def __init__(self) -> None:
+        super().__init__(2, "w", closefd=False)
+
+    def write(self, data: Buffer, /) -> int:
+        with contextlib.suppress(OSError):
+            super().write(data)
+        return memoryview(data).nbytes
 
 
 def _substitute(error: UnicodeError) -> tuple[bytes | str, int]:

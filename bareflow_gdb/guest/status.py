@@ -238,6 +238,11 @@ def _next_step(
         return "`boot` shows how far the boot got"
     if problems:
         return "`boot`, `modules`, `pools` and `jit` show each part"
+    if _is_booting(boot):
+        return (
+            "ask again: a kernel leaves this stage in a moment; one that stays there hangs or reboots in a loop "
+            "(`serial` shows how often it booted, `run --paused` and `bf break-boot kernel` stop it early)"
+        )
     if held:
         return "`release` lets the run begin"
     if any(line.endswith(": requested") for line in mail):

@@ -71,7 +71,7 @@ class Contents:
                     self.note = f"only its first {bound:,} bytes were unpacked; unpack all of it with `{self.tool}`"
                     break
         except (OSError, zlib.error, EOFError, ValueError) as error:
-            self.note = f"its {self.packed} data ends or is damaged after {size:,} bytes ({error or 'cut off'})"
+            self.note = f"its {self.packed} data ends or is damaged after {size:,} bytes ({str(error) or 'cut off'})"
         finally:
             packed.close()
         self.file.flush()

@@ -32,6 +32,7 @@ class GdbStub(CheckedMemory):
     """A gdbstub at `tcp:HOST:PORT` or `unix:PATH`; the guest is stopped still until `close`."""
 
     name = "gdbstub"
+    ram_is_guessed = True
 
     def __init__(
         self, connection: socket.socket, address: str, ram_size: int = RAM_SIZE, seconds: float = ANSWER_SECONDS

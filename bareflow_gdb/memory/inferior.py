@@ -40,6 +40,7 @@ class InferiorMemory(CheckedMemory):
 
     def __init__(self, ram_size: int = RAM_SIZE) -> None:
         super().__init__(ram_ranges(ram_size))
+        self.ram_is_guessed = _connection_type() != "core"
         self._written = False
         self._said: dict[str, str] = {}
         self._screen = b""

@@ -85,6 +85,8 @@ class CheckedMemory(ABC):
     live = False
     asking_stops = False
     packet_bytes = 0
+    ram_is_guessed = False
+    """Nobody said how much there is."""
 
     def __init__(self, ranges: Iterable[Range] | None = None) -> None:
         self.ranges: tuple[Range, ...] = ram_ranges() if ranges is None else tuple(ranges)
@@ -146,7 +148,8 @@ class CheckedMemory(ABC):
             if start <= address and end <= stop:
                 return
         known = ", ".join(f"0x{start:08x}-0x{stop:08x}" for start, stop in self.ranges)
-        why = f"that is not inside the RAM of this {self.name} ({known})"
+        guessed = ", as far as it is looked at: it does not say how much there is" if self.ram_is_guessed else ""
+        why = f"that is not inside the RAM of this {self.name} ({known}{guessed})"
         raise ReadError(address, size, what, why, verb=verb)
 
     def _cached(self, address: int, size: int) -> bytes:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import mmap
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from bareflow_gdb.errors import Unreachable
 from bareflow_gdb.memory.protocol import CheckedMemory, ram_ranges
+from bareflow_gdb.small_files import NotAFile, open_plain
 
 
 class QemuRam(CheckedMemory):
@@ -77,20 +77,19 @@ class QemuRam(CheckedMemory):
 
 def _map_file(path: Path, writable: bool) -> tuple[mmap.mmap, int]:
     try:
-        # Not blocking: what a damaged machine.json names may be a pipe.
-        handle = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NONBLOCK)
-    except OSError as error:
-        raise Unreachable(f"the guest's RAM file {path} cannot be opened ({error.strerror})") from error
-    try:
-        info = os.fstat(handle)
-        size = info.st_size
-        if not stat.S_ISREG(info.st_mode):
-            raise Unreachable(f"the guest's RAM file {path} is no file; `bareflow list` shows the machines")
-        if size == 0:
-            raise Unreachable(f"the guest's RAM file {path} is empty; is QEMU still starting?")
-        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-        return mmap.mmap(handle, size, access=access), size
-    except OSError as error:
-        raise Unreachable(f"the guest's RAM file {path} cannot be mapped ({error.strerror}); is it a file?") from error
-    finally:
-        os.close(handle)
+        # What a damaged machine.json names may be anything.
+        file = open_plain(path, os.O_RDWR if writable else os.O_RDONLY)
+    except NotAFile as error:
+        raise Unreachable(f"the guest's RAM file {path} is no file but {error.kind}; see `bareflow list`") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise Unreachable(f"the guest's RAM file {path} cannot be opened ({why})") from error
+    with file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:
+                raise Unreachable(f"the guest's RAM file {path} is empty; is QEMU still starting?")
+            access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+            return mmap.mmap(file.fileno(), size, access=access), size
+        except OSError as error:
+            raise Unreachable(f"the guest's RAM file {path} cannot be mapped ({error.strerror})") from error

@@ -45,7 +45,7 @@ def command_line(wiring: Wiring) -> list[str]:
     drive = f"file={_escape(wiring.image)},format=raw,index=0,snapshot=on"
     words = [
         emulator(),
-        *("-name", wiring.name),
+        *("-name", f"guest={_escape(wiring.name)}"),
         *("-machine", "pc,memory-backend=ram"),
         *("-accel", "tcg"),
         *("-m", str(wiring.memory_mib)),
@@ -69,6 +69,6 @@ def command_line(wiring: Wiring) -> list[str]:
     return words
 
 
-def _escape(path: Path) -> str:
+def _escape(value: Path | str) -> str:
     # QEMU's option syntax ends a value at a comma; two commas are one.
-    return str(path).replace(",", ",,")
+    return str(value).replace(",", ",,")

@@ -136,7 +136,7 @@ def _emulator(pid: int, words: list[str]) -> Leftover | None:
     ram = _path([value for word, value in given if word == "-object"], "id=ram", "mem-path")
     chardevs = [value for word, value in given if word == "-chardev"]
     serial, qmp = _path(chardevs, "id=serial0", "path"), _path(chardevs, "id=qmp0", "path")
-    name = next((value for word, value in given if word == "-name"), "")
+    name = next((value.partition("=")[2].replace(",,", ",") for word, value in given if word == "-name"), "")
     if ram is None or serial is None or qmp is None:
         return None
     if ram.parent != serial.parent and not _RAM.fullmatch(ram.name):

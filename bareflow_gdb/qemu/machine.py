@@ -110,6 +110,8 @@ class Machine:
         for machine in running:
             if machine.name == name:
                 return machine
+        if any(left.name == name for left in leftovers.leftovers()):
+            raise Unreachable(f"the directory of machine {name} is gone; `bareflow list` shows what is left of it")
         others = ", ".join(machine.name for machine in running) or "none"
         raise Unreachable(f"no machine named {name} is running (running: {others}); `bareflow run` starts one")
 
@@ -156,8 +158,10 @@ class Machine:
             raise BadData(f"{folder} is not a directory of yours; ask its owner to remove it")
         try:
             return cls(directory=folder, **{field: kind(record[key]) for key, (field, kind) in _RECORD.items()})
-        except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
-            raise BadData(f"{folder / places.RECORD} is damaged ({error!r}); remove {folder}") from error
+        except KeyError as error:
+            raise BadData(f"{folder / places.RECORD} is damaged ({error} is missing); remove {folder}") from error
+        except (TypeError, ValueError, OverflowError, OSError) as error:
+            raise BadData(f"{folder / places.RECORD} is damaged ({error}); remove {folder}") from error
 
     def record(self) -> dict[str, Any]:
         """What machine.json holds."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import llvmlite.binding as llvm
 
-from bareflow_gdb.recompile import ir
+from bareflow_gdb.recompile import assembly, ir
 from bareflow_gdb.recompile.refusal import BadBitcode
 
 TRIPLE = "i686-unknown-none-elf"
@@ -54,6 +54,7 @@ def accept(module: llvm.ModuleRef, entry: str, layout: str) -> tuple[llvm.Module
     _check_functions(module, text, entry)
     _check_variables(text)
     _check_flags(text)
+    assembly.check(text)
     changed, notes = _for_guest(text)
     if notes:
         module = ir.parse_text(changed)

@@ -6,6 +6,8 @@ Looked at is what was really emitted, whoever compiled it: `build module` and `r
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
 from bareflow_gdb.recompile.objects import Area, Compiled, Piece, Symbol
@@ -54,29 +56,38 @@ def check(compiled: Compiled, entry: str) -> None:
         )
 
 
-def _check_instructions(compiled: Compiled, piece: Piece, entry: Symbol) -> None:
+def instructions(code: bytes, place: Callable[[int], str]) -> Iterator[tuple[int, str, str]]:
+    """Offset, mnemonic without prefixes, and operands of each; `place` words an offset.
+
+    Raises LinkError at the first one that the guest cannot execute.
+    """
     from capstone import CS_ARCH_X86, CS_MODE_32, Cs
 
     end = 0
-    for address, size, mnemonic, operands in Cs(CS_ARCH_X86, CS_MODE_32).disasm_lite(piece.data, 0):
+    for address, size, mnemonic, operands in Cs(CS_ARCH_X86, CS_MODE_32).disasm_lite(code, 0):
         end = address + size
         name = next((word for word in mnemonic.split() if word not in _PREFIXES), mnemonic)
         if name not in _KNOWN or _WIDE_REGISTER.search(operands):
             raise LinkError(
-                f"{_place(compiled, piece, address)} has the instruction `{f'{mnemonic} {operands}'.strip()}`, which "
+                f"{place(address)} has the instruction `{f'{mnemonic} {operands}'.strip()}`, which "
                 "the guest's CPU (i686 without SSE and MMX) cannot execute; compile with -march=i686 -mno-sse -mno-mmx"
             )
+        yield address, name, operands
+    if end < len(code):
+        raise LinkError(
+            f"{place(end)} has bytes that are not an instruction ({code[end : end + 8].hex(' ')}); "
+            "put data into a section of its own"
+        )
+
+
+def _check_instructions(compiled: Compiled, piece: Piece, entry: Symbol) -> None:
+    for address, name, operands in instructions(piece.data, partial(_place, compiled, piece)):
         pops = name == "ret" and operands not in ("", "0")
         if pops and piece is entry.piece and 0 <= address - entry.value < entry.size:
             raise LinkError(
                 f"{entry.name} takes its arguments off the stack itself (`ret {operands}`), and the guest calls it as "
                 "cdecl; declare it without stdcall or fastcall"
             )
-    if end < len(piece.data):
-        raise LinkError(
-            f"{_place(compiled, piece, end)} has bytes that are not an instruction "
-            f"({piece.data[end : end + 8].hex(' ')}); put data into a section of its own"
-        )
 
 
 def _place(compiled: Compiled, piece: Piece, offset: int) -> str:

@@ -103,6 +103,8 @@ def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int) -> None:
     llvm.set_option("bareflow", f"-pass-remarks={REMARKS}")
     # The first compilation pays for LLVM's lazy initialisation; nobody waits for this one.
     _compile(llvm.parse_assembly(_WARM_UP), 3)
+    # Assembly in the bitcode could name files of the host (.incbin): from here on none can be opened.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
     answers.write(encode({"ready": True}))
     answers.flush()
     while (frame := read_frame(requests)) is not None:

@@ -51,19 +51,19 @@ class Loss:
 class Trace:
     """A trace directory, read lazily. Every method raises BareflowError for what is damaged."""
 
-    def __init__(self, directory: Path, described: manifest.Manifest) -> None:
+    def __init__(self, directory: Path, described: manifest.Manifest, recorded_now: bool) -> None:
         self.directory = directory
         self.manifest = described
+        self.recorded_now = recorded_now
+        """Did a recorder, or a `recover`, still write it when it was opened?"""
 
     @classmethod
     def open(cls, directory: Path) -> Trace:
         """The trace in `directory`; raises UsageError when there is none, BadData when it is not readable."""
-        return cls(directory, manifest.load(directory))
-
-    @property
-    def recorded_now(self) -> bool:
-        """Is there a recorder, or a `recover`, that still writes it?"""
-        return not self.manifest.complete and is_locked(self.directory)
+        # In this order: a recorder completes the manifest before it gives the lock back.
+        locked_now = is_locked(directory)
+        described = manifest.load(directory)
+        return cls(directory, described, locked_now and not described.complete)
 
     @cached_property
     def table(self) -> Any:

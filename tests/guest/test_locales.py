@@ -62,6 +62,18 @@ def test_a_missing_stream_ends_nothing(idle_machine: Machine, closed: str) -> No
         assert code == expected and b"defect" not in err and b"Traceback" not in err, (words, err)
 
 
+def test_a_standard_error_that_is_full_costs_no_answer(idle_machine: Machine) -> None:
+    for words, expected in (("status", 0), ("jit --json", 0), ("header nosuch", 2)):
+        code, out, _ = shell(f"{PROGRAM} {words} {idle_machine.name if expected == 0 else ''} 2>/dev/full")
+        assert code == expected and bool(out) == (expected == 0), words
+
+
+def test_a_standard_output_that_is_full_is_told() -> None:
+    for words in ("--help", "status --help", "list"):
+        code, _, err = shell(f"{PROGRAM} {words} >/dev/full")
+        assert code == 2 and b"cannot write the output: No space left" in err, words
+
+
 def test_an_error_that_nobody_takes_is_told_by_the_exit_code() -> None:
     assert shell(f"{PROGRAM} nosuch 2>/dev/full")[0] == 2
     assert shell(f"{PROGRAM} status nosuch 2>/dev/full")[0] == 2

@@ -16,7 +16,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.boot.boot import stage_number
 from bareflow_gdb.guest.boot.wait import release, wait_for_stage
-from bareflow_gdb.qemu.image import SECTOR
+from bareflow_gdb.qemu.image import SECTOR, RootSettings
 from bareflow_gdb.qemu.machine import Machine
 
 KERNEL = layouts.const("BF_IMAGE_LBA") * SECTOR
@@ -40,6 +40,22 @@ def test_a_held_guest_waits_at_registered_until_it_is_released(booted: Boot) -> 
     assert release(machine)
     wait_for_stage(machine, "idle")
     assert not release(machine)
+
+
+def test_a_stopped_machine_is_released_as_far_as_it_can_be(launched: Boot, image: Path) -> None:
+    machine = launched(image, name="stopped", paused=True, settings=RootSettings(hold=1))
+    done = bareflow("release", "stopped")
+    assert done.returncode == 2 and "not held yet: the machine was started with --paused; let it run" in done.stderr
+    machine.resume()
+    wait_for_stage(machine, "registered")
+    machine.pause()
+    done = bareflow("release", "stopped")
+    assert (
+        done.returncode == 0 and "machine stopped is released, and stands still: the machine is stopped" in done.stdout
+    )
+    assert json.loads(bareflow("release", "stopped", "--json").stdout)["released"] is False
+    machine.resume()
+    wait_for_stage(machine, "idle")
 
 
 def test_the_thresholds_of_the_launch_are_those_of_the_run(booted: Boot) -> None:

@@ -21,6 +21,7 @@ from bareflow_gdb.guest.boot.wait import last_stage, wait_for_serial, wait_for_s
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub
+from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.leftovers import leftovers
 from bareflow_gdb.qemu.machine import Machine
 
@@ -74,6 +75,18 @@ def test_directory_and_files_are_private(idle: Machine) -> None:
     assert stat.S_IMODE(idle.directory.stat().st_mode) == 0o700
     for path in (idle.ram_path, idle.serial_path, idle.directory / "machine.json"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_commas_and_other_letters_of_options_may_stand_in_a_directory(boot_sector: Assemble, tmp_path: Path) -> None:
+    for name in ("a,b", "on,id=x=y", ",", "sp ace:{1}%;'\"\\"):
+        machine = launch(boot_sector(IDLES), directory=tmp_path / name)
+        try:
+            wait_for_stage(machine, "idle")
+            assert machine.name == name and machine.status() == "running"
+            machine.dump_core(machine.directory / "core,1")
+            assert ElfCore(machine.directory / "core,1").read(0x600, 4, "boot record") == b"BFBR"
+        finally:
+            machine.stop()
 
 
 def test_the_serial_log_is_usable_while_the_guest_runs(idle: Machine) -> None:
@@ -157,7 +170,7 @@ def test_qemu_going_away_during_a_command_is_one_sentence_and_leaves_no_core(
     wait_for_stage(machine, "idle")
 
     def kill_once_it_writes() -> None:
-        wait_for(lambda: list(tmp_path.glob(".core*")), "the core to be begun")
+        wait_for(lambda: any(core.stat().st_size for core in tmp_path.glob(".core*")), "the core to be begun")
         os.kill(machine.pid, signal.SIGKILL)
 
     killer = threading.Thread(target=kill_once_it_writes)
@@ -218,6 +231,8 @@ def test_a_gdbstub_reads_and_writes_what_the_ram_holds(idle: Machine) -> None:
         stub.write(0x300001, b"0123456789" * 1000, "test bytes")
         assert memory.read(0x300001, 10000, "test bytes") == b"0123456789" * 1000
         assert stub.screen() == idle.read_screen()
+        with pytest.raises(ReadError, match="as far as it is looked at: it does not say how much there is"):
+            stub.read(0x5000000, 4, "above 64 MB")
         with pytest.raises(Unreachable, match="is a gdb connected to it already"):
             GdbStub.connect(f"unix:{idle.gdb_socket}", timeout=0.5)
     wait_for(lambda: idle.status() == "running", "the guest to run on")
@@ -318,7 +333,7 @@ def _processes_named(name: str) -> list[Path]:
             words = path.read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"qemu-system-i386" in words[0] and name.encode() in words:
+        if b"qemu-system-i386" in words[0] and f"guest={name}".encode() in words:
             found.append(path)
     return found
 
@@ -336,7 +351,9 @@ def test_a_machine_whose_directory_was_removed_is_found_and_ended(launched: Boot
     assert "leftovers" in bareflow("doctor", "--host").stdout
     (left,) = (each for each in leftovers() if each.pid == machine.pid)
     assert left.ram == machine.ram_path
-    left.remove()
+    asked = bareflow("status", "lost")
+    assert asked.returncode == 2 and "the directory of machine lost is gone; `bareflow list` shows" in asked.stderr
+    assert bareflow("stop", "lost").returncode == 0
     assert machine.process.wait(SECONDS)
     assert not machine.ram_path.exists()
 

@@ -12,6 +12,7 @@ from bareflow_gdb.errors import UsageError
 from bareflow_gdb.guest.code.callee_saved import not_saved
 from bareflow_gdb.guest.code.log_lines import boots
 from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.memory.cpu import CpuRegisters, SegmentRegister
 
 
 def subject(printed: str | None = None) -> Subject:
@@ -80,3 +81,18 @@ def test_registers_of_the_caller_that_are_overwritten_are_read_off_the_code(code
 def test_the_question_gives_the_findings_and_their_verdict() -> None:
     record = ask(Guest.attach(FakeGuest().build()), "checks", check=None, all=True).record
     assert {one.name for one in record.checks} == set(registry.names())
+
+
+@pytest.mark.parametrize(("linear", "said"), [(0xEFA99, True), (0xFE05B, True), (0xFFFFFFF0, True), (0x20000, False)])
+def test_a_cpu_in_the_bios_was_reset_whatever_the_boot_record_says(
+    linear: int, said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = FakeGuest().build()
+    registers = CpuRegisters(
+        general={"eip": linear, "eflags": 0x202},
+        segments={"cs": SegmentRegister(8, 0, 0xFFFFFFFF)},
+        control={"cr0": 0x11},
+    )
+    monkeypatch.setattr(memory, "cpu", lambda: registers)
+    findings = registry.run(Subject(Guest.attach(memory).kernel), ["halted"]).findings
+    assert any("the CPU is in the BIOS" in str(finding) for finding in findings) == said

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from bareflow_gdb.recompile.compiler import Compilation, Compiler
 from bareflow_gdb.recompile.death import death
 from bareflow_gdb.recompile.link import Linked, Room, link
 from bareflow_gdb.recompile.objects import read_object
+from bareflow_gdb.recompile.pipe import encode
 from bareflow_gdb.recompile.refusal import BadBitcode, CompilerDied, LinkError, Refused
 
 SSE = ["-march=pentium4", "-msse2", "-mfpmath=sse"]
@@ -78,6 +80,10 @@ def result(made: Compilation, a: int, b: int) -> int:
         ('__asm__("twice: movl 4(%esp), %eax; addl %eax, %eax; ret"); int twice(int);'
          ' int f(int a, int b) { return twice(a) + b; }', [], ""),
         ("__attribute__((target(\"avx2\"))) int f(int a, int b) { return a * b; }", [], "avx2"),
+        ('int f(int a, int b) { int r; __asm__(".pushsection .rodata.t, \\"a\\"; .balign 4; .Lt: .long 5; .popsection;'
+         ' movl .Lt, %0; addl %1, %0; addl %2, %0" : "=&r"(r) : "r"(a), "r"(b)); return r; }', [], ""),
+        ('int f(int a, int b) { int r; __asm__("{movl $.L%=-., %0; .L%=: movl|mov} {%1, %0|%0, %1}" : "=&r"(r)'
+         ' : "r"(a)); return r + b; }', [], ""),
     ],
 )  # fmt: skip
 def test_what_means_the_same_on_the_guest_is_compiled_for_it_and_told(
@@ -136,6 +142,21 @@ def test_what_means_the_same_on_the_guest_is_compiled_for_it_and_told(
         ('int f(int a, int b) { __asm__(".byte 0xff, 0xff, 0xff, 0xff"); return a; }', [], "not an instruction"),
         ('int f(int a, int b) { __asm__("no_such_instruction"); return a; }', [],
          "no_such_instruction'.*the inline assembly is not for this target"),
+        ('int f(int a, int b) { __asm__(".pushsection .debug_line; .byte 1; .popsection"); return a; }', [],
+         r"has the directive \.debug_line, .*leave it out"),
+        ('__asm__(".section .debug_gdb_scripts,\\"MS\\",@progbits,1\\n.byte 4"); ' + ADD, [], r"\.debug_gdb_scripts"),
+        ('__asm__("x: .incbin \\"/etc/passwd\\""); ' + ADD, [], r"the directive \.incbin"),
+        ('int f(int a, int b) { __asm__("nop\\n\\t.INCBIN \\"/etc/passwd\\""); return a; }', [], r"directive \.INCBIN"),
+        ('int f(int a, int b) { __asm__(".include \\"/dev/zero\\""); return a; }', [], r"directive \.include"),
+        ('int f(int a, int b) { __asm__(".in{c|x}bin \\"/etc/passwd\\"" :: "r"(b)); return a; }', [],
+         r"directive \.incbin"),
+        ('int f(int a, int b) { __asm__(".macro m x\\n.inc\\\\x \\"/etc/passwd\\"\\n.endm\\nm bin"); return a; }', [],
+         r"directive \.macro"),
+        ('int f(int a, int b) { __asm__(".%c0 \\"/etc/passwd\\"" :: "i"(f)); return a; }', [], r"directive \.\$"),
+        ('void g(void) __asm__(".incbin"); int f(int a, int b) {'
+         ' __asm__("%c0 \\"/etc/passwd\\"" :: "i"(g)); return a; }', [],
+         r"\.incbin is a name that the assembler takes for a directive"),
+        ('__asm__(".cfi_startproc; .cfi_endproc"); ' + ADD, [], r"directive \.cfi_startproc"),
         ('int f(int a, int b) { double d = a; __asm__("addsd %0, %0" : "+x"(d)); return (int)d; }', SSE,
          "constraint 'x'.*correct it"),
     ],
@@ -159,6 +180,19 @@ def test_another_object_format_in_the_triple_is_refused(compiler: Compiler, tmp_
     made = made[offset : offset + size]  # out of Apple's wrapper
     with pytest.raises(BadBitcode, match=r"unknown \(MachO\), not a bare i686 with ELF"):
         accepted(compiler, made, 3)
+
+
+def test_the_process_of_llvm_opens_no_file_whatever_the_assembly_says(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"of the host")
+    unchecked = (
+        "import os; from bareflow_gdb.recompile import assembly, worker; "
+        "assembly.check = lambda text: None; worker.main(os.getppid(), 60)"
+    )
+    payload = bitcode(tmp_path, f'__asm__("x: .incbin \\"{secret}\\""); {ADD}')
+    request = encode({"entry": "f", "level": 1}, payload)
+    done = subprocess.run([sys.executable, "-c", unchecked], input=request, capture_output=True, check=False)
+    assert b"Could not find incbin file" in done.stderr and secret.read_bytes() not in done.stdout
 
 
 def test_privileged_instructions_are_the_users_own(compiler: Compiler, tmp_path: Path) -> None:

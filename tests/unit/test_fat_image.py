@@ -6,12 +6,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from guest_code import compile_c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bareflow_gdb.build import fat_image
 from bareflow_gdb.build.fat_image import DiskFile, disk_name, fat16_image
+from bareflow_gdb.build.module import link_module
 from bareflow_gdb.errors import UsageError
+from bareflow_gdb.recompile import machine_code
 
 SIZES = (0, 1, 511, 512, 513, 2047, 2048, 2049, 4096, 100_000)
 
@@ -121,3 +124,21 @@ def test_any_text_is_a_good_name_or_a_refusal(text: str) -> None:
         return
     stem, _, extension = name.partition(".")
     assert name == name.upper() and 0 < len(stem) <= 8 and len(extension) <= 3
+
+
+def test_a_module_of_another_tool_that_the_guest_cannot_execute_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "int f(int a, int b) { double s = a; return (int)(s / b); }"
+    compiled = compile_c(tmp_path, source, "-O2", "-march=pentium4", "-msse2", "-mfpmath=sse")
+    with monkeypatch.context() as another_tool:
+        another_tool.setattr(machine_code, "check", lambda *_: None)
+        image = link_module(compiled, "f", "f")
+    module = tmp_path / "f.O0.mod"
+    words = ["--output", str(tmp_path / "img"), str(module)]
+    for content, said in ((image, "f.O0.mod: code+0x"), (image[:-1] + b"x", "its SHA-256 does not match")):
+        module.write_bytes(content)
+        assert fat_image.main(words) == 1
+        assert said in capsys.readouterr().err and not (tmp_path / "img").exists()
+    module.write_bytes(link_module(compile_c(tmp_path, source, "-O2"), "f", "f"))
+    assert fat_image.main(words) == 0

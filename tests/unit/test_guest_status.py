@@ -8,6 +8,8 @@ import pytest
 from fake_guest import EXCEPTION, STATUS, Bytes, FakeGuest
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.checks import registry
+from bareflow_gdb.checks.subject import Subject
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.status import Status
 
@@ -48,6 +50,9 @@ def test_while_the_kernel_boots_a_mailbox_that_is_not_up_is_no_problem() -> None
     memory.set(layouts.const("BF_RING0_HEADER"), "bf_ring_header", "magic", 0)
     record = Guest.attach(memory).kernel().status()
     assert (record.stage, record.problems) == ("core", ())
+    assert "reboots in a loop" in record.next_step
+    asked = registry.run(Subject(Guest.attach(memory).kernel), ["records"])
+    assert asked.findings == ()
     memory.set(layouts.const("BF_BOOT_RECORD_ADDRESS"), "bf_boot_record", "stage", 14)
     assert len(Guest.attach(memory).kernel().status().problems) == 2
 

@@ -105,6 +105,13 @@ def test_a_trace_that_is_still_written_is_not_recovered(tmp_path: Path) -> None:
     assert recover(directory) == len(SWAP)
 
 
+def test_a_recording_that_ends_while_its_trace_is_read_was_not_killed(tmp_path: Path) -> None:
+    directory = make(tmp_path / "trace", [batch(SWAP)], open_journal=True, complete=False)
+    with locked(directory, ""):
+        trace = Trace.open(directory)
+    assert trace.recorded_now
+
+
 @pytest.mark.parametrize("name", ["journal-xyz.raw", "journal-.raw", "journal-000.raw.old", "events-x.parquet"])
 def test_a_file_that_no_recorder_names_so_is_left_alone(tmp_path: Path, name: str) -> None:
     directory = make(tmp_path / "trace", [batch(SWAP)], open_journal=True, complete=False)

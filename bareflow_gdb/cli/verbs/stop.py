@@ -29,8 +29,9 @@ def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.qemu.machine import Machine
 
     damaged = [name for name, _ in Machine.damaged() if options.all or name == options.name]
-    chosen = [] if damaged and not options.all else _chosen(options)
-    lost = [left for left in leftovers() if options.all]
+    there = {machine.name for machine in (*Machine.all(), *Machine.stale())}
+    lost = [left for left in leftovers() if options.all or (left.name == options.name and left.name not in there)]
+    chosen = [] if (damaged or lost) and not options.all else _chosen(options)
     told: list[str] = []
     failed: list[str] = []
     ends: list[tuple[str, Callable[[], None], str]] = [

@@ -104,9 +104,14 @@ def wait_for_serial(machine: Machine, text: str, timeout: float = 60.0) -> str:
 
 
 def release(machine: Machine, timeout: float = 60.0) -> bool:
-    """Lets a guest that was launched with `hold` begin its run; False when it was not held."""
+    """Lets a guest that was launched with `hold` begin its run; False when it was not held.
+
+    Raises NotReached when it has not registered and does not get there, also for a stopped machine.
+    """
     with closing(machine.memory()) as memory:
         refuse_foreign(machine, memory, "which cannot be held", "start it with --paused and let gdb `continue` it")
+        if stage_of(memory) < stage_number("registered") and (why := stopped_machine(memory)):
+            raise NotReached(f"machine {machine.name} has not reached stage registered, so it is not held yet: {why}")
         wait_for_stage(machine, "registered", timeout)
         return release_hold(memory, find_root(memory).root).before != 0
 
