@@ -24,7 +24,7 @@ def prepare() -> None:
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the program
     sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     encoding = sys.stderr.encoding if sys.stderr else "utf-8"
-    sys.stderr = io.TextIOWrapper(io.BufferedWriter(_Tolerant()), encoding, line_buffering=True)
+    sys.stderr = io.TextIOWrapper(io.BufferedWriter(_Tolerant()), encoding=encoding, line_buffering=True)
     codecs.register_error(_NAME, _substitute)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
