@@ -9,6 +9,7 @@ from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import REGISTERS, Subject
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.finding import NOTE, Finding
+from bareflow_gdb.guest.machine.cpu import no_idt
 
 _INTERRUPTS_ON, _PROTECTED = 1 << 9, 1
 _HLT = b"\xf4"
@@ -18,6 +19,9 @@ _BIOS = 0xF0000, 0x100000
 def _look(subject: Subject) -> Iterator[Finding]:
     registers = subject.registers
     linear = registers.segments["cs"].base + registers.general["eip"] & 0xFFFFFFFF
+    if subject.stock is not None:
+        yield from _stock(subject, linear)
+        return
     stage = subject.boot.stage_number
     up = stage >= layouts.const("BF_STAGE_KERNEL")
     if up and (not registers.control["cr0"] & _PROTECTED or _BIOS[0] <= linear < _BIOS[1]):
@@ -38,6 +42,21 @@ def _look(subject: Subject) -> Iterator[Finding]:
             consequence="nothing that is waited for will come",
             next_step=f"`identify 0x{linear:x}` says in which function, `exception` and `serial` why",
         )
+
+
+def _stock(subject: Subject, linear: int) -> Iterator[Finding]:
+    """A stock kernel keeps no boot record; at the end of its run it halts."""
+    if subject.registers.general["eflags"] & _INTERRUPTS_ON or not _halts(subject, linear):
+        return
+    name = subject.kernel.identify(linear)
+    yield Finding(
+        severity=NOTE,
+        what="the CPU has halted for good",
+        where=f"{name.name}+0x{linear - name.start:x}" if name.name else f"0x{linear:08x}",
+        evidence="it stands behind `hlt` with interrupts off" + ", no IDT is loaded" * bool(no_idt(subject.registers)),
+        consequence="nothing that is waited for will come",
+        next_step="`stack` shows how it came there, `screen` and `serial` what it said last",
+    )
 
 
 def _said(subject: Subject) -> bool:

@@ -5,27 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bareflow_gdb.checks.check import Check
-from bareflow_gdb.checks.subject import ROOT, Subject
+from bareflow_gdb.checks.subject import MEMORY, Subject
 from bareflow_gdb.guest.base.finding import Finding
-from bareflow_gdb.guest.base.values import code_name
 from bareflow_gdb.guest.code.callee_saved import not_saved
-from bareflow_gdb.guest.code.jit_code import IN_MEMORY, LARGEST
+from bareflow_gdb.guest.code.jit_code import LARGEST
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
-    for version in subject.versions:
-        if version.state not in IN_MEMORY or not 0 < version.code_size <= LARGEST:
+    for code in subject.kernel.jit_code(every=True):
+        if not 0 < code.size <= LARGEST:
             continue
-        title = code_name(version.function_name, version.level, version.number)
-        code = subject.kernel.memory.read(version.code, version.code_size, f"code of {title}")
-        for lost in not_saved(code, version.code):
+        data = subject.kernel.memory.read(code.code, code.size, f"code of {code.title}")
+        for lost in not_saved(data, code.code):
             yield Finding(
-                what=f"{title} overwrites {lost.register.upper()}, which belongs to its caller",
+                what=f"{code.title} overwrites {lost.register.upper()}, which belongs to its caller",
                 where=f"0x{lost.address:08x}",
                 evidence=f"`{lost.instruction}`, and the register is pushed nowhere before it",
                 consequence="a count or pointer that its caller keeps there is lost: loops end early or never",
-                next_step=f"`disas {version.function_name}` shows the code; look at the code generator's prologue",
+                next_step=f"`disas {code.function}` shows the code; look at the code generator's prologue",
             )
 
 
-CHECK = Check("registers_kept", "callee-saved registers in published code", (ROOT,), _look)
+CHECK = Check("registers_kept", "callee-saved registers in JIT code", (MEMORY,), _look)

@@ -15,6 +15,7 @@ from bareflow_gdb import checks
 from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import ROOT, Subject
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.guest.base.absent import Absent
 from bareflow_gdb.guest.base.finding import Finding
 
 _NOT_CHECKS = ("check", "registry", "subject")
@@ -118,6 +119,9 @@ def _ask(check: Check, subject: Subject, cheap: bool) -> tuple[str, str, list[Fi
         return NOT_ASKED, "the kernel's tables are implausible", []
     try:
         findings = list(check.look(subject))
+    except Absent as error:
+        # The guest has no such part, or not yet: there is nothing to look at.
+        return NOT_ASKED, str(error), []
     except BareflowError as error:
         return COULD_NOT, str(error), []
     if findings and subject.live:

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from bareflow_gdb.guest.kernel import Kernel
     from bareflow_gdb.guest.machine.exception import ExceptionRecord
     from bareflow_gdb.guest.modules.modules import Modules
+    from bareflow_gdb.guest.stock.kernel import StockKernel
     from bareflow_gdb.memory.cpu import CpuRegisters
     from bareflow_gdb.qemu.machine import Machine
 
 MEMORY, ROOT, KERNEL_UP, REGISTERS = "memory", "root", "kernel in protected mode", "registers"
-SERIAL, MACHINE, TRACE = "serial log", "machine", "trace"
+SERIAL, MACHINE, TRACE, STOCK = "serial log", "machine", "trace", "stock kernel"
 
 
 _CORE = 9
@@ -65,6 +66,8 @@ class Subject:
                 return "" if self.registers else "no registers"
             if need == SERIAL:
                 return "" if self.printed is not None else "what it printed is not known"
+            if need == STOCK:
+                return "" if self.stock is not None else "this is not a stock kernel"
             if need == MACHINE:
                 return "" if self.machine is not None else "this is not a machine of `bareflow run`"
             if need == TRACE:
@@ -77,6 +80,13 @@ class Subject:
     def kernel(self) -> Kernel:
         """The kernel in memory."""
         return self._kernel()
+
+    @property
+    def stock(self) -> StockKernel | None:
+        """The kernel in memory when it is one without a root descriptor."""
+        from bareflow_gdb.guest.stock.kernel import StockKernel
+
+        return self.kernel if isinstance(self.kernel, StockKernel) else None
 
     @property
     def reads_cost(self) -> bool:

@@ -16,6 +16,11 @@ _SAID = re.compile(
     r"|\[ATOMIC-SWAP\] Code pointer updated to O(?P<stored>\d)"
     r"|\[Call (?P<call>\d{1,18})\] Threshold reached - recompiling to O(?P<reached>\d)"
 )
+_CALL = re.compile(
+    r"\[ADAPTIVE-JIT\] Registered: (?P<registered>\S+)"
+    r"|\[RECOMPILE\] (?P<recompiled>\S+): O\d -> O\d"
+    r"|\[Call (?P<call>\d{1,18})\]"
+)
 _BEGIN = "[ADAPTIVE-JIT] Initialized"
 _BOOT = re.compile(r"^\[serial\] init ok", re.MULTILINE)
 
@@ -62,6 +67,24 @@ def swap_lines(log: str) -> Iterator[Recompiled | Stored | Reached]:
             yield Stored(number, int(match["stored"]))
         else:
             yield Reached(number, int(match["reached"]), int(match["call"]))
+
+
+def calls_told(log: str) -> dict[str, int]:
+    """The highest number of a call that was printed of each function: `[Call 101] Now running at O1`.
+
+    Such a line names no function; it is of the one that was registered or recompiled last.
+    """
+    found: dict[str, int] = {}
+    function = ""
+    for line in log.splitlines():
+        match = _CALL.search(line)
+        if match is None:
+            continue
+        if match["call"] is None:
+            function = match["registered"] or match["recompiled"]
+        elif function:
+            found[function] = max(found.get(function, 0), int(match["call"]))
+    return found
 
 
 def last_run(log: str) -> str:

@@ -10,6 +10,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,17 +176,28 @@ def loaded_sections(path: Path) -> list[tuple[str, int, bytes, bool]]:
 
     Raises BadData.
     """
+    return [
+        (str(one.name), int(one["sh_addr"]), bytes(one.data()[:_MOST_CODE]), bool(one["sh_flags"] & 1))
+        for one in _in_memory(path, "SHT_PROGBITS")
+    ]
+
+
+def zeroed_sections(path: Path) -> list[tuple[str, int, int]]:
+    """Name, first address and end of each section that begins as zeros, as .bss does. Raises BadData."""
+    return [
+        (str(one.name), int(one["sh_addr"]), int(one["sh_addr"]) + int(one["sh_size"]))
+        for one in _in_memory(path, "SHT_NOBITS")
+    ]
+
+
+def _in_memory(path: Path, kind: str) -> list[Any]:
     from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
 
     try:
         with path.open("rb") as file:
-            sections = [one for one in ELFFile(file).iter_sections() if one["sh_type"] == "SHT_PROGBITS"]
-            return [
-                (str(one.name), int(one["sh_addr"]), bytes(one.data()[:_MOST_CODE]), bool(one["sh_flags"] & 1))
-                for one in sections
-                if one["sh_flags"] & 2
-            ]
+            data = BytesIO(file.read())
+        return [one for one in ELFFile(data).iter_sections() if one["sh_type"] == kind and one["sh_flags"] & 2]
     except (OSError, ELFError, struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise BadData(f"{path} cannot be read as an ELF file ({error}); give the kernel's ELF file") from error
 
@@ -274,6 +286,7 @@ class ElfOfKernel:
     def symbols(self, build_id: str = "") -> KernelSymbols:
         """Of the first candidate that is the kernel of `build_id`, or whose code is in memory; empty without one."""
         given = list(self._given())
+        nameless = KernelSymbols()
         for path in (*given, *self._guessed()):
             elf = self._loaded(path)
             if isinstance(elf, KernelElf):
@@ -283,10 +296,13 @@ class ElfOfKernel:
                     self._checked[path, build_id] = check
                 if check.same and (elf.symbols or elf.symbols.tables is not None):
                     return elf.symbols
+                if check.same and nameless.path is None:
+                    # Stripped: its sections still tell what was to be loaded where.
+                    nameless = KernelSymbols(path=elf.path)
                 elf = "" if check.same or check.absent else check.verdict
             if elf and path in given:
                 self.refuse(path, elf)
-        return KernelSymbols()
+        return nameless
 
     def refuse(self, path: Path, why: str) -> None:
         """Says why a candidate is not used, unless that was said before."""

@@ -1,0 +1,36 @@
+"""Is an interrupt table loaded? Without one any exception resets the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bareflow_gdb.checks.check import Check
+from bareflow_gdb.checks.subject import REGISTERS, STOCK, Subject
+from bareflow_gdb.guest.base.finding import NOTE, WARNING, Finding
+from bareflow_gdb.guest.machine.cpu import no_idt
+
+
+def _look(subject: Subject) -> Iterator[Finding]:
+    said = no_idt(subject.registers)
+    if not said:
+        return
+    what, _, evidence = said.partition(": ")
+    evidence, _, consequence = evidence.partition("; ")
+    yield Finding(
+        # A kernel that has done nothing yet may still load it.
+        severity=WARNING if _is_late(subject) else NOTE,
+        what=what,
+        where=f"EIP 0x{subject.registers.general['eip']:08x}",
+        evidence=evidence,
+        consequence=consequence,
+        next_step="`cpu` shows the descriptor tables; let the kernel load an IDT before anything can fault",
+    )
+
+
+def _is_late(subject: Subject) -> bool:
+    stock = subject.stock
+    assert stock is not None
+    return stock.places.halted() or stock.status().stage not in ("loaded", "pools")
+
+
+CHECK = Check("interrupt_table", "the register of the interrupt table", (STOCK, REGISTERS), _look)
