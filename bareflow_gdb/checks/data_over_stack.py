@@ -40,8 +40,8 @@ def _look(subject: Subject) -> Iterator[Finding]:
 
 
 def _esp(subject: Subject) -> int:
-    """The stack pointer in protected mode; 0 = no registers tell."""
-    if subject.lacks(REGISTERS) or not subject.registers.control["cr0"] & 1:
+    """The stack pointer in protected mode; 0 = no registers tell, or asking would stop the guest."""
+    if subject.asking_stops or subject.lacks(REGISTERS) or not subject.registers.control["cr0"] & 1:
         return 0
     return subject.registers.general["esp"]
 

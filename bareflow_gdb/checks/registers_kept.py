@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bareflow_gdb.checks.check import Check
-from bareflow_gdb.checks.subject import MEMORY, Subject
+from bareflow_gdb.checks.subject import KERNEL, Subject
 from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.code.callee_saved import not_saved
 from bareflow_gdb.guest.code.jit_code import LARGEST
@@ -26,4 +26,4 @@ def _look(subject: Subject) -> Iterator[Finding]:
             )
 
 
-CHECK = Check("registers_kept", "callee-saved registers in JIT code", (MEMORY,), _look)
+CHECK = Check("registers_kept", "callee-saved registers in JIT code", (KERNEL,), _look)

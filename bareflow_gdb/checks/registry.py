@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bareflow_gdb import checks
 from bareflow_gdb.checks.check import Check
-from bareflow_gdb.checks.subject import ROOT, Subject
+from bareflow_gdb.checks.subject import REGISTERS, ROOT, Subject
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.guest.base.absent import Absent
 from bareflow_gdb.guest.base.finding import Finding
@@ -112,6 +112,8 @@ def findings(subject: Subject) -> Part:
 def _ask(check: Check, subject: Subject, cheap: bool) -> tuple[str, str, list[Finding]]:
     if cheap and not check.cheap and subject.reads_cost:
         return NOT_ASKED, "it would cost packets: `checks --all` asks it", []
+    if cheap and REGISTERS in check.needs and subject.asking_stops:
+        return NOT_ASKED, "it would stop the running guest for a moment: `checks --all` asks it", []
     lacking = next(filter(None, map(subject.lacks, check.needs)), "")
     if lacking:
         return NOT_ASKED, lacking, []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bareflow_gdb.checks.check import Check
-from bareflow_gdb.checks.subject import MEMORY, Subject
+from bareflow_gdb.checks.subject import KERNEL, Subject
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.code.profiler import ProfiledFunction
@@ -62,4 +62,4 @@ def _passed(subject: Subject) -> int:
     return reached["idle"] - reached["running"] if {"idle", "running"} <= reached.keys() else 0
 
 
-CHECK = Check("statistics", "the profiler's calls and cycles against each other and the clock", (MEMORY,), _look)
+CHECK = Check("statistics", "the profiler's calls and cycles against each other and the clock", (KERNEL,), _look)

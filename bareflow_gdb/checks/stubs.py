@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bareflow_gdb.checks.check import Check
-from bareflow_gdb.checks.subject import MEMORY, Subject
+from bareflow_gdb.checks.subject import KERNEL, Subject
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.finding import WARNING, Finding
 from bareflow_gdb.guest.code.straight import LOOKED_AT, returns_after
@@ -36,4 +36,4 @@ def _look(subject: Subject) -> Iterator[Finding]:
             )
 
 
-CHECK = Check("stubs", "the code of modules against the size that is claimed for it", (MEMORY,), _look)
+CHECK = Check("stubs", "the code of modules against the size that is claimed for it", (KERNEL,), _look)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bareflow_gdb.memory.cpu import CpuRegisters
     from bareflow_gdb.qemu.machine import Machine
 
-MEMORY, ROOT, KERNEL_UP, REGISTERS = "memory", "root", "kernel in protected mode", "registers"
+MEMORY, KERNEL, ROOT, KERNEL_UP, REGISTERS = "memory", "kernel", "root", "kernel in protected mode", "registers"
 SERIAL, MACHINE, TRACE, STOCK = "serial log", "machine", "trace", "stock kernel"
 
 
@@ -57,6 +57,8 @@ class Subject:
 
     def lacks(self, need: str) -> str:
         """Why this cannot be had here; "" = it can."""
+        from bareflow_gdb.guest.own import NoKernel
+
         try:
             if need == ROOT:
                 return "" if self.kernel.root is not None else "this kernel has no root descriptor"
@@ -66,6 +68,9 @@ class Subject:
                 return "" if self.registers else "no registers"
             if need == SERIAL:
                 return "" if self.printed is not None else "what it printed is not known"
+            if need == KERNEL:
+                # Without one every table is refused for the same reason.
+                return str(self.kernel.reason) if isinstance(self.kernel, NoKernel) else ""
             if need == STOCK:
                 return "" if self.stock is not None else "this is not a stock kernel"
             if need == MACHINE:
@@ -93,6 +98,14 @@ class Subject:
         """Does each read of memory take a packet?"""
         try:
             return bool(getattr(self.kernel.memory, "packet_bytes", 0))
+        except BareflowError:
+            return False
+
+    @property
+    def asking_stops(self) -> bool:
+        """Would asking for registers stop a guest that runs?"""
+        try:
+            return self.kernel.memory.asking_stops
         except BareflowError:
             return False
 

@@ -13,6 +13,8 @@ from bareflow_gdb.memory.contents import Contents
 
 SECTOR = 512
 HEAD_BYTES = 0x10000 + SECTOR
+# Where loaders in the field put a kernel below the usual place; a boot disk has been recognised before.
+_LOW_KERNELS = (0x1000, 0x8000)
 ELF_CORE, ELF_I386 = 4, 3
 MACHINES = {8: "MIPS", 20: "PowerPC", 21: "PowerPC", 22: "S390", 40: "ARM", 62: "x86-64", 183: "AArch64", 243: "RISC-V"}
 # What the kernels in the field and ours print on COM1.
@@ -64,6 +66,8 @@ def _open_plain(file: Contents, head: bytes) -> Target | None:
         if _outgrows_kernel(file, head):
             return _dump(file, layouts.const("BF_IMAGE_BASE"), "by its first bytes")
         return Target("kernel", f"kernel binary {path}", path)
+    if any(_word(head, at) == layouts.const("BF_FLUD_MAGIC") for at in _LOW_KERNELS):
+        return _dump(file, 0)
     if base is not None:
         return _dump(file, base, "by what is in it")
     # A log is text: the same words in a dump are the kernel's own.

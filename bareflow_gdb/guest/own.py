@@ -181,10 +181,13 @@ class NoKernel(Kernel):
 
     def status(self) -> Status:
         """Also of a kernel that is none of ours: the CPU's mode says that."""
-        from bareflow_gdb.guest.machine.cpu import foreign_mode
+        from bareflow_gdb.guest.machine.cpu import at_reset, foreign_mode
         from bareflow_gdb.guest.status import read_status
 
         record = self._settled(lambda: read_status(self.memory, None))
+        if at_reset(self.memory):
+            # Nothing has run, so that nothing can be wrong with it.
+            return replace(record, stage="reset", ok=True, problems=(), next_step="let the guest run: it has not begun")
         mode = foreign_mode(self.memory)
         return replace(record, ok=False, problems=(*record.problems, mode)) if mode else record
 

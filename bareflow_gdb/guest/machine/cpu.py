@@ -27,6 +27,7 @@ _PE, _PG, _VM = 1 << 0, 1 << 31, 1 << 17
 PAGED = "paging is on: addresses of code, stack and descriptor tables are linear, those of records physical"
 _REAL_MODE_LIMITS = (0x3FF, 0xFFFF)
 """Of the BIOS's table, and as a reset leaves it (volume 3A, 9.1.1)."""
+_RESET_VECTOR = 0xFFFFFFF0
 _SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs", "ldt", "tr")
 IDT_SYMBOL = "idt"
 
@@ -165,6 +166,17 @@ def table_memory(memory: Memory, raw: CpuRegisters | None, base: int) -> Memory:
 def linear_eip(raw: CpuRegisters) -> int:
     """Where the next instruction is: EIP from the base of CS, which real mode moves."""
     return raw.segments["cs"].base + raw.general["eip"] & 0xFFFFFFFF
+
+
+def at_reset(memory: Memory) -> bool:
+    """Has the CPU not executed one instruction since it was reset? Not asked where that would stop a running guest."""
+    if memory.asking_stops:
+        return False
+    try:
+        raw = memory.cpu()
+    except BareflowError:
+        return False
+    return mode_of(raw) == "real" and linear_eip(raw) == _RESET_VECTOR
 
 
 def interrupts_on(raw: CpuRegisters) -> bool:

@@ -284,6 +284,9 @@ class Places:
             return Absent(kind, CANNOT_KNOW, f"the guest has halted for good, and {span} hold none")
         doubt = f" ({'; '.join(self.doubts)})" if self.doubts else ""
         searched = f"this kernel has no root descriptor, and {span} were searched for its stock layout{doubt}"
+        if self.memory.asking_stops:
+            # Its registers were not asked, so it may have halted.
+            return Absent(kind, NOT_YET, searched, "`cpu` shows whether it has halted; else ask again later")
         return Absent(kind, NOT_YET, searched, "let the guest run on and ask again, or give the kernel's ELF")
 
     def _span(self) -> str:
