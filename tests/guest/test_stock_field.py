@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from asking import ask, record_of, text_of
 from machines import SECONDS, halted, wait_for
+from stock_raw import calls_of, nm, pool_words, protected, register
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.absent import CANNOT_KNOW, NONE, NOT_YET, TORN_DOWN, Absent
@@ -85,61 +86,6 @@ def asked(booted: Booted, firmware: Path, tmp_path_factory: pytest.TempPathFacto
         return Guest.attach(memory, elves=lambda: paths)
 
     return guest
-
-
-def protected(machine: Machine) -> bool:
-    found = re.search(r"CR0=([0-9a-f]+)", machine.monitor("info registers"))
-    return found is not None and bool(int(found[1], 16) & 1)
-
-
-def register(machine: Machine, name: str) -> int:
-    found = re.search(rf"\b{name}=([0-9a-f]+)", machine.monitor("info registers"))
-    assert found is not None
-    return int(found[1], 16)
-
-
-def words(machine: Machine, address: int, count: int) -> tuple[int, ...]:
-    return struct.unpack(f"<{count}I", machine.read_physical(address, 4 * count))
-
-
-def nm(elf: Path) -> dict[str, tuple[int, int, str]]:
-    """Address, size and type of each symbol."""
-    text = subprocess.run(["nm", "-S", str(elf)], capture_output=True, text=True, check=True).stdout
-    found = {}
-    for line in text.splitlines():
-        parts = line.split()
-        if len(parts) == 4:
-            found[parts[3]] = (int(parts[0], 16), int(parts[1], 16), parts[2])
-        elif len(parts) == 3 and parts[1] != "U":
-            found[parts[2]] = (int(parts[0], 16), 0, parts[1])
-    return found
-
-
-def calls_of(elf: Path) -> dict[int, str]:
-    """The return address of every call in the kernel's code, with the function that the call is in, by objdump."""
-    text = subprocess.run(
-        ["objdump", "-d", "--no-show-raw-insn", str(elf)], capture_output=True, text=True, check=True
-    ).stdout
-    found: dict[int, str] = {}
-    function, call = "", False
-    for line in text.splitlines():
-        if label := re.match(r"^[0-9a-f]+ <(.+)>:$", line):
-            # A call that is a function's last instruction still returns behind itself.
-            after, function = function, label[1]
-            if call:
-                found[int(line.split()[0], 16)] = after
-            call = False
-        elif code := re.match(r"^ *([0-9a-f]+):\t(\S+)", line):
-            if call:
-                found[int(code[1], 16)] = function
-            call = code[2].startswith("call")
-    return found
-
-
-def pool_words(machine: Machine, elf: Path) -> list[tuple[int, ...]]:
-    """The three `memory_pool_t` as words: base, size, list, total, used, free, allocations, frees, peak, ….."""
-    data = words(machine, nm(elf)["g_pools"][0], 33)
-    return [data[index : index + 11] for index in (0, 11, 22)]
 
 
 SOURCES = (("ram", "elf"), ("core", "stripped"), ("dump", "none"))

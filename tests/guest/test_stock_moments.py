@@ -1,0 +1,170 @@
+"""Stock kernels before, at and after a swap: every answer from RAM, core and dump is what raw memory and nm say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from asking import ask, record_of, text_of
+from machines import Boot
+from stock_raw import RawJit, Walk, calls_of, function_at, nm, pool_words, register, walked
+
+from bareflow_gdb.checks import registry as checks
+from bareflow_gdb.checks.subject import Subject
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.absent import CANNOT_KNOW
+from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.memory.core import ElfCore
+from bareflow_gdb.memory.dump import RawDump
+from bareflow_gdb.memory.protocol import Memory
+from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.questions import registry
+
+MOMENTS = ("early", "before", "at", "after", "halted")
+LOST = frozenset({"registers_kept"})
+SAME = LOST | {"equal_tiers"}
+Bad = dict[str, frozenset[str]]
+
+
+def always(*names: str) -> Bad:
+    """From the moment on that the tables exist."""
+    return {moment: frozenset(names if moment != "early" else ()) for moment in MOMENTS}
+
+
+def both(*parts: Bad) -> Bad:
+    return {moment: frozenset().union(*(part[moment] for part in parts)) for moment in MOMENTS}
+
+
+NOTHING = always()
+MICRO = NOTHING | {"before": LOST, "at": SAME, "after": SAME, "halted": SAME | {"frozen_count", "records"}}
+STUBS, NO_IDT = always("stubs"), always("interrupt_table")
+BAD = {
+    "field_pools": NOTHING,
+    "field_microjit": MICRO,
+    "field_modules": STUBS,
+    "field_bare": both(MICRO, NO_IDT),
+    "field_low": both(MICRO, NO_IDT, STUBS),
+    "field_frameless": NOTHING,
+    "field_turned": MICRO,
+}
+"""The checks that find something wrong at each moment."""
+STAGES = {"early": "loaded", "before": "registered", "at": "running", "after": "running", "halted": "running"}
+ARGUMENTS: dict[str, dict[str, object]] = {
+    "block": {"address": 0x20000},
+    "header": {"module": "fibonacci"},
+    "identify": {"address": 0x10100},
+    "disas": {"place": "0x10010"},
+    "bitcode": {"function": "primes"},
+    "fat": {"action": "list"},
+}
+
+
+@pytest.mark.parametrize("kernel", BAD)
+def test_every_moment_is_told_as_it_is(firmware: Path, launched: Boot, tmp_path: Path, kernel: str) -> None:
+    stock = firmware / "stock"
+    elf, stripped = stock / f"{kernel}.elf", stock / f"{kernel}_stripped.elf"
+    named = stock / "field_frames.elf" if kernel == "field_frameless" else elf
+    machine = launched(stock / f"{kernel}.img", with_disk=False, paused=True)
+    base = 0x1000 if kernel == "field_low" else 0x10000
+    with walked(machine, named, stock / "stock_twin.elf") as walk:
+        for moment in walk.moments(base):
+            for memory, elves in _sources(machine, moment, tmp_path, elf, stripped):
+                guest = Guest.attach(memory, elves=elves)
+                _records(guest, walk, moment)
+                if not isinstance(memory, RawDump):
+                    _code(guest, walk, named=memory.live)
+                _findings(guest, walk, kernel, moment, registers=not isinstance(memory, RawDump))
+                if moment == "at" or isinstance(memory, ElfCore):
+                    _every_question(guest)
+
+
+def _sources(
+    machine: Machine, moment: str, folder: Path, elf: Path, stripped: Path
+) -> Iterator[tuple[Memory, Callable[[], Iterable[Path]]]]:
+    """RAM with the ELF, a dump without any, and at two moments a core with the stripped one."""
+    yield machine.memory(), lambda: [elf]
+    (folder / "dump").write_bytes(machine.read_physical(0, 0xA0000))
+    yield RawDump(folder / "dump"), tuple
+    if moment in ("at", "halted"):
+        machine.dump_core(folder / "core")
+        yield ElfCore(folder / "core"), lambda: [stripped]
+
+
+def _records(guest: Guest, walk: Walk, moment: str) -> None:
+    """Status, JIT, profile, swaps and pools against the words of the records."""
+    status = record_of(guest, "status")
+    assert status.stage == STAGES[moment]
+    if moment == "early":
+        for question in ("jit", "swaps", "profile", "modules", "pools"):
+            with pytest.raises(BareflowError, match=r"\(yet\)|CPU"):
+                ask(guest, question)
+        return
+    raw = walk.raw_jit()
+    function = record_of(guest, "jit").functions[0]
+    assert (function.slot, function.current_code, function.calls) == (raw.slot, raw.current, raw.calls)
+    assert tuple(map(int, function.level_codes)) == raw.codes
+    assert function.level == (1 if moment == "at" else raw.level) == raw.codes.index(raw.current)
+    profiled = next(one for one in record_of(guest, "profile").functions if one.name == function.name)
+    assert (profiled.calls, profiled.level, profiled.address) == (raw.calls, function.level, raw.current)
+    _swaps(guest, walk, raw, function.level)
+    pools = record_of(guest, "pools").pools
+    assert [(p.base, p.size, p.used, p.free, p.allocations, p.frees, p.peak) for p in pools] == [
+        (pool[0], pool[1], *pool[4:9]) for pool in pool_words(walk.machine, walk.elf)
+    ]
+
+
+def _swaps(guest: Guest, walk: Walk, raw: RawJit, level: int) -> None:
+    swaps = [swap for swap in record_of(guest, "swaps").swaps if swap.function == "fibonacci"]
+    assert [(swap.from_level, swap.to_level) for swap in swaps] == [(to - 1, to) for to in range(1, level + 1)]
+    for swap in swaps:
+        assert (swap.old_code, swap.new_code) == (raw.codes[swap.from_level], raw.codes[swap.to_level])
+        old, new = (walk.machine.read_physical(code, swap.code_size) for code in (swap.old_code, swap.new_code))
+        assert swap.same_code == (old == new)
+
+
+def _code(guest: Guest, walk: Walk, named: bool) -> None:
+    """Registers, callers and names against QEMU's monitor, objdump and nm."""
+    eip = register(walk.machine, "EIP")
+    cpu = record_of(guest, "cpu")
+    assert (cpu.registers.eip, cpu.registers.esp) == (eip, register(walk.machine, "ESP"))
+    stack = record_of(guest, "stack")
+    first, *callers = (int(frame.code) for frame in stack.frames)
+    calls = calls_of(walk.elf)
+    assert first == eip and all(caller in calls for caller in callers), [hex(caller) for caller in callers]
+    assert callers or CANNOT_KNOW in stack.end or function_at(walk.elf, eip) == "_start"
+    if named and guest.kernel().elf():
+        assert record_of(guest, "identify", address=eip).name == function_at(walk.elf, eip)
+
+
+def _findings(guest: Guest, walk: Walk, kernel: str, moment: str, registers: bool) -> None:
+    found = checks.run(Subject(guest.kernel))
+    assert not [check for check in found.checks if check.state == "could not look"]
+    bad = {finding.check for finding in found.findings if finding.bad}
+    assert bad == BAD[kernel][moment] - (set() if registers else {"interrupt_table"}), found.findings
+    for finding in found.findings:
+        if finding.check == "registers_kept":
+            # mov ebx, imm32 in the emitted code, by its byte in raw memory.
+            assert walk.machine.read_physical(int(finding.where, 16), 5) == b"\xbb\x01\0\0\0"
+        elif finding.check == "stubs":
+            symbol = nm(walk.elf)["code_" + finding.what.split()[1]]
+            assert int(finding.where, 16) == symbol[0] and f"after {symbol[1]} bytes" in finding.evidence
+        elif finding.check == "frozen_count":
+            assert "overwrites EBX" in finding.evidence and finding.where == f"{walk.raw_jit().calls} calls"
+
+
+def _every_question(guest: Guest) -> None:
+    """An answer, or one sentence; nothing that is known to be false of these kernels."""
+    said = []
+    for question in registry.every():
+        try:
+            answer = ask(guest, question.name, **ARGUMENTS.get(question.name, {}))
+            said += [text_of(question.name, answer.record), *answer.unknown]
+        except BareflowError as error:
+            assert "\n" not in str(error)
+            said.append(str(error))
+    text = "\n".join(said)
+    for false in ("had no room", "is not a free block", "0xf000578b", "0x89000900", "is this kernel's ELF"):
+        assert false not in text, text
+    assert not re.search(r"fragmentation statistic is \d+ percent|of its levels", text)
