@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import struct
 import subprocess
@@ -14,10 +15,13 @@ from typing import Any
 import pytest
 from asking import ask, record_of, text_of
 from machines import SECONDS, halted, wait_for
-from stock_raw import calls_of, nm, pool_words, protected, register
+from stock_raw import calls_of, nm, pool_words, protected, register, section
 
+from bareflow_gdb.checks import registry as checks
+from bareflow_gdb.checks.subject import Subject
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.absent import CANNOT_KNOW, NONE, NOT_YET, TORN_DOWN, Absent
+from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.doctor import check_guest
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.memory.core import ElfCore
@@ -43,7 +47,7 @@ KERNELS = (
     "field_turned",
 )
 CUT = ("field_cut", "field_page")
-MICRO = 23
+MICRO_BYTES = 23
 """Bytes that the micro-JIT of field/adaptive_jit.c emits."""
 
 Booted = Callable[[str], Machine]
@@ -159,9 +163,9 @@ def test_code_of_a_buffer_that_was_freed_is_told_with_its_true_size(
     guest = asked(kernel, source, elf)
     (function,) = record_of(guest, "jit").functions
     (swap,) = record_of(guest, "swaps").swaps
-    assert (swap.from_level, swap.to_level, swap.code_size, swap.same_code) == (0, 1, MICRO, True)
+    assert (swap.from_level, swap.to_level, swap.code_size, swap.same_code) == (0, 1, MICRO_BYTES, True)
     assert (swap.old_code, swap.new_code) == function.level_codes[:2]
-    assert [(code.level, code.size) for code in guest.kernel().jit_code()] == [(0, MICRO), (1, MICRO)]
+    assert [(code.level, code.size) for code in guest.kernel().jit_code()] == [(0, MICRO_BYTES), (1, MICRO_BYTES)]
     status = guest.kernel().status()
     assert status.ok and not status.problems
     answer = ask(guest, "profile")
@@ -394,3 +398,88 @@ def test_the_answers_are_json_too(asked: Asked) -> None:
     for question in ("status", "pools", "jit", "swaps", "profile", "stack", "irq"):
         answer: Any = ask(asked("field_microjit", "core"), question)
         assert json.loads(dumps_answer(answer)) and dataclasses.is_dataclass(answer.record)
+
+
+MICRO = {"frozen_count", "records", "registers_kept", "equal_tiers"}
+BAD: dict[str, set[str]] = {
+    "field_pools": set(),
+    "field_microjit": MICRO,
+    "field_modules": {"stubs"},
+    "field_bare": MICRO | {"interrupt_table"},
+    "field_low": MICRO | {"interrupt_table", "stubs"},
+    "field_demo1": {"interrupt_table"},
+    "field_moved": {"interrupt_table", "slide"},
+    "field_wide": {"data_over_stack"},
+    "field_over": {"data_over_stack"},
+    "field_frames": set(),
+    "field_turned": MICRO,
+    "field_page": {"loaded"},
+}
+"""The checks that find something wrong at the halt."""
+
+
+def found_in(asked: Asked, booted: Booted, kernel: str, source: str, elf: str) -> tuple[Finding, ...]:
+    machine = booted(kernel)
+    with_log = {"machine": machine, "serial": machine.serial} if source == "ram" else {}
+    found = checks.run(Subject(asked(kernel, source, elf).kernel, **with_log))
+    assert not [check for check in found.checks if check.state == "could not look"]
+    return found.findings
+
+
+@pytest.mark.parametrize(("source", "elf"), SOURCES)
+@pytest.mark.parametrize("kernel", BAD)
+def test_the_defects_of_each_kernel_are_found_and_no_others(
+    asked: Asked, booted: Booted, kernel: str, source: str, elf: str
+) -> None:
+    # A dump has no registers; without ELF or disk nothing tells how much was to be loaded.
+    unknown = {"interrupt_table", "loaded"} if source == "dump" else set()
+    findings = found_in(asked, booted, kernel, source, elf)
+    assert {finding.check for finding in findings if finding.bad} == BAD[kernel] - unknown, findings
+
+
+@pytest.mark.parametrize(("source", "elf"), SOURCES)
+def test_findings_are_true_by_nm_readelf_and_raw_memory(
+    asked: Asked, booted: Booted, firmware: Path, source: str, elf: str
+) -> None:
+    stock = firmware / "stock"
+    (lost, _), (frozen,) = (
+        [one for one in found_in(asked, booted, "field_microjit", source, elf) if one.check == check]
+        for check in ("registers_kept", "frozen_count")
+    )
+    # mov ebx, 1: eight bytes into the code that the micro-JIT emits.
+    assert booted("field_microjit").read_physical(int(lost.where, 16) - 7, MICRO_BYTES)[7:12] == b"\xbb\1\0\0\0"
+    assert "overwrites EBX (`mov ebx, 1`" in frozen.evidence and frozen.where == "100 calls"
+    # COM1 counts on: with the log there are two witnesses.
+    assert ("it printed call 101, 100 are counted" in frozen.evidence) == (source == "ram")
+    stubs = [one for one in found_in(asked, booted, "field_modules", source, elf) if one.check == "stubs"]
+    symbols = nm(stock / "field_modules.elf")
+    assert {int(one.where, 16) for one in stubs} == {
+        symbols[f"code_{name}"][0] for name in ("fibonacci", "sum", "compute", "quicksort", "strops")
+    }
+    (over,) = (one for one in found_in(asked, booted, "field_wide", source, elf) if one.check == "data_over_stack")
+    start, end = section(stock / "field_wide.elf", ".bss")
+    assert over.where == f"0x{start:08x}-0x{end:08x}" and "the screen" in over.evidence
+    (slide,) = (one for one in found_in(asked, booted, "field_moved", source, elf) if one.check == "slide")
+    linked, _ = section(stock / "field_moved.elf", ".text")
+    assert slide.what == f"the kernel is linked at 0x{linked:x}, but loaded at 0x10000"
+    down = [one for one in found_in(asked, booted, "field_bare", source, elf) if one.check == "torn_down"]
+    assert [(one.bad, one.where) for one in down] == [(False, "code, data, metadata")]
+
+
+@pytest.mark.parametrize("kernel", ("field_moved", "field_bare"))
+def test_defects_are_told_by_status_doctor_and_checks_with_exit_code_1(booted: Booted, kernel: str) -> None:
+    machine = booted(kernel)
+    said = {"field_moved": "is linked at 0x1000, but loaded at 0x10000", "field_bare": "stands still since its swap"}
+    for verb in ("status", "checks", "doctor"):
+        command = [".venv/bin/bareflow", verb, machine.name]
+        done = subprocess.run(
+            command,
+            cwd=Path(__file__).parents[2],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+            env={**os.environ, "NO_COLOR": "1", "COLUMNS": "400"},
+        )
+        assert done.returncode == 1 and said[kernel] in done.stdout, done.stdout + done.stderr

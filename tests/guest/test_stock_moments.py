@@ -76,18 +76,20 @@ def test_every_moment_is_told_as_it_is(firmware: Path, launched: Boot, tmp_path:
                 if not isinstance(memory, RawDump):
                     _code(guest, walk, named=memory.live)
                 _findings(guest, walk, kernel, moment, registers=not isinstance(memory, RawDump))
-                if moment == "at" or isinstance(memory, ElfCore):
+                if moment == "early" or isinstance(memory, ElfCore):
                     _every_question(guest)
 
 
 def _sources(
     machine: Machine, moment: str, folder: Path, elf: Path, stripped: Path
 ) -> Iterator[tuple[Memory, Callable[[], Iterable[Path]]]]:
-    """RAM with the ELF, a dump without any, and at two moments a core with the stripped one."""
-    yield machine.memory(), lambda: [elf]
-    (folder / "dump").write_bytes(machine.read_physical(0, 0xA0000))
-    yield RawDump(folder / "dump"), tuple
-    if moment in ("at", "halted"):
+    """RAM with the ELF, a dump without any, a core with the stripped one: all at the swap, elsewhere one of them."""
+    if moment in ("early", "at", "halted"):
+        yield machine.memory(), lambda: [elf]
+    if moment in ("before", "at"):
+        (folder / "dump").write_bytes(machine.read_physical(0, 0xA0000))
+        yield RawDump(folder / "dump"), tuple
+    if moment in ("at", "after"):
         machine.dump_core(folder / "core")
         yield ElfCore(folder / "core"), lambda: [stripped]
 
@@ -97,7 +99,7 @@ def _records(guest: Guest, walk: Walk, moment: str) -> None:
     status = record_of(guest, "status")
     assert status.stage == STAGES[moment]
     if moment == "early":
-        for question in ("jit", "swaps", "profile", "modules", "pools"):
+        for question in ("jit", "pools"):
             with pytest.raises(BareflowError, match=r"\(yet\)|CPU"):
                 ask(guest, question)
         return
