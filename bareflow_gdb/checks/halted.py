@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.checks.check import Check
-from bareflow_gdb.checks.subject import REGISTERS, Subject
+from bareflow_gdb.checks.subject import KERNEL, REGISTERS, Subject
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.finding import NOTE, Finding
+from bareflow_gdb.guest.boot.boot import stage_of
 from bareflow_gdb.guest.boot.boot_code import is_bios
 from bareflow_gdb.guest.machine.cpu import no_idt
 
@@ -21,6 +22,9 @@ def _look(subject: Subject) -> Iterator[Finding]:
     linear = registers.segments["cs"].base + registers.general["eip"] & 0xFFFFFFFF
     if subject.stock is not None:
         yield from _stock(subject, linear)
+        return
+    if subject.lacks(KERNEL) and not stage_of(subject.kernel.memory):
+        # Neither a kernel nor a loader of ours: what runs there may halt as it likes.
         return
     stage = subject.boot.stage_number
     up = stage >= layouts.const("BF_STAGE_KERNEL")

@@ -46,6 +46,9 @@ class TargetContext(Context):
             self.serial_file = target.path / "serial.log"
         elif target.machine is not None:
             self.serial_file = target.machine.serial_path
+        else:
+            # Of a QEMU that others started its command line tells.
+            self.serial_file = getattr(target.source, "serial_path", None)
 
     @cached_property
     def guest(self) -> Guest:
@@ -53,8 +56,7 @@ class TargetContext(Context):
 
         given = () if self.elf is None else (self.elf,)
         guest = Guest.attach(self.target.memory, elves=lambda: given, guesses=self._guesses, say=_say)
-        if self.machine is not None:
-            guest.serial_log = self.machine.serial
+        guest.serial_log = self._printed() if self.machine is None else self.machine.serial
         return guest
 
     def _guesses(self) -> Iterable[Path]:

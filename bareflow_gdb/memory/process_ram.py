@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, Unreachable
-from bareflow_gdb.memory.protocol import CheckedMemory, ram_ranges
+from bareflow_gdb.memory.protocol import KERNEL_BASES, CheckedMemory, ram_ranges
 
 if TYPE_CHECKING:
     from bareflow_gdb.memory.gdbstub import GdbStub
@@ -62,7 +62,7 @@ class ProcessRam(CheckedMemory):
     def _is_guest(self, base: int) -> bool:
         """A kernel image at its address, or a boot record."""
         marks = (
-            (layouts.const("BF_IMAGE_BASE"), layouts.const("BF_FLUD_MAGIC")),
+            *((base, layouts.const("BF_FLUD_MAGIC")) for base in KERNEL_BASES),
             (layouts.const("BF_BOOT_RECORD_ADDRESS"), layouts.const("BF_BOOT_MAGIC")),
         )
         try:
@@ -100,6 +100,24 @@ class ProcessRam(CheckedMemory):
         except BareflowError as error:
             self._no_stub = error
             raise
+
+    @property
+    def serial_path(self) -> Path | None:
+        """The file that QEMU writes COM1 to, as its command line says; None = to none."""
+        try:
+            words = _command_line(self.pid)
+        except BareflowError:
+            return None
+        options = list(pairwise(words))
+        first = next((after for word, after in options if word.lstrip("-") == "serial"), "")
+        kind, _, rest = first.partition(":")
+        if kind == "chardev":
+            devices = [after.split(",") for word, after in options if word.lstrip("-") == "chardev"]
+            device = next((parts for parts in devices if f"id={rest}" in parts), [""])
+            kind = device[0]
+            rest = next((part.removeprefix("path=") for part in device if part.startswith("path=")), "")
+        # A relative one counts from where QEMU was started.
+        return Path(f"/proc/{self.pid}/cwd") / rest if kind == "file" and rest else None
 
     def close(self) -> None:
         """Gives the process's memory back."""
@@ -167,10 +185,7 @@ def _candidates(pid: int, size: int) -> Iterator[int]:
 
 def _ram_bytes(pid: int) -> int:
     """What QEMU's command line says with -m; without it QEMU's default for a PC."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-    except OSError as error:
-        raise Unreachable(f"process {pid} is gone") from error
+    words = _command_line(pid)
     if not Path(words[0]).name.startswith("qemu-system-"):
         raise Unreachable(f"process {pid} is not QEMU but {Path(words[0]).name}")
     text = next((after for word, after in pairwise(words) if word == "-m"), None)
@@ -180,3 +195,10 @@ def _ram_bytes(pid: int) -> int:
     if match is None:
         raise Unreachable(f"process {pid} has RAM of {text}, which is not understood")
     return max(int(match[1]) * SIZES[match[2]], SMALLEST_RAM)
+
+
+def _command_line(pid: int) -> list[str]:
+    try:
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
+    except OSError as error:
+        raise Unreachable(f"process {pid} is gone") from error

@@ -19,6 +19,8 @@ DEVICES_END = 0x100000
 SCREEN_ADDRESS = 0xB8000
 SCREEN_BYTES = 4000
 LINE = 256
+KERNEL_BASES = (0x10000, 0x1000, 0x8000, 0x20000, 0x100000)
+"""Where loaders put a kernel, the usual place first."""
 
 Range = tuple[int, int]
 
