@@ -10,6 +10,7 @@ from machines import SECONDS
 
 from bareflow_gdb.abi.events import BY_NAME
 from bareflow_gdb.analysis.digest import tell, verdicts
+from bareflow_gdb.analysis.evidence import of_trace
 from bareflow_gdb.guest.boot.boot import stage_number
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.render.report.page import page
@@ -25,7 +26,7 @@ def test_a_report_tells_the_whole_story_when_the_guest_is_gone(booted: Boot, tmp
         recorder.release_hold()
         recorder.run(until_idle=True, seconds=SECONDS)
     machine.stop()
-    digest = tell(Trace.open(tmp_path / "trace"))
+    digest = tell(of_trace(Trace.open(tmp_path / "trace")))
     assert [verdict.text for verdict in verdicts(digest) if verdict.kind == "bad"] == []
     assert digest.missing == ()
     assert {swap.call for swap in digest.swaps.swaps} == {7, 70, 700}

@@ -17,7 +17,9 @@ _SAID = re.compile(
     r"|\[Call (?P<call>\d{1,18})\] Threshold reached - recompiling to O(?P<reached>\d)"
 )
 _BEGIN = "[ADAPTIVE-JIT] Initialized"
-_BOOT = re.compile(r"^\[serial\] init ok", re.MULTILINE)
+FIRST_LINE = "[serial] init ok"
+"""With it a boot begins to print."""
+_BOOT = re.compile(f"^{re.escape(FIRST_LINE)}", re.MULTILINE)
 
 LOOP = 3
 """So many boots in a log are a reboot loop."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bareflow_gdb.errors import Unreachable, UsageError
-from bareflow_gdb.foreign import lines_of
+from bareflow_gdb.foreign import console_of
 from bareflow_gdb.guest.machine.log import Log
 from bareflow_gdb.memory.contents import Contents
 
@@ -39,7 +39,7 @@ def read_serial_file(path: Path, last: int | None = None) -> Serial:
         raise Unreachable(f"the serial log {path} cannot be read ({error})") from error
     if coding:
         data = data.decode(coding, "replace").removeprefix("\ufeff").encode("latin-1", "replace")
-    text = lines_of(data)
+    text = console_of(data)
     if wanted < size:
         text = text.partition("\n")[2]
     return Serial("file", text, size, size - wanted)
