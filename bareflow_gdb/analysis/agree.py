@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bareflow_gdb.guest.code.log_lines import Recompiled, Stored, swap_lines
+from bareflow_gdb.guest.code.log_lines import ANNOUNCED, Recompiled, Stored, swap_lines
 from bareflow_gdb.guest.code.swaps import Swap
 
 
@@ -89,6 +89,9 @@ def compare(serial: str, swaps: Sequence[Swap], other: str = "ring", *, same_str
 
     Not of the `same_stretch` of time: a log of its own may begin later or end earlier than memory, or go on.
     """
+    if not same_stretch:
+        # It may begin between the two lines of a swap.
+        serial = serial[max(serial.find(ANNOUNCED), 0) :]
     told, disagreements = log_steps(serial)
     seen = ring_steps(swaps, told)
     uncovered: list[str] = []

@@ -102,7 +102,7 @@ def test_a_report_of_our_kernel_tells_what_its_memory_holds_and_its_log_agrees(
         assert title in words, title
     assert words.index("Findings") < words.index("Swaps") and "Loss account" not in words
     assert "Times count from stage 1 of the boot loader." in words
-    assert ("Stack" in words and "cpu_halt" in made.raw) == (source == "core")
+    assert ("Stack" in words and "kernel_main + 0x" in words) == (source == "core")
 
 
 def test_a_core_alone_brings_the_end_of_its_log_along(left: dict[str, Left], report: Report) -> None:
