@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from asking import record_of
 from hostile_names import HARMFUL
 from machines import wait_for_halt
 from page_reader import Reader
 
+from bareflow_gdb.analysis.agree import compare
 from bareflow_gdb.cli import main as cli
+from bareflow_gdb.guest.code.log_lines import boots
+from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
@@ -212,3 +217,18 @@ def test_where_a_report_goes_and_what_has_none(
         said = capsys.readouterr().err
         assert told in said and said.count("\n") == 1
         assert not (tmp_path / "x.html").exists()
+
+
+def test_wherever_the_log_of_a_stock_kernel_is_cut_its_swaps_stay_in_order(left: dict[str, Left]) -> None:
+    text = left["stock"].log.read_text()
+    guest = Guest.attach(ElfCore(left["stock"].core))
+    for at in range(0, text.index("=== PROFILING"), 13):
+        for part in (text[:at], text[at:]):
+            guest.serial_log = lambda part=part: part
+            swaps = record_of(guest, "swaps").swaps
+            found = compare(boots(part)[-1] if part else "", swaps, "memory", same_stretch=False)
+            assert found.agree, (at, found)
+            levels: dict[str, int] = {}
+            for swap in swaps:
+                assert swap.to_level == levels.get(swap.function, 0) + 1, (at, swap)
+                levels[swap.function] = swap.to_level

@@ -72,6 +72,11 @@ def last_run(log: str) -> str:
     return log[max(log.rfind(_BEGIN), 0) :]
 
 
+def is_from_begin(log: str) -> bool:
+    """Does it hold all that was printed since the adaptive JIT began?"""
+    return _BEGIN in log
+
+
 def boots(log: str) -> list[str]:
     """The log cut where a kernel begins to print; what stands before the first such line is no boot's."""
     starts = [found.start() for found in _BOOT.finditer(log)]
