@@ -53,7 +53,7 @@ class Evidence:
     def sources(self) -> dict[str, str]:
         """What there is, by its kind, and where it comes from."""
         there = (
-            (EVENTS, self.trace is not None and f"trace {self.trace.directory.name}"),
+            (EVENTS, self.trace is not None and f"the trace in {self.trace.directory.name}"),
             (MEMORY, self.guest is not None and self.memory_from),
             (LOG, self.serial is not None and self.serial_from),
         )

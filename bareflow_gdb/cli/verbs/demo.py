@@ -91,7 +91,9 @@ class Demo:
         self._title(2, "gdb attaches and shows it")
         self._gdb(*(f"bf {question}" for question in ("boot", "modules", "pools", "profile", "jit")))
 
-        self._title(3, "Every swap is traced from here on. The host's LLVM takes a function from O0 to O3 before the run")
+        self._title(
+            3, "Every swap is traced from here on. The host's LLVM takes a function from O0 to O3 before the run"
+        )
         with self._recorded():
             self._gdb(f"bf recompile {RECOMPILED} --tier O3")
             self._title(4, "The run: gdb steps through a swap, and stops at the first call of the host's code")

@@ -52,7 +52,7 @@ def _section(title: str, source: str, content: Markup) -> Markup:
 def _own(digest: Digest) -> Iterator[Section]:
     """The parts for which there are sources."""
     log_and = f"the {LOG} and {EVENTS if digest.overview else MEMORY}"
-    yield "Findings", " and ".join(digest.sources), sections.findings
+    yield "Findings", ", ".join(digest.sources), sections.findings
     if digest.swaps is not None:
         yield "Swaps", digest.swaps_from, sections.swaps
     if digest.overview is not None:

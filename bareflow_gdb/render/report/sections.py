@@ -68,7 +68,8 @@ def figures(digest: Digest) -> Markup:
     keys = [tag("span", tag("i", class_=f"key l{number}"), f"O{number}", class_="legend") for number in range(4)]
     clock = f"Clock: {view.clock}. " if view else ""
     since = f"Times count from {digest.clock.since}. " if digest.clock.since else ""
-    return join(tag("div", boxes, class_="cards"), tag("p", clock, since, "Levels: ", keys, class_="quiet"))
+    told = tag("p", clock, since, class_="quiet") if clock or since else None
+    return join(tag("div", boxes, class_="cards"), told, tag("p", "Levels: ", keys, class_="quiet"))
 
 
 def findings(digest: Digest) -> Markup:
