@@ -14,6 +14,8 @@ from collections.abc import Container, Iterable
 _PLAIN = re.compile(r"(?!-|0[bBoOxX]|\d+$)[A-Za-z0-9_./+~-]+(?<!~)")
 _UNQUOTED = re.compile(r"([^A-Za-z0-9_./+:=,@-])")
 _NO_SYMBOL = re.compile(r"[^A-Za-z0-9_.@$]")
+_CONTROL = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-Z\\^-~]|\0+")
+_LINE_END = re.compile(rb"\r+\n|\n\r(?!\n)|\r")
 _STYLE = re.compile(r"(\x1b\[[\d;]*m)")
 
 
@@ -30,6 +32,12 @@ def clean(raw: bytes) -> str:
 def lines_of(raw: bytes) -> str:
     """The same of guest output, with its tabs and line ends."""
     return ascii_of(raw.replace(b"\r\n", b"\n"), keep=b"\t\n")
+
+
+def console_of(raw: bytes) -> str:
+    """The same of what a console logged: without the sequences that move its cursor or colour it, without NULs, with
+    one kind of line end."""
+    return lines_of(_LINE_END.sub(b"\n", _CONTROL.sub(b"", raw)))
 
 
 def printable(text: str, keep: Container[str] = "") -> str:

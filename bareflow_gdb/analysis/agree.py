@@ -1,7 +1,8 @@
-"""Do the guest's log and the event ring tell the same story of its swaps?
+"""Do the guest's log and the event ring, or its memory, tell the same story of its swaps?
 
-The log: as guest/code/log_lines.py reads it. The ring: PUBLISH events. They are written by different code at
-different moments, so a difference is a defect of the guest, or a loss.
+The log: as guest/code/log_lines.py reads it. The ring: PUBLISH events; memory: the version table, or the entries of a
+stock kernel. They are written by different code at different moments, so a difference is a defect of the guest, or a
+loss.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bareflow_gdb.guest.code.log_lines import Recompiled, Stored, swap_lines
+from bareflow_gdb.guest.code.log_lines import ANNOUNCED, Recompiled, Stored, swap_lines
 from bareflow_gdb.guest.code.swaps import Swap
 
 
@@ -31,13 +32,19 @@ class Step:
 class Agreement:
     """Both stories compared; they agree when `disagreements` is empty."""
 
+    agreed: int
+    """Swaps that both tell, in the same order."""
     log_swaps: int
-    ring_swaps: int
+    other_swaps: int
+    other: str
+    """What the log was compared with: "ring" or "memory"."""
     disagreements: tuple[str, ...]
+    uncovered: tuple[str, ...] = ()
+    """What only one of them can tell, because it begins earlier or ends later."""
 
     @property
     def agree(self) -> bool:
-        """Whether log and ring tell the same story."""
+        """Whether both tell the same story."""
         return not self.disagreements
 
 
@@ -77,14 +84,27 @@ def ring_steps(swaps: Iterable[Swap], told: Sequence[Step]) -> list[Step]:
     ]
 
 
-def compare(serial: str, swaps: Sequence[Swap]) -> Agreement:
-    """Log against ring."""
+def compare(serial: str, swaps: Sequence[Swap], other: str = "ring", *, same_stretch: bool = True) -> Agreement:
+    """Log against ring or memory.
+
+    Not of the `same_stretch` of time: a log of its own may begin later or end earlier than memory, or go on.
+    """
+    if not same_stretch:
+        # It may begin between the two lines of a swap.
+        serial = serial[max(serial.find(ANNOUNCED), 0) :]
     told, disagreements = log_steps(serial)
     seen = ring_steps(swaps, told)
+    uncovered: list[str] = []
+    agreed = 0
+    the = other if other == "memory" else f"the {other}"
     matcher = difflib.SequenceMatcher(None, told, seen, autojunk=False)
     for kind, i, i_end, j, j_end in matcher.get_opcodes():
         if kind == "equal":
+            agreed += i_end - i
             continue
-        disagreements += [f"the log has {step} at this place, the ring does not" for step in told[i:i_end]]
-        disagreements += [f"the ring has {step} at this place, the log does not" for step in seen[j:j_end]]
-    return Agreement(len(told), len(seen), tuple(disagreements))
+        at_an_end = i == j == 0 or (i_end == len(told) and j_end == len(seen))
+        found = disagreements if same_stretch or kind == "replace" or not at_an_end else uncovered
+        place = " at this place" if found is disagreements else ""
+        found += [f"the log has {step}{place}, {the} does not" for step in told[i:i_end]]
+        found += [f"{the} has {step}{place}, the log does not" for step in seen[j:j_end]]
+    return Agreement(agreed, len(told), len(seen), other, tuple(disagreements), tuple(uncovered))

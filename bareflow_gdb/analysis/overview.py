@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bareflow_gdb.abi.events import event_type
+from bareflow_gdb.analysis.clock import Clock
 from bareflow_gdb.guest.base.reading import filled
 from bareflow_gdb.guest.code.swaps import Swaps
 from bareflow_gdb.tracing.store import Trace
@@ -43,16 +44,8 @@ class Overview:
     """Event type and number of events, the most frequent first."""
 
     def duration(self, ticks: int) -> str:
-        """TSC ticks in words: a time, or cycles when the clock is not measured, or instructions."""
-        if self.counts_instructions:
-            return f"{ticks:,} instructions"
-        if not self.tsc_hz:
-            return f"{ticks:,} cycles"
-        seconds = ticks / self.tsc_hz
-        for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "us")):
-            if seconds * factor >= 1:
-                return f"{seconds * factor:,.3f} {unit}"
-        return f"{seconds * 1e9:,.0f} ns"
+        """TSC ticks in words."""
+        return Clock(self.tsc_hz, self.counts_instructions).duration(ticks)
 
     @property
     def span(self) -> str:

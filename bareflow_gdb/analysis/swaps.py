@@ -1,4 +1,4 @@
-"""When was each function swapped, as a trace tells it? The same records as `guest/swaps.py` gives."""
+"""When was each function swapped, as a trace or a serial log tells it? In the records of guest/code/swaps.py."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.clock import Counters
 from bareflow_gdb.guest.base.reading import filled
+from bareflow_gdb.guest.base.values import NOWHERE
 from bareflow_gdb.guest.code.functions import Function, Tables, read_tables
-from bareflow_gdb.guest.code.swaps import Swaps, list_swaps
+from bareflow_gdb.guest.code.swaps import Swap, Swaps, list_swaps
 from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.guest.stock.swaps import parse_log
 from bareflow_gdb.tracing.events import decode
 from bareflow_gdb.tracing.store import Trace
 
@@ -24,6 +26,27 @@ def trace_swaps(trace: Trace) -> Swaps:
     chosen = trace.events(*TYPES)
     events = sorted(decode(chosen[chosen["ring"] == MAIN_RING]), key=lambda event: event.seq)
     return list_swaps(_tables(trace), events)
+
+
+def logged_swaps(log: str) -> Swaps:
+    """The swaps of a log's last run: functions, tiers and calls; where the code is and when it was, it does not say."""
+    indices: dict[str, int] = {}
+    swaps = tuple(
+        Swap(
+            function=said.function,
+            index=indices.setdefault(said.function, len(indices)),
+            from_level=said.from_level,
+            to_level=said.to_level,
+            reason="none" if said.call is None else "threshold",
+            call=said.call,
+            old_code=NOWHERE,
+            new_code=NOWHERE,
+            code_size=0,
+            same_code=False,
+        )
+        for said in parse_log(log)
+    )
+    return Swaps(swaps, len(swaps), 0, 0)
 
 
 def _tables(trace: Trace) -> Tables:

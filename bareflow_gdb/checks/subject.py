@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.guest.code.log_lines import boots
+from bareflow_gdb.guest.code.log_lines import FIRST_LINE, boots
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.base.clock import Counters
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MEMORY, KERNEL, ROOT, KERNEL_UP, REGISTERS = "memory", "kernel", "root", "kernel in protected mode", "registers"
 SERIAL, MACHINE, TRACE, STOCK = "serial log", "machine", "trace", "stock kernel"
 
+
+_END_CHARACTERS = 200
 
 _CORE = 9
 """BF_STAGE_CORE: from then on the kernel has its own stack."""
@@ -169,6 +171,18 @@ class Subject:
     def log(self) -> str:
         """What was printed since the last boot."""
         return self.boots[-1] if self.boots else ""
+
+    @cached_property
+    def log_is_whole(self) -> bool:
+        """Does it reach from the first line of a boot to where the kernel's own buffer ends? A copy may be cut off."""
+        try:
+            kept = self.kernel.log()
+        except BareflowError:
+            return True
+        if self._serial is None:
+            return not kept.lost
+        end = kept.text[-_END_CHARACTERS:].strip()
+        return bool(self.log.startswith(FIRST_LINE) and self.log.rstrip().endswith(end))
 
     @cached_property
     def boot(self) -> Boot:

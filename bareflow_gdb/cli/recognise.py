@@ -9,6 +9,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.cli.neighbours import neighbour
 from bareflow_gdb.cli.target import Target, machine_target
 from bareflow_gdb.errors import BadData, UsageError
+from bareflow_gdb.guest.machine.serial import as_bytes
 from bareflow_gdb.memory.contents import Contents
 
 SECTOR = 512
@@ -71,7 +72,8 @@ def _open_plain(file: Contents, head: bytes) -> Target | None:
     if base is not None:
         return _dump(file, base, "by what is in it")
     # A log is text: the same words in a dump are the kernel's own.
-    if any(mark in head for mark in SERIAL_MARKS) and head.count(0) * 4 < len(head):
+    text = as_bytes(head)
+    if any(mark in text for mark in SERIAL_MARKS) and text.count(0) * 4 < len(text):
         return Target("serial", f"serial log {path}", path)
     return None
 

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from bareflow_gdb.abi.events import BY_NAME, EVENT_TYPES
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.files import PARTIAL, is_locked, locked
-from bareflow_gdb.foreign import clean, lines_of
+from bareflow_gdb.foreign import clean, console_of
 from bareflow_gdb.memory.snapshot import SnapshotMemory
 from bareflow_gdb.small_files import read_start
 from bareflow_gdb.tracing import codes, journal, manifest, segments
@@ -183,7 +183,7 @@ class Trace:
     def serial(self) -> str:
         """What the guest printed on COM1, without control characters."""
         try:
-            return lines_of(read_start(self.directory / "serial.log", MAX_SERIAL))
+            return console_of(read_start(self.directory / "serial.log", MAX_SERIAL))
         except FileNotFoundError:
             return ""
         except (OSError, ValueError) as error:

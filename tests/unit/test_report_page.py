@@ -6,56 +6,29 @@ import base64
 import dataclasses
 import hashlib
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from page_reader import Reader
 from trace_maker import SERIAL, SWAP, batch, make
 
+from bareflow_gdb.analysis.clock import Clock
+from bareflow_gdb.analysis.comparisons import Comparison
 from bareflow_gdb.analysis.digest import Digest, tell, verdicts
+from bareflow_gdb.analysis.evidence import of_trace
 from bareflow_gdb.cli import main as cli
+from bareflow_gdb.guest.code.code_diff import Instruction, Row
 from bareflow_gdb.render.report.markup import Markup, escape, tag
 from bareflow_gdb.render.report.page import page
 from bareflow_gdb.render.report.summary import summary
 from bareflow_gdb.tracing.store import Trace
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\x1b[2J\x07"
-VOID = {"meta", "br", "hr"}
-
-
-class Reader(HTMLParser):
-    """Collects elements, attributes and texts; complains about tags that do not match."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.text = ""
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append(name)
-        self.attributes += [(key, value or "") for key, value in attributes]
-        if name not in VOID:
-            self.open.append(name)
-
-    def handle_startendtag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append(name)
-        self.attributes += [(key, value or "") for key, value in attributes]
-
-    def handle_endtag(self, name: str) -> None:
-        assert self.open.pop() == name
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.text += data
 
 
 @pytest.fixture
 def digest(tmp_path: Path) -> Digest:
-    return tell(Trace.open(make(tmp_path / "trace", [batch(SWAP)])))
+    return tell(of_trace(Trace.open(make(tmp_path / "trace", [batch(SWAP)]))))
 
 
 def test_the_page_is_whole_and_needs_nothing_from_elsewhere(digest: Digest) -> None:
@@ -89,7 +62,7 @@ def test_no_string_of_the_guest_becomes_markup(tmp_path: Path) -> None:
         variant=EVIL,
         ended=EVIL,
     )
-    text = page(tell(Trace.open(directory)))
+    text = page(tell(of_trace(Trace.open(directory))))
     reader = Reader(text)
     assert not {"script", "img"} & set(reader.tags)
     assert "\x1b" not in text and "\x07" not in text
@@ -114,7 +87,7 @@ def test_the_numbers_are_those_of_the_trace(digest: Digest) -> None:
     for word in ("0x00200010", "0x00200100", "+1.400 us", "0 of 7 events lost", "TSC 1,000 MHz", "fibonacci"):
         assert word in words, word
     text = summary(digest)
-    for word in ("0x00200100", "fibonacci", "O1", "7, 0 lost", "log and ring agree on 1 swaps"):
+    for word in ("0x00200100", "fibonacci", "O1", "7 events, 0 lost", "log and ring agree on 1 swap"):
         assert word in text, word
 
 
@@ -122,7 +95,7 @@ def test_what_is_wrong_comes_first(tmp_path: Path) -> None:
     directory = make(
         tmp_path / "trace", [batch(SWAP), batch(SWAP, 20, lost=13)], serial="nothing", complete=False, open_journal=True
     )
-    digest = tell(Trace.open(directory))
+    digest = tell(of_trace(Trace.open(directory)))
     bad = [verdict.text for verdict in verdicts(digest) if verdict.kind == "bad"]
     assert bad[0] == "13 of 27 events lost"
     assert "killed" in bad[1]
@@ -131,7 +104,7 @@ def test_what_is_wrong_comes_first(tmp_path: Path) -> None:
 
 
 def test_instructions_are_not_shown_as_time(tmp_path: Path) -> None:
-    digest = tell(Trace.open(make(tmp_path / "trace", [batch(SWAP)], clock="icount")))
+    digest = tell(of_trace(Trace.open(make(tmp_path / "trace", [batch(SWAP)], clock="icount"))))
     words = Reader(page(digest)).text
     assert "1,600 instructions" in words and "exact, equal between runs" in words
 
@@ -166,3 +139,58 @@ def test_markup_escapes_all_but_markup() -> None:
         '<b class="&quot;x&quot;">&lt;<i/>&amp;3</b>'
     )
     assert escape("a\x00b\u202ec") == "a?b?c"
+
+
+def test_one_zero_for_timeline_table_and_boot_and_round_marks(digest: Digest) -> None:
+    clock = Clock(1_000_000, zero=5_000_000, since="stage 1", last=6_290_000)
+    assert clock.moment(6_286_413) == "+1,286.413 ms"
+    marks = clock.round_moments(6_200_000, 6_290_000)
+    assert [words for _, words in marks] == ["1,200 ms", "1,220 ms", "1,240 ms", "1,260 ms", "1,280 ms"]
+    assert [tsc for tsc, _ in marks] == [6_200_000, 6_220_000, 6_240_000, 6_260_000, 6_280_000]
+    # Swaps of the made trace are 1.4 us after its first event: so says the table, and so does the mark in its lane.
+    text = page(digest)
+    assert text.count("+1.400 us") == 2
+    assert "Times count from the first event." in Reader(text).text
+
+
+@pytest.mark.parametrize(
+    ("clock", "words"),
+    [
+        (Clock(0, zero=0, last=7_000), ["0 cycles", "2,000 cycles", "4,000 cycles", "6,000 cycles"]),
+        (Clock(9, True, last=7), [f"{n} instructions" for n in (0, 2, 4, 6)]),
+        (Clock(2_000_000_000, last=1_400), ["0.0 us", "0.2 us", "0.4 us", "0.6 us"]),
+        (Clock(1, last=0), ["0 us"]),
+    ],
+)
+def test_marks_of_an_axis_are_round_in_every_unit(clock: Clock, words: list[str]) -> None:
+    assert [told for _, told in clock.round_moments(0, clock.last)] == words
+
+
+def test_a_good_recording_is_not_called_interrupted(tmp_path: Path) -> None:
+    for ended in ("idle", "interrupted", "time"):
+        made = tell(of_trace(Trace.open(make(tmp_path / ended, [batch(SWAP)], ended=ended))))
+        words = Reader(page(made)).text
+        assert "recorded until" in words or "as long as was asked" in words
+        assert "ended: interrupted" not in words + summary(made)
+
+
+def test_a_line_without_an_instruction_has_no_colour(digest: Digest) -> None:
+    push = Instruction(0, b"\x55", "push ebp")
+    rows = (Row(push, None), Row(None, Instruction(1, b"\xc3", "ret")))
+    swap = digest.swaps.swaps[0] if digest.swaps else None
+    assert swap is not None
+    made = dataclasses.replace(digest, comparisons=(Comparison(swap, 2500, 1423, False, rows, ""),))
+    text = page(made)
+    assert "2,500 → 1,423 bytes" in Reader(text).text
+    assert text.count('class="old"') == 1 and text.count('class="new"') == 1
+    assert 'class="old"></td>' not in text and 'class="new"></td>' not in text
+
+
+def test_a_refusal_in_the_log_is_the_first_thing_that_is_said_also_without_memory(tmp_path: Path) -> None:
+    refused = "[CACHE] COMPUTE.O1 refused: its SHA-256 does not match\n"
+    made = tell(of_trace(Trace.open(make(tmp_path / "trace", [batch(SWAP)], serial=SERIAL + refused))))
+    found = verdicts(made)
+    assert found[0].kind == "bad" and "COMPUTE.O1" in found[0].text
+    assert "found nothing wrong" not in "".join(verdict.text for verdict in found)
+    words = Reader(page(made)).text
+    assert words.index("COMPUTE.O1") < words.index("Swaps")

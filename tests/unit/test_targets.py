@@ -54,6 +54,9 @@ def test_reading_beyond_the_end_of_a_truncated_dump_says_where_it_ends(tmp_path:
         (FLUD + bytes(100), "kernel", "kernel binary"),
         (b"\x7fELF\x01\x01\x01" + bytes(9) + struct.pack("<HH", 2, 3) + bytes(32), "kernel", "kernel ELF"),
         (b"[serial] init ok\r\n[kernel] up\r\n", "serial", "serial log"),
+        ("\ufeff[serial] init ok\r\n".encode("utf-16-le"), "serial", "serial log"),
+        ("--- BEGIN JSON ---\r\n".encode("utf-16-be"), "serial", "serial log"),
+        (b"\x1bc\x1b[2J\x1b[0m[serial] init ok\r\n\0\0", "serial", "serial log"),
     ],
 )
 def test_a_file_without_guest_memory_says_what_it_is(tmp_path: Path, data: bytes, kind: str, words: str) -> None:

@@ -143,7 +143,7 @@ def test_swaps_of_a_trace_without_any_are_a_no(tmp_path: Path, capsys: Captured)
         (("trace", "show", "/nowhere"), "not a trace"),
         (("trace", "show", __file__), "not a trace"),
         (("trace", "recover", SAMPLE), "nothing to recover"),
-        (("report", "/nowhere"), "not a trace"),
+        (("report", "/nowhere"), "does not exist"),
         (("trace", "record", "no-such-machine", "--out", "/tmp/never-made"), "no machine named"),
         (("trace", "record", "--seconds", "-1", "--out", "/tmp/never-made"), "not negative"),
         (("trace", "record", "a", "--machine", "b", "--out", "/tmp/never-made"), "two machines"),

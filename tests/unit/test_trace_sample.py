@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bareflow_gdb.analysis.digest import tell, verdicts
+from bareflow_gdb.analysis.evidence import of_trace
 from bareflow_gdb.cli import main as cli
 from bareflow_gdb.tracing.store import Trace
 
@@ -32,7 +33,7 @@ def test_every_question_has_an_answer(question: str, capsys: pytest.CaptureFixtu
 
 def test_the_sample_tells_three_swaps_of_each_function_at_10_20_and_30_calls() -> None:
     trace = Trace.open(SAMPLE)
-    digest = tell(trace)
+    digest = tell(of_trace(trace))
     told = [(swap.function, swap.to_level, swap.call) for swap in digest.swaps.swaps]
     names = trace.manifest.functions
     assert names[:4] == ("fibonacci", "sum", "compute", "primes")
@@ -43,7 +44,7 @@ def test_the_sample_tells_three_swaps_of_each_function_at_10_20_and_30_calls() -
 
 def test_the_code_of_the_tiers_differs_where_the_guest_says_so() -> None:
     trace = Trace.open(SAMPLE)
-    digest = tell(trace)
+    digest = tell(of_trace(trace))
     for comparison in digest.comparisons:
         assert comparison.missing == ""
         assert comparison.equal == comparison.swap.same_code

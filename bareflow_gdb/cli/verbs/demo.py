@@ -21,12 +21,13 @@ from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.files import PRIVATE_FOLDER, write_atomically
 
 GROUP = "do"
-HELP = "run the main job, narrated: boot, trace, step a swap, recompile, report"
+HELP = "run the main job, narrated: boot, trace, recompile, step a swap, report"
 # -P: what lies in the current directory is not to be taken for the suite.
 BAREFLOW = (sys.executable, "-P", "-m", "bareflow_gdb.cli.main")
 REPORT = "report.html"
 LEFT = (REPORT, "serial.log", "summary.txt", "trace")
-SWAPPED = "primes"
+SWAPPED, RECOMPILED = "primes", "gemm_tile"
+"""The second is called after the first, so that both stops come in one run; what the host makes is at O3 before it."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -90,13 +91,23 @@ class Demo:
         self._title(2, "gdb attaches and shows it")
         self._gdb(*(f"bf {question}" for question in ("boot", "modules", "pools", "profile", "jit")))
 
-        self._title(3, "Every swap is traced while the guest runs; 4. gdb steps through one of them")
+        self._title(
+            3, "Every swap is traced from here on. The host's LLVM takes a function from O0 to O3 before the run"
+        )
         with self._recorded():
-            self._gdb("bf release", f"bf step-swap {SWAPPED} --stay")
+            self._gdb(f"bf recompile {RECOMPILED} --tier O3")
+            self._title(4, "The run: gdb steps through a swap, and stops at the first call of the host's code")
+            self._gdb(
+                "bf release",
+                f"bf step-swap {SWAPPED} --stay",
+                f"bf break jit:{RECOMPILED}@O3",
+                "continue",
+                "backtrace",
+                "finish",
+            )
+            self._title(5, "The guest goes on to the end of its run; every swap can be told")
             self._run("wait", self.machine, "idle")
             self._run("swaps", self.machine)
-            self._title(5, "The host's LLVM recompiles a function from the bitcode in guest memory")
-            self._gdb(f"bf recompile {SWAPPED} --tier O3 --stop", "backtrace", "finish")
 
         self._title(6, "The guest ends; the report is made from its trace")
         write_atomically(self.out / "serial.log", (self.out / "trace" / "serial.log").read_bytes())

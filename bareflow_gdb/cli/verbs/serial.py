@@ -41,7 +41,7 @@ def follow(path: Path, at: int, alive: Callable[[], bool]) -> Iterator[str]:
     """What is added to the file from byte `at` on, until the machine has ended."""
     import time
 
-    from bareflow_gdb.foreign import lines_of
+    from bareflow_gdb.foreign import console_of
 
     with path.open("rb") as file:
         file.seek(at)
@@ -49,7 +49,7 @@ def follow(path: Path, at: int, alive: Callable[[], bool]) -> Iterator[str]:
             going = alive()
             data = file.read()
             if data:
-                yield lines_of(data)
+                yield console_of(data)
             elif not going:
                 return
             else:

@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+ANNOUNCED = "[RECOMPILE]"
 _SAID = re.compile(
-    r"\[RECOMPILE\] (?P<function>\S+): O(?P<old>\d) -> O(?P<new>\d)"
+    rf"{re.escape(ANNOUNCED)} (?P<function>\S+): O(?P<old>\d) -> O(?P<new>\d)"
     r"|\[ATOMIC-SWAP\] Code pointer updated to O(?P<stored>\d)"
     r"|\[Call (?P<call>\d{1,18})\] Threshold reached - recompiling to O(?P<reached>\d)"
 )
@@ -22,7 +23,9 @@ _CALL = re.compile(
     r"|\[Call (?P<call>\d{1,18})\]"
 )
 _BEGIN = "[ADAPTIVE-JIT] Initialized"
-_BOOT = re.compile(r"^\[serial\] init ok", re.MULTILINE)
+FIRST_LINE = "[serial] init ok"
+"""With it a boot begins to print."""
+_BOOT = re.compile(f"^{re.escape(FIRST_LINE)}", re.MULTILINE)
 
 LOOP = 3
 """So many boots in a log are a reboot loop."""
@@ -90,6 +93,11 @@ def calls_told(log: str) -> dict[str, int]:
 def last_run(log: str) -> str:
     """What was printed since the kernel was booted the last time."""
     return log[max(log.rfind(_BEGIN), 0) :]
+
+
+def is_from_begin(log: str) -> bool:
+    """Does it hold all that was printed since the adaptive JIT began?"""
+    return _BEGIN in log
 
 
 def boots(log: str) -> list[str]:

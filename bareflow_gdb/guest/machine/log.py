@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.foreign import lines_of
+from bareflow_gdb.foreign import console_of
 from bareflow_gdb.guest.base.absent import need
 from bareflow_gdb.guest.base.reading import one
 from bareflow_gdb.guest.base.root import Root
@@ -42,7 +42,7 @@ def read_log(memory: Memory, root: Root, last: int | None = None) -> Log:
         raise BadData(f"the log buffer claims {raw.capacity} bytes, which cannot be right")
     held = min(raw.written, raw.capacity)
     wanted = held if last is None else max(0, min(last, held))
-    text = lines_of(_text(memory, raw.text, raw.capacity, raw.written, wanted))
+    text = console_of(_text(memory, raw.text, raw.capacity, raw.written, wanted))
     if wanted < raw.written:
         text = text.partition("\n")[2]
     return Log(text=text, written=raw.written, capacity=raw.capacity, lost=raw.written - wanted)

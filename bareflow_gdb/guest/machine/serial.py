@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bareflow_gdb.errors import Unreachable, UsageError
-from bareflow_gdb.foreign import lines_of
+from bareflow_gdb.foreign import console_of
 from bareflow_gdb.guest.machine.log import Log
 from bareflow_gdb.memory.contents import Contents
 
@@ -37,12 +37,16 @@ def read_serial_file(path: Path, last: int | None = None) -> Serial:
         data = file.read(size - wanted, wanted)
     except Unreachable as error:
         raise Unreachable(f"the serial log {path} cannot be read ({error})") from error
-    if coding:
-        data = data.decode(coding, "replace").removeprefix("\ufeff").encode("latin-1", "replace")
-    text = lines_of(data)
+    text = console_of(as_bytes(data, coding))
     if wanted < size:
         text = text.partition("\n")[2]
     return Serial("file", text, size, size - wanted)
+
+
+def as_bytes(data: bytes, coding: str | None = None) -> bytes:
+    """What came out of the port, of a log in UTF-16 too; `coding` None: by its first bytes."""
+    coding = _coding(data[:4]) if coding is None else coding
+    return data.decode(coding, "replace").removeprefix("\ufeff").encode("latin-1", "replace") if coding else data
 
 
 def _coding(head: bytes) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from bareflow_gdb.guest.base.reading import ONE_PACKET, strays
 from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.guest.code.log_lines import Reached, Recompiled, last_run, swap_lines
+from bareflow_gdb.guest.code.log_lines import Reached, Recompiled, is_from_begin, last_run, swap_lines
 from bareflow_gdb.guest.code.swaps import Swap, Swaps
 from bareflow_gdb.guest.stock.jit import THRESHOLDS, Entries, Entry, swapped_levels
 from bareflow_gdb.memory.protocol import Memory
@@ -57,13 +57,24 @@ def list_swaps(memory: Memory, read: Entries, sizes: Mapping[Address, int], log:
     codes = _codes(memory, read.entries[:COMPARED], sizes)
     for entry in read.entries:
         before = 0
-        for level in swapped_levels(entry):
-            place, item = logged.get((entry.name, level), (len(logged), None))
-            found.append((place, _swap(codes, sizes, entry, before, level, item)))
+        levels = swapped_levels(entry)
+        for level in levels:
+            told = {other: logged[entry.name, other][0] for other in levels if (entry.name, other) in logged}
+            _, item = logged.get((entry.name, level), (0, None))
+            found.append((_place(level, told, log or "", len(logged)), _swap(codes, sizes, entry, before, level, item)))
             before = level
     # Stable: what the log does not tell stays in the order of functions and levels.
     swaps = tuple(swap for _, swap in sorted(found, key=lambda pair: pair[0]))
     return Swaps(swaps=swaps, swap_count=len(swaps), tsc_hz=0, forgotten=0, publishing=read.publishing)
+
+
+def _place(level: int, told: Mapping[int, int], log: str, end: int) -> int:
+    """Where a function's swap stands in the order of the log, whose places of its levels are `told`."""
+    if any(other >= level for other in told):
+        # It came before the higher levels, whether it was printed or not.
+        return min(place for other, place in told.items() if other >= level)
+    # A log that begins later does not tell what was before.
+    return -1 if log and not told and not is_from_begin(log) else end
 
 
 def _codes(memory: Memory, entries: tuple[Entry, ...], sizes: Mapping[Address, int]) -> dict[int, bytes]:

@@ -1,4 +1,4 @@
-"""How does a trace become one HTML file that opens anywhere, now and in years?
+"""How does a digest become one HTML file that opens anywhere, now and in years?
 
 Everything is inside: no script, no font, no picture from elsewhere, and a content security policy that
 forbids them, so that even a guest's string that escaped the escaping could do nothing.
@@ -8,28 +8,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bareflow_gdb.analysis.digest import Digest
-from bareflow_gdb.render.report import sections
+from bareflow_gdb.analysis.evidence import EVENTS, LOG, MEMORY
+from bareflow_gdb.render.report import sections, tables
 from bareflow_gdb.render.report.markup import Markup, join, tag
+from bareflow_gdb.render.report.of_view import Answered, answered
 
-_SECTIONS = (
-    ("Swaps", sections.swaps),
-    ("How long swaps take", sections.latencies),
-    ("Log and ring", sections.agreement),
-    ("Code before and after", sections.code),
-    ("Profile", sections.profile),
-    ("Modules", sections.modules),
-    ("JIT pools", sections.pools),
-    ("Boot", sections.boot),
-    ("Events", sections.events),
-    ("The rest", sections.ending),
-)
+Section = tuple[str, str, Callable[[Digest], Markup]]
+"""Title, sources, what makes it."""
 
 
-def page(digest: Digest) -> str:
-    """The whole document."""
+def page(digest: Digest, answers: Sequence[Answered] = (), unanswered: tuple[str, ...] = ()) -> str:
+    """The whole document. `answers`: to questions without a part of their own; `unanswered`: why others have none."""
     css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     hashed = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{hashed}'; base-uri 'none'; form-action 'none'"
@@ -39,9 +32,43 @@ def page(digest: Digest) -> str:
         tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="referrer", content="no-referrer"),
-        tag("title", f"BareFlow trace of {digest.overview.machine}"),
+        tag("title", f"BareFlow {digest.title}"),
         tag("style", Markup(css)),
     )
-    parts = [tag("section", tag("h2", title), make(digest)) for title, make in _SECTIONS]
+    parts = [_section(title, source, make(digest)) for title, source, make in _own(digest)]
+    parts += [_section(one.view.title, MEMORY, answered(one)) for one in answers]
+    if digest.sources.get(LOG):
+        parts.append(_section("What it printed", LOG, tables.printed(digest)))
+    parts.append(_section("What is missing, and how the rest was found", "", tables.ending(digest, unanswered)))
     body = tag("body", sections.header(digest), sections.figures(digest), parts)
     return f"<!doctype html>\n{join(tag('html', head, body, lang='en'))}\n"
+
+
+def _section(title: str, source: str, content: Markup) -> Markup:
+    told = tag("small", f"from {source}", class_="quiet") if source else None
+    return tag("section", tag("h2", title, " ", told), content)
+
+
+def _own(digest: Digest) -> Iterator[Section]:
+    """The parts for which there are sources."""
+    log_and = f"the {LOG} and {EVENTS if digest.overview else MEMORY}"
+    yield "Findings", ", ".join(digest.sources), sections.findings
+    if digest.swaps is not None:
+        yield "Swaps", digest.swaps_from, sections.swaps
+    if digest.overview is not None:
+        yield "How long swaps take", EVENTS, sections.latencies
+    if digest.agreement is not None:
+        yield f"Log and {digest.agreement.other}", log_and, sections.agreement
+    if digest.second:
+        both = f"the {LOG} and {MEMORY}" if any(found.against for found in digest.second) else LOG
+        yield "Exported on COM1", both, tables.exported
+    if digest.comparisons:
+        yield "Code before and after", EVENTS if digest.overview else MEMORY, sections.code
+    if MEMORY in digest.sources:
+        yield "Profile", MEMORY, tables.profile
+        yield "Modules", MEMORY, tables.modules
+        yield "JIT pools", MEMORY, tables.pools
+        if digest.boot is not None:
+            yield "Boot", MEMORY, tables.boot
+    if digest.overview is not None:
+        yield "Events", EVENTS, tables.events

@@ -33,9 +33,10 @@ def _strip(pool: Pool) -> Markup:
         parts.append(tag("g", tag("title", told), box))
     share = 100 * pool.used / size
     fragmentation = pool.fragmentation_computed if pool.fragmentation is None else pool.fragmentation
+    told = "not known" if fragmentation is None else f"{fragmentation:,} %"
     words = (
         f"{pool.kind.upper()}  0x{pool.base:08x}  {pool.used:,} of {pool.size:,} bytes used ({share:.1f} %), "
-        f"{pool.allocations} allocations, {pool.frees} frees, fragmentation {fragmentation} %"
+        f"{pool.allocations:,} allocations, {pool.frees:,} frees, fragmentation {told}"
     )
     picture = tag("svg", parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", preserveAspectRatio="none", class_="strip")
     return tag("figure", tag("figcaption", words), picture)

@@ -1,95 +1,150 @@
-"""What stands in each part of the report? One function per section: a digest in, HTML out."""
+"""What stands at the head of the report, and in its parts about swaps? A digest in, HTML out."""
 
 from __future__ import annotations
 
-from operator import attrgetter
-
-from bareflow_gdb.analysis.digest import Comparison, Digest, verdicts
+from bareflow_gdb.analysis.comparisons import Comparison
+from bareflow_gdb.analysis.digest import Digest, counted, verdicts
+from bareflow_gdb.checks.registry import FOUND, PASSED
 from bareflow_gdb.guest.code.code_diff import Row
+from bareflow_gdb.guest.code.log_lines import boots
 from bareflow_gdb.guest.code.swaps import Swap
-from bareflow_gdb.render.fold import folded
-from bareflow_gdb.render.report.markup import Markup, join, table, tag
-from bareflow_gdb.render.report.pool_picture import pool_picture
-from bareflow_gdb.render.report.timeline import boot_timeline, level_class, swap_timeline
-from bareflow_gdb.render.view import level_name
+from bareflow_gdb.render.report.markup import Child, Markup, join, table, tag
+from bareflow_gdb.render.report.timeline import swap_timeline
+from bareflow_gdb.render.report.values import address, levels
 
 MAX_SWAPS = 2000
 MAX_ROWS = 1000
-MAX_SERIAL = 200_000
+
+ENDED = {
+    "": "the recorder was killed",
+    "idle": "recorded until the guest's run was over",
+    "halted": "recorded until the guest halted",
+    "time": "recorded for as long as was asked",
+    "interrupted": "recorded until it was told to stop",
+    "guest gone": "recorded until QEMU ended",
+    "guest restarted": "recorded until the guest was reset",
+}
+"""What ended a recording, in words that are right for a good one."""
 
 
 def header(digest: Digest) -> Markup:
-    """Name, guest, clock, and the lines a reader wants first."""
+    """Name, guest, sources, and the lines a reader wants first."""
     view = digest.overview
-    build = view.build_id[:12] or "unknown build"
     chips = [tag("li", verdict.text, class_=verdict.kind) for verdict in verdicts(digest)]
-    ended = f"ended: {view.ended}" if view.ended else "not completed"
+    recorded = f", {view.started}, {ENDED.get(view.ended, view.ended)}" if view else ""
+    sources = [tag("span", tag("b", kind), f" {where}", class_="legend") for kind, where in digest.sources.items()]
     return tag(
         "header",
-        tag("h1", "BareFlow trace"),
-        tag("p", f"{view.variant} {build} on {view.machine}, {view.started}, {ended}", class_="quiet"),
+        tag("h1", f"BareFlow {digest.title}"),
+        tag("p", f"{digest.kernel}{recorded}", class_="quiet"),
+        tag("p", "Made from: ", sources, class_="quiet"),
         tag("ul", chips, class_="chips"),
     )
 
 
 def figures(digest: Digest) -> Markup:
     """The cards with the big numbers, and the clock."""
-    view = digest.overview
-    cards = [
-        ("events", f"{view.events:,}"),
-        ("lost", f"{view.lost:,}"),
-        ("swaps", f"{view.swaps:,}"),
-        ("functions", f"{len(view.functions):,}"),
-        ("versions", f"{view.versions:,}"),
-        ("first to last event", view.span),
-    ]
+    view, swaps = digest.overview, digest.swaps
+    cards: list[tuple[str, str]] = []
+    if view is not None:
+        cards = [("events", f"{view.events:,}"), ("lost", f"{view.lost:,}")]
+    elif digest.status is not None:
+        cards = [("stage", digest.status.stage)]
+    if digest.serial is not None and view is None:
+        cards.append(("boots in the log", f"{len(boots(digest.serial.text)):,}"))
+    cards.append(("findings", f"{sum(1 for one in digest.checks.findings if one.bad):,}"))
+    if swaps is not None:
+        cards.append(("swaps", f"{len(swaps.swaps):,}"))
+    if view is not None:
+        cards += [
+            ("functions", f"{len(view.functions):,}"),
+            ("versions", f"{view.versions:,}"),
+            ("first to last event", view.span),
+        ]
+    else:
+        cards += [("modules", f"{len(digest.modules.modules):,}")] if digest.modules else []
+        cards += [("functions", f"{len(digest.profile.functions):,}")] if digest.profile else []
     boxes = [tag("div", tag("b", value), tag("span", name), class_="card") for name, value in cards]
-    levels = [tag("span", tag("i", class_=f"key l{level}"), f"O{level}", class_="legend") for level in range(4)]
+    keys = [tag("span", tag("i", class_=f"key l{number}"), f"O{number}", class_="legend") for number in range(4)]
+    clock = f"Clock: {view.clock}. " if view else ""
+    since = f"Times count from {digest.clock.since}. " if digest.clock.since else ""
+    told = tag("p", clock, since, class_="quiet") if clock or since else None
+    return join(tag("div", boxes, class_="cards"), told, tag("p", "Levels: ", keys, class_="quiet"))
+
+
+def findings(digest: Digest) -> Markup:
+    """What the checks found, each with all that is known of it, and which could look."""
+    found = [
+        tag(
+            "li",
+            tag("b", one.severity, class_="bad" if one.bad else "note"),
+            f" {one.what}",
+            f" ({one.where})" if one.where else None,
+            [
+                tag("div", tag("span", f"{label}: ", class_="quiet"), text)
+                for label, text in (("known by", one.evidence), ("then", one.consequence), ("next", one.next_step))
+                if text
+            ],
+        )
+        for one in digest.checks.findings
+    ]
+    styles = {PASSED: "good", FOUND: "bad"}
+    rows = [
+        (one.name, tag("span", one.state, class_=styles.get(one.state, "quiet")), one.looks_at, one.why)
+        for one in digest.checks.checks
+    ]
+    passed = sum(1 for one in digest.checks.checks if one.state == PASSED)
+    summary = tag("summary", f"{len(rows):,} checks, of which {passed:,} looked and found nothing")
+    words = tag("p", f"{str(digest.checks)[0].upper()}{str(digest.checks)[1:]}.") if not found else None
     return join(
-        tag("div", boxes, class_="cards"), tag("p", "Clock: ", view.clock, ". Levels: ", levels, class_="quiet")
+        words,
+        tag("ul", found, class_="findings") if found else None,
+        tag("details", summary, table("check|state|looks at|why not", rows)),
     )
 
 
 def swaps(digest: Digest) -> Markup:
     """Timeline and table."""
-    listed = digest.swaps.swaps
+    listed = digest.swaps.swaps if digest.swaps else ()
     if not listed:
-        return tag("p", "No code was swapped in this trace.", class_="quiet")
-    duration = digest.overview.duration
-    picture = swap_timeline(listed, digest.overview.last_tsc, duration)
-    rows = [
-        (
-            tag("a", number, href=f"#swap-{number}"),
-            f"+{duration(swap.tsc - digest.overview.first_tsc)}",
-            swap.function,
-            _levels(swap),
-            swap.call,
-            swap.reason.replace("_", " "),
-            _address(swap.old_code),
-            _address(swap.new_code),
-            swap.code_size,
-            swap.threshold_to_publish_us,
-            swap.publish_to_first_us,
-            "equal code" if swap.same_code else "",
-        )
-        for number, swap in enumerate(listed[:MAX_SWAPS], 1)
-    ]
-    heads = (
-        ">#|>time|function|level|>call|reason|old entry|new entry|>bytes|"
-        ">threshold to publish, us|>publish to first call, us|"
+        return tag("p", "No code was swapped, as far as these sources tell.", class_="quiet")
+    picture = swap_timeline(listed, digest.clock) if all(swap.tsc for swap in listed) else None
+    compared = len(digest.comparisons)
+    same: list[Child | float] = ["equal code" if swap.same_code else "" for swap in listed]
+    columns: tuple[tuple[str, list[Child | float]], ...] = (
+        (">#", [tag("a", n, href=f"#swap-{n}") if n <= compared else n for n in range(1, len(listed) + 1)]),
+        (">time", [digest.clock.moment(swap.tsc) if swap.tsc else None for swap in listed]),
+        ("function", [swap.function for swap in listed]),
+        ("level", [levels(swap) for swap in listed]),
+        (">call", [swap.call for swap in listed]),
+        ("reason", [None if swap.reason == "none" else swap.reason.replace("_", " ") for swap in listed]),
+        ("old entry", [address(swap.old_code) for swap in listed]),
+        ("new entry", [address(swap.new_code) for swap in listed]),
+        (">bytes", [swap.code_size or None for swap in listed]),
+        (">threshold to publish, us", [swap.threshold_to_publish_us for swap in listed]),
+        (">publish to first call, us", [swap.publish_to_first_us for swap in listed]),
+        ("", same),
     )
-    more = len(listed) - len(rows)
-    note = tag("p", f"{more:,} more swaps are not shown", class_="quiet") if more > 0 else None
-    return join(picture, table(heads, rows), note)
+    # A source that does not tell something has no column for it.
+    told = [(head, values[:MAX_SWAPS]) for head, values in columns if any(value not in (None, "") for value in values)]
+    rows = zip(*(values for _, values in told), strict=True)
+    more = len(listed) - MAX_SWAPS
+    forgotten = digest.swaps.forgotten if digest.swaps else 0
+    notes = (
+        f"{more:,} more swaps are not shown" if more > 0 else "",
+        f"the kernel has forgotten {forgotten:,} earlier swaps" if forgotten else "",
+    )
+    shown = [tag("p", note, class_="quiet") for note in notes if note]
+    return join(picture, table("|".join(head for head, _ in told), rows), shown)
 
 
 def latencies(digest: Digest) -> Markup:
     """Each step of the swaps, and the whole."""
-    duration = digest.overview.duration
+    duration = digest.clock.duration
     rows = [
         (
             f"{step.start} → {step.end}".replace("_", " "),
-            str(step.count),
+            step.count,
             duration(step.minimum),
             duration(int(step.median)),
             duration(step.maximum),
@@ -100,74 +155,22 @@ def latencies(digest: Digest) -> Markup:
 
 
 def agreement(digest: Digest) -> Markup:
-    """Serial log against event ring."""
+    """Serial log against event ring or memory."""
     found = digest.agreement
-    if found.agree:
-        return tag("p", f"The serial log and the event ring agree on {found.ring_swaps} swaps.")
+    if found is None:
+        return Markup("")
+    other = "event ring" if found.other == "ring" else found.other
+    words = f"The serial log and the {other} agree on {counted(found.agreed, 'swap')}."
+    if not found.agree:
+        words = f"The log has {found.log_swaps:,} swaps, the {other} {found.other_swaps:,}; they contradict each other:"
     lines = [tag("li", line) for line in found.disagreements[:MAX_ROWS]]
-    return join(tag("p", f"The log has {found.log_swaps} swaps, the ring {found.ring_swaps}:"), tag("ul", lines))
-
-
-def boot(digest: Digest) -> Markup:
-    """The stages reached."""
-    if digest.boot is None:
-        return _missing()
-    record = digest.boot
-    words = (
-        f"Reached {record.stage}; disk by {record.disk_method.upper()}, A20 {record.a20_method.replace('_', ' ')}, "
-        f"{record.sectors_read} of {record.sectors_needed} sectors read, "
-        f"CRC 0x{record.crc_computed:08x} (expected 0x{record.crc_expected:08x})."
+    rest = [tag("li", line) for line in found.uncovered[:MAX_ROWS]]
+    return join(
+        tag("p", words),
+        tag("ul", lines, class_="problems") if lines else None,
+        tag("p", "Told by one of them alone, which begins earlier or ends later:", class_="quiet") if rest else None,
+        tag("ul", rest, class_="quiet") if rest else None,
     )
-    return join(tag("p", words), boot_timeline(record), _problems(record.problems))
-
-
-def pools(digest: Digest) -> Markup:
-    """A strip per pool."""
-    if digest.pools is None:
-        return _missing()
-    return join(pool_picture(digest.pools), _problems(digest.pools.all_problems()))
-
-
-def modules(digest: Digest) -> Markup:
-    """The module manager's records."""
-    if digest.modules is None:
-        return _missing()
-    rows = [
-        (
-            module.name,
-            module.source or "-",
-            level_name(module.level),
-            _address(module.code),
-            module.code_size,
-            module.calls,
-            module.mean_cycles,
-            module.digest,
-        )
-        for module in digest.modules.modules
-    ]
-    heads = "module|source|level|entry|>bytes|>calls|>mean cycles|SHA-256"
-    return join(table(heads, rows), _problems(digest.modules.all_problems()))
-
-
-def profile(digest: Digest) -> Markup:
-    """What the function profiler counted."""
-    if digest.profile is None:
-        return _missing()
-    total = max(1, sum(function.total_cycles for function in digest.profile.functions))
-    rows = [
-        (
-            function.name,
-            _level(function.level),
-            function.calls,
-            function.total_cycles,
-            f"{100 * function.total_cycles / total:.1f} %",
-            function.mean_cycles,
-            function.min_cycles,
-            function.max_cycles,
-        )
-        for function in digest.profile.functions
-    ]
-    return table("function|level|>calls|>total cycles|>share|>mean|>shortest|>longest", rows)
 
 
 def code(digest: Digest) -> Markup:
@@ -177,15 +180,14 @@ def code(digest: Digest) -> Markup:
 
 
 def _comparison(number: int, found: Comparison) -> Markup:
-    swap = found.swap
-    title = f"{number}. {swap.function}: "
+    swap: Swap = found.swap
     if found.missing:
         inner: Markup = tag("p", found.missing, class_="quiet")
-        sizes = "code not saved"
+        sizes = "code not there"
     else:
         inner = _listing(found.rows)
-        sizes = f"{found.old_size} → {found.new_size} bytes" + (", equal code" if found.equal else "")
-    summary = tag("summary", title, _levels(swap), tag("span", f" {sizes}", class_="quiet"))
+        sizes = f"{found.old_size:,} → {found.new_size:,} bytes" + (", equal code" if found.equal else "")
+    summary = tag("summary", f"{number}. {swap.function}: ", levels(swap), tag("span", f" {sizes}", class_="quiet"))
     return tag("details", summary, inner, id=f"swap-{number}", open="open" if number == 1 else None)
 
 
@@ -194,62 +196,12 @@ def _listing(rows: tuple[Row, ...]) -> Markup:
         tag(
             "tr",
             tag("td", f"+{row.old.offset:03x}" if row.old else "", class_="off"),
-            tag("td", row.old.text if row.old else "", class_=None if row.equal else "old"),
+            tag("td", row.old.text if row.old else "", class_="old" if row.old and not row.equal else None),
             tag("td", f"+{row.new.offset:03x}" if row.new else "", class_="off"),
-            tag("td", row.new.text if row.new else "", class_=None if row.equal else "new"),
+            tag("td", row.new.text if row.new else "", class_="new" if row.new and not row.equal else None),
         )
         for row in rows[:MAX_ROWS]
     ]
     more = len(rows) - MAX_ROWS
-    note = tag("p", f"{more} more lines are not shown", class_="quiet") if more > 0 else None
+    note = tag("p", f"{more:,} more lines are not shown", class_="quiet") if more > 0 else None
     return join(tag("div", tag("table", tag("tbody", body), class_="code"), class_="scroll"), note)
-
-
-def events(digest: Digest) -> Markup:
-    """How many of each type, and the loss account of each source."""
-    account = attrgetter("name", "events", "lost", "first", "capacity", "guest_waits", "guest_dropped", "reader_deaths")
-    heads = "source|>events|>lost|>first number|>capacity|>guest waited|>guest dropped|>reader found dead"
-    gaps = [(loss.ring, loss.first, loss.count) for loss in digest.losses[:MAX_ROWS]]
-    return join(
-        table("event|>count", digest.overview.types, "no events"),
-        tag("h3", "Loss account"),
-        table(heads, map(account, digest.sources), "The recorder was killed before it could write its account."),
-        table("ring|>first missing number|>events missing", gaps, "No sequence number is missing."),
-    )
-
-
-def ending(digest: Digest) -> Markup:
-    """Exception, serial output, and what the trace could not answer."""
-    parts: list[Markup] = []
-    record = digest.exception
-    if record is not None and record.count:
-        parts.append(
-            tag("p", f"{record.count} exceptions; the last: {record.name} at {_address(record.registers.eip)}")
-        )
-    text = digest.serial[-MAX_SERIAL:]
-    cut = "" if len(text) == len(digest.serial) else f" (the last {MAX_SERIAL:,} characters)"
-    parts.append(tag("details", tag("summary", f"COM1 output{cut}"), tag("pre", text)))
-    if digest.missing:
-        parts.append(tag("h3", "Not in this trace"))
-        parts.append(tag("ul", [tag("li", line) for line in digest.missing]))
-    return join(parts)
-
-
-def _levels(swap: Swap) -> Markup:
-    return join(_level(swap.from_level), " → ", _level(swap.to_level))
-
-
-def _level(level: int | None) -> Markup:
-    return tag("span", level_name(level), class_=f"level {level_class(level)}")
-
-
-def _address(value: int) -> str:
-    return f"0x{value:08x}" if value else "-"
-
-
-def _problems(problems: list[str] | tuple[str, ...]) -> Markup | None:
-    return tag("ul", [tag("li", problem) for problem in folded(problems)], class_="problems") if problems else None
-
-
-def _missing() -> Markup:
-    return tag("p", "Not in this trace: see the end of the page.", class_="quiet")

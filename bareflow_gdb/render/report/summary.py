@@ -1,70 +1,99 @@
-"""The same trace as a page of plain text, for a terminal, a mail or a CI log."""
+"""The same report as a page of plain text, for a terminal, a mail or a CI log."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bareflow_gdb.analysis.digest import Digest, verdicts
 from bareflow_gdb.render import text
-from bareflow_gdb.render.view import Table, View, address, facts, level_name, number, table
+from bareflow_gdb.render.report.sections import ENDED
+from bareflow_gdb.render.view import Cell, Table, View, address, facts, known, level_name, number, table
 
 MAX_SWAPS = 200
 
 
-def summary(digest: Digest) -> str:
+def summary(digest: Digest, unanswered: tuple[str, ...] = ()) -> str:
     """The text, one trailing newline."""
-    view = digest.overview
-    build = view.build_id[:12] or "unknown build"
+    started = f", {digest.overview.started}" if digest.overview else ""
     shown = text.plain(
         View(
-            title=f"BareFlow trace of {view.machine}: {view.variant} {build}, {view.started}",
-            facts=facts(
-                ("clock", view.clock),
-                ("events", f"{view.events:,}, {view.lost:,} lost"),
-                ("time", f"{view.span} from the first to the last event"),
-                ("functions", ", ".join(view.functions) or "none"),
-                ("thresholds", "/".join(map(str, view.thresholds)) or "none"),
-                ("swaps", f"{view.swaps}"),
-                ("ended", view.ended or "recorder killed"),
+            title=f"BareFlow {digest.title}: {digest.kernel}{started}",
+            facts=(*facts(*digest.sources.items()), *_recorded(digest), *_swap_count(digest)),
+            parts=(_verdicts(digest), _swaps(digest), *_latencies(digest)),
+            problems=(
+                *(digest.agreement.disagreements if digest.agreement else ()),
+                *(line for found in digest.second for line in found.contradictions),
             ),
-            parts=(_swaps(digest), _latencies(digest), _verdicts(digest)),
-            problems=digest.agreement.disagreements,
-            notes=tuple(f"not in this trace: {line}" for line in digest.missing),
+            notes=tuple(f"not in these sources: {line}" for line in (*digest.missing, *unanswered)),
         )
     )
     return shown + "\n"
 
 
+def _recorded(digest: Digest) -> tuple[tuple[str, Cell], ...]:
+    view = digest.overview
+    if view is None:
+        return known(("stage", digest.status.stage if digest.status else None))
+    return facts(
+        ("clock", view.clock),
+        ("recording", f"{view.events:,} events, {view.lost:,} lost"),
+        ("time", f"{view.span} from the first to the last event"),
+        ("functions", ", ".join(view.functions) or "none"),
+        ("thresholds", " / ".join(f"{calls:,}" for calls in view.thresholds) or "none"),
+        ("ended", ENDED.get(view.ended, view.ended)),
+    )
+
+
+def _swap_count(digest: Digest) -> tuple[tuple[str, Cell], ...]:
+    if digest.swaps is None:
+        return ()
+    since = f", times from {digest.clock.since}" if digest.clock.since else ""
+    return facts(("swaps", f"{len(digest.swaps.swaps):,}, by the {digest.swaps_from}{since}"))
+
+
 def _swaps(digest: Digest) -> Table:
-    first = digest.overview.first_tsc
+    listed = digest.swaps.swaps if digest.swaps else ()
     rows = [
         (
-            f"+{digest.overview.duration(swap.tsc - first)}",
+            digest.clock.moment(swap.tsc) if swap.tsc else None,
             swap.function,
             f"{level_name(swap.from_level)} -> O{swap.to_level}",
             swap.call,
-            swap.reason.replace("_", " "),
+            None if swap.reason == "none" else swap.reason.replace("_", " "),
             address(swap.old_code),
             address(swap.new_code),
-            swap.code_size,
+            swap.code_size or None,
             number(swap.publish_to_first_us),
         )
-        for swap in digest.swaps.swaps[:MAX_SWAPS]
+        for swap in listed[:MAX_SWAPS]
     ]
-    more = len(digest.swaps.swaps) - len(rows)
-    title = "swaps" if more <= 0 else f"swaps (the first {MAX_SWAPS} of {len(digest.swaps.swaps)})"
+    title = "swaps" if len(listed) <= MAX_SWAPS else f"swaps (the first {MAX_SWAPS} of {len(listed):,})"
     heads = ">time|function|level|>call|reason|old entry|new entry|>bytes|>to first call, us"
-    return table(heads, rows, title, "no code was swapped")
+    return _told(table(heads, rows, title, "no code was swapped"))
 
 
-def _latencies(digest: Digest) -> Table:
-    duration = digest.overview.duration
+def _told(shown: Table) -> Table:
+    """Without the columns in which a source tells nothing."""
+    kept = [at for at in range(len(shown.columns)) if any(row[at].text != "-" for row in shown.rows)]
+    return replace(
+        shown,
+        columns=tuple(shown.columns[at] for at in kept),
+        rows=tuple(tuple(row[at] for at in kept) for row in shown.rows),
+    )
+
+
+def _latencies(digest: Digest) -> tuple[Table, ...]:
+    if digest.overview is None:
+        return ()
+    duration = digest.clock.duration
     rows = [
         (f"{step.start} -> {step.end}", step.count, duration(int(step.median)), duration(step.maximum))
         for step in digest.latencies
     ]
-    return table("step|>swaps|>median|>longest", rows, "latencies")
+    return (table("step|>swaps|>median|>longest", rows, "latencies"),)
 
 
 def _verdicts(digest: Digest) -> Table:
     words = {"good": "ok", "note": "note", "bad": "WRONG"}
     rows = [(words[verdict.kind], verdict.text) for verdict in verdicts(digest)]
-    return table("|finding", rows, "findings")
+    return table("|finding", rows, "findings", "nothing could be judged")

@@ -49,9 +49,13 @@ class MemoryTarget(Target):
         for name in registry.names():
             yield " ".join(words_of(chance, name, self._places))
         yield chance.choice(("events --last 5", "events --json --type publish"))
+        if chance.random() < 0.2:
+            # As much as all questions together.
+            yield "report --out OUT"
 
     def ask(self, folder: Path, words: str) -> str:
-        return run_verb([*words.replace("primes #1", "primes@O3").split(), str(folder / self.file)])
+        given = words.replace("primes #1", "primes@O3").replace("OUT", str(folder / "report.html"))
+        return run_verb([*given.split(), str(folder / self.file)])
 
 
 class OwnRam(MemoryTarget):

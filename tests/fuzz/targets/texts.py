@@ -73,11 +73,17 @@ class SerialLog(Target):
         yield "serial"
         yield "serial --last 100 --json"
         yield "status"
+        yield "report --out OUT"
+        yield "report --out OUT --serial LOG CORE"
         yield "guest"
 
     def ask(self, folder: Path, words: str) -> str:
         if words != "guest":
-            return run_verb([*words.split(), str(folder / "serial.log")])
+            log, core = str(folder / "serial.log"), str(self.seeds / "stock.ram")
+            if "CORE" not in words:
+                words += " LOG"
+            given = {"LOG": log, "CORE": core, "OUT": str(folder / "report.html")}
+            return run_verb([given.get(word, word) for word in words.split()])
         guest = Guest.attach(RawDump(self.seeds / "stock.ram"))
         guest.serial_log = lambda: (folder / "serial.log").read_text(encoding="latin-1")
         return dumps(guest.kernel().swaps())
