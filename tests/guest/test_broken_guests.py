@@ -98,6 +98,27 @@ BUILT = {
         "if (0)",
         r"the cached image of compute O3 is damaged",
     ),
+    "the cache evicts the newest": Broken(
+        "kernel/cache.c",
+        "slot->tsc_last_used < oldest->tsc_last_used",
+        "slot->tsc_last_used > oldest->tsc_last_used",
+        r"evicted an image that was not the least recently used: \w+@O\d was evicted.* stayed",
+    ),
+    "the cache evicts what is published": Broken(
+        "kernel/cache.c",
+        "if (slot->state == PUBLISHED)\n        return true;",
+        "",
+        r"not the least recently used: \w+@O\d was evicted while it was published",
+    ),
+    "the cache does not note a publication": Broken(
+        "kernel/cache.c",
+        "if (slot->level == level || slot->state == PUBLISHED)\n            slot->tsc_last_used = rdtsc();",
+        "",
+        r"does not note when \w+ O\d was used",
+    ),
+    "evictions are counted twice": Broken(
+        "kernel/cache.c", "bareflow_cache.evictions++;", "bareflow_cache.evictions += 2;", r"the cache counts wrongly"
+    ),
     "the kernel is built with SSE2": Broken(
         "Makefile",
         "CFLAGS := $(TARGET) -mno-80387",
@@ -105,7 +126,6 @@ BUILT = {
         r"compiled with SSE, and SSE is off",
         "any",
     ),
-    # The last: everything is built for it.
     "the expected value of primes is 169": Broken(
         "modules/modules.mk", "primes:1000:0:168", "primes:1000:0:169", r"primes returned 168 last"
     ),
