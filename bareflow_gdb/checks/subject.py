@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 MEMORY, KERNEL, ROOT, KERNEL_UP, REGISTERS = "memory", "kernel", "root", "kernel in protected mode", "registers"
 SERIAL, MACHINE, TRACE, STOCK = "serial log", "machine", "trace", "stock kernel"
 
-
+NO_DISK = "[DISK] No disk"
+"""The kernel prints it."""
 _CORE = 9
 """BF_STAGE_CORE: from then on the kernel has its own stack."""
 
@@ -169,6 +170,15 @@ class Subject:
     def log(self) -> str:
         """What was printed since the last boot."""
         return self.boots[-1] if self.boots else ""
+
+    @cached_property
+    def lacks_disk(self) -> bool:
+        """Did our kernel find no second disk, from which tiers and bitcode come? An application needs none."""
+        try:
+            root = self.kernel.root
+        except BareflowError:
+            return False
+        return root is not None and root.variant != "unikernel" and NO_DISK in self.log
 
     @cached_property
     def boot(self) -> Boot:

@@ -292,13 +292,29 @@ def test_a_byte_of_published_code_that_was_changed_is_named(firmware: Path) -> N
         assert f"the code of {code.title} was changed after it was emitted" in status_of(machine)[1]
 
 
-def test_a_kernel_without_its_disk_is_told_so(firmware: Path) -> None:
+def test_a_kernel_without_its_disk_is_told_that_and_nothing_that_follows_from_it(firmware: Path) -> None:
     machine = launch(firmware / "fluid.img", with_disk=False, settings=RootSettings(thresholds=QUICK))
     try:
         reached(machine, "idle")
-        assert "there is no second disk" in status_of(machine)[1]
+        problems = status_of(machine)[1].splitlines()
+        assert len(problems) == 1 and "there is no second disk" in problems[0], problems
+        assert "no bitcode for 34 tiers" in problems[0]
     finally:
         machine.stop()
+
+
+def test_tiers_that_are_refused_for_one_reason_are_one_problem(firmware: Path, tmp_path: Path) -> None:
+    disk = Path(shutil.copy(firmware / "fat16.img", tmp_path / "fat16.img"))
+    for name in ("FFT_1D", "PRIMES"):
+        subprocess.run(["mdel", "-i", str(disk), *(f"::{name}.{end}" for end in ("O1", "O2", "O3", "BC"))], check=True)
+    with running(firmware / "fluid.img", disk, RootSettings(thresholds=QUICK)) as machine:
+        reached(machine, "idle")
+        problems = status_of(machine)[1].splitlines()
+    assert len(problems) == 2, problems
+    assert problems[0].startswith(
+        "the kernel refused 6 tiers (primes: O1, primes: O2, primes: O3, fft_1d: O1 and 2 more)"
+    )
+    assert problems[1].startswith("primes, fft_1d stay at O0")
 
 
 HEALTHY = {
