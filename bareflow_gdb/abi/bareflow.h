@@ -637,4 +637,7 @@ struct bf_cache {
     uint32_t misses;
     uint32_t evictions;
     struct bf_cache_slot slots[16];
+    /* Since 1.2: as they were when it left. Both are empty as long as each eviction took the least recently used. */
+    struct bf_cache_slot left_early;    /* was published, or used later than ... */
+    struct bf_cache_slot older;         /* ... this one, which was free to leave and stayed */
 };

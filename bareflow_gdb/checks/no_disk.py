@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bareflow_gdb.checks.check import Check
-from bareflow_gdb.checks.subject import ROOT, SERIAL, Subject
+from bareflow_gdb.checks.refused import NO_BITCODE
+from bareflow_gdb.checks.subject import NO_DISK, ROOT, SERIAL, Subject
 from bareflow_gdb.guest.base.finding import WARNING, Finding
-
-_LINE = "[DISK] No disk"
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
-    if _LINE in subject.log and subject.kernel.root is not None and subject.kernel.root.variant != "unikernel":
+    if subject.lacks_disk:
+        refused = len(NO_BITCODE.findall(subject.log))
         yield Finding(
             severity=WARNING,
             what="there is no second disk that the kernel can read",
-            evidence=f"it printed {_LINE!r}",
-            consequence="functions whose tiers are on the disk stay at O0, and there is no bitcode to recompile",
-            next_step="`bareflow run` adds the disk beside the image; `--disk FILE` names another",
+            evidence=f"it printed {NO_DISK!r}" + (f", and had no bitcode for {refused:,} tiers" if refused else ""),
+            consequence="functions whose tiers are on the disk stay where they are, and none can be recompiled",
+            next_step="start it with its disk: `bareflow run` adds the one beside the image, `--disk FILE` another",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import SERIAL, Subject
@@ -35,15 +36,30 @@ _LINES = (
 _PATTERNS = tuple((re.compile(line), what, consequence) for line, what, consequence in _LINES)
 _TESTED = re.compile(r"\[MODULE-TEST\]|\[POOL\] Test")
 """Self-tests have the kernel refuse on purpose, and print afterwards whether it did."""
+NO_BITCODE = re.compile(r"\[RECOMPILE\] \S+: O\d rejected: no bitcode", re.MULTILINE)
 MOST = 20
+_NAMED = 4
+_A_TIER = "the kernel refused a tier"
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
+    found = _tiers_together(_refused(subject))
+    yield from found[:MOST]
+    if len(found) > MOST:
+        yield Finding(
+            what=f"the kernel refused {len(found) - MOST} things more", next_step="`serial` shows all of them"
+        )
+
+
+def _refused(subject: Subject) -> list[Finding]:
+    """A finding for each different line; a disk that is not there is a finding of its own."""
     found: Counter[Finding] = Counter()
     pending: list[Finding] = []
     for line in subject.log.splitlines():
         if _TESTED.match(line):
             pending.clear()
+        if subject.lacks_disk and NO_BITCODE.match(line):
+            continue
         for pattern, what, consequence in _PATTERNS:
             match = pattern.match(line)
             if match is not None:
@@ -61,11 +77,24 @@ def _look(subject: Subject) -> Iterator[Finding]:
             found.update(pending)
             pending.clear()
     found.update(pending)
-    yield from list(found)[:MOST]
-    if len(found) > MOST:
-        yield Finding(
-            what=f"the kernel refused {len(found) - MOST} things more", next_step="`serial` shows all of them"
-        )
+    return list(found)
+
+
+def _tiers_together(found: list[Finding]) -> list[Finding]:
+    """Tiers that were refused for one reason are one finding."""
+    by_reason: dict[str, list[Finding]] = {}
+    for one in found:
+        reason = one.evidence.partition(f"{one.where} ")[2] if one.what == _A_TIER else str(one)
+        by_reason.setdefault(reason, []).append(one)
+    return [_together(same) for same in by_reason.values()]
+
+
+def _together(same: list[Finding]) -> Finding:
+    if len(same) == 1:
+        return same[0]
+    where = ", ".join(one.where for one in same[:_NAMED])
+    more = f" and {len(same) - _NAMED:,} more" if len(same) > _NAMED else ""
+    return replace(same[0], what=f"the kernel refused {len(same):,} tiers", where=where + more)
 
 
 CHECK = Check(

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 MEMORY, KERNEL, ROOT, KERNEL_UP, REGISTERS = "memory", "kernel", "root", "kernel in protected mode", "registers"
 SERIAL, MACHINE, TRACE, STOCK = "serial log", "machine", "trace", "stock kernel"
 
-
 _END_CHARACTERS = 200
 
+NO_DISK = "[DISK] No disk"
+"""The kernel prints it."""
 _CORE = 9
 """BF_STAGE_CORE: from then on the kernel has its own stack."""
 
@@ -183,6 +184,15 @@ class Subject:
             return not kept.lost
         end = kept.text[-_END_CHARACTERS:].strip()
         return bool(self.log.startswith(FIRST_LINE) and self.log.rstrip().endswith(end))
+
+    @cached_property
+    def lacks_disk(self) -> bool:
+        """Did our kernel find no second disk, from which tiers and bitcode come? An application needs none."""
+        try:
+            root = self.kernel.root
+        except BareflowError:
+            return False
+        return root is not None and root.variant != "unikernel" and NO_DISK in self.log
 
     @cached_property
     def boot(self) -> Boot:

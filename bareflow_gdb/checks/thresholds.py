@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import ROOT, Subject
 from bareflow_gdb.guest.base.finding import WARNING, Finding
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.code.jit import JitFunction
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
@@ -22,21 +26,27 @@ def _look(subject: Subject) -> Iterator[Finding]:
                 consequence="the adaptive JIT counts or compares wrongly",
                 next_step="`swaps` shows all of them; look at the kernel's comparison with its thresholds",
             )
-    behind = [
-        function
-        for function in subject.jit.functions
-        if function.next_threshold is not None
-        and function.calls > function.next_threshold
-        and function.mail_state in ("", "idle")
-        and function.control in ("", "allow")
-    ]
-    for function in behind:
+    if not subject.lacks_disk:
+        yield from _behind(subject)
+
+
+def _behind(subject: Subject) -> Iterator[Finding]:
+    """Functions that stay where they are, all of one tier in one finding."""
+    behind: dict[int, list[JitFunction]] = {}
+    for function in subject.jit.functions:
+        due = function.next_threshold
+        free = function.mail_state in ("", "idle") and function.control in ("", "allow")
+        if due is not None and function.calls > due and free:
+            behind.setdefault(function.level, []).append(function)
+    for level, functions in behind.items():
+        one = functions[0]
         yield Finding(
             severity=WARNING,
-            what=f"{function.name} stays at O{function.level} after {function.calls:,} calls",
-            evidence=f"O{function.level + 1} is due at {function.next_threshold:,}; provider {function.provider}",
-            consequence="it runs slower than it could",
-            next_step="`log` or `serial` says why its tier was refused; `recompile` makes it on the host",
+            what=", ".join(function.name for function in functions)
+            + f" {'stay' if len(functions) > 1 else 'stays'} at O{level} after {one.calls:,} calls",
+            evidence=f"O{level + 1} is due at {one.next_threshold:,}",
+            consequence="slower code runs than could",
+            next_step="`log` or `serial` says why the tier was refused; `recompile` makes it on the host",
         )
 
 

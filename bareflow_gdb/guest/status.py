@@ -22,6 +22,7 @@ from bareflow_gdb.guest.code.being_published import Publishing
 from bareflow_gdb.guest.code.events import read_ring
 from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.code.mailbox import read_mailbox
+from bareflow_gdb.guest.code.profiler import read_calls
 from bareflow_gdb.guest.machine.exception import read_exception
 from bareflow_gdb.guest.pools.pools import KINDS, is_torn_down
 from bareflow_gdb.memory.protocol import Memory
@@ -36,7 +37,7 @@ class FunctionLine:
     name: str
     level: int
     version: int | None = None
-    """None = stock kernels do not keep it; the last result also before the run, when nothing was called."""
+    """None = stock kernels do not keep it; the last result also of a function that was never called."""
     last_result: int | None = None
     expected: int | None = None
 
@@ -95,10 +96,9 @@ class Status:
     """What the checks found; they are asked above, where more than memory can be looked at."""
 
 
-def _line(function: Function, boot: Boot | None) -> FunctionLine:
-    """Before the run nothing has been called, so the 0 in the table is no result."""
-    before = boot is not None and boot.stage_number < layouts.const("BF_STAGE_RUNNING")
-    last = None if before and function.last_result == 0 else function.last_result
+def _line(function: Function, calls: int | None) -> FunctionLine:
+    """The 0 in the table is no result of a function that was never called."""
+    last = None if calls == 0 and function.last_result == 0 else function.last_result
     return filled(FunctionLine, function, last_result=last)
 
 
@@ -125,12 +125,13 @@ def read_status(memory: Memory, root: Root | None) -> Status:
     parts = _Parts(memory, root, problems, booting=_is_booting(boot))
     exception, eip = parts.exception()
     functions = parts.functions()
+    calls = parts.calls(functions, boot)
     swap_count, version_count = parts.counts
     if boot is not None and (boot.stage == "idle" or boot.done):
         problems += [
             f"{f.name} returned {f.last_result} last, {f.expected} is expected"
             for f in functions
-            if f.last_result != f.expected
+            if f.last_result != f.expected and calls.get(f.profiler_id) != 0
         ]
     held = root.hold != 0 and boot is not None and boot.stage == "registered"
     mail = parts.mail(functions)
@@ -142,7 +143,7 @@ def read_status(memory: Memory, root: Root | None) -> Status:
         held=held,
         swap_count=swap_count,
         version_count=version_count,
-        functions=tuple(_line(function, boot) for function in functions),
+        functions=tuple(_line(function, calls.get(function.profiler_id)) for function in functions),
         pools=parts.pools(),
         rings=parts.rings(),
         mail=mail,
@@ -206,6 +207,13 @@ class _Parts:
             return []
         self.counts = (counters.swap_count, counters.version_count)
         return self._tried(lambda: read_functions(self.memory, self.root, counters, self.problems)) or []
+
+    def calls(self, functions: list[Function], boot: Boot | None) -> dict[int, int]:
+        """By profiler id, where it matters: no function has another result than the expected one after a whole run."""
+        ids = [function.profiler_id for function in functions if function.last_result != function.expected]
+        if boot is not None and boot.stage_number < layouts.const("BF_STAGE_RUNNING"):
+            return dict.fromkeys(ids, 0)
+        return (self._tried(lambda: read_calls(self.memory, self.root, ids)) or {}) if ids else {}
 
     def pools(self) -> tuple[PoolLine, ...]:
         address = self.root.pools

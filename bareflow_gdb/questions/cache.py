@@ -25,7 +25,8 @@ def _view(record: Cache) -> View:
         for s in record.slots
     ]
     columns = ">slot|module|tier|state|image|>bytes|>~last used, TSC"
-    return View("Cache of module images", head, (table(columns, rows, empty="empty"),), record.problems)
+    problems = record.problems + ((record.wrong_eviction,) if record.wrong_eviction else ())
+    return View("Cache of module images", head, (table(columns, rows, empty="empty"),), problems)
 
 
 QUESTION = Question(
@@ -35,6 +36,6 @@ QUESTION = Question(
     needs=(ROOT,),
     ask=lambda context, _: context.kernel.cache(),
     view=_view,
-    verdict=lambda record: not record.problems,
-    no="a slot cannot be right",
+    verdict=lambda record: not record.problems and not record.wrong_eviction,
+    no="a slot cannot be right, or the wrong image was evicted",
 )

@@ -69,7 +69,7 @@ def _jit_row(f: JitFunction) -> tuple[str | int | Cell | None, ...]:
         level_now(f.level, f.publishing),
         version(f.version),
         f.calls,
-        f.next_threshold,
+        _next(f),
         address(f.slot),
         address(f.current_code),
         _agreement(f),
@@ -77,6 +77,12 @@ def _jit_row(f: JitFunction) -> tuple[str | int | Cell | None, ...]:
         f.mail_state or "-",
         result(f.last_result, f.expected),
     )
+
+
+def _next(f: JitFunction) -> int | Cell | None:
+    """A threshold asks once, at that call: one that has gone by comes no more."""
+    due = f.next_threshold
+    return Cell(f"{due:,} passed", "bad") if due is not None and f.calls > due else due
 
 
 def _agreement(f: JitFunction) -> str | Cell:

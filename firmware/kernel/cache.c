@@ -33,6 +33,19 @@ static bool in_use(const struct bf_cache_slot *slot) {
     return false;
 }
 
+/* The proof for debuggers that the order was broken; it shares nothing with the choice. */
+static void note_order(const struct bf_cache_slot *leaving) {
+    if (leaving->state == PUBLISHED)
+        bareflow_cache.left_early = *leaving;
+    for (uint32_t i = 0; i < BF_CACHE_SLOTS; i++) {
+        struct bf_cache_slot *slot = &bareflow_cache.slots[i];
+        if (slot->state == FILLED && slot->tsc_last_used < leaving->tsc_last_used && !in_use(slot)) {
+            bareflow_cache.left_early = *leaving;
+            bareflow_cache.older = *slot;
+        }
+    }
+}
+
 /* Empties the slot whose code was executed longest ago; NULL when all images are in use. */
 static struct bf_cache_slot *evict(void) {
     struct bf_cache_slot *oldest = NULL;
@@ -44,6 +57,7 @@ static struct bf_cache_slot *evict(void) {
     }
     if (oldest == NULL)
         return NULL;
+    note_order(oldest);
     tell(oldest->name, (uint32_t)(oldest - bareflow_cache.slots), oldest->level, BF_REASON_EVICTED);
     pool_free(BF_POOL_DATA, oldest->image);
     *oldest = (struct bf_cache_slot){0};

@@ -53,6 +53,9 @@ def test_every_question_names_the_moment_in_gdb_and_in_a_shell(gdb: Gdb, held: M
     assert result.out.count(f"note: {NAME}: primes O0 → O1") == 2
     assert len(re.findall(r"primes +O0 → O1 +#4", result.out)) == 4, "by status and by jit"
     assert "problem" not in result.out
+    assert len(re.findall(r"fft_1d +O0 +#5 +- +413,810", result.out)) == 2, (
+        "it was never called, so it returned nothing"
+    )
 
 
 @pytest.mark.parametrize("gdb", ["gdb-debian"], indirect=True)

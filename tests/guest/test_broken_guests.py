@@ -98,6 +98,27 @@ BUILT = {
         "if (0)",
         r"the cached image of compute O3 is damaged",
     ),
+    "the cache evicts the newest": Broken(
+        "kernel/cache.c",
+        "slot->tsc_last_used < oldest->tsc_last_used",
+        "slot->tsc_last_used > oldest->tsc_last_used",
+        r"evicted an image that was not the least recently used: \w+@O\d was evicted.* stayed",
+    ),
+    "the cache evicts what is published": Broken(
+        "kernel/cache.c",
+        "if (slot->state == PUBLISHED)\n        return true;",
+        "",
+        r"not the least recently used: \w+@O\d was evicted while it was published",
+    ),
+    "the cache does not note a publication": Broken(
+        "kernel/cache.c",
+        "if (slot->level == level || slot->state == PUBLISHED)\n            slot->tsc_last_used = rdtsc();",
+        "",
+        r"does not note when \w+ O\d was used",
+    ),
+    "evictions are counted twice": Broken(
+        "kernel/cache.c", "bareflow_cache.evictions++;", "bareflow_cache.evictions += 2;", r"the cache counts wrongly"
+    ),
     "the kernel is built with SSE2": Broken(
         "Makefile",
         "CFLAGS := $(TARGET) -mno-80387",
@@ -105,7 +126,6 @@ BUILT = {
         r"compiled with SSE, and SSE is off",
         "any",
     ),
-    # The last: everything is built for it.
     "the expected value of primes is 169": Broken(
         "modules/modules.mk", "primes:1000:0:168", "primes:1000:0:169", r"primes returned 168 last"
     ),
@@ -272,13 +292,29 @@ def test_a_byte_of_published_code_that_was_changed_is_named(firmware: Path) -> N
         assert f"the code of {code.title} was changed after it was emitted" in status_of(machine)[1]
 
 
-def test_a_kernel_without_its_disk_is_told_so(firmware: Path) -> None:
+def test_a_kernel_without_its_disk_is_told_that_and_nothing_that_follows_from_it(firmware: Path) -> None:
     machine = launch(firmware / "fluid.img", with_disk=False, settings=RootSettings(thresholds=QUICK))
     try:
         reached(machine, "idle")
-        assert "there is no second disk" in status_of(machine)[1]
+        problems = status_of(machine)[1].splitlines()
+        assert len(problems) == 1 and "there is no second disk" in problems[0], problems
+        assert "no bitcode for 34 tiers" in problems[0]
     finally:
         machine.stop()
+
+
+def test_tiers_that_are_refused_for_one_reason_are_one_problem(firmware: Path, tmp_path: Path) -> None:
+    disk = Path(shutil.copy(firmware / "fat16.img", tmp_path / "fat16.img"))
+    for name in ("FFT_1D", "PRIMES"):
+        subprocess.run(["mdel", "-i", str(disk), *(f"::{name}.{end}" for end in ("O1", "O2", "O3", "BC"))], check=True)
+    with running(firmware / "fluid.img", disk, RootSettings(thresholds=QUICK)) as machine:
+        reached(machine, "idle")
+        problems = status_of(machine)[1].splitlines()
+    assert len(problems) == 2, problems
+    assert problems[0].startswith(
+        "the kernel refused 6 tiers (primes: O1, primes: O2, primes: O3, fft_1d: O1 and 2 more)"
+    )
+    assert problems[1].startswith("primes, fft_1d stay at O0")
 
 
 HEALTHY = {

@@ -96,6 +96,19 @@ def test_a_wrong_result_after_the_run_is_a_problem() -> None:
     assert status(fake).problems == ("beta returned 1 last, 6765 is expected",)
 
 
+@pytest.mark.parametrize("stage", ["BF_STAGE_RUNNING", "BF_STAGE_IDLE"])
+def test_a_function_that_was_never_called_has_no_last_result(stage: str) -> None:
+    fake = FakeGuest()
+    fake.boot["stage"] = layouts.const(stage)
+    fake.functions[1]["last_result"] = 0
+    fake.profiles[1]["call_count"] = 0
+    record = status(fake)
+    assert [one.last_result for one in record.functions] == [6765, None]
+    assert record.problems == ()
+    jit = Guest.attach(fake.build()).kernel().jit()
+    assert [one.last_result for one in jit.functions] == [6765, None]
+
+
 def test_a_broken_part_is_a_problem_and_the_rest_is_shown() -> None:
     memory = FakeGuest().build()
     memory.set(EXCEPTION, "bf_exception", "magic", 1)

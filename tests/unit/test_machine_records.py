@@ -156,6 +156,18 @@ def test_the_cache_lists_its_slots_the_oldest_first() -> None:
     assert len(cache.problems) == 3
 
 
+@pytest.mark.parametrize(("minor", "said"), [(1, ""), (2, "lru@O1 was evicted, last used at TSC 9; old@O3 stayed, ")])
+def test_a_wrong_eviction_is_read_from_kernels_that_tell_it(minor: int, said: str) -> None:
+    fake = FakeGuest()
+    fake.root |= {"cache": CACHE, "abi_minor": minor}
+    memory = fake.build()
+    left = {"name": name("lru"), "level": 1, "state": 1, "tsc_last_used": 9}
+    older = {"name": name("old"), "level": 3, "state": 1, "tsc_last_used": 4}
+    memory.put(CACHE, layouts.pack("bf_cache", slot_count=16, left_early=left, older=older))
+    assert Guest.attach(memory).kernel().cache().wrong_eviction.startswith(said)
+    assert bool(Guest.attach(memory).kernel().cache().wrong_eviction) == bool(said)
+
+
 def test_kernel_symbols_are_those_of_nm(firmware: Path) -> None:
     elf = firmware / "kernel.elf"
     told = subprocess.run(["llvm-nm-19", "-n", str(elf)], capture_output=True, text=True, check=True).stdout

@@ -27,7 +27,7 @@ Codes = tuple[Address, Address, Address, Address]
 class JitFunction:
     """One function: its function table record, JIT entry, profiler record and mailbox slot together.
 
-    What has a default is not kept by stock kernels.
+    What has a default is not kept by stock kernels; there is no last result before the first call either.
     """
 
     index: int
@@ -171,6 +171,7 @@ def _function(
         JitFunction,
         function,
         calls=profile.call_count if profile else 0,
+        last_result=None if profile and not profile.call_count and not function.last_result else function.last_result,
         next_threshold=_next_threshold(root, function.level),
         needs_recompile=bool(profile and profile.needs_recompile),
         hot=bool(profile and profile.is_hot),

@@ -78,6 +78,14 @@ def read_profile_at(memory: Memory, address: int, thresholds: tuple[int, int, in
     )
 
 
+def read_calls(memory: Memory, root: Root, ids: Iterable[int]) -> dict[int, int]:
+    """How often the functions of these profiler ids were called; 1 packet for 38. Raises BadData, ReadError."""
+    wanted = [index for index in ids if index < layouts.const("MAX_PROFILED_FUNCTIONS")]
+    address = need(root, "function_profiler", "function profiler")
+    raws = many(memory, "function_profile", address, max(wanted, default=-1) + 1, "function profiles")
+    return {index: raws[index].call_count for index in wanted}
+
+
 def _hottest_first(functions: Iterable[ProfiledFunction]) -> tuple[ProfiledFunction, ...]:
     return tuple(sorted(functions, key=lambda function: (-function.total_cycles, function.id)))
 
