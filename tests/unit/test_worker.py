@@ -70,6 +70,7 @@ def test_debug_information_goes_through(compiler: Compiler, payload: bytes) -> N
 
 @pytest.mark.parametrize("size", [0, 3, 4, 100, 2000, -4])
 def test_truncated_bitcode_is_refused_and_the_worker_lives(compiler: Compiler, payload: bytes, size: int) -> None:
+    compiler.start()
     pid = compiler.pid
     with pytest.raises(BadBitcode) as caught:
         compiler.compile(payload[:size], "mixed_main", 3)
