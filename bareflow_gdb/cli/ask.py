@@ -57,7 +57,7 @@ class TargetContext(Context):
             guest.serial_log = self.machine.serial
         return guest
 
-    def _guesses(self) -> Iterable[Path]:
+    def _guesses(self, build_id: str) -> Iterable[Path]:
         """When none was given, the kernel's ELF may lie beside the machine's image, the core, or what was built."""
         from bareflow_gdb.guest.names.elf import beside, with_build_id
         from bareflow_gdb.qemu.default import default_image
@@ -66,11 +66,10 @@ class TargetContext(Context):
             return ()
         if self.machine is not None:
             return beside(self.machine.image)
-        root = self.guest.kernel().root
-        if self.target.kind not in ("core", "dump") or self.target.path is None or root is None:
+        if self.target.kind not in ("core", "dump") or self.target.path is None or not build_id:
             return ()
         folders = dict.fromkeys((self.target.path.parent, default_image().parent))
-        return [elf for folder in folders for elf in with_build_id(folder, root.build_id)]
+        return [elf for folder in folders for elf in with_build_id(folder, build_id)]
 
     def source(self, answer: Answer[Any]) -> str:
         """Where an answer came from, how what it is about was found, and what it cannot tell."""
