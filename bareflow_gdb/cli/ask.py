@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bareflow_gdb import foreign
 from bareflow_gdb.cli.arguments import ELF_HELP, add_target, address, name_or_address
 from bareflow_gdb.cli.completers import COMPLETERS, completed
-from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.errors import UsageError
 from bareflow_gdb.questions.question import ADDRESS, NAME_OR_ADDRESS, Argument, Context, Question
 from bareflow_gdb.render.text import WIDTH, wants_colour
 
@@ -59,9 +59,8 @@ class TargetContext(Context):
         guest.serial_log = self._printed() if self.machine is None else self.machine.serial
         return guest
 
-    def _guesses(self) -> Iterable[Path]:
+    def _guesses(self, build_id: str) -> Iterable[Path]:
         """When none was given, the kernel's ELF may lie beside the machine's image, the core, or what was built."""
-        from bareflow_gdb.guest.base.find import find_root
         from bareflow_gdb.guest.names.elf import beside, with_build_id
         from bareflow_gdb.qemu.default import default_image
 
@@ -69,15 +68,10 @@ class TargetContext(Context):
             return ()
         if self.machine is not None:
             return beside(self.machine.image)
-        if self.target.kind not in ("core", "dump") or self.target.path is None:
-            return ()
-        try:
-            # Not by the guest: names help to find it.
-            root = find_root(self.target.memory, dict, scan=False).root
-        except BareflowError:
+        if self.target.kind not in ("core", "dump") or self.target.path is None or not build_id:
             return ()
         folders = dict.fromkeys((self.target.path.parent, default_image().parent))
-        return [elf for folder in folders for elf in with_build_id(folder, root.build_id)]
+        return [elf for folder in folders for elf in with_build_id(folder, build_id)]
 
     def source(self, answer: Answer[Any]) -> str:
         """Where an answer came from, how what it is about was found, and what it cannot tell."""

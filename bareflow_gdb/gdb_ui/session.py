@@ -159,7 +159,7 @@ class Session:
             self._compare_elf(self._guest)
         return self._guest
 
-    def _guesses(self) -> Iterable[Path]:
+    def _guesses(self, _: str) -> Iterable[Path]:
         """The kernel's ELF may lie beside the machine's image."""
         from bareflow_gdb.guest.names.elf import beside
 

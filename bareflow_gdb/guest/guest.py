@@ -33,7 +33,7 @@ class Guest:
         memory: Memory,
         symbols: Mapping[str, int] | None = None,
         elves: Callable[[], Iterable[Path]] = tuple,
-        guesses: Callable[[], Iterable[Path]] = tuple,
+        guesses: Callable[[str], Iterable[Path]] = lambda _: (),
         say: Progress | None = None,
     ) -> None:
         """symbols: addresses that a debugger knows by name. elves: the kernel's ELF file, as the user says; guesses:
@@ -60,7 +60,7 @@ class Guest:
         memory: Memory,
         symbols: Mapping[str, int] | None = None,
         elves: Callable[[], Iterable[Path]] = tuple,
-        guesses: Callable[[], Iterable[Path]] = tuple,
+        guesses: Callable[[str], Iterable[Path]] = lambda _: (),
         say: Progress | None = None,
     ) -> Guest:
         """A guest whose root has been looked for. It need not be there: the boot may not have come so far."""

@@ -215,7 +215,7 @@ def test_a_backtrace_of_kernel_code_costs_nothing_more(gdb: Gdb, idle_machine: M
             session.run(f"target remote {proxy.path}")
             if suite:
                 session.run("bf jitsym")
-            session.run("tbreak run.c:104")
+            session.run("tbreak run.c:93")
             session.run("continue")
             session.wait_for_stop()
             before = proxy.sent

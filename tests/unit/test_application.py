@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from asking import ask, record_of
+from asking import record_of
 from fake_guest import FakeGuest
 
 from bareflow_gdb.abi import layouts
@@ -50,7 +50,6 @@ def test_a_part_that_it_has_is_answered_as_the_kernels_is() -> None:
     asked = guest(module_manager=0)
     for question in ("jit", "swaps", "profile"):
         assert record_of(asked, question) == record_of(guest(variant=0), question)
-    assert ask(asked, "events").unknown == ()
 
 
 def test_where_the_application_asks_no_threshold_is_waited_for() -> None:

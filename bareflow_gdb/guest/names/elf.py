@@ -318,10 +318,13 @@ class ElfOfKernel:
         self,
         memory: Memory,
         given: Callable[[], Iterable[Path]] = tuple,
-        guessed: Callable[[], Iterable[Path]] = tuple,
+        guessed: Callable[[str], Iterable[Path]] = lambda _: (),
         complain: Callable[[str], None] | None = None,
     ) -> None:
-        """`complain` gets, once and in a sentence, why a file that was given is not used; a guess may be wrong."""
+        """`guessed` is told the build id, "" while it is not known.
+
+        `complain` gets, once and in a sentence, why a file that was given is not used; a guess may be wrong.
+        """
         self._memory = memory
         self._given = given
         self._guessed = guessed
@@ -334,7 +337,7 @@ class ElfOfKernel:
         """Of the first candidate that is the kernel of `build_id`, or whose code is in memory; empty without one."""
         given = list(self._given())
         nameless = KernelSymbols()
-        for path in (*given, *self._guessed()):
+        for path in (*given, *self._guessed(build_id)):
             elf = self._loaded(path)
             if isinstance(elf, KernelElf):
                 check = self._checked.get((path, build_id)) or check_elf(self._memory, elf, build_id)
