@@ -116,8 +116,7 @@ def test_a_core_alone_brings_the_end_of_its_log_along(left: dict[str, Left], rep
     assert any("figures of functions" in line for line in made.kinds("good"))
 
 
-@pytest.mark.parametrize("elf", [True, False])
-@pytest.mark.parametrize("source", ["core", "dump"])
+@pytest.mark.parametrize(("source", "elf"), [("core", False), ("dump", True)])
 @pytest.mark.parametrize("kernel", STOCK)
 def test_a_report_of_a_stock_kernel_tells_all_but_times(
     left: dict[str, Left], report: Report, kernel: str, source: str, elf: bool
