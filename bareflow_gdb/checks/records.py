@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import MEMORY, Subject
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.finding import Finding
+
+_SINCE = {
+    "boot": "NONE",
+    "modules": "MODULES",
+    "pools": "POOLS",
+    "jit": "REGISTERED",
+    "profile": "REGISTERED",
+    "cache": "REGISTERED",
+}
+"""Before that stage the kernel has not set up what the question reads."""
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
@@ -22,7 +33,10 @@ def _look(subject: Subject) -> Iterator[Finding]:
         "profile": lambda: list(subject.profile.problems),
         "cache": lambda: list(subject.cache.problems) if kernel.root is not None else [],
     }
+    stage = _stage(subject)
     for name, problems in questions.items():
+        if stage < layouts.const(f"BF_STAGE_{_SINCE[name]}"):
+            continue
         try:
             told = problems()
         except BareflowError:
@@ -30,6 +44,14 @@ def _look(subject: Subject) -> Iterator[Finding]:
             continue
         for text in told:
             yield Finding(what=text, where=name, next_step=f"`{name}` shows the record")
+
+
+def _stage(subject: Subject) -> int:
+    """The boot stage; the last one where none is recorded."""
+    try:
+        return subject.boot.stage_number
+    except BareflowError:
+        return layouts.const("BF_STAGE_HALTED")
 
 
 CHECK = Check("records", "pointers, sizes and counts inside the kernel's records", (MEMORY,), _look)

@@ -217,7 +217,8 @@ class _Parts:
 
     def pools(self) -> tuple[PoolLine, ...]:
         address = self.root.pools
-        return (self._tried(lambda: read_pool_lines(self.memory, address)) or ()) if address else ()
+        lines = (self._tried(lambda: read_pool_lines(self.memory, address)) or ()) if address else ()
+        return lines if any(line.size for line in lines) or not self.booting else ()
 
     def rings(self) -> tuple[RingLine, ...]:
         numbers = range(len(self.root.rings))
