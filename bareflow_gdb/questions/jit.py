@@ -31,7 +31,7 @@ def _view(record: Jit) -> View:
         ("adaptive JIT", yes(record.enabled, "on", "off")),
         ("functions", f"{record.count} of at most {record.capacity}"),
         ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds)),
-        ("swaps", f"{record.swap_count:,} published, {record.version_count:,} versions made"),
+        ("swaps", f"{record.swap_count:,} published, {record.version_count:,} versions begun"),
         *publishing(record.publishing),
         *unread(record.unread),
     )

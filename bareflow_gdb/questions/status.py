@@ -36,7 +36,7 @@ def _view(record: Status) -> View:
         ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds) if record.thresholds else None),
         (
             "swaps",
-            f"{record.swap_count:,} published, {record.version_count:,} versions made" if record.variant else None,
+            f"{record.swap_count:,} published, {record.version_count:,} versions begun" if record.variant else None,
         ),
         *publishing(record.publishing),
         (
