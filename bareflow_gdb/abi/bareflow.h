@@ -506,7 +506,8 @@ struct bf_mail_slot {
     uint32_t done_state;        /* … as BF_MAIL_INSTALLED or BF_MAIL_REJECTED */
     uint32_t done_reason;
     uint32_t done_version;      /* version number installed */
-    uint32_t reserved[2];
+    uint32_t requested_by;      /* enum bf_reason of the request; since 1.2, 0 before */
+    uint32_t reserved[1];
 };
 
 struct bf_mailbox {

@@ -10,6 +10,16 @@ from bareflow_gdb.checks.subject import MEMORY, Subject
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.finding import Finding
 
+_SINCE = {
+    "boot": "NONE",
+    "modules": "MODULES",
+    "pools": "POOLS",
+    "jit": "REGISTERED",
+    "profile": "REGISTERED",
+    "cache": "REGISTERED",
+}
+"""Before that stage the kernel has not set up what the question reads."""
+
 
 def _look(subject: Subject) -> Iterator[Finding]:
     kernel = subject.kernel
@@ -23,10 +33,9 @@ def _look(subject: Subject) -> Iterator[Finding]:
         "profile": lambda: list(subject.profile.problems),
         "cache": lambda: list(subject.cache.problems) if kernel.root is not None else [],
     }
-    # While it boots, what is not there yet is not wrong.
-    booting = kernel.root is not None and _is_booting(subject)
+    stage = _stage(subject)
     for name, problems in questions.items():
-        if booting and name != "boot":
+        if stage < layouts.const(f"BF_STAGE_{_SINCE[name]}"):
             continue
         try:
             told = problems()
@@ -37,11 +46,12 @@ def _look(subject: Subject) -> Iterator[Finding]:
             yield Finding(what=text, where=name, next_step=f"`{name}` shows the record")
 
 
-def _is_booting(subject: Subject) -> bool:
+def _stage(subject: Subject) -> int:
+    """The boot stage; the last one where none is recorded."""
     try:
-        return subject.boot.stage_number < layouts.const("BF_STAGE_REGISTERED")
+        return subject.boot.stage_number
     except BareflowError:
-        return False
+        return layouts.const("BF_STAGE_HALTED")
 
 
 CHECK = Check("records", "pointers, sizes and counts inside the kernel's records", (MEMORY,), _look)

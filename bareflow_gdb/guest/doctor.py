@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, ReadError
 from bareflow_gdb.guest.base.absent import Absent
 from bareflow_gdb.guest.base.answer import Answer
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.kernel import Kernel
-from bareflow_gdb.guest.stock.kernel import looks_stock
+from bareflow_gdb.guest.own import NoKernel
 from bareflow_gdb.memory.protocol import Memory
 
 WORKS, LIMITED, FAILS = "works", "limited", "fails"
@@ -63,7 +64,7 @@ def check_guest(guest: Guest) -> list[Check]:
     checks = [
         memory,
         attempt("boot record", lambda: _boot(kernel)),
-        *(_own(guest, kernel, kernel.root) if kernel.root is not None else _without_root(guest)),
+        *(_own(guest, kernel, kernel.root) if kernel.root is not None else _without_root(guest, kernel)),
     ]
     checks.append(attempt("registers", lambda: _registers(guest.memory)))
     return checks
@@ -87,7 +88,21 @@ def _own(guest: Guest, kernel: Kernel, root: Root) -> list[Check]:
             ("profile", root.jit_profile, lambda: kernel.profile().functions),
         )
         checks += [attempt(part, lambda p=part, t=told: _counted(p, t())) for part, at, told in tables if at]  # type: ignore[misc]
-    return checks
+    booting = _booting(kernel)
+    return [_not_yet(check, booting) if booting and check.state == FAILS else check for check in checks]
+
+
+def _booting(kernel: Kernel) -> str:
+    """The stage of a kernel that sets its tables up at this moment; "" = it has."""
+    try:
+        record = kernel.boot()
+    except BareflowError:
+        return ""
+    return record.stage if not record.problems and record.stage_number < layouts.const("BF_STAGE_REGISTERED") else ""
+
+
+def _not_yet(check: Check, stage: str) -> Check:
+    return Check(check.part, LIMITED, f"not set up yet: the boot is at stage {stage}")
 
 
 def _memory(memory: Memory) -> Check:
@@ -118,14 +133,11 @@ PARTS: tuple[tuple[str, Callable[[Kernel], object]], ...] = (
 """What a stock kernel is asked; none stands for another."""
 
 
-def _without_root(guest: Guest) -> list[Check]:
+def _without_root(guest: Guest, kernel: Kernel) -> list[Check]:
     """A stock kernel, found by other ways, or none yet."""
-    if not looks_stock(guest.memory):
-        try:
-            guest.root()
-        except BareflowError as reason:
-            text, _, advice = str(reason).partition(": ")
-            return [Check("root descriptor", LIMITED, text, advice)]
+    if isinstance(kernel, NoKernel):
+        text, _, advice = str(kernel.reason).partition("; ")
+        return [Check("root descriptor", LIMITED, text, advice)]
     checks = [
         Check(
             "root descriptor",

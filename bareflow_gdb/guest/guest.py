@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.errors import BadData, BareflowError
 from bareflow_gdb.guest.base.answer import Answer
 from bareflow_gdb.guest.base.find import find_root, read_root
+from bareflow_gdb.guest.base.loaded import being_loaded
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.kernel import Kernel
 from bareflow_gdb.guest.names.elf import ElfOfKernel
@@ -93,10 +94,12 @@ class Guest:
         """The kernel in memory, for one question."""
         try:
             root = self.root()
-        except BareflowError as reason:
+        except BareflowError as error:
             self.places.begin()
             if looks_stock(self.memory):
                 return StockKernel(self.memory, self.elf.symbols, self.places, self.serial_log)
+            loading = being_loaded(self.memory)
+            reason = BadData(f"there is no root descriptor yet: {loading}; let the boot go on") if loading else error
             return NoKernel(self.memory, self.elf.symbols, reason)
         kind = LibraryKernel if root.variant == "unikernel" else OwnKernel
         return kind(self.memory, lambda: self.elf.symbols(root.build_id), root)

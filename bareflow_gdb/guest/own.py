@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.errors import BadData, BareflowError
 from bareflow_gdb.guest.base.absent import NOT_YET, need
 from bareflow_gdb.guest.base.reading import optional
 from bareflow_gdb.guest.base.root import Root
@@ -15,6 +15,7 @@ from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.kernel import Kernel
 
 if TYPE_CHECKING:
+    from bareflow_gdb.guest.boot.boot import Boot
     from bareflow_gdb.guest.code.being_published import Publishing
     from bareflow_gdb.guest.code.bitcode import Bitcode
     from bareflow_gdb.guest.code.jit import Jit
@@ -182,6 +183,16 @@ class NoKernel(Kernel):
 
     def need_interface(self, instead: str) -> NoReturn:  # noqa: ARG002 - the protocol's signature
         raise self.reason
+
+    def boot(self) -> Boot:
+        from bareflow_gdb.guest.machine.cpu import at_reset
+
+        try:
+            return super().boot()
+        except BadData:
+            if at_reset(self.memory):
+                raise BadData("there is no boot record: the guest has not begun; let it run") from None
+            raise
 
     def status(self) -> Status:
         """Also of a kernel that is none of ours: the CPU's mode says that."""

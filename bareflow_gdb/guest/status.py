@@ -21,7 +21,7 @@ from bareflow_gdb.guest.boot.boot import Boot, read_boot
 from bareflow_gdb.guest.code.being_published import Publishing
 from bareflow_gdb.guest.code.events import read_ring
 from bareflow_gdb.guest.code.functions import Function, read_functions
-from bareflow_gdb.guest.code.mailbox import read_mailbox
+from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
 from bareflow_gdb.guest.code.profiler import read_calls
 from bareflow_gdb.guest.machine.exception import read_exception
 from bareflow_gdb.guest.pools.pools import KINDS, is_torn_down
@@ -86,7 +86,7 @@ class Status:
     pools: tuple[PoolLine, ...] = ()
     rings: tuple[RingLine, ...] = ()
     mail: tuple[str, ...] = ()
-    """Conversations that are open, as "function: state"."""
+    """Conversations that are open, as "function: state"; "function: requested O1, overtaken" needs no answer."""
     exception: str = ""
     """Name of the last exception taken; "" = none."""
     exception_eip: Address = NOWHERE
@@ -217,7 +217,8 @@ class _Parts:
 
     def pools(self) -> tuple[PoolLine, ...]:
         address = self.root.pools
-        return (self._tried(lambda: read_pool_lines(self.memory, address)) or ()) if address else ()
+        lines = (self._tried(lambda: read_pool_lines(self.memory, address)) or ()) if address else ()
+        return lines if any(line.size for line in lines) or not self.booting else ()
 
     def rings(self) -> tuple[RingLine, ...]:
         numbers = range(len(self.root.rings))
@@ -226,7 +227,8 @@ class _Parts:
 
     def mail(self, functions: list[Function]) -> tuple[str, ...]:
         box = self._tried(lambda: read_mailbox(self.memory, self.root, functions)) if self.root.mailbox else None
-        return tuple(f"{slot.function}: {slot.state}" for slot in box.slots if slot.state != "idle") if box else ()
+        slots = box.slots if box else ()
+        return tuple(_mail(slot, functions[slot.index]) for slot in slots if slot.state != "idle")
 
 
 def read_pool_lines(memory: Memory, address: int) -> tuple[PoolLine, ...]:
@@ -235,6 +237,12 @@ def read_pool_lines(memory: Memory, address: int) -> tuple[PoolLine, ...]:
     return tuple(
         PoolLine(kind, raw.stats.used, raw.total_size, is_torn_down(raw)) for kind, raw in zip(KINDS, raws, strict=True)
     )
+
+
+def _mail(slot: MailSlot, function: Function) -> str:
+    """A threshold's request stays open when the guest finds a tier as high itself; an answer would be refused."""
+    overtaken = slot.requested_by == "threshold" and slot.level_wanted <= function.level
+    return f"{slot.function}: {slot.state}" + (f" O{slot.level_wanted}, overtaken" if overtaken else "")
 
 
 def _next_step(

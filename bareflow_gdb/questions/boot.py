@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.guest.base.absent import NONE
 from bareflow_gdb.questions.question import Context, Options, Question
@@ -12,6 +13,9 @@ from bareflow_gdb.render.view import Cell, View, address, facts, number, table
 if TYPE_CHECKING:
     from bareflow_gdb.guest.boot.boot import Boot
     from bareflow_gdb.guest.boot.foreign_boot import ForeignBoot, LoadedPart
+
+_UNKNOWN = Cell("not known yet", "dim")
+"""What the loader has not come to."""
 
 
 def _ask(context: Context, _: Options) -> Boot | ForeignBoot:
@@ -71,17 +75,18 @@ def _recorded(record: Boot) -> View:
         )
         for stage in record.stages
     ]
-    right = record.crc_expected == record.crc_computed
+    known = record.sectors_needed or _came_to(record, "HEADER")
+    needed = f"{record.sectors_needed:,} needed" if known else "not known yet how many are needed"
     head = facts(
         ("reached", Cell(record.stage, "good" if record.ok else "bad")),
         ("fatal", Cell(f"0x{record.fatal_code:02X} {record.fatal}", "bad") if record.fatal_code else "none"),
         ("disk", f"drive 0x{record.drive:02x} by {record.disk_method.upper()}"),
-        ("sectors", f"{record.sectors_needed} needed, {record.sectors_asked} asked, {record.sectors_read} read"),
+        ("sectors", f"{needed}, {record.sectors_asked:,} asked, {record.sectors_read:,} read"),
         ("loaded at", address(record.load_address)),
-        ("signature", f"0x{record.signature:08x}"),
-        ("CRC", Cell(_crc(record), "good" if right else "bad")),
-        ("A20", record.a20_method.replace("_", " ")),
-        ("memory", f"{record.memory_kib:,} KiB above 1 MiB"),
+        ("signature", f"0x{record.signature:08x}" if record.signature or _came_to(record, "HEADER") else _UNKNOWN),
+        ("CRC", _crc(record) if _came_to(record, "VERIFIED") or record.crc_computed else _UNKNOWN),
+        ("A20", record.a20_method.replace("_", " ") if record.fatal_code or _came_to(record, "A20") else _UNKNOWN),
+        ("memory", f"{record.memory_kib:,} KiB above 1 MiB" if record.memory_kib else _UNKNOWN),
         ("clock", f"{record.tsc_hz / 1e6:,.1f} MHz TSC" if record.tsc_hz else "not measured yet"),
     )
     return View("Boot", head, (table(">#|stage|reached|>ms|>~TSC|meaning", rows),), record.problems)
@@ -93,10 +98,15 @@ def _reached(record: Boot, stage: int, reached: bool) -> Cell:
     return Cell("skipped", "dim") if stage < record.stage_number else Cell("no", "dim")
 
 
-def _crc(record: Boot) -> str:
+def _came_to(record: Boot, stage: str) -> bool:
+    """Has the boot come so far that what belongs to this stage is set?"""
+    return record.stage_number >= layouts.const(f"BF_STAGE_{stage}")
+
+
+def _crc(record: Boot) -> Cell:
     if record.crc_expected == record.crc_computed:
-        return f"0x{record.crc_computed:08x}, as the header says"
-    return f"0x{record.crc_computed:08x} computed, 0x{record.crc_expected:08x} expected"
+        return Cell(f"0x{record.crc_computed:08x}, as the header says", "good")
+    return Cell(f"0x{record.crc_computed:08x} computed, 0x{record.crc_expected:08x} expected", "bad")
 
 
 QUESTION = Question(

@@ -32,7 +32,7 @@ def _view(record: Jit) -> View:
         ("functions", f"{record.count} of at most {record.capacity}"),
         ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds)),
         *((("levels", "the application asks for them"),) if record.asks == "application" else ()),
-        ("swaps", f"{record.swap_count:,} published, {record.version_count:,} versions made"),
+        ("swaps", f"{record.swap_count:,} published, {record.version_count:,} versions begun"),
         *publishing(record.publishing),
         *unread(record.unread),
     )

@@ -34,7 +34,10 @@ def _view(record: Status) -> View:
         ("stage", Cell(record.stage + (" (held)" if record.held else ""), "good" if record.ok else "bad")),
         ("kernel", build if record.abi else _without_interface(record)),
         ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds) if record.thresholds else None),
-        ("swaps", f"{record.swap_count:,} published, {record.version_count:,} versions made"),
+        (
+            "swaps",
+            f"{record.swap_count:,} published, {record.version_count:,} versions begun" if record.variant else None,
+        ),
         *publishing(record.publishing),
         (
             "pools",

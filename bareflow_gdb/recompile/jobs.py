@@ -101,7 +101,11 @@ class Follower:
         if slot.done_state != "installed":
             why = slot.done_reason.replace("_", " ")
             if not job.message:
-                job.message = f"the guest refused to recompile {slot.function} ({why}); see its log"
+                job.message = (
+                    f"{slot.function} runs a tier as high by now: the guest had asked for O{slot.level_wanted} before"
+                    if slot.done_reason == "cancelled"
+                    else f"the guest refused to recompile {slot.function} ({why}); see its log"
+                )
             return self._outcome(job, slot, None, None)
         version = self._version(slot.done_version)
         if version is None or not version.tsc_first:

@@ -127,6 +127,7 @@ bool mailbox_request(uint32_t function, uint32_t level, uint32_t reason) {
     mailbox_active |= 1u << function;
     slot->request++;
     slot->level_wanted = level;
+    slot->requested_by = reason;
     slot->bitcode = record->bitcode;
     slot->bitcode_size = record->bitcode_size;
     requests[function].version = NULL;

@@ -25,6 +25,7 @@ from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.boot.boot import stage_number, stage_of
 from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
+from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.recompile import mailbox
@@ -245,6 +246,20 @@ def test_a_guest_that_restarts_is_served_again(booted: Boot, tmp_path: Path) -> 
         with Service(memory, machine.directory) as asker:
             assert not asker.serving
             assert asker.request("sum", 3, SECONDS).correct
+
+
+def test_a_request_that_the_guest_has_overtaken_is_told_as_one(firmware: Path, booted: Boot, tmp_path: Path) -> None:
+    # The guest asks for the first tier, and finds the next ones on the disk.
+    disk = Path(shutil.copy(firmware / "fat16.img", tmp_path / "fat16.img"))
+    subprocess.run(["mdel", "-i", str(disk), "::COMPUTE.O1"], check=True)
+    machine = booted(disk=disk)
+    status = Guest.attach(machine.memory()).kernel().status()
+    assert status.mail == ("compute: requested O1, overtaken",)
+    assert "`recompile`" not in status.next_step
+    said = tmp_path / "said"
+    with server(machine, said):
+        wait_for(lambda: "(cancelled)" in said.read_text(), "the answer")
+    assert "compute runs a tier as high by now: the guest had asked for O1 before" in said.read_text()
 
 
 DEADLY = "unsigned sum_calls; int sum_main(int a, int b) { sum_calls++; __builtin_trap(); }"

@@ -90,6 +90,23 @@ def test_a_request_that_waits_for_the_host_is_open_mail() -> None:
     assert "`recompile`" in record.next_step
 
 
+def test_a_request_that_the_guest_has_overtaken_needs_no_answer() -> None:
+    memory = FakeGuest().build()
+    memory.put(
+        SLOTS, layouts.pack("bf_mail_slot", state=1, level_wanted=1, requested_by=layouts.const("BF_REASON_THRESHOLD"))
+    )
+    record = Guest.attach(memory).kernel().status()
+    assert record.mail == ("alpha: requested O1, overtaken",)
+    assert "`recompile`" not in record.next_step
+
+
+@pytest.mark.parametrize("stage", ["CORE", "POOLS", "MODULES"])
+def test_while_the_kernel_boots_its_functions_are_not_offered(stage: str) -> None:
+    fake = FakeGuest()
+    fake.boot["stage"] = layouts.const(f"BF_STAGE_{stage}")
+    assert "`jit`" not in status(fake).next_step
+
+
 def test_a_wrong_result_after_the_run_is_a_problem() -> None:
     fake = FakeGuest()
     fake.functions[1]["last_result"] = 1

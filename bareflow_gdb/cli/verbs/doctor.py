@@ -69,12 +69,13 @@ def _guest(options: argparse.Namespace) -> list[Check]:
 
 
 def _elf(path: Path, guest: Guest) -> Check:
-    from bareflow_gdb.guest.doctor import FAILS, WORKS, Check, attempt
+    from bareflow_gdb.guest.doctor import FAILS, LIMITED, WORKS, Check, attempt
     from bareflow_gdb.guest.names.elf import check_elf, load_elf
 
     def look() -> Check:
         build_id = guest.root().build_id if guest.found_by else ""
         found = check_elf(guest.memory, load_elf(path), build_id)
-        return Check("ELF", WORKS if found.same else FAILS, found.verdict)
+        state = WORKS if found.same else LIMITED if found.absent else FAILS
+        return Check("ELF", state, found.verdict)
 
     return attempt("ELF", look)

@@ -154,6 +154,8 @@ def _elf(session: Session) -> Check:
     guest = session.guest
     build_id = guest.root().build_id if guest.found_by else ""
     code = check_elf(guest.memory, load_elf(Path(name)), build_id)
+    if code.absent:
+        return _check(part, "limited", code.verdict, "ask again when the kernel runs")
     if not code.same:
         return _check(part, "fails", code.verdict, "load the right one with `file`")
     how = "the same build id" if build_id else "the same code"

@@ -18,7 +18,7 @@ from bareflow_gdb.memory.protocol import Memory
 _FATAL_WORDS = {
     0x51: "the image in memory does not begin with FLUD: write the kernel to sector 9 of the disk image",
     0xA2: "no method turned the A20 line on: try another machine or firmware",
-    0xD1: "the BIOS could not read the disk: look at the drive, the method and the BIOS status below",
+    0xD1: "the BIOS could not read the disk: `boot` shows the drive and how it was read",
     0xD2: "the image failed verification: its CRC is wrong, or the loader cannot hold it; rebuild the image",
     0xE0: "there is no kernel on the disk: write the kernel image to sector 9",
 }
@@ -190,5 +190,5 @@ def _problems(raw: Any, done: bool) -> list[str]:
     if verified and raw.crc_expected != raw.crc_computed:
         found.append(f"the image's CRC is 0x{raw.crc_computed:08x}, its header says 0x{raw.crc_expected:08x}")
     if stage == const("BF_STAGE_HALTED") and not raw.fatal and not done:
-        found.append("the guest has stopped for good: `status` shows the exception")
+        found.append("the guest has stopped for good: `exception` or the end of `log` says why")
     return found

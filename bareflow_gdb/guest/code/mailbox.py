@@ -62,6 +62,8 @@ class MailSlot:
     done_state: str
     done_reason: str
     done_version: int
+    requested_by: str
+    """Why the guest asks; "none" before interface 1.2."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ def _slot(box: Any, index: int, raw: Any, function: str) -> MailSlot:
         code=filled(Segment, raw.code),
         rodata=filled(Segment, raw.rodata),
         control=word("bf_control", raw.control),
+        requested_by=word("bf_reason", raw.requested_by),
         done_state=word("bf_mail_state", raw.done_state),
         done_reason=word("bf_reason", raw.done_reason),
     )

@@ -20,6 +20,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError, ReadError, Unreachable, UsageError
 from bareflow_gdb.files import open_regular
 from bareflow_gdb.foreign import printable
+from bareflow_gdb.guest.base.loaded import being_loaded
 from bareflow_gdb.guest.base.root import decode_root
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.memory.elf_damage import elf_damage
@@ -257,6 +258,8 @@ def check_elf(memory: Memory, elf: KernelElf, build_id: str = "") -> ElfCheck:
     compared, different, empty = _compare(memory, elf, 0)
     if compared and different <= compared * _TOLERATED:
         return ElfCheck(path, True, compared, different, f"{elf.path.name} is this kernel's: its code is in memory")
+    if loading := being_loaded(memory):
+        return ElfCheck(path, False, 0, 0, f"{elf.path.name} cannot be compared yet: {loading}", True)
     shift = layouts.const("BF_IMAGE_BASE") - elf.lowest
     absent = False
     moved, wrong, _ = _compare(memory, elf, shift) if shift else (0, 0, True)
