@@ -63,6 +63,8 @@ class TargetContext(Context):
         """When none was given, the kernel's ELF may lie beside the machine's image."""
         from bareflow_gdb.guest.names.elf import beside
 
+        if self.elf is None and self.target.kind == "kernel" and self.target.path is not None:
+            return (self.target.path,)
         return beside(self.machine.image) if self.machine is not None and self.elf is None else ()
 
     def source(self, answer: Answer[Any]) -> str:
@@ -103,7 +105,12 @@ def main(question: Question[R], options: argparse.Namespace) -> int:
     from bareflow_gdb.cli.targets import asked_target
 
     place_words(question, options)
-    context = TargetContext(asked_target(options, question.file_kind), options.elf)
+    target = asked_target(options, question.file_kind)
+    if question.of_kernel_files and target.source is None:
+        from bareflow_gdb.cli.kernel_file import as_loaded
+
+        target = as_loaded(target)
+    context = TargetContext(target, options.elf)
     answer = question.answer(context, options)
     print_answer(question, options, answer, context.source(answer))
     if question.name == "status" and context.machine is not None:
