@@ -12,7 +12,7 @@ from bareflow_gdb.guest.base.absent import Absent
 from bareflow_gdb.guest.base.finding import NOTE, Finding
 from bareflow_gdb.guest.code.callee_saved import not_saved
 from bareflow_gdb.guest.code.jit_code import LARGEST
-from bareflow_gdb.guest.code.templates import code_templates
+from bareflow_gdb.guest.names.templates import code_templates
 
 _MOST_TEMPLATES = 32
 _MOST_BYTES = 512 << 10
