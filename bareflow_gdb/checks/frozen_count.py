@@ -8,7 +8,7 @@ from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import STOCK, Subject
 from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.code.callee_saved import not_saved
-from bareflow_gdb.guest.code.jit_code import LARGEST, JitCode
+from bareflow_gdb.guest.code.jit_code import BUFFER_BYTES, JitCode
 from bareflow_gdb.guest.code.log_lines import calls_told
 from bareflow_gdb.guest.stock.jit import THRESHOLDS
 
@@ -50,7 +50,7 @@ def _printed(printed: int, counted: int) -> str:
 def _cause(subject: Subject, codes: list[JitCode]) -> str:
     """The first register that its code loses, that which runs now before the others, in words."""
     for code in sorted(codes, key=lambda code: not code.published):
-        if 0 < code.size <= LARGEST:
+        if 0 < code.size <= BUFFER_BYTES:
             data = subject.kernel.memory.read(code.code, code.size, f"code of {code.title}")
             for lost in not_saved(data, code.code):
                 return (

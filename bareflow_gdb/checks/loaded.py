@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bareflow_gdb.checks.check import Check
-from bareflow_gdb.checks.subject import STOCK, Subject
+from bareflow_gdb.checks.subject import LOADED, STOCK, Subject
 from bareflow_gdb.guest.base.finding import Finding
 
 
@@ -29,4 +29,4 @@ def _look(subject: Subject) -> Iterator[Finding]:
             )
 
 
-CHECK = Check("loaded", "memory against the kernel's ELF or the boot disk, by section", (STOCK,), _look)
+CHECK = Check("loaded", "memory against the kernel's ELF or the boot disk, by section", (STOCK, LOADED), _look)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bareflow_gdb.checks.check import Check
-from bareflow_gdb.checks.subject import STOCK, Subject
+from bareflow_gdb.checks.subject import LOADED, STOCK, Subject
 from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.base.loaded import USUAL, kernel_base
 from bareflow_gdb.guest.stock.slide import slide_of
@@ -28,4 +28,4 @@ def _look(subject: Subject) -> Iterator[Finding]:
     )
 
 
-CHECK = Check("slide", "addresses in the kernel's code against where it is loaded", (STOCK,), _look)
+CHECK = Check("slide", "addresses in the kernel's code against where it is loaded", (STOCK, LOADED), _look)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bareflow_gdb.qemu.machine import Machine
 
 MEMORY, KERNEL, ROOT, KERNEL_UP, REGISTERS = "memory", "kernel", "root", "kernel in protected mode", "registers"
-SERIAL, MACHINE, TRACE, STOCK = "serial log", "machine", "trace", "stock kernel"
+SERIAL, MACHINE, TRACE, STOCK, LOADED = "serial log", "machine", "trace", "stock kernel", "a load"
 
 _END_CHARACTERS = 200
 
@@ -61,6 +61,7 @@ class Subject:
     def lacks(self, need: str) -> str:
         """Why this cannot be had here; "" = it can."""
         from bareflow_gdb.guest.own import NoKernel
+        from bareflow_gdb.memory.kernel_file import KernelFile
 
         try:
             if need == ROOT:
@@ -76,6 +77,8 @@ class Subject:
                 return str(self.kernel.reason) if isinstance(self.kernel, NoKernel) else ""
             if need == STOCK:
                 return "" if self.stock is not None else "this is not a stock kernel"
+            if need == LOADED:
+                return "nothing was loaded: this is its file" if isinstance(self.kernel.memory, KernelFile) else ""
             if need == MACHINE:
                 return "" if self.machine is not None else "this is not a machine of `bareflow run`"
             if need == TRACE:

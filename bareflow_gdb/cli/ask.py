@@ -66,6 +66,8 @@ class TargetContext(Context):
 
         if self.elf is not None:
             return ()
+        if self.target.kind == "kernel" and self.target.path is not None:
+            return (self.target.path,)
         if self.machine is not None:
             return beside(self.machine.image)
         if self.target.kind not in ("core", "dump") or self.target.path is None or not build_id:
@@ -111,7 +113,12 @@ def main(question: Question[R], options: argparse.Namespace) -> int:
     from bareflow_gdb.cli.targets import asked_target
 
     place_words(question, options)
-    context = TargetContext(asked_target(options, question.file_kind), options.elf)
+    target = asked_target(options, question.file_kind)
+    if question.of_kernel_files and target.source is None:
+        from bareflow_gdb.cli.kernel_file import as_loaded
+
+        target = as_loaded(target)
+    context = TargetContext(target, options.elf)
     answer = question.answer(context, options)
     print_answer(question, options, answer, context.source(answer))
     if question.name == "status" and context.machine is not None:

@@ -42,7 +42,9 @@ def details(finding: Finding) -> str:
 QUESTION = Question(
     name="checks",
     help="what is wrong, by every check: finding, evidence, consequence, next step",
-    details="Each says what it looked at, and why where it could not.",
+    details="Each says what it looked at, and why where it could not. In a shell also of the ELF, the binary or the "
+    "boot disk of a stock kernel: what can be told before it runs.",
+    of_kernel_files=True,
     example="checks",
     arguments=(
         argument("check", nargs="?", choices=registry.names(), metavar="CHECK", help="only this one (default: all)"),

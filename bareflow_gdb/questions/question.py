@@ -160,6 +160,8 @@ class Question(Generic[R]):
     verdict: Callable[[R], bool] | None = None
     no: str = ""
     """When that is: "Exit code 1 when …"."""
+    of_kernel_files: bool = False
+    """In a shell also of a stock kernel's ELF, binary or boot disk, of which nothing has run."""
     file_kind: str = ""
     """What a file is that holds no guest memory, as the user sees it who asks this of it: "serial", "disk"."""
 

@@ -19,6 +19,8 @@ from stock_raw import calls_of, nm, pool_words, protected, register, section
 
 from bareflow_gdb.checks import registry as checks
 from bareflow_gdb.checks.subject import Subject
+from bareflow_gdb.cli.kernel_file import as_loaded
+from bareflow_gdb.cli.recognise import open_path
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.absent import CANNOT_KNOW, NONE, NOT_YET, TORN_DOWN, Absent
 from bareflow_gdb.guest.base.finding import Finding
@@ -464,6 +466,36 @@ def test_findings_are_true_by_nm_readelf_and_raw_memory(
     assert slide.what == f"the kernel is linked at 0x{linked:x}, but loaded at 0x10000"
     down = [one for one in found_in(asked, booted, "field_bare", source, elf) if one.check == "torn_down"]
     assert [(one.bad, one.where) for one in down] == [(False, "code, data, metadata")]
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    (
+        ("field_microjit.elf", {"registers_kept"}),
+        ("field_low.elf", {"registers_kept", "stubs"}),
+        ("field_low.img", {"stubs"}),
+        ("field_modules.img", {"stubs"}),
+        ("field_wide_stripped.elf", {"data_over_stack"}),
+        ("field_over.img", {"data_over_stack"}),
+        ("stock.elf", set()),
+        ("stock.img", set()),
+        ("stock_unikernel.img", set()),
+    ),
+)
+def test_the_file_of_a_kernel_tells_its_defects_before_it_runs(firmware: Path, file: str, said: set[str]) -> None:
+    target = as_loaded(open_path(firmware / "stock" / file))
+    elves = [target.path] if target.path is not None and file.endswith(".elf") else []
+    findings = checks.run(Subject(Guest.attach(target.memory, elves=lambda: elves).kernel)).findings
+    assert {finding.check for finding in findings} == said
+    for finding in findings:
+        if finding.check == "registers_kept":
+            address, size, _ = nm(firmware / "stock" / file)["emitted"]
+            assert address <= int(finding.where, 16) < address + size == address + MICRO_BYTES
+
+
+def test_a_file_of_ours_holds_no_guest_memory(firmware: Path) -> None:
+    for file in ("kernel.elf", "fluid.img", "fat16.img"):
+        assert as_loaded(open_path(firmware / file)).source is None
 
 
 @pytest.mark.parametrize("kernel", ("field_moved", "field_bare"))

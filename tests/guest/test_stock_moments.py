@@ -23,14 +23,12 @@ from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.questions import registry
 
 MOMENTS = ("early", "before", "at", "after", "halted")
-LOST = frozenset({"registers_kept"})
-SAME = LOST | {"equal_tiers"}
+SAME = frozenset({"registers_kept", "equal_tiers"})
 Bad = dict[str, frozenset[str]]
 
 
 def always(*names: str) -> Bad:
-    """From the moment on that the tables exist."""
-    return {moment: frozenset(names if moment != "early" else ()) for moment in MOMENTS}
+    return dict.fromkeys(MOMENTS, frozenset(names))
 
 
 def both(*parts: Bad) -> Bad:
@@ -38,8 +36,10 @@ def both(*parts: Bad) -> Bad:
 
 
 NOTHING = always()
-MICRO = NOTHING | {"before": LOST, "at": SAME, "after": SAME, "halted": SAME | {"frozen_count", "records"}}
-STUBS, NO_IDT = always("stubs"), always("interrupt_table")
+# Before anything is emitted its template in the ELF tells.
+MICRO = always("registers_kept") | {"at": SAME, "after": SAME, "halted": SAME | {"frozen_count", "records"}}
+STUBS = always("stubs")
+NO_IDT = always("interrupt_table") | {"early": frozenset()}
 BAD = {
     "field_pools": NOTHING,
     "field_microjit": MICRO,

@@ -40,6 +40,8 @@ _MOST_ELVES = 64
 _MOST_ELF_BYTES = 32 << 20
 _UNNAMED = {3, 4}
 """Types of symbols that name no place in the program: section, file (System V ABI, figure 4-17)."""
+_WRITE, _EXECUTE = 1, 4
+"""Flags of sections (System V ABI, figure 4-11)."""
 _ENTRY = struct.Struct("<IIIBBH")
 
 
@@ -78,6 +80,10 @@ class KernelSymbols:
         symbol = self._symbols[index]
         inside = symbol.size == 0 or address < symbol.address + symbol.size
         return symbol if inside else None
+
+    def sized(self) -> list[Symbol]:
+        """Those whose size is known, by address."""
+        return [symbol for symbol in self._symbols if symbol.size]
 
     def extent(self, symbol: Symbol) -> int:
         """Its bytes; of one without a size those to the next one."""
@@ -244,6 +250,27 @@ def zeroed_sections(path: Path) -> list[tuple[str, int, int]]:
             (str(one.name), int(one["sh_addr"]), int(one["sh_addr"]) + int(one["sh_size"]))
             for one in _in_memory(elf, "SHT_NOBITS")
         ]
+
+
+def constant_objects(path: Path) -> list[tuple[str, int, bytes]]:
+    """Name, address and bytes of each named object that code only reads; empty when stripped. Raises BadData."""
+    with _parsed(path) as elf:
+        sections = [
+            (int(one["sh_addr"]), bytes(one.data()[:_MOST_CODE]))
+            for one in _in_memory(elf, "SHT_PROGBITS")
+            if not one["sh_flags"] & (_WRITE | _EXECUTE) and not one.compressed
+        ]
+    found = []
+    left = _MOST_ELF_BYTES
+    for symbol in load_elf(path).symbols.sized():
+        for start, data in sections:
+            if start <= symbol.address and symbol.address + symbol.size <= start + len(data):
+                at = symbol.address - start
+                left -= symbol.size
+                if left < 0:
+                    raise BadData(f"{path} names more objects than it holds; give the kernel's ELF file")
+                found.append((symbol.name, symbol.address, data[at : at + symbol.size]))
+    return found
 
 
 def _in_memory(elf: Any, kind: str) -> list[Any]:

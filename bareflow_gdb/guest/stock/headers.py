@@ -16,11 +16,12 @@ from bareflow_gdb.guest.stock.window import Window
 
 def header_of(window: Window, name: str, code: int) -> Address | None:
     """The record with this name, of several one that leads to the module's code; None without one."""
-    found = [(at, header) for at, header in _headers(window) if clean(header.name) == name]
+    found = [(at, header) for at, header in headers_in(window) if clean(header.name) == name]
     return min(found, key=lambda one: (one[1].entry_point != code, one[0]), default=(None, None))[0]
 
 
-def _headers(window: Window) -> Iterator[tuple[Address, Any]]:
+def headers_in(window: Window) -> Iterator[tuple[Address, Any]]:
+    """Every header record with its address."""
     magic = layouts.const("MODULE_MAGIC").to_bytes(4, "little")
     at = window.data.find(magic)
     while at >= 0:
