@@ -93,7 +93,7 @@ class Status:
     problems: tuple[str, ...]
     next_step: str
     findings: tuple[Finding, ...] = ()
-    """What the checks found; they are asked above, where more than memory can be looked at."""
+    """What the checks found wrong; they are asked above, where more than memory can be looked at."""
 
 
 def _line(function: Function, calls: int | None) -> FunctionLine:

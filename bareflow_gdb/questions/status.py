@@ -18,8 +18,9 @@ def _ask(context: Context, _: Options) -> Status:
     from bareflow_gdb.checks import registry
 
     status = context.kernel.status()
-    found = registry.run(context.subject(), cheap=True).findings
-    new = [one for one in found if one.bad and not any(told.startswith(one.what) for told in status.problems)]
+    # Notes are told by `checks`: here they would differ with what each source can look at.
+    found = tuple(one for one in registry.run(context.subject(), cheap=True).findings if one.bad)
+    new = [one for one in found if not any(told.startswith(one.what) for told in status.problems)]
     if not new:
         return replace(status, findings=found)
     problems = (*status.problems, *map(str, new))
