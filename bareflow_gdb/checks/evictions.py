@@ -17,10 +17,12 @@ def _look(subject: Subject) -> Iterator[Finding]:
         return
     if cache.wrong_eviction:
         yield _wrong("the cache evicted an image that was not the least recently used", cache.wrong_eviction)
+    # The cache is told of a swap a moment after the versions are; by the first execution it has been.
+    swaps = {one.function for one in subject.versions if one.state == "published" and one.tsc_first < one.tsc_published}
     ran = {
         (one.function_name, one.level): max(one.tsc_published, one.tsc_retired)
         for one in subject.versions
-        if one.provider == "precompiled"
+        if one.provider == "precompiled" and one.function not in swaps
     }
     for slot in cache.slots:
         since = ran.get((slot.name, slot.level), 0)

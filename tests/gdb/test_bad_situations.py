@@ -49,7 +49,7 @@ def test_in_stage_2_the_boot_record_answers(gdb: Gdb, image: Path, launched: Boo
     machine = launched(image, paused=True)
     result = gdb.run(f"bf attach {machine.name}", "hbreak *0x7e00", "continue", "bf boot --json", "bf jit")
     assert result.json()["stage"] == "stage1"
-    assert "there is no root descriptor in this memory" in result.err
+    assert "there is no root descriptor yet: the kernel is not loaded" in result.err
 
 
 def test_a_root_whose_tables_are_random_bytes_gives_no_traceback(gdb: Gdb, booted: Boot) -> None:
