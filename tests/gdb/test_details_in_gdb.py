@@ -107,7 +107,7 @@ def test_a_core_in_gdb_has_registers_and_screen(gdb: Gdb, machine: Machine, tmp_
     core = tmp_path / "guest.core"
     machine.dump_core(core)
     questions = ("cpu", "stack", "irq", "screen", "serial", "block 0x200010")
-    compare(gdb.run(f"core-file {core}", *both(questions, str(core))), questions)
+    compare(gdb.run(f"core-file {core}", *both(questions, str(core)), elf=KERNEL), questions)
 
 
 def test_real_mode_is_told_and_stage_2_is_in_protected_mode_at_its_end(gdb: Gdb, image: Path, launched: Any) -> None:
