@@ -27,6 +27,7 @@ from bareflow_gdb.guest.code.swaps import Swaps
 from bareflow_gdb.guest.kernel import Kernel
 from bareflow_gdb.guest.machine.serial import Serial, serial_from_log
 from bareflow_gdb.guest.modules.modules import Modules
+from bareflow_gdb.guest.own import LibraryKernel
 from bareflow_gdb.guest.pools.pools import Pools
 from bareflow_gdb.guest.status import Status
 from bareflow_gdb.tracing.manifest import Source
@@ -118,7 +119,8 @@ def tell(evidence: Evidence) -> Digest:
         swaps_from=swaps_from,
         latencies=tuple(summarise(swap_times(trace))) if trace else (),
         agreement=agreement,
-        second=second_sources(log, modules, profile, swaps),
+        # An application exports what it has counted itself, which is not what the kernel's profiler counts.
+        second=() if isinstance(kernel, LibraryKernel) else second_sources(log, modules, profile, swaps),
         comparisons=tuple(compared(trace, kernel, swaps)) if swaps and swaps_from != LOG else (),
         status=status,
         boot=boot,
