@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BadData, UsageError
+from bareflow_gdb.errors import BadData, ReadError, UsageError
 from bareflow_gdb.guest.base.reading import filled, one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word, milliseconds, word
@@ -90,8 +90,11 @@ class Boot:
 
 
 def stage_of(memory: Memory) -> int:
-    """The last stage reached, 0 when there is no boot record yet."""
-    raw = one(memory, "bf_boot_record", layouts.const("BF_BOOT_RECORD_ADDRESS"), "boot record")
+    """The last stage reached, 0 when there is no boot record yet, or it lies outside of what this memory holds."""
+    try:
+        raw = one(memory, "bf_boot_record", layouts.const("BF_BOOT_RECORD_ADDRESS"), "boot record")
+    except ReadError:
+        return 0
     return int(raw.stage) if raw.magic == layouts.const("BF_BOOT_MAGIC") else 0
 
 
