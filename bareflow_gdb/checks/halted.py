@@ -53,11 +53,12 @@ def _stock(subject: Subject, linear: int) -> Iterator[Finding]:
     if subject.registers.general["eflags"] & _INTERRUPTS_ON or not _halts(subject, linear):
         return
     name = subject.kernel.identify(linear)
+    lacks = no_idt(subject.registers)
     yield Finding(
         severity=NOTE,
         what="the CPU has halted for good",
         where=f"{name.name}+0x{linear - name.start:x}" if name.name else f"0x{linear:08x}",
-        evidence="it stands behind `hlt` with interrupts off" + ", no IDT is loaded" * bool(no_idt(subject.registers)),
+        evidence=f"it stands behind `hlt` with interrupts off{f', {lacks.what}' if lacks else ''}",
         consequence="nothing that is waited for will come",
         next_step="`stack` shows how it came there, `screen` and `serial` what it said last",
     )

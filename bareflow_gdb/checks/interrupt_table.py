@@ -11,18 +11,16 @@ from bareflow_gdb.guest.machine.cpu import no_idt
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
-    said = no_idt(subject.registers)
-    if not said:
+    lacks = no_idt(subject.registers)
+    if lacks is None:
         return
-    what, _, evidence = said.partition(": ")
-    evidence, _, consequence = evidence.partition("; ")
     yield Finding(
         # A kernel that has done nothing yet may still load it.
         severity=WARNING if _is_late(subject) else NOTE,
-        what=what,
+        what=lacks.what,
         where=f"EIP 0x{subject.registers.general['eip']:08x}",
-        evidence=evidence,
-        consequence=consequence,
+        evidence=lacks.evidence,
+        consequence=lacks.consequence,
         next_step="`cpu` shows the descriptor tables; let the kernel load an IDT before anything can fault",
     )
 

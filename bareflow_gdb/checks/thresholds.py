@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from bareflow_gdb.guest.code.jit import JitFunction
 
 
+_CHOSEN = ("host_asked", "forced", "rollback")
+"""Reasons of a version that stays because somebody wanted it."""
+
+
 def _look(subject: Subject) -> Iterator[Finding]:
     thresholds = subject.jit.thresholds
     for swap in subject.kernel.swaps(every=True).swaps:
@@ -32,18 +36,22 @@ def _look(subject: Subject) -> Iterator[Finding]:
 
 def _behind(subject: Subject) -> Iterator[Finding]:
     """Functions that stay where they are, all of one tier in one finding."""
+    chosen = {one.function for one in subject.versions if one.state == "published" and one.reason in _CHOSEN}
     behind: dict[int, list[JitFunction]] = {}
     for function in subject.jit.functions:
+        if function.index in chosen:
+            continue
         due = function.next_threshold
         free = function.mail_state in ("", "idle") and function.control in ("", "allow")
         if due is not None and function.calls > due and free:
             behind.setdefault(function.level, []).append(function)
     for level, functions in behind.items():
-        one = functions[0]
+        one = min(functions, key=lambda function: function.calls)
+        least = "at least " if any(function.calls != one.calls for function in functions) else ""
         yield Finding(
             severity=WARNING,
             what=", ".join(function.name for function in functions)
-            + f" {'stay' if len(functions) > 1 else 'stays'} at O{level} after {one.calls:,} calls",
+            + f" {'stay' if len(functions) > 1 else 'stays'} at O{level} after {least}{one.calls:,} calls",
             evidence=f"O{level + 1} is due at {one.next_threshold:,}",
             consequence="slower code runs than could",
             next_step="`log` or `serial` says why the tier was refused; `recompile` makes it on the host",

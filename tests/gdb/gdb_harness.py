@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import program
 from machines import SECONDS
 
 from bareflow_gdb.questions import registry
@@ -84,11 +85,5 @@ class Gdb:
 
 def bareflow(*words: str) -> Result:
     """The host program."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bareflow_gdb.cli.main", *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
+    done = program.bareflow(*words)
     return Result(done.stdout, done.stderr, done.returncode)

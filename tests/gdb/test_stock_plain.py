@@ -6,17 +6,16 @@ What is true is read by gdb without the suite: registers, `x`, and QEMU's monito
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gdb_harness import ROOT, Gdb
+from gdb_harness import Gdb
 from machines import SECONDS, wait_for
+from program import bareflow
 from stock_raw import calls_of, function_at, nm
 
 from bareflow_gdb.memory.process_ram import behind
@@ -138,18 +137,7 @@ def _program(stub: str, elf: Path) -> None:
     """gdb has left, so that the guest ran to its end."""
 
     def asked(*words: str, code: int | None = 0) -> str:
-        command = [sys.executable, "-m", "bareflow_gdb.cli.main", *words, stub]
-        environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            cwd=ROOT,
-            env=environment,
-            check=False,
-        )
+        done = bareflow(*words, stub, COLUMNS="200")
         assert code is None or done.returncode == code, done.stdout + done.stderr
         return done.stdout
 

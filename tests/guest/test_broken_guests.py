@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from conftest import QUICK
 from machines import wait_for
+from program import bareflow
 
 from bareflow_gdb.guest.boot.wait import release as let_go
 from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
@@ -187,8 +188,7 @@ def running(image: Path, disk: Path | None, settings: RootSettings | None = None
 
 def status_of(machine: Machine) -> tuple[int, str]:
     """Exit code and problem lines of `bareflow status`."""
-    words = [sys.executable, "-m", "bareflow_gdb.cli.main", "status", "--json", machine.name]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    done = bareflow("status", "--json", machine.name)
     assert "defect" not in done.stderr, done.stderr
     record = json.loads(done.stdout) if done.stdout else {"problems": [done.stderr]}
     return done.returncode, "\n".join(record["problems"])
@@ -343,7 +343,6 @@ def test_a_healthy_guest_has_no_finding(firmware: Path, name: str) -> None:
             reached(
                 machine, "registered" if name.endswith("held") else "halted" if image == "tinyllama.img" else "idle"
             )
-        words = [sys.executable, "-m", "bareflow_gdb.cli.main", "checks", machine.name]
-        done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+        done = bareflow("checks", machine.name)
         assert done.returncode == 0, done.stdout
         assert "could not look" not in done.stdout or image in ENDS

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from machines import Assemble, Boot
+from program import bareflow
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
@@ -26,11 +26,6 @@ RECORD = layouts.const("BF_BOOT_RECORD_ADDRESS")
 def boot_record(machine: Machine) -> Any:
     data = machine.memory().read(RECORD, layouts.size("bf_boot_record"), "boot record")
     return layouts.unpack("bf_boot_record", data)
-
-
-def bareflow(*words: str) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-m", "bareflow_gdb.cli.main", *words]
-    return subprocess.run(program, capture_output=True, text=True, check=False)
 
 
 def test_a_held_guest_waits_at_registered_until_it_is_released(booted: Boot) -> None:

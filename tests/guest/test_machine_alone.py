@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from machines import SECONDS, Assemble, Boot, wait_for
+from program import bareflow
 
 from bareflow_gdb.errors import BareflowError, ReadError, Unreachable, UsageError
 from bareflow_gdb.guest.boot.wait import last_stage, wait_for_serial, wait_for_stage
@@ -336,11 +337,6 @@ def _processes_named(name: str) -> list[Path]:
         if b"qemu-system-i386" in words[0] and f"guest={name}".encode() in words:
             found.append(path)
     return found
-
-
-def bareflow(*words: str) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-m", "bareflow_gdb.cli.main", *words]
-    return subprocess.run(program, capture_output=True, text=True, check=False)
 
 
 def test_a_machine_whose_directory_was_removed_is_found_and_ended(launched: Boot, boot_sector: Assemble) -> None:

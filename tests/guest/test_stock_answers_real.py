@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from asking import ask
 from machines import SECONDS, wait_for, wait_for_halt
+from program import bareflow
 from stock_truth import truth
 
 from bareflow_gdb.errors import BadData
@@ -310,10 +311,6 @@ def test_elf_files_are_told_apart_by_their_code(booted: Booted, firmware: Path) 
         check = check_elf(memory, load_elf(path))
         assert not check.same
         assert path.name in check.verdict
-
-
-def bareflow(*words: str) -> subprocess.CompletedProcess[str]:
-    return run([sys.executable, "-m", "bareflow_gdb.cli.main", *words])
 
 
 def test_the_command_line_uses_the_right_elf_and_names_the_wrong_one(booted: Booted, firmware: Path) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from machines import SECONDS
+from program import bareflow
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.boot.wait import wait_for_stage
@@ -22,12 +21,6 @@ from bareflow_gdb.qemu.machine import Machine
 
 ROOT = Path(__file__).resolve().parents[2]
 NONE = "this kernel has no {}: it is an application on the kernel library; `jit` shows its functions"
-
-
-def bareflow(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """The host program."""
-    command = [sys.executable, "-m", "bareflow_gdb.cli.main", *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=SECONDS, stdin=subprocess.DEVNULL)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from bareflow_gdb.guest.base.answer import Answer
@@ -12,6 +13,12 @@ from bareflow_gdb.questions.question import Context, Question
 
 TABLES = ("status", "boot", "modules", "pools", "profile", "jit", "swaps")
 """Questions whose answers are tables of the kernel as wholes."""
+
+FALSE_OF_STOCK = re.compile(
+    "had no room|is not a free block|0xf000578b|0x89000900|is this kernel's ELF|of its levels"
+    r"|fragmentation statistic is \d+ percent"
+)
+"""What was once said of stock kernels of the field, and is true of none."""
 
 
 class GuestContext(Context):

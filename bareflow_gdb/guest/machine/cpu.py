@@ -86,8 +86,8 @@ def read_cpu(memory: Memory, root: Root | None, names: Names) -> Cpu:
     absent = 0
     if mode == "real":
         notes.append(f"real mode: no IDT, but {min(size // 4, MOST_GATES)} vectors at 0x{base:08x}")
-    elif raw is not None and no_idt(raw):
-        problems.append(no_idt(raw))
+    elif raw is not None and (lacks := no_idt(raw)) is not None:
+        problems.append(str(lacks))
     elif how:
         gates, absent = _read_idt(table_memory(memory, raw, base), base, size, names, problems)
     else:
@@ -184,22 +184,32 @@ def interrupts_on(raw: CpuRegisters) -> bool:
     return bool(raw.general["eflags"] & 1 << 9)
 
 
-def no_idt(raw: CpuRegisters) -> str:
-    """What to say of a CPU in protected mode whose IDTR still has what real mode begins with; "" = it was loaded."""
+@dataclass(frozen=True)
+class NoIdt:
+    """A CPU in protected mode whose IDTR still has what real mode begins with."""
+
+    what: str
+    evidence: str
+    consequence: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.evidence}; {self.consequence}"
+
+
+def no_idt(raw: CpuRegisters) -> NoIdt | None:
+    """What to say when none was loaded; None = one was, or the CPU is in real mode."""
     table = raw.segments["idt"]
     if mode_of(raw) == "real" or table.base or table.limit not in _REAL_MODE_LIMITS:
-        return ""
-    return (
-        f"no IDT is loaded: IDTR still has base 0 and limit 0x{table.limit:x} of real mode, where the BIOS's vectors "
-        "are; any exception resets the machine"
-    )
+        return None
+    limit = f"IDTR still has base 0 and limit 0x{table.limit:x} of real mode, where the BIOS's vectors are"
+    return NoIdt("no IDT is loaded", limit, "any exception resets the machine")
 
 
 def idt_of(memory: Memory, symbols: KernelSymbols, notes: list[str]) -> tuple[CpuRegisters | None, int, int]:
     """Registers, and the IDT's address and bytes, 0 when it cannot be told."""
     raw = read_registers(memory, notes)
-    if raw is not None and no_idt(raw):
-        notes.append(no_idt(raw))
+    if raw is not None and (lacks := no_idt(raw)) is not None:
+        notes.append(str(lacks))
         return raw, 0, 0
     base, size, how = _idt_place(raw, symbols)
     return (raw, base, size) if how else (raw, 0, 0)
