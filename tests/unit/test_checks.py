@@ -6,6 +6,7 @@ import pytest
 from asking import ask
 from fake_guest import FakeGuest
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.checks import registry
 from bareflow_gdb.checks.subject import Subject
 from bareflow_gdb.errors import UsageError
@@ -96,3 +97,14 @@ def test_a_cpu_in_the_bios_was_reset_whatever_the_boot_record_says(
     monkeypatch.setattr(memory, "cpu", lambda: registers)
     findings = registry.run(Subject(Guest.attach(memory).kernel), ["halted"]).findings
     assert any("the CPU is in the BIOS" in str(finding) for finding in findings) == said
+
+
+@pytest.mark.parametrize(("reason", "told"), [("THRESHOLD", ["alpha stays at O1 after 150 calls"]), ("HOST_ASKED", [])])
+def test_a_function_behind_its_threshold_is_told_unless_somebody_chose_its_tier(reason: str, told: list[str]) -> None:
+    fake = FakeGuest()
+    # alpha has 150 calls and runs version 3, O1.
+    fake.root["thresholds"] = (100, 120, 10000)
+    fake.versions[2]["reason"] = layouts.const(f"BF_REASON_{reason}")
+    guest = Guest.attach(fake.build())
+    part = registry.run(Subject(guest.kernel), ["thresholds"])
+    assert [one.what for one in part.findings] == told
