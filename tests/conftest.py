@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from machines import SECONDS, Assemble, Boot
+from machines import QUICK, SECONDS, Assemble, Boot
 
 from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
@@ -20,7 +20,6 @@ from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
 FIRMWARE = Path(__file__).parent.parent / "build" / "firmware"
-QUICK = (10, 20, 30)
 
 # How long an example takes says more about what else the machine does.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -20,6 +20,8 @@ Boot = Callable[..., Machine]
 Assemble = Callable[[str], Path]
 T = TypeVar("T")
 SECONDS = 300.0
+QUICK = (10, 20, 30)
+"""Thresholds at which a run takes little time."""
 
 
 def wait_for(condition: Callable[[], T], what: str, seconds: float = SECONDS) -> T:

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import QUICK
-from machines import wait_for
+from machines import QUICK, wait_for
 from program import bareflow
 
 from bareflow_gdb.guest.boot.wait import release as let_go
