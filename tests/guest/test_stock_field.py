@@ -177,7 +177,7 @@ def test_code_of_a_buffer_that_was_freed_is_told_with_its_true_size(
 def test_every_function_of_the_elf_is_called_by_its_name(asked: Asked, firmware: Path, kernel: str) -> None:
     if kernel == "field_moved":
         pytest.skip("its ELF is linked elsewhere than it is loaded, so its addresses are not those in memory")
-    guest = asked(kernel)
+    guest = asked(kernel, "core", "elf")
     functions = {
         name: place for name, place in nm(firmware / "stock" / f"{kernel}.elf").items() if place[2] in "tT" and place[1]
     }
@@ -197,7 +197,7 @@ def test_every_function_of_the_elf_is_called_by_its_name(asked: Asked, firmware:
 @pytest.mark.parametrize("elf", ("stripped", "none"))
 @pytest.mark.parametrize("kernel", ("field_modules", "field_low"))
 def test_without_names_no_function_is_called_a_module(asked: Asked, firmware: Path, kernel: str, elf: str) -> None:
-    guest = asked(kernel, "ram", elf)
+    guest = asked(kernel, "core", elf)
     for name, (address, size, kind) in nm(firmware / "stock" / f"{kernel}.elf").items():
         if kind in "tT" and size and not name.startswith(("code_", "cached_")):
             for at in (address, address + size // 2, address + size - 1):
