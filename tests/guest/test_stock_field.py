@@ -6,6 +6,7 @@ import dataclasses
 import json
 import struct
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,10 @@ def booted(firmware: Path) -> Iterator[Booted]:
 
 @pytest.fixture(scope="module")
 def asked(booted: Booted, firmware: Path, tmp_path_factory: pytest.TempPathFactory) -> Asked:
-    """A guest of a kernel, from RAM, a core or a raw dump, with its ELF, the stripped one or none."""
+    """A guest of a kernel, from RAM, a core or a raw dump, with its ELF, the stripped one or none; each once."""
     folder = tmp_path_factory.mktemp("field")
 
+    @cache
     def guest(kernel: str, source: str = "ram", elf: str = "elf") -> Guest:
         machine = booted(kernel)
         stock = firmware / "stock"
