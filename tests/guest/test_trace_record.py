@@ -231,7 +231,7 @@ def test_a_dead_reader_does_not_stop_the_guest(booted: Boot, tmp_path: Path) -> 
 def test_there_is_nothing_to_record_in_a_machine_without_a_kernel(
     launched: Boot, boot_sector: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    machine = launched(boot_sector("hang: jmp hang"))
+    machine = launched(boot_sector("hang: hlt\njmp hang"))
     with pytest.raises(BareflowError, match="nothing to record"):
         Recorder(machine, tmp_path / "trace", boot_seconds=0.5)
     assert not (tmp_path / "trace").exists()

@@ -61,7 +61,7 @@ def flood(booted: Boot) -> Machine:
 def test_a_recorder_that_is_killed_at_once_leaves_a_trace(booted: Boot, tmp_path: Path) -> None:
     machine = booted(stage="idle")
     early = 0
-    for number in range(8):
+    for number in range(4):
         out = tmp_path / f"trace-{number}"
         # An empty directory, and what a recorder began that was killed even before, are no obstacle.
         out.mkdir()
@@ -150,7 +150,7 @@ def test_signals_while_the_trace_is_completed_change_nothing(flood: Machine, tmp
 def test_a_signal_ends_the_wait_for_a_kernel(
     launched: Boot, boot_sector: Any, tmp_path: Path, name: str, ignored: bool
 ) -> None:
-    machine = launched(boot_sector("hang: jmp hang"))
+    machine = launched(boot_sector("hang: hlt\njmp hang"))
     out = tmp_path / "trace"
     options = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)} if ignored else {}
     with start(machine, out, **options) as recorder:
