@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gdb_harness import Gdb
+from gdb_harness import SCRIPT, Gdb
 from machines import wait_for
+from mi_gdb import MiGdb
 
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.qemu.process import is_stopped
@@ -81,3 +82,14 @@ def test_an_architecture_left_in_gdbinit_is_no_obstacle(gdb: Gdb, idle_machine: 
     assert "attached to" in done.out and "Status" in done.out and "$1 = " in done.out, done.err
     changed = "it is `auto` now" in done.out
     assert changed == (left.startswith("i386:x")), done.out
+
+
+def test_qmp_is_answered_while_gdb_steps_the_guest(gdb: Gdb, idle_machine: Machine) -> None:
+    """Each step sends events to whoever connects, before QEMU's greeting; 3 connections in 100 were lost by them."""
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {idle_machine.name}")
+        session.start("stepi 100000000")
+        session.wait_for_running()
+        for _ in range(400):
+            idle_machine.status()
+    idle_machine.resume()
