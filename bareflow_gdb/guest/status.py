@@ -129,7 +129,7 @@ def read_status(memory: Memory, root: Root | None) -> Status:
     swap_count, version_count = parts.counts
     if boot is not None and (boot.stage == "idle" or boot.done):
         problems += [
-            f"{f.name} returned {f.last_result} last, {f.expected} is expected"
+            f"{f.name} returned {f.last_result:,} last, {f.expected:,} is expected"
             for f in functions
             if f.last_result != f.expected and calls.get(f.profiler_id) != 0
         ]
