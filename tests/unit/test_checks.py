@@ -9,6 +9,7 @@ from fake_guest import FakeGuest
 from bareflow_gdb.checks import registry
 from bareflow_gdb.checks.subject import Subject
 from bareflow_gdb.errors import UsageError
+from bareflow_gdb.guest.base.values import NO_MINIMUM
 from bareflow_gdb.guest.code.callee_saved import not_saved
 from bareflow_gdb.guest.code.log_lines import boots
 from bareflow_gdb.guest.guest import Guest
@@ -96,3 +97,16 @@ def test_a_cpu_in_the_bios_was_reset_whatever_the_boot_record_says(
     monkeypatch.setattr(memory, "cpu", lambda: registers)
     findings = registry.run(Subject(Guest.attach(memory).kernel), ["halted"]).findings
     assert any("the CPU is in the BIOS" in str(finding) for finding in findings) == said
+
+
+def test_a_call_under_way_is_counted_and_has_no_cycles_yet() -> None:
+    fake = FakeGuest()
+    fake.profiles[1] |= {"call_count": 1, "total_cycles": 0, "min_cycles": NO_MINIMUM, "max_cycles": 0}
+    fake.functions[1]["last_result"] = 0
+    kernel = Guest.attach(fake.build()).kernel
+    for name in ("statistics", "results"):
+        assert registry.run(Subject(kernel), [name]).findings == (), name
+    fake.profiles[1]["call_count"] = 2
+    assert [one.what for one in registry.run(Subject(Guest.attach(fake.build()).kernel), ["statistics"]).findings] == [
+        "the cycles counted for beta cannot be"
+    ]
