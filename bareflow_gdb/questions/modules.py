@@ -57,7 +57,7 @@ QUESTION = Question(
     example="modules --check",
     arguments=(
         argument(
-            "--check", action="store_true", help="compute the SHA-256 of each image, where that costs packets too"
+            "--check", action="store_true", help="compute each SHA-256, where that costs packets too"
         ),
     ),
     ask=_ask,
