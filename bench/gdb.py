@@ -31,8 +31,8 @@ RATE_SCRIPT = ROOT / "bench" / "breakpoint_rate.py"
 GDBS = (Path("/usr/bin/gdb"), Path(sys.executable).parent / "gdb")
 STARTS = 15
 STEPS = 50
-# These need the machine, or read nothing.
-TIMED = (*QUESTIONS, "doctor", "jitsym", "fat cat TEST.TXT", "recompile primes", "recompile primes --stop", "reload")
+# `doctor` and `recompile` wait for another process; what a compilation takes is a row of its own.
+TIMED = (*QUESTIONS, "jitsym", "fat cat TEST.TXT", "reload")
 BOOT_SECONDS = 120.0
 RATE_SECONDS = 3.0
 
@@ -45,9 +45,10 @@ def measure(image: Path) -> list[Row]:
         folder = Path(name)
         packets = max(_packets_of_commands(gdb, image, folder) for gdb in GDBS)
         steps = max(_packets_added_per_step(gdb, image, folder) for gdb in GDBS)
+    slowest, command = max(_slowest_command(gdb, image) for gdb in GDBS)
     return [
         _row("gdb_start_added_ms", max(map(_start_added_ms, GDBS)), "ms", 150, "lower"),
-        _row("command_max_ms", max(_slowest_command_ms(gdb, image) for gdb in GDBS), "ms", 100, "lower"),
+        {**_row("command_max_ms", slowest, "ms", 100, "lower"), "peer": f"the slowest: bf {command}"},
         _row("packets_max_per_command", packets, "packets", 10, "lower"),
         _row("packets_added_per_step", steps, "packets", 0, "lower"),
         _row("breakpoint_events_per_s", max(_breakpoint_rate(gdb, image) for gdb in GDBS), "events/s"),
@@ -124,8 +125,8 @@ def _packets_of_commands(gdb: Path, image: Path, folder: Path) -> int:
     return most
 
 
-def _slowest_command_ms(gdb: Path, image: Path) -> float:
-    """The slowest command on a live guest, QEMU's RAM readable: the median of each, after its first use."""
+def _slowest_command(gdb: Path, image: Path) -> tuple[float, str]:
+    """Milliseconds and name; on a live guest, QEMU's RAM readable: the median of each command, after its first use."""
     timed = f"""python
 import statistics, time
 def spend(command):
@@ -142,7 +143,8 @@ end
         script.write_text(timed, encoding="utf-8")
         words = [str(gdb), "-nx", "-batch", "-x", str(SCRIPT), "-ex", f"bf attach {machine.name}", "-x", str(script)]
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=120)
-    spent = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("spent ")]
+    lines = (line.split(" ", 2) for line in done.stdout.splitlines() if line.startswith("spent "))
+    spent = [(float(milliseconds), command) for _, milliseconds, command in lines]
     if len(spent) != len(TIMED):
         raise BareflowError(f"a timed command failed: {done.stderr.strip()[-300:]}")
     return max(spent)

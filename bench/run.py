@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,9 @@ def main() -> int:
     show(rows)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    load, processors = os.getloadavg()[0], os.cpu_count() or 1
+    if load > processors:
+        print(f"bench: load {load:.1f} on {processors} processors: other work ran too, so times are longer than alone")
     missed = [row["name"] for row in rows if not row["met"]]
     if missed:
         print(f"bench: goals missed: {', '.join(missed)}", file=sys.stderr)

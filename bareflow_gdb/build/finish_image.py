@@ -94,7 +94,7 @@ def _finish(options: tool.Options) -> None:
     write_atomically(options.kernel, kernel, BY_UMASK)
     write_atomically(options.disk, disk, BY_UMASK)
     limit = layouts.const("BF_IMAGE_MAX_SECTORS")
-    print(f"{options.disk.name}: kernel of {len(kernel)} bytes, {-(-len(kernel) // SECTOR)} of {limit} sectors")
+    print(f"{options.disk.name}: kernel of {len(kernel):,} bytes, {-(-len(kernel) // SECTOR)} of {limit} sectors")
 
 
 if __name__ == "__main__":

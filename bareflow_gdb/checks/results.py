@@ -10,9 +10,9 @@ from bareflow_gdb.guest.base.finding import Finding
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
-    calls = {function.name: function.calls for function in subject.profile.functions}
+    returned = {function.name for function in subject.profile.functions if function.total_cycles}
     for function in subject.functions:
-        if calls.get(function.name) and function.last_result != function.expected:
+        if function.name in returned and function.last_result != function.expected:
             yield Finding(
                 what=f"{function.name} returned {function.last_result:,}",
                 evidence=f"{function.expected:,} is the result for its default arguments",

@@ -41,11 +41,13 @@ def _impossible(function: ProfiledFunction) -> str:
     calls, total = function.calls, function.total_cycles
     if not calls:
         return f"no call, {total:,} cycles" if total else ""
+    if calls == 1 and not total:
+        return ""  # The first call has not returned yet.
     if function.min_cycles is None:
         return f"{calls:,} calls, and the minimum was never set"
     if function.min_cycles > function.max_cycles:
         return f"the minimum {function.min_cycles:,} is above the maximum {function.max_cycles:,}"
-    if not calls * function.min_cycles <= total <= calls * function.max_cycles:
+    if not (calls - 1) * function.min_cycles <= total <= calls * function.max_cycles:
         return (
             f"{calls:,} calls between {function.min_cycles:,} and {function.max_cycles:,} cycles cannot be "
             f"{total:,} cycles in all"

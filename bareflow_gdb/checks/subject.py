@@ -103,7 +103,7 @@ class Subject:
     def reads_cost(self) -> bool:
         """Does each read of memory take a packet?"""
         try:
-            return bool(getattr(self.kernel.memory, "packet_bytes", 0))
+            return self.kernel.reads_cost
         except BareflowError:
             return False
 

@@ -85,7 +85,7 @@ def _dump(file: Contents, base: int, guessed: str = "") -> Target:
     if guessed:
         notes.append(f"{file.path} is a dump that begins at 0x{base:x}, {guessed}; --base ADDRESS says otherwise")
     begins = f", from 0x{base:x} on" if base else ""
-    description = f"raw dump {file.path} ({file.size} bytes{begins})"
+    description = f"raw dump {file.path} ({file.size:,} bytes{begins})"
     return Target("dump", description, file.path, source=RawDump(file, base), notes=tuple(filter(None, notes)))
 
 

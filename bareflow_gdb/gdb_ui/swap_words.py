@@ -12,6 +12,7 @@ from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.show import say
 from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.render.view import spoken
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
@@ -76,7 +77,7 @@ def _level_of(function: JitFunction, code: int) -> int | None:
 def words(swap: Swapped) -> str:
     """`primes: O1 → O2, call 1,000 (threshold), new code 0x… published in place of 0x…`."""
     old, new = ("?" if level is None else level for level in (swap.old_level, swap.level))
-    reason = swap.reason.replace("_", " ") or "reason unknown"
+    reason = spoken(swap.reason) or "reason unknown"
     when = reason if swap.call is None else f"call {swap.call:,} ({reason})"
     done = "published" if swap.published else "about to be published"
     return f"{swap.function}: O{old} → O{new}, {when}, new code 0x{swap.new:08x} {done} in place of 0x{swap.old:08x}"

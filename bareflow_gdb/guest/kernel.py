@@ -74,6 +74,11 @@ class Kernel(ABC):
         self._moving = False
         """A table that was read never held still."""
 
+    @property
+    def reads_cost(self) -> bool:
+        """Does each read of memory take a packet?"""
+        return bool(getattr(self.memory, "packet_bytes", 0))
+
     @abstractmethod
     def need_interface(self, instead: str) -> Root:
         """The root descriptor; raises BadData, of a stock kernel with what to do `instead`."""

@@ -22,7 +22,7 @@ from bareflow_gdb.guest.code.being_published import Publishing
 from bareflow_gdb.guest.code.events import read_ring
 from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
-from bareflow_gdb.guest.code.profiler import read_calls
+from bareflow_gdb.guest.code.profiler import read_returned
 from bareflow_gdb.guest.machine.exception import read_exception
 from bareflow_gdb.guest.pools.pools import KINDS, is_torn_down
 from bareflow_gdb.memory.protocol import Memory
@@ -37,7 +37,7 @@ class FunctionLine:
     name: str
     level: int
     version: int | None = None
-    """None = stock kernels do not keep it; the last result also of a function that was never called."""
+    """None = stock kernels do not keep it; the last result also of a function that has never returned."""
     last_result: int | None = None
     expected: int | None = None
 
@@ -96,9 +96,9 @@ class Status:
     """What the checks found wrong; they are asked above, where more than memory can be looked at."""
 
 
-def _line(function: Function, calls: int | None) -> FunctionLine:
-    """The 0 in the table is no result of a function that was never called."""
-    last = None if calls == 0 and function.last_result == 0 else function.last_result
+def _line(function: Function, returned: bool | None) -> FunctionLine:
+    """The 0 in the table is no result of a function that has never returned."""
+    last = None if returned is False and function.last_result == 0 else function.last_result
     return filled(FunctionLine, function, last_result=last)
 
 
@@ -125,13 +125,13 @@ def read_status(memory: Memory, root: Root | None) -> Status:
     parts = _Parts(memory, root, problems, booting=_is_booting(boot))
     exception, eip = parts.exception()
     functions = parts.functions()
-    calls = parts.calls(functions, boot)
+    returned = parts.returned(functions, boot)
     swap_count, version_count = parts.counts
     if boot is not None and (boot.stage == "idle" or boot.done):
         problems += [
-            f"{f.name} returned {f.last_result} last, {f.expected} is expected"
+            f"{f.name} returned {f.last_result:,} last, {f.expected:,} is expected"
             for f in functions
-            if f.last_result != f.expected and calls.get(f.profiler_id) != 0
+            if f.last_result != f.expected and returned.get(f.profiler_id) is not False
         ]
     held = root.hold != 0 and boot is not None and boot.stage == "registered"
     mail = parts.mail(functions)
@@ -143,7 +143,7 @@ def read_status(memory: Memory, root: Root | None) -> Status:
         held=held,
         swap_count=swap_count,
         version_count=version_count,
-        functions=tuple(_line(function, calls.get(function.profiler_id)) for function in functions),
+        functions=tuple(_line(function, returned.get(function.profiler_id)) for function in functions),
         pools=parts.pools(),
         rings=parts.rings(),
         mail=mail,
@@ -208,12 +208,12 @@ class _Parts:
         self.counts = (counters.swap_count, counters.version_count)
         return self._tried(lambda: read_functions(self.memory, self.root, counters, self.problems)) or []
 
-    def calls(self, functions: list[Function], boot: Boot | None) -> dict[int, int]:
+    def returned(self, functions: list[Function], boot: Boot | None) -> dict[int, bool]:
         """By profiler id, where it matters: no function has another result than the expected one after a whole run."""
         ids = [function.profiler_id for function in functions if function.last_result != function.expected]
         if boot is not None and boot.stage_number < layouts.const("BF_STAGE_RUNNING"):
-            return dict.fromkeys(ids, 0)
-        return (self._tried(lambda: read_calls(self.memory, self.root, ids)) or {}) if ids else {}
+            return dict.fromkeys(ids, False)
+        return (self._tried(lambda: read_returned(self.memory, self.root, ids)) or {}) if ids else {}
 
     def pools(self) -> tuple[PoolLine, ...]:
         address = self.root.pools

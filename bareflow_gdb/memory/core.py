@@ -101,7 +101,7 @@ class ElfCore(CheckedMemory):
             self.name = "truncated ELF core"
             shown = ", ".join(missing[:MOST_SHOWN]) + (" …" if len(missing) > MOST_SHOWN else "")
             self.notes.append(
-                f"{self.path} is truncated: it has {size} bytes and needs {needed}; of its memory {shown} is missing"
+                f"{self.path} is truncated: it has {size:,} bytes and needs {needed:,}; of its RAM {shown} is missing"
             )
         return sorted(found, key=lambda part: part.start)
 

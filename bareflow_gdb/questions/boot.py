@@ -8,7 +8,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.guest.base.absent import NONE
 from bareflow_gdb.questions.question import Context, Options, Question
-from bareflow_gdb.render.view import Cell, View, address, facts, number, table
+from bareflow_gdb.render.view import Cell, View, address, facts, number, spoken, table
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.boot.boot import Boot
@@ -85,7 +85,7 @@ def _recorded(record: Boot) -> View:
         ("loaded at", address(record.load_address)),
         ("signature", f"0x{record.signature:08x}" if record.signature or _came_to(record, "HEADER") else _UNKNOWN),
         ("CRC", _crc(record) if _came_to(record, "VERIFIED") or record.crc_computed else _UNKNOWN),
-        ("A20", record.a20_method.replace("_", " ") if record.fatal_code or _came_to(record, "A20") else _UNKNOWN),
+        ("A20", spoken(record.a20_method) if record.fatal_code or _came_to(record, "A20") else _UNKNOWN),
         ("memory", f"{record.memory_kib:,} KiB above 1 MiB" if record.memory_kib else _UNKNOWN),
         ("clock", f"{record.tsc_hz / 1e6:,.1f} MHz TSC" if record.tsc_hz else "not measured yet"),
     )

@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 def _view(record: Cache) -> View:
     """Slots in use, the one that leaves first on top."""
     asked = record.hits + record.misses
-    share = f" ({100 * record.hits // asked}%)" if asked else ""
     head = facts(
         ("slots", f"{len(record.slots)} of {record.capacity} in use"),
-        ("hits", f"{record.hits:,} of {asked:,}{share}"),
+        ("asked for", f"{asked:,}: {record.hits:,} were there, {record.misses:,} were looked for on the disk"),
         ("evictions", record.evictions),
     )
     rows = [
@@ -26,7 +25,8 @@ def _view(record: Cache) -> View:
     ]
     columns = ">slot|module|tier|state|image|>bytes|>~last used, TSC"
     problems = record.problems + ((record.wrong_eviction,) if record.wrong_eviction else ())
-    return View("Cache of module images", head, (table(columns, rows, empty="empty"),), problems)
+    notes = ("a run asks for each tier once; what is rolled back or forced is found here",) if asked else ()
+    return View("Cache of module images", head, (table(columns, rows, empty="empty"),), problems, notes)
 
 
 QUESTION = Question(

@@ -14,6 +14,7 @@ from bareflow_gdb.render.view import (
     level_now,
     publishing,
     result,
+    spoken,
     table,
     unread,
     version,
@@ -42,8 +43,8 @@ def _view(record: Jit) -> View:
             version(v.number),
             f"O{v.level}",
             Cell(v.state, "good" if v.state == "published" else ""),
-            v.reason.replace("_", " "),
-            v.provider,
+            spoken(v.reason),
+            spoken(v.provider),
             address(v.code),
             v.code_size,
             address(v.entry),
@@ -62,7 +63,7 @@ def _view(record: Jit) -> View:
 
 
 def _jit_row(f: JitFunction) -> tuple[str | int | Cell | None, ...]:
-    control = "-" if f.control in ("", "allow") else f"{f.control} {f.control_argument}"
+    control = "-" if f.control in ("", "allow") else f"{spoken(f.control)} {f.control_argument}"
     return (
         str(f.index),
         f.name,
@@ -74,7 +75,7 @@ def _jit_row(f: JitFunction) -> tuple[str | int | Cell | None, ...]:
         address(f.current_code),
         _agreement(f),
         control,
-        f.mail_state or "-",
+        spoken(f.mail_state) or "-",
         result(f.last_result, f.expected),
     )
 

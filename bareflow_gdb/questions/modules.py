@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.questions.question import Question, argument
+from bareflow_gdb.questions.question import Context, Options, Question, argument
 from bareflow_gdb.render.view import Cell, View, address, facts, number, table
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.modules.modules import Module, Modules
+
+
+def _ask(context: Context, options: Options) -> Modules:
+    kernel = context.kernel
+    return kernel.modules(check=options.check or not kernel.reads_cost)
 
 
 def _view(record: Modules) -> View:
@@ -33,7 +38,9 @@ def _view(record: Modules) -> View:
     ]
     head = facts(("modules", f"{record.count} of at most {record.capacity}"), ("calls", record.total_calls))
     columns = ">~#|module|tier|~source|code|>bytes|header|~SHA-256|>calls|>~cycles|>~min|>mean|>~max"
-    return View("Modules", head, (table(columns, rows),), tuple(record.all_problems()))
+    unchecked = any(m.digest == "not checked" for m in record.modules)
+    notes = ("`modules --check` compares each SHA-256; here that costs packets",) if unchecked else ()
+    return View("Modules", head, (table(columns, rows),), tuple(record.all_problems()), notes)
 
 
 def _header(module: Module) -> Cell:
@@ -48,8 +55,12 @@ QUESTION = Question(
     name="modules",
     help="loaded modules: address, size, header, calls, cycles",
     example="modules --check",
-    arguments=(argument("--check", action="store_true", help="compute the SHA-256 of each image too"),),
-    ask=lambda context, options: context.kernel.modules(options.check),
+    arguments=(
+        argument(
+            "--check", action="store_true", help="compute each SHA-256, where that costs packets too"
+        ),
+    ),
+    ask=_ask,
     view=_view,
     verdict=lambda record: not record.all_problems(),
     no="a header or an image is not right",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.questions.question import KERNEL, TRACE, Context, Options, Question, argument
-from bareflow_gdb.render.view import Cell, View, address, facts, number, publishing, table, unread, version
+from bareflow_gdb.render.view import Cell, View, address, facts, number, publishing, spoken, table, unread, version
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.code.swaps import Swap, Swaps
@@ -29,7 +29,7 @@ def _view(record: Swaps) -> View:
     )
     columns = (
         ">~#|function|from|to|>at call|reason|version|~old code|~new code|>~bytes"
-        "|>~threshold to publish us|>~publish to first us"
+        "|>~threshold to publish ms|>~publish to first call ms"
     )
     return View("Swaps", head, (table(columns, rows, empty="no swap yet"),))
 
@@ -43,14 +43,19 @@ def _swap_row(index: int, swap: Swap) -> tuple[str | int | Cell | None, ...]:
         before,
         same,
         swap.call,
-        swap.reason.replace("_", " "),
+        spoken(swap.reason),
         version(swap.to_version),
         address(swap.old_code),
         address(swap.new_code),
         swap.code_size,
-        number(swap.threshold_to_publish_us),
-        number(swap.publish_to_first_us),
+        _ms(swap.threshold_to_publish_us),
+        _ms(swap.publish_to_first_us),
     )
+
+
+def _ms(us: float | None) -> Cell:
+    """All times are shown in ms: a swap that a debugger held up took seconds."""
+    return number(us / 1000 if us is not None else None, 3)
 
 
 QUESTION = Question(

@@ -15,14 +15,14 @@ def outcome(record: Outcome, *, remarks: bool = False) -> str:
         why = record.reason.replace("_", " ")
         return f"{code_name(record.function, record.level)} {record.state} ({why}): {record.message}"
     head = f"{code_name(record.function, record.level, record.version)} installed, "
-    head += f"{record.code_size} bytes at 0x{record.code:08x}"
+    head += f"{record.code_size:,} bytes at 0x{record.code:08x}"
     if record.rodata_size:
-        head += f", {record.rodata_size} read-only at 0x{record.rodata:08x}"
+        head += f", {record.rodata_size:,} read-only at 0x{record.rodata:08x}"
     lines = [head]
     if record.result is not None:
-        verdict = "as expected" if record.correct else f"expected {record.expected}"
-        lines.append(f"  first call  {record.result} ({verdict})")
-    spent = {phase: f"{ms:.1f}" for phase, ms in asdict(record.milliseconds).items() if ms is not None}
+        verdict = "as expected" if record.correct else f"expected {record.expected:,}"
+        lines.append(f"  first call  {record.result:,} ({verdict})")
+    spent = {phase: f"{ms:,.1f}" for phase, ms in asdict(record.milliseconds).items() if ms is not None}
     total = f"; {spent.pop('total')} ms in all" if "total" in spent else ""
     parts = ", ".join(f"{phase} {ms}" for phase, ms in spent.items()).replace("first_execution", "first call")
     lines.append(f"  ms          {parts}{total}")

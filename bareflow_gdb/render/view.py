@@ -89,6 +89,11 @@ def level_name(level: int | None) -> str:
     return "?" if level is None else f"O{level}"
 
 
+def spoken(text: str) -> str:
+    """A word of the contract as people write it: `host asked`."""
+    return text.replace("_", " ")
+
+
 def version(value: int | None) -> Cell:
     """A version's number as `#24`, none as `-`."""
     return Cell(f"#{value}") if value else Cell("-", "dim")

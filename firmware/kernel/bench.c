@@ -76,8 +76,9 @@ void bench_call_cost(void) {
     bareflow_status.bench_on_tsc = rdtsc() - start;
     entry->current_code = published;
     bareflow_status.bench_iterations = TURNS;
-    kprintf("[BENCH] %u calls: bare %llu, profiled %llu TSC ticks\n", TURNS, bareflow_status.bench_empty_tsc,
-            bareflow_status.bench_on_tsc);
+    kprintf("[BENCH] %u calls: bare %llu, profiled %llu TSC ticks; %llu and %llu a call\n", TURNS,
+            bareflow_status.bench_empty_tsc, bareflow_status.bench_on_tsc, bareflow_status.bench_empty_tsc / TURNS,
+            bareflow_status.bench_on_tsc / TURNS);
 }
 
 /*

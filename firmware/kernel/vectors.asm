@@ -29,6 +29,7 @@ dispatch:
     cld
     mov eax, esp
     push dword [eax + 40]       ; a frame that returns to the interrupted code: backtraces go on there
+.frame:                         ; debuggers know a frame by a symbol and these two instructions
     push ebp
     mov ebp, esp
     push eax

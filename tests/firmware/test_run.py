@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
@@ -125,6 +126,28 @@ def test_the_exported_json_is_what_the_tables_hold(kernel: Kernel) -> None:
         assert (row["min_cycles"], row["max_cycles"]) == (profile.min_cycles, profile.max_cycles)
         assert int(row["code_address"], 16) == profile.address
         assert row["loaded"] is True
+
+
+def test_total_mean_minimum_and_maximum_fit_each_other_wherever_they_are_printed(kernel: Kernel) -> None:
+    block = r"  Calls: (\d+)\n  Total cycles: (\d+)\n  Avg cycles: (\d+)\n  Min cycles: (\d+)\n  Max cycles: (\d+)\n"
+    line = r" calls=(\d+) total=(\d+) avg=(\d+) min=(\d+) max=(\d+)\n"
+    for pattern in (block, line):
+        found = re.findall(pattern, kernel.log)
+        assert len(found) == 12
+        for calls, total, mean, least, most in (map(int, numbers) for numbers in found):
+            assert mean == total // calls
+            assert least > 0 and calls * least <= total <= calls * most
+            # Both were measured: what remains of the total fits between them.
+            assert calls > 1 or least == most == total
+            assert calls < 2 or least + most + (calls - 2) * least <= total <= least + most + (calls - 2) * most
+
+
+def test_lines_that_are_one_brace_frame_the_module_export_and_nothing_else(kernel: Kernel) -> None:
+    # As it is cut out of a serial log: sed -n '/^{$/,/^}$/p' serial.log | python3 -m json.tool
+    lines = kernel.log.splitlines()
+    assert (lines.count("{"), lines.count("}")) == (1, 1)
+    cut = json.loads("\n".join(lines[lines.index("{") : lines.index("}") + 1]))
+    assert cut == kernel.exports("PROFILING DATA EXPORT")
 
 
 def test_the_module_export_has_the_specified_keys_in_order(kernel: Kernel) -> None:

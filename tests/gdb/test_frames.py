@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from gdb_harness import KERNEL, SCRIPT, Gdb
+from machines import SECONDS
 from mi_gdb import MiGdb
 from rsp_proxy import RspProxy
 
+from bareflow_gdb.guest.boot.wait import release, wait_for_serial
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 
@@ -31,6 +33,19 @@ def test_a_backtrace_names_function_tier_and_version(gdb: Gdb, held: Machine) ->
     assert (version.function_name, version.level) == ("primes", 2)
     assert re.search(r"^#1 .* in adaptive_jit_call \(function=3, a=1000, b=0\)", result.out, re.MULTILINE)
     assert "kernel_main" in result.out and "corrupt" not in result.out
+
+
+def test_a_backtrace_goes_from_the_exceptions_handler_to_the_code_that_it_interrupted(gdb: Gdb, held: Machine) -> None:
+    primes = next(one for one in Guest.attach(held.memory()).kernel().jit_code() if one.name == "primes@O0")
+    held.memory().write(primes.code, b"\x0f\x0b", "code")
+    release(held)
+    wait_for_serial(held, "[EXCEPTION]", SECONDS)
+    result = gdb.run(f"bf attach {held.name}", "bt", elf=KERNEL)
+    frames = re.findall(r"^#\d+ +(?:0x\w+ in )?(.*) \(", result.out, re.MULTILINE)
+    at = frames.index("dispatch[frame]")
+    assert frames[at - 2 : at] == ["exception_take", "interrupt_dispatch"], result.out
+    assert frames[at + 1].startswith("primes@O0 #4"), result.out
+    assert "kernel_main" in frames[at + 2 :]
 
 
 @pytest.mark.parametrize(("function", "level"), (("sum", 0), ("compute", 1)))

@@ -291,6 +291,15 @@ def test_a_byte_of_published_code_that_was_changed_is_named(firmware: Path) -> N
         assert f"the code of {code.title} was changed after it was emitted" in status_of(machine)[1]
 
 
+def test_a_call_that_an_exception_ended_is_no_finding_of_its_own(firmware: Path) -> None:
+    with running(firmware / "fluid.img", firmware / "fat16.img", RootSettings(hold=1, thresholds=QUICK)) as machine:
+        reached(machine, "exception")
+        problems = status_of(machine)[1].splitlines()
+    assert any("took #UD" in problem for problem in problems)
+    for consequence in ("calls in all", "returned 0", "minimum"):
+        assert not any(consequence in problem for problem in problems), problems
+
+
 def test_a_kernel_without_its_disk_is_told_that_and_nothing_that_follows_from_it(firmware: Path) -> None:
     machine = launch(firmware / "fluid.img", with_disk=False, settings=RootSettings(thresholds=QUICK))
     try:

@@ -10,6 +10,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.checks import registry
 from bareflow_gdb.checks.subject import Subject
 from bareflow_gdb.errors import UsageError
+from bareflow_gdb.guest.base.values import NO_MINIMUM
 from bareflow_gdb.guest.code.callee_saved import not_saved
 from bareflow_gdb.guest.code.log_lines import boots
 from bareflow_gdb.guest.guest import Guest
@@ -108,3 +109,16 @@ def test_a_function_behind_its_threshold_is_told_unless_somebody_chose_its_tier(
     guest = Guest.attach(fake.build())
     part = registry.run(Subject(guest.kernel), ["thresholds"])
     assert [one.what for one in part.findings] == told
+
+
+def test_a_call_under_way_is_counted_and_has_no_cycles_yet() -> None:
+    fake = FakeGuest()
+    fake.profiles[1] |= {"call_count": 1, "total_cycles": 0, "min_cycles": NO_MINIMUM, "max_cycles": 0}
+    fake.functions[1]["last_result"] = 0
+    kernel = Guest.attach(fake.build()).kernel
+    for name in ("statistics", "results"):
+        assert registry.run(Subject(kernel), [name]).findings == (), name
+    fake.profiles[1]["call_count"] = 2
+    assert [one.what for one in registry.run(Subject(Guest.attach(fake.build()).kernel), ["statistics"]).findings] == [
+        "the cycles counted for beta cannot be"
+    ]

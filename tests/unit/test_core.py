@@ -78,7 +78,7 @@ def test_a_truncated_core_tells_what_it_has_and_what_is_missing(tmp_path: Path) 
     whole = core_bytes()
     core = ElfCore(write(tmp_path, whole[: len(whole) - 0x1001]))
     (note,) = core.notes
-    assert f"is truncated: it has {len(whole) - 0x1001} bytes and needs" in note
+    assert f"is truncated: it has {len(whole) - 0x1001:,} bytes and needs" in note
     assert note.endswith("0x0010ffff-0x00110000 is missing")
     assert core.read(0x1200, 2, "word") == b"\x12\x12"
     assert core.read(0x10FFF0, 15, "the last bytes") == b"\xff" * 15

@@ -69,7 +69,7 @@ class TestModules:
             ({"name": b"gamma".ljust(32, b"\0")}, "its header names it 'gamma'"),
             ({"version": 7}, "header has version 7"),
             ({"entry_point": 0x4000}, "entry 0x00004000 is outside its code"),
-            ({"code_size": 1 << 20}, "claims 1048576 bytes of code in an image of"),
+            ({"code_size": 1 << 20}, "claims 1,048,576 bytes of code in an image of"),
         ],
     )
     def test_each_wrong_header_field_is_named(self, fake: FakeGuest, changes: dict[str, Any], sentence: str) -> None:
@@ -85,7 +85,7 @@ class TestModules:
         memory_of(guest).set(MANAGER, "module_manager", "num_modules", 4_000_000)
         modules = guest.kernel().modules()
         assert len(modules.modules) == 16
-        assert "claims 4000000 modules, the table holds 16" in modules.problems[0]
+        assert "claims 4,000,000 modules, the table holds 16" in modules.problems[0]
 
     def test_a_module_never_called_has_no_minimum(self, fake: FakeGuest) -> None:
         fake.modules[0] |= {"call_count": 0, "min_cycles": (1 << 64) - 1}
@@ -121,8 +121,8 @@ class TestPools:
         ("field", "value", "sentence"),
         [
             ("stats.fragmentation", 4294967264, "4294967264 percent: it has underflowed"),
-            ("stats.used", 1 << 20, "do not fit its 262144 bytes"),
-            ("stats.used", 1000, "count 1000 bytes used, the block table 1280"),
+            ("stats.used", 1 << 20, "do not fit its 262,144 bytes"),
+            ("stats.used", 1000, "count 1,000 bytes used, the block table 1,280"),
             ("stats.num_allocations", 99, "99 allocations less 0 frees are not the 5 used blocks"),
         ],
     )
@@ -164,7 +164,7 @@ class TestPools:
     def test_a_block_count_above_the_capacity_is_capped_and_said(self, fake: FakeGuest) -> None:
         guest = attach(fake)
         memory_of(guest).set(BLOCKS, "bf_block_table", "count", 0xFFFFFFFF)
-        assert "claims 4294967295 blocks, the table holds 2048" in guest.kernel().pools().problems[0]
+        assert "claims 4,294,967,295 blocks, the table holds 2,048" in guest.kernel().pools().problems[0]
 
     def test_an_owner_that_is_in_no_table_keeps_its_number(self, fake: FakeGuest) -> None:
         fake.blocks[0]["owner"] = 4711
@@ -228,8 +228,8 @@ class TestJit:
         memory_of(guest).set(STATUS, "bf_status", "function_count", 1000)
         memory_of(guest).set(STATUS, "bf_status", "version_count", 1000)
         problems = guest.kernel().jit().problems
-        assert "the guest claims 1000 functions, the table holds 32: only those are shown" in problems
-        assert any("1000 versions were made, the table holds 512" in text for text in problems)
+        assert "the guest claims 1,000 functions, the table holds 32: only those are shown" in problems
+        assert any("1,000 versions were begun, the table holds 512" in text for text in problems)
 
     def test_without_a_mailbox_the_rest_is_still_shown(self, fake: FakeGuest) -> None:
         guest = attach(fake)

@@ -58,7 +58,7 @@ def test_another_kernels_file_is_named_with_how_much_differs(tmp_path: Path) -> 
     check = check_elf(loaded(), load_elf(make_elf(tmp_path, "other", CODE[::-1])))
     assert not check.same
     assert check.verdict.startswith("other.elf is another kernel's")
-    assert str(check.different) in check.verdict
+    assert f"{check.different:,} of" in check.verdict
 
 
 def test_a_kernel_linked_elsewhere_than_it_is_loaded_is_named_so(tmp_path: Path) -> None:

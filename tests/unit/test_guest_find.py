@@ -106,7 +106,7 @@ def test_an_impossible_number_of_exports_is_cut_and_named() -> None:
     guest = Guest.attach(fake.build())
     (problem,) = guest.root().problems
     assert problem in guest.kernel().status().problems
-    assert "claims 4294967295 exported symbols, the table holds 1024" in problem
+    assert "claims 4,294,967,295 exported symbols, the table holds 1,024" in problem
     assert len(read_exports(guest.memory, guest.root())) == 1024
 
 

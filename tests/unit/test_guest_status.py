@@ -110,7 +110,7 @@ def test_while_the_kernel_boots_its_functions_are_not_offered(stage: str) -> Non
 def test_a_wrong_result_after_the_run_is_a_problem() -> None:
     fake = FakeGuest()
     fake.functions[1]["last_result"] = 1
-    assert status(fake).problems == ("beta returned 1 last, 6765 is expected",)
+    assert status(fake).problems == ("beta returned 1 last, 6,765 is expected",)
 
 
 @pytest.mark.parametrize("stage", ["BF_STAGE_RUNNING", "BF_STAGE_IDLE"])

@@ -11,6 +11,8 @@ from asking import record_of, text_of
 from fake_guest import FakeGuest
 
 from bareflow_gdb.guest.base.values import Address, Word
+from bareflow_gdb.guest.code.functions import Version
+from bareflow_gdb.guest.code.jit import Jit
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.pools.pools import Pool
 from bareflow_gdb.questions import registry
@@ -151,3 +153,29 @@ def test_absurd_blocks_do_not_break_the_picture(guest: Guest) -> None:
     pool = code_pool(guest)
     wild = tuple(replace(block, size=0xFFFFFFF0, address=Address(0x10)) for block in pool.blocks)
     assert pool_map(replace(pool, blocks=wild)).startswith("|")
+
+
+def test_a_swap_that_was_held_up_is_told_in_milliseconds_and_words_of_the_contract_as_words(guest: Guest) -> None:
+    swaps = record_of(guest, "swaps", all=True)
+    late = replace(swaps.swaps[0], publish_to_first_us=9_962_797.0, reason="host_asked")
+    shown = text_of("swaps", replace(swaps, swaps=(late,)), width=300)
+    assert "publish to first call ms" in shown and " 9,962.797" in shown
+    assert "host asked" in shown
+    jit = record_of(guest, "jit", all=True)
+    made = replace(jit.functions[0], mail_state="need_more", versions=(late_version(jit),))
+    shown = text_of("jit", replace(jit, functions=(made,)), width=300)
+    assert "need more" in shown and "micro jit" in shown and "_" not in shown
+
+
+def late_version(jit: Jit) -> Version:
+    return replace(jit.functions[0].versions[0], provider="micro_jit")
+
+
+def test_the_digests_of_modules_are_told_where_reading_is_free(guest: Guest) -> None:
+    modules = record_of(guest, "modules", check=False)
+    assert {module.digest for module in modules.modules} == {"right"}
+    memory = FakeGuest().build()
+    memory.packet_bytes = 2000
+    modules = record_of(Guest.attach(memory), "modules", check=False)
+    assert {module.digest for module in modules.modules} == {"not checked"}
+    assert "`modules --check`" in text_of("modules", modules)

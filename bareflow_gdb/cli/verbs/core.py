@@ -33,6 +33,6 @@ def main(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"core": str(options.out), "bytes": size, "machine": target.machine.name}))
     else:
-        print(f"{options.out}: {size} bytes of machine {target.machine.name}")
+        print(f"{options.out}: {size:,} bytes of machine {target.machine.name}")
         print(f"  ask it   {shell('bareflow', 'status', options.out)}")
     return 0

@@ -74,7 +74,7 @@ def capped(count: int, capacity: int, what: str, problems: list[str]) -> int:
     """`count`, or the table's capacity and a sentence in `problems` when the guest claims more."""
     if count <= capacity:
         return count
-    problems.append(f"the guest claims {count} {what}, the table holds {capacity}: only those are shown")
+    problems.append(f"the guest claims {count:,} {what}, the table holds {capacity:,}: only those are shown")
     return capacity
 
 

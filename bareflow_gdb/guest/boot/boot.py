@@ -184,11 +184,13 @@ def _problems(raw: Any, done: bool) -> list[str]:
         found.append(f"the signature at 0x{raw.load_address:08x} is 0x{raw.signature:08x}, not FLUD")
     if raw.sectors_needed > const("BF_IMAGE_MAX_SECTORS"):
         found.append(
-            f"the image needs {raw.sectors_needed} sectors, the loader holds "
-            f"{const('BF_IMAGE_MAX_SECTORS')}: make the kernel smaller"
+            f"the image needs {raw.sectors_needed:,} sectors, the loader holds "
+            f"{const('BF_IMAGE_MAX_SECTORS'):,}: make the kernel smaller"
         )
     if stage >= const("BF_STAGE_LOADED") and raw.sectors_read < raw.sectors_needed:
-        found.append(f"{raw.sectors_read} of {raw.sectors_needed} sectors were read: the end of the kernel is missing")
+        found.append(
+            f"{raw.sectors_read:,} of {raw.sectors_needed:,} sectors were read: the end of the kernel is missing"
+        )
     verified = stage >= const("BF_STAGE_VERIFIED") or raw.fatal == const("BF_FATAL_VERIFY")
     if verified and raw.crc_expected != raw.crc_computed:
         found.append(f"the image's CRC is 0x{raw.crc_computed:08x}, its header says 0x{raw.crc_expected:08x}")

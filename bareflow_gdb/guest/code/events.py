@@ -74,7 +74,7 @@ def read_ring(memory: Memory, root: Root, index: int) -> Ring | None:
         raise BadData(f"ring {index} has magic 0x{raw.magic:08x}, not BRNG: not up yet, or something wrote over it")
     size = layouts.size("bf_event")
     if raw.record_size != size or raw.capacity & raw.capacity - 1 or not 0 < raw.capacity <= _MAX_CAPACITY:
-        raise BadData(f"ring {index} claims {raw.capacity} records of {raw.record_size} bytes, which cannot be right")
+        raise BadData(f"ring {index} claims {raw.capacity:,} records of {raw.record_size} bytes, which cannot be right")
     types = layouts.enum_values("bf_event_type").values()
     off = tuple(word("bf_event_type", value) for value in types if value and not raw.type_mask >> value & 1)
     return filled(Ring, raw, index=index, address=address, mode=word("bf_ring_mode", raw.mode), types_off=off)

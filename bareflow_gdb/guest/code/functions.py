@@ -140,7 +140,9 @@ def read_versions(
     table = need(root, "version_table", "version table")
     capacity = layouts.const("BF_MAX_VERSIONS")
     if counters.version_count > capacity:
-        problems.append(f"{counters.version_count} versions were made, the table holds {capacity}: the oldest are gone")
+        problems.append(
+            f"{counters.version_count:,} versions were begun, the table holds {capacity}: the oldest are gone"
+        )
     if spans is None:
         spans = [(0, min(counters.version_count, capacity))]
     raws = _records(memory, "bf_version", table, spans, "version table")

@@ -17,6 +17,7 @@ from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.guest.code.being_published import Publishing
 from bareflow_gdb.guest.code.functions import Function, Tables, Version
 from bareflow_gdb.guest.code.mailbox import Mailbox
+from bareflow_gdb.guest.code.profiler import has_returned
 from bareflow_gdb.guest.code.publishing import publishing
 from bareflow_gdb.memory.protocol import Memory
 
@@ -27,7 +28,7 @@ Codes = tuple[Address, Address, Address, Address]
 class JitFunction:
     """One function: its function table record, JIT entry, profiler record and mailbox slot together.
 
-    What has a default is not kept by stock kernels; there is no last result before the first call either.
+    What has a default is not kept by stock kernels; there is no last result before the first call has returned.
     """
 
     index: int
@@ -167,11 +168,12 @@ def _function(
         problems.append(f"{function.name} runs version {function.version}, which is not in the version table")
     if profile is None:
         problems.append(f"{function.name} is counted under id 0x{function.profiler_id:x}, unknown to the profiler")
+    none_yet = profile is not None and not has_returned(profile) and not function.last_result
     return filled(
         JitFunction,
         function,
         calls=profile.call_count if profile else 0,
-        last_result=None if profile and not profile.call_count and not function.last_result else function.last_result,
+        last_result=None if none_yet else function.last_result,
         next_threshold=_next_threshold(root, function.level),
         needs_recompile=bool(profile and profile.needs_recompile),
         hot=bool(profile and profile.is_hot),

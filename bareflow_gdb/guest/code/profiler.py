@@ -78,12 +78,17 @@ def read_profile_at(memory: Memory, address: int, thresholds: tuple[int, int, in
     )
 
 
-def read_calls(memory: Memory, root: Root, ids: Iterable[int]) -> dict[int, int]:
-    """How often the functions of these profiler ids were called; 1 packet for 38. Raises BadData, ReadError."""
+def read_returned(memory: Memory, root: Root, ids: Iterable[int]) -> dict[int, bool]:
+    """Has a call of the functions of these profiler ids returned? 1 packet for 38. Raises BadData, ReadError."""
     wanted = [index for index in ids if index < layouts.const("MAX_PROFILED_FUNCTIONS")]
     address = need(root, "function_profiler", "function profiler")
     raws = many(memory, "function_profile", address, max(wanted, default=-1) + 1, "function profiles")
-    return {index: raws[index].call_count for index in wanted}
+    return {index: has_returned(raws[index]) for index in wanted}
+
+
+def has_returned(raw: Any) -> bool:
+    """A call is counted before it is made, its cycles are when it returns."""
+    return bool(raw.call_count and raw.total_cycles)
 
 
 def _hottest_first(functions: Iterable[ProfiledFunction]) -> tuple[ProfiledFunction, ...]:

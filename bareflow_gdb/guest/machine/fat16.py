@@ -150,7 +150,7 @@ def read_file(image: Image, where: str, name: str) -> bytes:
             parts.append(bytes(image[at : at + geometry.cluster_sectors * SECTOR]))
         data = b"".join(parts)[: entry.size]
         if len(data) != entry.size:
-            raise BadData(f"{found.name} needs {entry.size} bytes, {where} is cut off after {len(data)} of them")
+            raise BadData(f"{found.name} needs {entry.size:,} bytes, {where} is cut off after {len(data):,} of them")
         return data
     raise UsageError(f"there is no file {name.upper()} on {where}; `fat list` shows what there is")
 

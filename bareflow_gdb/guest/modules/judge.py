@@ -52,7 +52,7 @@ def header_problems(header: ModuleHeader, module: str, image_size: int, apart: b
         found.append(f"its header has version {header.version}; known are 1 and 2")
     size, code, entry = layouts.size("module_header"), header.code_size, header.entry_point
     if image_size and size + code > image_size:
-        found.append(f"its header claims {code} bytes of code in an image of {image_size}")
+        found.append(f"its header claims {code:,} bytes of code in an image of {image_size:,}")
     inside = size <= entry < size + max(code, 1)
     if not apart and not inside and not header.address <= entry < header.address + image_size:
         found.append(f"its header's entry 0x{entry:08x} is outside its code")

@@ -49,7 +49,8 @@ class Module:
     data_size: int = 0
     header: ModuleHeader | None
     digest: str
-    """"right", "wrong", "not checked", "none" (header version 1 has no digest)."""
+    """"right", "wrong", "none" (header version 1 has no digest), "not read" (the image is not in this memory), "not
+    checked" (reading all of it costs packets)."""
     problems: tuple[str, ...]
 
 
@@ -162,9 +163,11 @@ def _deviation(calls: int, total: int, squares: int | None) -> float | None:
 def _digest(memory: Memory, image: Any, problems: list[str]) -> str:
     try:
         data = read_image(memory, image.image, image.image_size)
-    except (BadData, ReadError) as error:
+    except ReadError:
+        return "not read"
+    except BadData as error:
         problems.append(str(error))
-        return "not checked"
+        return "wrong"
     if not digest_is_right(data):
         problems.append("the image's SHA-256 is wrong: something wrote over it, or it is truncated")
         return "wrong"

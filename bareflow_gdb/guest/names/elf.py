@@ -300,7 +300,7 @@ def check_elf(memory: Memory, elf: KernelElf, build_id: str = "") -> ElfCheck:
         absent, why = True, f"cannot be compared yet: there is no code at 0x{elf.text_address:x}"
     else:
         why = (
-            f"is another kernel's: {different} of {compared} compared bytes of its code differ from "
+            f"is another kernel's: {different:,} of {compared:,} compared bytes of its code differ from "
             "memory; its symbols are not used, give the right file"
         )
     return ElfCheck(path, False, compared, different, f"{elf.path.name} {why}", absent)

@@ -223,7 +223,7 @@ def _in_pool(memory: Memory, root: Root, address: int, region: str) -> Identity 
             break
     else:
         return _of_version(owners, address, region, "")
-    text = f"{block.state} block of {block.size} bytes"
+    text = f"{block.state} block of {block.size:,} bytes"
     if address < block.start + HEADER_BYTES:
         return identity(address, region, "block header", block.start, HEADER_BYTES, f"of a {text}")
     known = _of_version(owners, address, region, text)

@@ -95,7 +95,7 @@ def _problems(block: Block, header: BlockHeader) -> list[str]:
         return [f"its header has magic 0x{header.magic:08x}, not 0x{magic:08x}: something wrote over it"]
     found = []
     if header.size != block.size:
-        found.append(f"its header says {header.size} bytes, the block table {block.size}")
+        found.append(f"its header says {header.size:,} bytes, the block table {block.size:,}")
     if header.free != (block.state == "free"):
         found.append(f"its header says {'free' if header.free else 'used'}, the block table {block.state}")
     return found

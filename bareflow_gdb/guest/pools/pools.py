@@ -109,7 +109,7 @@ def read_pools(memory: Memory, root: Root, owners: Owners, kind: str | None = No
         if kind is None or KINDS[index] == kind
     )
     if table is not None and table.lost:
-        problems.append(f"{table.lost} blocks found no record in the block table and are missing here")
+        problems.append(f"{table.lost:,} blocks found no record in the block table and are missing here")
     return Pools(
         pools=pools,
         block_count=table.count if table is not None else 0,
@@ -230,10 +230,10 @@ def wrong_statistics(raw: Any, blocks: Sequence[Block], counted_by: str, *also_r
     found: list[str] = []
     stats = raw.stats
     if stats.used + stats.free > raw.total_size:
-        found.append(f"{stats.used} bytes used and {stats.free} free do not fit its {raw.total_size} bytes")
+        found.append(f"{stats.used:,} bytes used and {stats.free:,} free do not fit its {raw.total_size:,} bytes")
     used = [block.size + HEADER_BYTES for block in blocks if block.state == "used"]
     if stats.used not in (sum(used), *also_right):
-        found.append(f"the statistics count {stats.used} bytes used, {counted_by} {sum(used)}")
+        found.append(f"the statistics count {stats.used:,} bytes used, {counted_by} {sum(used):,}")
     if len(used) != stats.num_allocations - stats.num_deallocations:
         found.append(
             f"{stats.num_allocations} allocations less {stats.num_deallocations} frees "
@@ -290,4 +290,4 @@ def check_free_list(head: int, free: dict[int, int]) -> list[str]:
         seen.add(at)
         at = free[at]
     lost = len(free) - len(seen)
-    return [f"{lost} free blocks are not in the free list"] if lost else []
+    return [f"{lost:,} free blocks are not in the free list"] if lost else []

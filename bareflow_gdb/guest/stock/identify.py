@@ -128,7 +128,7 @@ def _block(records: Records, plain: Identity) -> Identity | None:
     for pool in pools.pools:
         region = f"{kind} pool"
         for block in pool.blocks:
-            text = f"{block.state} block of {block.size} bytes"
+            text = f"{block.state} block of {block.size:,} bytes"
             if block.start <= plain.address < block.address:
                 return identity(plain.address, region, "block header", block.start, HEADER_BYTES, f"of a {text}")
             if block.address <= plain.address < block.end:

@@ -175,7 +175,7 @@ def _problems(entry: Entry, profiles: int) -> list[str]:
             f"{entry.name} has no code buffer, and no code was put into one: `pools` shows whether CODE had room for it"
         )
     elif entry.buffer and entry.buffer_used > entry.buffer_bytes:
-        found.append(f"{entry.name} has {entry.buffer_used} bytes of code in a buffer of {entry.buffer_bytes}")
+        found.append(f"{entry.name} has {entry.buffer_used:,} bytes of code in a buffer of {entry.buffer_bytes:,}")
     codes, current = entry.level_codes, entry.current_code
     if current not in codes:
         found.append(f"{entry.name} runs 0x{current:08x}, which is the code of none of its levels")
