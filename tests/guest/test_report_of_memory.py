@@ -123,8 +123,8 @@ def test_a_report_of_a_stock_kernel_tells_all_but_times(
 ) -> None:
     of = left[kernel]
     made = report(getattr(of, source), "--serial", of.log, *(("--elf", of.elf) if elf else ()))
-    # The pools of field_microjit really have underflowed.
-    assert made.code == (kernel == "field_microjit")
+    # The pools of field_microjit really have underflowed, modules of field_modules are stubs.
+    assert made.code == kernel.startswith("field")
     assert not any("contradict" in line or "disagree" in line for line in made.kinds("bad"))
     words = made.page.text
     assert "Times count from" not in words and "us" not in re.findall(r"\b\d (us|ms)\b", words)

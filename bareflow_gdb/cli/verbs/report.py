@@ -105,9 +105,10 @@ def _evidence(options: argparse.Namespace) -> tuple[Evidence, TargetContext | No
             memory_from=f"{target.kind} {name}".rstrip(),
             machine=target.machine,
         )
-    log = options.serial or (target.machine.serial_path if target.machine else None)
-    if log is not None and (options.serial is not None or log.is_file()):
-        context.serial_file = log
+    if options.serial is not None:
+        context.serial_file = options.serial
+    log = context.serial_file
+    if log is not None and (log is options.serial or (target.trace is None and log.is_file())):
         evidence = evidence.printed(_of_log(log))
     return evidence, context if target.source is not None else None
 
