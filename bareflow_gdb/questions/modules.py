@@ -55,11 +55,7 @@ QUESTION = Question(
     name="modules",
     help="loaded modules: address, size, header, calls, cycles",
     example="modules --check",
-    arguments=(
-        argument(
-            "--check", action="store_true", help="compute each SHA-256, where that costs packets too"
-        ),
-    ),
+    arguments=(argument("--check", action="store_true", help="compute each SHA-256, where that costs packets too"),),
     ask=_ask,
     view=_view,
     verdict=lambda record: not record.all_problems(),
