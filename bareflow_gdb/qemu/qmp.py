@@ -41,6 +41,8 @@ async def _execute(socket: Path, commands: Sequence[Command], who: str) -> list[
 
     from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPError
 
+    # qemu.qmp asserts what a QEMU that dies in mid-connection does not keep to.
+    broken = (QMPError, EOFError, OSError, ValueError, RecursionError, AssertionError)
     # qemu.qmp logs each failure to stderr before it raises it; the caller gets one sentence instead.
     logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
     logging.getLogger("qemu.qmp").propagate = False
@@ -59,11 +61,11 @@ async def _execute(socket: Path, commands: Sequence[Command], who: str) -> list[
         raise Unreachable(f"{who}: no answer to QMP {name} on {socket}; {hint}") from error
     except ExecuteError as error:
         raise BareflowError(f"{who}: QEMU refused {name}: {error}") from error
-    except (ExecInterruptedError, QMPError, EOFError, OSError, ValueError, RecursionError) as error:
+    except (ExecInterruptedError, *broken) as error:
         raise Unreachable(f"{who}: QEMU went away during QMP {name}; its messages are in qemu.log") from error
     finally:
         # The connection is what is being given up; what broke it was reported by the command.
-        with suppress(QMPError, EOFError, OSError, ValueError, RecursionError):
+        with suppress(*broken):
             if client is not None:
                 await asyncio.wait_for(client.disconnect(), CONNECT_SECONDS)
 
