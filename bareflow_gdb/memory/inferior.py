@@ -75,7 +75,8 @@ class InferiorMemory(CheckedMemory):
     def _physical(self, address: int, size: int) -> bytes:
         """Past gdb, which would keep what it read under the linear address."""
         connection = gdb.selected_inferior().connection
-        assert isinstance(connection, gdb.RemoteTargetConnection)
+        if not isinstance(connection, gdb.RemoteTargetConnection):
+            raise Unreachable("the connection is gone")
         self.packets += 2
         if connection.send_packet(physical_mode(True)) != b"OK":
             raise Unreachable("paging is on, and this stub reads no physical memory; is it QEMU's?")
