@@ -75,12 +75,13 @@ async def _connected(socket: Path, who: str) -> QMPClient:
     from qemu.qmp import ConnectError, QMPClient
     from qemu.qmp.qmp_client import GreetingError, NegotiationError
 
-    for attempts_left in reversed(range(GREETING_ATTEMPTS)):
+    attempts_left = GREETING_ATTEMPTS
+    while True:
         client = QMPClient(who)
+        attempts_left -= 1
         try:
             await client.connect(str(socket))
             return client
         except ConnectError as error:
             if not attempts_left or not isinstance(error.exc, GreetingError | NegotiationError):
                 raise
-    raise AssertionError("the last attempt returns or raises")

@@ -7,12 +7,13 @@ from dataclasses import asdict
 from bareflow_gdb import foreign
 from bareflow_gdb.guest.base.values import code_name
 from bareflow_gdb.guest.code.outcome import Outcome
+from bareflow_gdb.render.view import spoken
 
 
 def outcome(record: Outcome, *, remarks: bool = False) -> str:
     """A line for a rejection; for an installed version its code, its first call and the time it took."""
     if not record.installed:
-        why = record.reason.replace("_", " ")
+        why = spoken(record.reason)
         return f"{code_name(record.function, record.level)} {record.state} ({why}): {record.message}"
     head = f"{code_name(record.function, record.level, record.version)} installed, "
     head += f"{record.code_size:,} bytes at 0x{record.code:08x}"

@@ -11,6 +11,7 @@ from bareflow_gdb.guest.code.swaps import Swap
 from bareflow_gdb.render.report.markup import Child, Markup, join, table, tag
 from bareflow_gdb.render.report.timeline import swap_timeline
 from bareflow_gdb.render.report.values import address, levels
+from bareflow_gdb.render.view import spoken
 
 MAX_SWAPS = 2000
 MAX_ROWS = 1000
@@ -117,7 +118,7 @@ def swaps(digest: Digest) -> Markup:
         ("function", [swap.function for swap in listed]),
         ("level", [levels(swap) for swap in listed]),
         (">call", [swap.call for swap in listed]),
-        ("reason", [None if swap.reason == "none" else swap.reason.replace("_", " ") for swap in listed]),
+        ("reason", [None if swap.reason == "none" else spoken(swap.reason) for swap in listed]),
         ("old entry", [address(swap.old_code) for swap in listed]),
         ("new entry", [address(swap.new_code) for swap in listed]),
         (">bytes", [swap.code_size or None for swap in listed]),
@@ -143,7 +144,7 @@ def latencies(digest: Digest) -> Markup:
     duration = digest.clock.duration
     rows = [
         (
-            f"{step.start} → {step.end}".replace("_", " "),
+            spoken(f"{step.start} → {step.end}"),
             step.count,
             duration(step.minimum),
             duration(int(step.median)),

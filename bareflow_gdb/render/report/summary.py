@@ -7,7 +7,7 @@ from dataclasses import replace
 from bareflow_gdb.analysis.digest import Digest, verdicts
 from bareflow_gdb.render import text
 from bareflow_gdb.render.report.sections import ENDED
-from bareflow_gdb.render.view import Cell, Table, View, address, facts, known, level_name, number, table
+from bareflow_gdb.render.view import Cell, Table, View, address, facts, known, level_name, number, spoken, table
 
 MAX_SWAPS = 200
 
@@ -59,7 +59,7 @@ def _swaps(digest: Digest) -> Table:
             swap.function,
             f"{level_name(swap.from_level)} -> O{swap.to_level}",
             swap.call,
-            None if swap.reason == "none" else swap.reason.replace("_", " "),
+            None if swap.reason == "none" else spoken(swap.reason),
             address(swap.old_code),
             address(swap.new_code),
             swap.code_size or None,
