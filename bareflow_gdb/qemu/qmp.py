@@ -46,6 +46,8 @@ async def _execute(socket: Path, commands: Sequence[Command], who: str) -> list[
     # qemu.qmp logs each failure to stderr before it raises it; the caller gets one sentence instead.
     logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
     logging.getLogger("qemu.qmp").propagate = False
+    # So does asyncio with what a task of qemu.qmp raised after its session was given up.
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, _what: None)
     client = None
     name = "connect"
     try:

@@ -110,7 +110,7 @@ def copy_sparse(source: Path, target: Path, size: int | None = None) -> None:
     with source.open("rb") as old, target.open("wb") as new:
         for at in range(0, length, BLOCK):
             block = old.read(min(BLOCK, length - at))
-            if any(block):
+            if block.count(0) != len(block):
                 new.seek(at)
                 new.write(block)
         new.truncate(length)

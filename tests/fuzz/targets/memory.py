@@ -99,7 +99,7 @@ class CoreHeaders(MemoryTarget):
 class TruncatedCore(MemoryTarget):
     """A core that was cut off, ever shorter."""
 
-    name, share, round, file = "truncated cores", 30, 24, "own.core"
+    name, share, round, file = "truncated cores", 14, 24, "own.core"
 
     def inputs(self, chance: Random) -> Iterator[str]:
         path = self.folder / self.file
@@ -117,7 +117,7 @@ class TruncatedCore(MemoryTarget):
                 good.seek(sizes[-1] and min(sizes))
                 file.seek(min(sizes))
                 for block in iter(lambda: good.read(1 << 20), b""):
-                    if any(block):
+                    if block.count(0) != len(block):
                         file.seek(good.tell() - len(block))
                         file.write(block)
                 file.truncate(whole)

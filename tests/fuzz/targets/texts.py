@@ -62,7 +62,7 @@ class MonitorTexts(Target):
 
 
 class SerialLog(Target):
-    name, share, round = "stock serial log", 68, 4
+    name, share, round = "stock serial log", 16, 4
 
     def prepare(self) -> None:
         self._log = (self.seeds / "serial.log").read_bytes()

@@ -49,7 +49,7 @@ _NAMES = (
 
 
 class Trace(Target):
-    name, share, round = "trace directory", 60, 12
+    name, share, round = "trace directory", 24, 12
     seed: ClassVar[str] = "trace"
 
     def prepare(self) -> None:

@@ -1,0 +1,48 @@
+"""A QEMU that dies while it is asked: one sentence, whatever qemu.qmp and asyncio make of the broken session."""
+
+from __future__ import annotations
+
+import gc
+import socket
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from bareflow_gdb.errors import Unreachable
+from bareflow_gdb.qemu import qmp
+
+GREETING = (
+    b'{"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": ""}, "capabilities": []}}\r\n'
+)
+WITHOUT_ID = b'{"return": {}}\r\n'
+
+
+def speak(listener: socket.socket, lines: Sequence[bytes]) -> None:
+    """Say the lines, each but the first after a word of the client's, and hang up."""
+    client, _ = listener.accept()
+    with client:
+        for number, line in enumerate(lines):
+            if number:
+                client.recv(4096)
+            client.sendall(line)
+
+
+@pytest.mark.parametrize("lines", [(), (GREETING,), (GREETING, WITHOUT_ID), (GREETING, b"{\r\n"), (b"[]\r\n",)])
+def test_a_session_that_breaks_is_one_sentence_and_nothing_is_logged(
+    lines: Sequence[bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "qmp.sock"
+    with ThreadPoolExecutor(1) as pool, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        for _ in range(qmp.GREETING_ATTEMPTS):
+            pool.submit(speak, listener, lines)
+        try:
+            with pytest.raises(Unreachable, match="QEMU"):
+                qmp.execute(path, [("query-status", {})], who="m1")
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+    gc.collect()
+    assert [record.name for record in caplog.records if not record.name.startswith("qemu.qmp")] == []
