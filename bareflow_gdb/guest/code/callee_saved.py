@@ -9,7 +9,12 @@ from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.code_diff import disassembler
 
 REGISTERS = ("ebx", "esi", "edi")
-_PARTS = {"ebx": ("ebx", "bx", "bl", "bh"), "esi": ("esi", "si"), "edi": ("edi", "di")}
+_PARTS = {
+    **{f"e{one}x": (f"e{one}x", f"{one}x", f"{one}l", f"{one}h") for one in "abcd"},
+    **{f"e{one}": (f"e{one}", one) for one in ("si", "di", "bp")},
+}
+FAMILIES = {part: register for register, parts in _PARTS.items() for part in parts}
+"""The register that each name is a part of."""
 _STRINGS = {"movs": ("esi", "edi"), "stos": ("edi",), "lods": ("esi",), "scas": ("edi",), "cmps": ("esi", "edi")}
 _READS_ONLY = ("cmp", "test", "push", "call", "jmp", "bt ")
 
@@ -21,6 +26,14 @@ class Lost:
     register: str
     address: Address
     instruction: str
+
+
+def written(mnemonic: str, operands: str) -> tuple[str, ...]:
+    """The general registers, but ESP, that an instruction may change."""
+    if mnemonic == "cpuid":
+        return ("eax", "ebx", "ecx", "edx")
+    first = operands.partition(",")[0].strip()
+    return tuple(register for register in _PARTS if _writes(register, mnemonic, first, operands))
 
 
 def not_saved(code: bytes, address: int) -> Iterator[Lost]:

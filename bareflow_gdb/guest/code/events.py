@@ -19,6 +19,13 @@ from bareflow_gdb.guest.base.values import Address, word
 from bareflow_gdb.memory.protocol import Memory
 
 LAST = 128
+SWAP_EVENTS = frozenset(
+    (
+        *("jit_register", "threshold", "compile_begin", "compile_end", "emit", "publish", "first_execution"),
+        *("retire", "free", "rollback"),
+    )
+)
+"""What is told of a version and its code, from the threshold to its end."""
 _MAX_CAPACITY = 1 << 22
 _WRAP = 1 << 32
 
