@@ -13,9 +13,10 @@ from bareflow_gdb.guest.code.kept import not_kept
 
 def _look(subject: Subject) -> Iterator[Finding]:
     for one in subject.walked:
+        found = list(not_kept(one.steps, one.code.entry))
         # Registers that were never saved are told by what overwrites them.
-        told = {lost.register.upper() for lost in not_saved(one.data, one.code.code)}
-        for broken in not_kept(one.steps, one.code.entry):
+        told = {lost.register.upper() for lost in not_saved(one.data, one.code.code)} if found else set()
+        for broken in found:
             if broken.what.rpartition(" ")[2] in told:
                 continue
             yield Finding(

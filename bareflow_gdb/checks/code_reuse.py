@@ -1,4 +1,4 @@
-"""Was code memory used again only when nothing could run there any more? (A pointer that comes back is the ABA problem.)"""
+"""Was code memory used again only when nothing could run there any more? (A pointer that comes back: ABA.)"""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.code.paths import NO_INSTRUCTION, Step
 
 # Intel SDM volume 3, 5.9: privileged ones; besides those that leave the function or interrupt it.
-_PRIVILEGED = frozenset(
-    "hlt cli sti clts invd wbinvd invlpg lgdt lidt lldt ltr lmsw rdmsr wrmsr in out insb insw insd outsb outsw outsd "
-    "iret iretd sysenter sysexit syscall sysret int int1 int3 into lcall ljmp retf rsm".split()
+_PRIVILEGED = re.compile(
+    r"hlt|cli|sti|clts|invd|wbinvd|invlpg|l[gi]dt|lldt|ltr|lmsw|rdmsr|wrmsr|in|out|ins[bwd]|outs[bwd]"
+    r"|int|int1|int3|into|iretd?|retf|lcall|ljmp|rsm|sys(?:enter|exit|call|ret)"
 )
 _SYSTEM_REGISTER = re.compile(r"\b[cd]r[0-9]\b")
 _UNDEFINED = (NO_INSTRUCTION, "ud0", "ud1", "ud2")
@@ -30,7 +30,7 @@ def _look(subject: Subject) -> Iterator[Finding]:
             name = step.mnemonic.rpartition(" ")[2]
             if name in _UNDEFINED:
                 why, then = "is no instruction of any x86 CPU", "it is an invalid opcode (#UD) when it is reached"
-            elif name in _PRIVILEGED or name == "mov" and _SYSTEM_REGISTER.search(step.operands):
+            elif _PRIVILEGED.fullmatch(name) or (name == "mov" and _SYSTEM_REGISTER.search(step.operands)):
                 why, then = "is a privileged instruction, or leaves the function", "it changes the machine itself"
             elif reason := next((text for has, text in unavailable if has(step)), ""):
                 why, then = f"is not available: {reason}", "it is an exception when it is reached"

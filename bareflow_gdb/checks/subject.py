@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from bareflow_gdb.guest.kernel import Kernel
     from bareflow_gdb.guest.machine.exception import ExceptionRecord
     from bareflow_gdb.guest.modules.modules import Modules
-    from bareflow_gdb.guest.stock.kernel import StockKernel
     from bareflow_gdb.guest.pools.pools import Block
+    from bareflow_gdb.guest.stock.kernel import StockKernel
     from bareflow_gdb.memory.cpu import CpuRegisters
     from bareflow_gdb.qemu.machine import Machine
 
@@ -248,7 +248,8 @@ class Subject:
         """The instructions of JIT code, where it is as it was emitted: other code is one finding, not many."""
         from bareflow_gdb.guest.code.walked import walked
 
-        return walked(self.kernel, self.versions if self.kernel.root is not None else ())
+        versions = self.versions if self.kernel.root is not None else ()
+        return walked(self.kernel.memory, self.kernel.jit_code(every=True), versions)
 
     @cached_property
     def blocks(self) -> tuple[tuple[str, Block], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from bareflow_gdb.checks.check import Check
@@ -36,7 +37,7 @@ def _look(subject: Subject) -> Iterator[Finding]:
             continue
         if version.function not in under_way:
             yield from _differs(version, life, whole)
-    if whole and not subject.lacks(ROOT):
+    if whole:
         yield from _untold(subject, told, under_way)
     yield from _chains(subject, whole)
 
@@ -52,7 +53,8 @@ def _untold(subject: Subject, told: dict[int, Life], under_way: set[int]) -> Ite
             needed.append("first_execution")
         for kind in needed:
             if not life.of(kind):
-                yield _finding(f"no event tells of {version.title}: {kind}", f"its record says that it is {version.state}")
+                evidence = f"its record says that it is {version.state}"
+                yield _finding(f"no event tells of {version.title}: {kind}", evidence)
 
 
 def _differs(version: Version, life: Life, whole: bool) -> Iterator[Finding]:
@@ -100,12 +102,12 @@ def _chains(subject: Subject, whole: bool) -> Iterator[Finding]:
             yield _finding(f"events tell of swaps of function {index}", f"there are {len(subject.functions)}")
             continue
         function = subject.functions[index]
-        for before, now in zip(told, told[1:], strict=False):
+        for before, now in itertools.pairwise(told):
             title = f"{function.name}: version {now.fields['version']}"
             if now.fields["version"] == before.fields["version"]:
                 yield _finding(f"{title} was published twice", _said(now))
             elif now.fields["old"] != before.fields["new"]:
-                evidence = f"{_said(now)} replaced 0x{now.fields['old']:08x}, 0x{before.fields['new']:08x} was published"
+                evidence = f"{_said(now)} replaced 0x{now.fields['old']:08x}, not 0x{before.fields['new']:08x}"
                 yield _finding(f"{title} did not replace what was published before: a swap is lost", evidence)
         wrong = next((one for one in told if one.fields["slot"] != function.slot), None)
         if wrong is not None:

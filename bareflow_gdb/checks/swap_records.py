@@ -28,7 +28,7 @@ def _look(subject: Subject) -> Iterator[Finding]:
     for function, entry in zip(subject.jit.functions, kept, strict=True):
         if function.publishing is not None:
             continue
-        for wrong in _contradicts(function, entry, subject):
+        for wrong in _contradicts(function, entry):
             yield _finding(f"the records of the last swap of {function.name} differ", wrong)
     for swap in subject.kernel.swaps(every=True).swaps:
         if swap.reason == "threshold" and swap.from_level is not None and swap.to_level <= swap.from_level:
@@ -54,13 +54,13 @@ def _impossible(version: Version, subject: Subject, known: set[str]) -> Iterator
     if version.state == "retired" and 0 < version.tsc_retired < version.tsc_first:
         yield f"it first ran at TSC {version.tsc_first:,}, retired at {version.tsc_retired:,}"
     same = next((one for one in subject.versions if one.number == version.same_as), None)
-    if version.same_as >= version.number or same is not None and same.function != version.function:
+    if version.same_as >= version.number or (same is not None and same.function != version.function):
         yield f"it says that its code is that of version {version.same_as}"
     if same is not None and same.code_size != version.code_size:
         yield f"it says that its code is that of {same.title}, which has {same.code_size:,} bytes"
 
 
-def _contradicts(function: JitFunction, entry: Recorded | None, subject: Subject) -> Iterator[str]:
+def _contradicts(function: JitFunction, entry: Recorded | None) -> Iterator[str]:
     published = [one for one in function.versions if one.state == "published"]
     if len(published) != 1:
         yield f"{len(published)} of its versions are published"
@@ -70,23 +70,23 @@ def _contradicts(function: JitFunction, entry: Recorded | None, subject: Subject
         yield f"the function table has version {function.version}, the version table {version.title}"
     if version.level != function.level:
         yield f"the function table has O{function.level}, the version table {version.title}"
-    if function.level < len(function.level_codes) and function.level_codes[function.level] != version.entry:
-        yield f"O{function.level} is at 0x{function.level_codes[function.level]:08x}, {version.title} at 0x{version.entry:08x}"
+    of_level = function.level_codes[function.level] if function.level < len(function.level_codes) else version.entry
+    if of_level != version.entry:
+        yield f"O{function.level} is at 0x{of_level:08x}, {version.title} at 0x{version.entry:08x}"
     last = function.tsc_last_swap
     if last and last != version.tsc_published:
         yield f"its last swap was at TSC {last:,}, {version.title} was published at {version.tsc_published:,}"
     if entry is None:
         return
-    told = (
-        ("the JIT's entry has O", entry.compiled_level, version.level if last else entry.compiled_level),
-        ("the JIT's entry has code at ", entry.buffer, version.code),
-        ("the JIT's entry has code of size ", entry.size, version.code_size),
-        ("the profiler has O", entry.profiled_level, version.level),
-        ("the profiler has the address ", entry.profiled_address, version.entry),
-    )
-    for words, is_there, right in told:
-        if is_there != right:
-            yield f"{words}{is_there:,}, {version.title} has {right:,}"
+    if (last and entry.compiled_level != version.level) or entry.profiled_level != version.level:
+        levels = f"the JIT's entry has O{entry.compiled_level}, the profiler O{entry.profiled_level}"
+        yield f"{levels}, it is {version.title}"
+    if (entry.buffer, entry.size) != (version.code, version.code_size):
+        yield f"the JIT's entry has {entry.size:,} bytes at 0x{entry.buffer:08x}, {version.title} has " + (
+            f"{version.code_size:,} at 0x{version.code:08x}"
+        )
+    if entry.profiled_address != version.entry:
+        yield f"the profiler has 0x{entry.profiled_address:08x}, {version.title} is entered at 0x{version.entry:08x}"
 
 
 def _finding(what: str, evidence: str) -> Finding:

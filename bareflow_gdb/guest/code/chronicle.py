@@ -43,13 +43,15 @@ class Life:
 def lives(events: Iterable[Event]) -> dict[int, Life]:
     """By version number. Events of one ring by sequence number, as SWAP_EVENTS names them."""
     found: dict[int, Life] = {}
-    before = 0
+    before = earlier = 0
     for event in events:
         fields = event.fields()
         number = fields.get("version")
         if number is not None:
-            found.setdefault(number, Life(number)).told.append(Told(event, fields, before))
-        before = event.tsc
+            # A version is retired by the publishing store of another, whose event comes first.
+            since = earlier if event.type == "retire" else before
+            found.setdefault(number, Life(number)).told.append(Told(event, fields, since))
+        earlier, before = before, event.tsc
     return found
 
 

@@ -207,9 +207,7 @@ def recorded(memory: Memory, root: Root, functions: Sequence[Function]) -> list[
     """For each function; None where its slot is not an entry's, or nobody counts it. Raises BadData, ReadError."""
     raw = one(memory, "adaptive_jit", need(root, "adaptive_jit", "adaptive JIT"), "adaptive JIT")
     profiler = need(root, "function_profiler", "function profiler")
-    profiles = many(
-        memory, "function_profile", profiler, _profiles_needed(list(functions), 0), "function profiles"
-    )
+    profiles = many(memory, "function_profile", profiler, _profiles_needed(list(functions), 0), "function profiles")
     first = root.adaptive_jit + layouts.offset("adaptive_jit", "functions")
     first += layouts.offset("jit_function_entry", "current_code")
     step = layouts.size("jit_function_entry")

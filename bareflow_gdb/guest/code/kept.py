@@ -56,9 +56,7 @@ class _State:
     """Control words that are not the caller's."""
 
     def copy(self) -> _State:
-        return _State(
-            self.esp, dict(self.registers), dict(self.places), self.x87, self.mmx, self.down, self.changed
-        )
+        return _State(self.esp, dict(self.registers), dict(self.places), self.x87, self.mmx, self.down, self.changed)
 
     def joined(self, other: _State) -> _State:
         """What is known when either may be so."""
@@ -85,11 +83,15 @@ def not_kept(steps: Mapping[int, Step], entry: int) -> Iterator[Broken]:
     """One for each thing and function; `steps` are the instructions that the entry can come to."""
     starts = functions(steps, entry)
     effects: dict[int, _Effect] = {}
-    if len(starts) > 1:
-        for start in (*starts, *starts):
-            effects[start] = _Walk(steps, start, effects).effect
-    for start in starts:
-        yield from _Walk(steps, start, effects).broken(x87=start == entry)
+    for _ in starts:
+        walks = [_Walk(steps, start, effects) for start in starts]
+        found = {walk.start: walk.effect for walk in walks if walk.effect != _Effect()}
+        if found == effects:
+            break
+        # What a function does to the stack of its caller is known now.
+        effects = found
+    for walk in walks:
+        yield from walk.broken(x87=walk.start == entry)
 
 
 class _Walk:
@@ -114,7 +116,7 @@ class _Walk:
             state = known[at].copy()
             while at in self.steps:
                 step = self.steps[at]
-                if not step.after or step.leaves is not None and step.mnemonic == "jmp":
+                if not step.after or (step.leaves is not None and step.mnemonic == "jmp"):
                     self._ends[at] = state
                     if step.mnemonic.startswith("ret"):
                         self.effect = _Effect(_number(step.operands), state.x87)
@@ -143,7 +145,8 @@ class _Walk:
 
     def broken(self, *, x87: bool) -> Iterator[Broken]:
         told: set[str] = set()
-        if self.two_depths is not None:
+        lost = any(state.esp is None for state in self._ends.values())
+        if self.two_depths is not None and lost:
             told.add("stack")
             yield self._broken("its stack has two depths where two ways meet", self.two_depths)
         for at, state in sorted(self._ends.items()):
@@ -326,7 +329,7 @@ def _leave(state: _State, _: str, __: str) -> None:
     _pop(state, "ebp", "")
 
 
-def _enter(state: _State, first: str, second: str) -> None:
+def _enter(state: _State, first: str, _: str) -> None:
     _push(state, "ebp", "")
     _set(state, "ebp", state.esp)
     _add(state, -_number(first))

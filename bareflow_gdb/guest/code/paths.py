@@ -1,4 +1,4 @@
-"""Which instructions can code come to from its entry? Branch by branch, so that data among them is not taken for code."""
+"""Which instructions can code come to from its entry? Branch by branch, so that data among them is no code."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from bareflow_gdb.guest.base.reading import read_word
 from bareflow_gdb.guest.code.functions import Version
 from bareflow_gdb.guest.code.jit_code import LARGEST, JitCode
 from bareflow_gdb.guest.code.paths import Step, reachable
-from bareflow_gdb.guest.kernel import Kernel
+from bareflow_gdb.memory.protocol import Memory
 
 _MOST_BYTES = 512 << 10
 """More code than a kernel makes."""
@@ -27,10 +27,9 @@ class Walked:
     steps: Mapping[int, Step]
 
 
-def walked(kernel: Kernel, versions: Iterable[Version]) -> tuple[Walked, ...]:
+def walked(memory: Memory, codes: Iterable[JitCode], versions: Iterable[Version]) -> tuple[Walked, ...]:
     """Without versions, as of a stock kernel, nobody tells what was emitted. Raises BareflowError."""
     crcs = {version.number: version.code_crc for version in versions}
-    memory = kernel.memory
 
     @cache
     def word(address: int) -> int | None:
@@ -41,7 +40,7 @@ def walked(kernel: Kernel, versions: Iterable[Version]) -> tuple[Walked, ...]:
 
     found: list[Walked] = []
     left = _MOST_BYTES
-    for code in kernel.jit_code(every=True):
+    for code in codes:
         left -= code.size
         if not 0 < code.size <= LARGEST or left < 0:
             continue
