@@ -8,12 +8,11 @@ from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import KERNEL, Subject
 from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.code.callee_saved import not_saved
-from bareflow_gdb.guest.code.kept import not_kept
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
     for one in subject.walked:
-        found = list(not_kept(one.steps, one.code.entry))
+        found = one.paths.broken
         # Registers that were never saved are told by what overwrites them.
         told = {lost.register.upper() for lost in not_saved(one.data, one.code.code)} if found else set()
         for broken in found:

@@ -35,7 +35,7 @@ def _look(subject: Subject) -> Iterator[Finding]:
         if version is None or version.function >= len(subject.functions):
             continue
         spans = [*everywhere, *_own(version, subject.functions[version.function], bases, subject)]
-        for step in one.steps.values():
+        for step in one.paths.steps.values():
             wrong = _astray(step, callable_, spans)
             if wrong:
                 yield Finding(

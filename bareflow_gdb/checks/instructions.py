@@ -26,7 +26,7 @@ _OSFXSR, _OSXSAVE = 1 << 9, 1 << 18
 def _look(subject: Subject) -> Iterator[Finding]:
     unavailable = _unavailable(subject)
     for one in subject.walked:
-        for step in one.steps.values():
+        for step in one.paths.steps.values():
             name = step.mnemonic.rpartition(" ")[2]
             if name in _UNDEFINED:
                 why, then = "is no instruction of any x86 CPU", "it is an invalid opcode (#UD) when it is reached"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bareflow_gdb.guest.code.functions import Function, Version
     from bareflow_gdb.guest.code.jit import Jit
     from bareflow_gdb.guest.code.profiler import Profile
-    from bareflow_gdb.guest.code.walked import Walked
+    from bareflow_gdb.guest.code.walked import Walked, Walker
     from bareflow_gdb.guest.kernel import Kernel
     from bareflow_gdb.guest.machine.exception import ExceptionRecord
     from bareflow_gdb.guest.modules.modules import Modules
@@ -56,10 +56,13 @@ class Subject:
         self._serial = serial
         self.machine = machine
         self.trace = trace
+        self._walker: Walker | None = None
 
     def again(self) -> Subject:
         """The same guest a moment later."""
-        return Subject(self._kernel, machine=self.machine, serial=self._serial, trace=self.trace)
+        later = Subject(self._kernel, machine=self.machine, serial=self._serial, trace=self.trace)
+        later._walker = self._walker
+        return later
 
     def lacks(self, need: str) -> str:
         """Why this cannot be had here; "" = it can."""
@@ -246,10 +249,11 @@ class Subject:
     @cached_property
     def walked(self) -> tuple[Walked, ...]:
         """The instructions of JIT code, where it is as it was emitted: other code is one finding, not many."""
-        from bareflow_gdb.guest.code.walked import walked
+        from bareflow_gdb.guest.code.walked import Walker
 
+        self._walker = self._walker or Walker()
         versions = self.versions if self.kernel.root is not None else ()
-        return walked(self.kernel.memory, self.kernel.jit_code(every=True), versions)
+        return self._walker.walk(self.kernel.memory, self.kernel.jit_code(every=True), versions)
 
     @cached_property
     def blocks(self) -> tuple[tuple[str, Block], ...]:

@@ -28,6 +28,7 @@ class GuestCopy(CheckedMemory):
         self.registers = memory.cpu()
         self.serial = machine.serial()
         self._before: list[tuple[int, bytes]] = []
+        self._subject = Subject(lambda: Guest.attach(self).kernel(), serial=lambda: self.serial)
 
     @contextmanager
     def undone(self) -> Iterator[None]:
@@ -43,7 +44,8 @@ class GuestCopy(CheckedMemory):
 
     def findings(self) -> Findings:
         """What all checks say."""
-        return registry.run(Subject(Guest.attach(self).kernel, serial=lambda: self.serial))
+        self._subject = self._subject.again()
+        return registry.run(self._subject)
 
     def cpu(self) -> CpuRegisters:
         return self.registers

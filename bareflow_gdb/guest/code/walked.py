@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from bareflow_gdb.errors import ReadError
 from bareflow_gdb.guest.base.reading import read_word
 from bareflow_gdb.guest.code.functions import Version
 from bareflow_gdb.guest.code.jit_code import LARGEST, JitCode
+from bareflow_gdb.guest.code.kept import Broken, not_kept
 from bareflow_gdb.guest.code.paths import Step, reachable
 from bareflow_gdb.memory.protocol import Memory
 
@@ -19,32 +20,64 @@ _MOST_BYTES = 512 << 10
 
 
 @dataclass(frozen=True)
+class Paths:
+    """The ways through one piece of code."""
+
+    entry: int
+    steps: Mapping[int, Step]
+
+    @cached_property
+    def broken(self) -> tuple[Broken, ...]:
+        """What its returns do not leave as it was."""
+        return tuple(not_kept(self.steps, self.entry))
+
+
+@dataclass(frozen=True)
 class Walked:
-    """The code of one version, and the instructions that its entry can come to."""
+    """The code of one version, and the ways through it."""
 
     code: JitCode
     data: bytes
-    steps: Mapping[int, Step]
+    paths: Paths
 
 
-def walked(memory: Memory, codes: Iterable[JitCode], versions: Iterable[Version]) -> tuple[Walked, ...]:
-    """Without versions, as of a stock kernel, nobody tells what was emitted. Raises BareflowError."""
-    crcs = {version.number: version.code_crc for version in versions}
+@dataclass
+class Walker:
+    """Goes through code; what it has been through before it does not go through again."""
 
-    @cache
-    def word(address: int) -> int | None:
-        try:
-            return read_word(memory, address, "table of branch targets")
-        except ReadError:
-            return None
+    _known: dict[tuple[int, int, bytes], Paths] = field(default_factory=dict)
 
-    found: list[Walked] = []
-    left = _MOST_BYTES
-    for code in codes:
-        left -= code.size
-        if not 0 < code.size <= LARGEST or left < 0:
-            continue
-        data = memory.read(code.code, code.size, f"code of {code.title}")
-        if code.version is None or zlib.crc32(data) == crcs.get(code.version):
-            found.append(Walked(code, data, reachable(data, code.code, code.entry, word)))
-    return tuple(found)
+    def walk(self, memory: Memory, codes: Iterable[JitCode], versions: Iterable[Version]) -> tuple[Walked, ...]:
+        """Without versions, as of a stock kernel, nobody tells what was emitted. Raises ReadError."""
+        crcs = {version.number: version.code_crc for version in versions}
+        found: list[Walked] = []
+        kept: dict[tuple[int, int, bytes], Paths] = {}
+        left = _MOST_BYTES
+        for code in codes:
+            left -= code.size
+            if not 0 < code.size <= LARGEST or left < 0:
+                continue
+            data = memory.read(code.code, code.size, f"code of {code.title}")
+            if code.version is None or zlib.crc32(data) == crcs.get(code.version):
+                found.append(Walked(code, data, self._paths(memory, code, data, kept)))
+        self._known = kept
+        return tuple(found)
+
+    def _paths(self, memory: Memory, code: JitCode, data: bytes, kept: dict[tuple[int, int, bytes], Paths]) -> Paths:
+        tables: list[int] = []
+
+        def word(address: int) -> int | None:
+            tables.append(address)
+            try:
+                return read_word(memory, address, "table of branch targets")
+            except ReadError:
+                return None
+
+        key = (int(code.code), int(code.entry), data)
+        paths = self._known.get(key)
+        if paths is None:
+            paths = Paths(code.entry, reachable(data, code.code, code.entry, word))
+        if not tables:
+            # A table is data, which may be another one the next time.
+            kept[key] = paths
+        return paths
