@@ -8,7 +8,7 @@ from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import REGISTERS, ROOT, Subject
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.finding import Finding
-from bareflow_gdb.guest.code.events import read_last
+from bareflow_gdb.guest.code.events import MOST, read_last
 from bareflow_gdb.guest.code.functions import version_at
 from bareflow_gdb.guest.code.jit_code import IN_MEMORY
 
@@ -19,7 +19,7 @@ def _look(subject: Subject) -> Iterator[Finding]:
     root = subject.kernel.need_interface("it keeps no versions")
     retired = {one.number: one for one in subject.versions if one.state in ("retired", "freed") and one.tsc_retired}
     told: set[int] = set()
-    for event in read_last(subject.kernel.memory, root, 0, None, _RUNS) if root.rings[0] else ():
+    for event in read_last(subject.kernel.memory, root, 0, MOST, _RUNS) if root.rings[0] else ():
         version = retired.get(event.fields()["version"])
         if version is None or event.tsc <= version.tsc_retired or version.number in told:
             continue

@@ -10,7 +10,7 @@ from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import ROOT, Subject
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.guest.base.finding import Finding
-from bareflow_gdb.guest.code.events import Ring, read_ring
+from bareflow_gdb.guest.code.events import MOST, Ring, read_records, read_ring
 
 _RECORD = struct.Struct("<QIBBH16x")
 _WRAP = 1 << 32
@@ -33,13 +33,12 @@ def _look(subject: Subject) -> Iterator[Finding]:
 
 def _records(subject: Subject, ring: Ring, cpus: int) -> Iterator[Finding]:
     size, most = layouts.size("bf_event"), max(layouts.enum_values("bf_event_type").values())
-    data = subject.kernel.memory.read(ring.records, ring.capacity * size, f"records of ring {ring.index}")
-    first = max(0, ring.head - ring.capacity)
+    first = max(0, ring.head - min(ring.capacity, MOST))
     first += _BEHIND if first and subject.live else 0
+    data = read_records(subject.kernel.memory, ring, first, max(0, ring.head - first))
     before, told = 0, 0
     for number in range(first, ring.head):
-        at = (number & ring.capacity - 1) * size
-        tsc, seq, kind, cpu, _ = _RECORD.unpack_from(data, at)
+        tsc, seq, kind, cpu, _ = _RECORD.unpack_from(data, (number - first) * size)
         wrong = ""
         if seq != number % _WRAP:
             wrong = f"it has number {seq:,}"
@@ -50,7 +49,11 @@ def _records(subject: Subject, ring: Ring, cpus: int) -> Iterator[Finding]:
         elif tsc < before:
             wrong = f"its TSC {tsc:,} is before that of the event before it, {before:,}"
         if wrong and not told:
-            yield _finding(f"event {number:,} of ring {ring.index} is damaged", ring.records + at, wrong)
+            yield _finding(
+                f"event {number:,} of ring {ring.index} is damaged",
+                ring.records + (number & ring.capacity - 1) * size,
+                wrong,
+            )
         told += bool(wrong)
         before = max(before, tsc) if not wrong else before
     if told > 1:

@@ -275,10 +275,10 @@ class Subject:
     @cached_property
     def swap_events(self) -> tuple[Event, ...]:
         """What the main ring still holds of versions and their code, by sequence number."""
-        from bareflow_gdb.guest.code.events import SWAP_EVENTS, read_last
+        from bareflow_gdb.guest.code.events import MOST, SWAP_EVENTS, read_last
 
         root = self.kernel.need_interface("it keeps no events")
-        return tuple(read_last(self.kernel.memory, root, 0, None, SWAP_EVENTS))
+        return tuple(read_last(self.kernel.memory, root, 0, MOST, SWAP_EVENTS))
 
     @cached_property
     def exception(self) -> ExceptionRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import ROOT, Subject
 from bareflow_gdb.guest.base.finding import Finding
@@ -32,7 +33,8 @@ def _look(subject: Subject) -> Iterator[Finding]:
     for number, life in told.items():
         version = known.get(number)
         if version is None:
-            if whole and subject.counters.version_count <= len(known) + sum(one not in known for one in told):
+            # A table that is full forgets versions that were freed.
+            if whole and subject.counters.version_count <= layouts.const("BF_MAX_VERSIONS"):
                 yield _finding(f"events tell of version {number}, the version table does not", _said(life.told[-1]))
             continue
         if version.function not in under_way:
@@ -63,7 +65,9 @@ def _differs(version: Version, life: Life, whole: bool) -> Iterator[Finding]:
             if is_told != is_kept:
                 evidence = f"{_said(one)} has {name} {is_told:,}, the version table {is_kept:,}"
                 yield _finding(f"event and record of {version.title} differ in its {name}", evidence)
-    if life.state and life.state != version.state:
+    # No event tells that a function's first version is published.
+    first = version.reason == "initial" and (life.state, version.state) == ("emitted", "published")
+    if life.state and life.state != version.state and not first:
         evidence = f"the last event says {life.state}, the version table {version.state}"
         yield _finding(f"event and record of {version.title} differ in its state", evidence)
     for kind, tsc in (("publish", version.tsc_published), ("first_execution", version.tsc_first)):

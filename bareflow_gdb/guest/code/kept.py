@@ -29,6 +29,10 @@ _LOADS = {"fldcw": _CONTROL_WORD, "ldmxcsr": _MXCSR, "vldmxcsr": _MXCSR}
 _ALIGNED = -1 << 24
 """ESP after it was aligned: places above and below it are known from there on, as if far away from the entry."""
 
+_MOST_FUNCTIONS, _MOST_PASSES, _MOST_STEPS = 64, 3, 100_000
+_MOST_PLACES = 256
+"""Far more than a compiler's code has; other code is not worth the time."""
+
 Value = str | int
 """What the caller had in a register or control word, by its name; or an address, counted from ESP at the entry."""
 
@@ -81,10 +85,13 @@ class _Effect:
 
 def not_kept(steps: Mapping[int, Step], entry: int) -> Iterator[Broken]:
     """One for each thing and function; `steps` are the instructions that the entry can come to."""
-    starts = functions(steps, entry)
+    starts = functions(steps, entry)[:_MOST_FUNCTIONS]
+    meeting = {to for step in steps.values() if len(step.after) != 1 for to in step.after}
+    meeting |= {step.after[0] for step in steps.values() if step.mnemonic == "jmp" and step.after}
+    budget = iter(range(_MOST_STEPS))
     effects: dict[int, _Effect] = {}
-    for _ in starts:
-        walks = [_Walk(steps, start, effects) for start in starts]
+    for _ in range(_MOST_PASSES):
+        walks = [_Walk(steps, start, effects, meeting, budget) for start in starts]
         found = {walk.start: walk.effect for walk in walks if walk.effect != _Effect()}
         if found == effects:
             break
@@ -97,18 +104,25 @@ def not_kept(steps: Mapping[int, Step], entry: int) -> Iterator[Broken]:
 class _Walk:
     """One function, from its entry to its returns."""
 
-    def __init__(self, steps: Mapping[int, Step], start: int, effects: Mapping[int, _Effect]) -> None:
+    def __init__(
+        self,
+        steps: Mapping[int, Step],
+        start: int,
+        effects: Mapping[int, _Effect],
+        meeting: set[int],
+        budget: Iterator[int],
+    ) -> None:
+        """`meeting` are the instructions to which a branch leads; `budget` ends before the patience does."""
         self.steps = steps
         self.start = start
         self.effects = effects
         self.effect = _Effect()
         self.two_depths: Step | None = None
         self._ends: dict[int, _State] = {}
-        self._targets = {start, *(to for step in steps.values() if len(step.after) != 1 for to in step.after)}
-        self._targets |= {step.after[0] for step in steps.values() if step.mnemonic == "jmp" and step.after}
-        self._run()
+        self._meeting = meeting
+        self._run(budget)
 
-    def _run(self) -> None:
+    def _run(self, budget: Iterator[int]) -> None:
         known: dict[int, _State] = {self.start: _State()}
         waiting = [self.start]
         while waiting:
@@ -116,6 +130,10 @@ class _Walk:
             state = known[at].copy()
             while at in self.steps:
                 step = self.steps[at]
+                if next(budget, None) is None:
+                    # What was not gone through to its end is not claimed.
+                    self._ends.clear()
+                    return
                 if not step.after or (step.leaves is not None and step.mnemonic == "jmp"):
                     self._ends[at] = state
                     if step.mnemonic.startswith("ret"):
@@ -123,9 +141,9 @@ class _Walk:
                     break
                 self._apply(step, state)
                 for to in step.after:
-                    if (to in self._targets or len(step.after) > 1) and self._meet(known, to, state):
+                    if (to in self._meeting or len(step.after) > 1) and self._meet(known, to, state):
                         waiting.append(to)
-                if len(step.after) > 1 or step.after[0] in self._targets:
+                if len(step.after) > 1 or step.after[0] in self._meeting:
                     break
                 at = step.after[0]
 
@@ -263,7 +281,7 @@ def _store(state: _State, operand: str, value: Value | None) -> None:
     # What is stored may reach into the words beside it.
     for near in [one for one in state.places if place - _size(state.places[one]) < one < place + size]:
         del state.places[near]
-    if value is not None:
+    if value is not None and len(state.places) < _MOST_PLACES:
         state.places[place] = value
 
 
@@ -290,7 +308,7 @@ def _push(state: _State, first: str, _: str) -> None:
     value = _value(state, first)
     state.esp -= 4
     state.places.pop(state.esp, None)
-    if value is not None:
+    if value is not None and len(state.places) < _MOST_PLACES:
         state.places[state.esp] = value
 
 
