@@ -3,7 +3,7 @@ changes no result, and a healthy guest has no finding.
 
 One guest is booted; faults are written into a copy of it, as a faulty kernel, compiler or host would leave them. The
 copy keeps the build id and the symbols of the healthy kernel: checks see memory, events, registers and the log only.
-`make mutations` flips 1,000 bits.
+`make mutations` flips 1,000 bits, and lets a guest make 10,000 swaps.
 """
 
 from __future__ import annotations
@@ -15,13 +15,19 @@ from pathlib import Path
 
 import pytest
 from guest_copy import GuestCopy
+from machines import Boot, wait_for
 from swap_faults import FAULTS, Fault
 from swap_mutations import KINDS, Places, flip, results
 from swap_tables import SwapTables
 
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.checks import registry
+from bareflow_gdb.checks.subject import Subject
+from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 
 TABLE = Path(__file__).resolve().parents[2] / "build" / "swap-faults.md"
+SWAPS = int(os.environ.get("SWAPS", "96"))
 BITS = int(os.environ.get("MUTATIONS", "42"))
 SEED = int(os.environ.get("SEED", "20260101"))
 KINDS_OF_FAULTS = 24
@@ -67,3 +73,36 @@ def test_every_flipped_bit_is_found_or_changes_no_result(copy: GuestCopy) -> Non
     assert missed == []
     for kind in ("slot", "code", "image header"):
         assert not outcomes[kind, False], f"a flipped bit of the {kind} is not found: {told}"
+
+
+def test_swaps_of_a_healthy_guest_have_no_finding_while_they_are_made(booted: Boot) -> None:
+    """Every function is forced through all tiers, again and again: code is freed, and its memory used again."""
+    machine = booted()
+    memory = machine.memory()
+    guest = Guest.attach(memory)
+    root, functions = guest.root(), guest.kernel().functions()
+    doorbell = root.mailbox + layouts.offset("bf_mailbox", "doorbell")
+    slot = layouts.size("bf_mail_slot")
+    controls = [
+        layouts.const("BF_MAILBOX_SLOTS") + one.index * slot + layouts.offset("bf_mail_slot", "control")
+        for one in functions
+    ]
+    allow, force = layouts.const("BF_CONTROL_ALLOW"), layouts.const("BF_CONTROL_FORCE")
+
+    def obeyed() -> bool:
+        return all(int.from_bytes(memory.read(at, 4, "control"), "little") == allow for at in controls)
+
+    subject = Subject(guest.kernel, machine=machine, serial=machine.serial)
+    before = subject.counters.swap_count
+    for turn in range(-(-SWAPS // len(functions))):
+        for at in controls:
+            memory.write(at + 4, (turn % 4).to_bytes(4, "little"), "tier")
+            memory.write(at, force.to_bytes(4, "little"), "control")
+        memory.write(doorbell, (1).to_bytes(4, "little"), "doorbell")
+        if turn % 4 == 0:
+            subject = subject.again()
+            assert [str(one) for one in registry.run(subject).findings] == []
+        wait_for(obeyed, "the guest to swap")
+    subject = subject.again()
+    assert [str(one) for one in registry.run(subject).findings] == []
+    assert subject.counters.swap_count - before >= SWAPS
