@@ -143,15 +143,15 @@ def _lasting(check: Check, subject: Subject, findings: list[Finding]) -> list[Fi
     for _ in range(_AGAIN):
         time.sleep(_MOMENT_SECONDS)
         try:
-            later = {_place(finding) for finding in check.look(subject.again())}
+            later = {place(finding) for finding in check.look(subject.again())}
         except BareflowError:
             return findings
-        findings = [finding for finding in findings if _place(finding) in later]
+        findings = [finding for finding in findings if place(finding) in later]
         if not findings:
             break
     return findings
 
 
-def _place(finding: Finding) -> str:
-    """What it is about, without the numbers, which go on."""
-    return re.sub(r"\d[\d,]*", "N", finding.what)
+def place(finding: Finding) -> tuple[str, str]:
+    """What it is about, by its check, without the numbers, which go on."""
+    return finding.check, re.sub(r"\d[\d,]*", "N", finding.what)

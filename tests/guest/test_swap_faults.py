@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from guest_copy import GuestCopy
-from machines import Boot, wait_for
+from machines import SECONDS, Boot, wait_for
 from swap_faults import FAULTS, Fault
 from swap_mutations import KINDS, Places, flip, results
 from swap_tables import SwapTables
@@ -106,3 +108,19 @@ def test_swaps_of_a_healthy_guest_have_no_finding_while_they_are_made(booted: Bo
     subject = subject.again()
     assert [str(one) for one in registry.run(subject).findings] == []
     assert subject.counters.swap_count - before >= SWAPS
+
+
+def test_a_fault_of_a_running_guest_is_told_while_it_is_followed(booted: Boot) -> None:
+    machine = booted()
+    command = [sys.executable, "-m", "bareflow_gdb.cli.main", "checks", "--follow", machine.name]
+    following = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    try:
+        code = next(one for one in Guest.attach(machine.memory()).kernel().jit_code() if one.name == "primes@O3")
+        machine.memory().write(code.code + 20, b"\x90", "code")
+        assert following.stdout is not None
+        assert "the code of primes@O3 #24 was changed after it was emitted" in following.stdout.readline()
+        machine.stop()
+        assert following.wait(SECONDS) == 1
+    finally:
+        following.kill()
+        following.communicate()
