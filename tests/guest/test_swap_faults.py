@@ -33,6 +33,7 @@ SWAPS = int(os.environ.get("SWAPS", "96"))
 BITS = int(os.environ.get("MUTATIONS", "42"))
 SEED = int(os.environ.get("SEED", "20260101"))
 KINDS_OF_FAULTS = 24
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "checks.md"
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,12 @@ def test_every_fault_is_found_by_the_checks_that_are_there_for_it(copy: GuestCop
     assert [(fault.name, found) for fault, found in rows if not set(fault.detectors) <= set(found)] == []
     assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= KINDS_OF_FAULTS
     assert copy.findings().findings == (), "the copy is as it was"
+
+
+def test_the_document_names_every_fault_with_its_checks() -> None:
+    rows = [f"| {one.name} | {', '.join(f'`{check}`' for check in one.detectors)} |" for one in FAULTS]
+    text = DOCUMENT.read_text()
+    assert [row for row in rows if row not in text] == []
 
 
 def test_every_flipped_bit_is_found_or_changes_no_result(copy: GuestCopy) -> None:
