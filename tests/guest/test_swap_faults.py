@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from guest_copy import GuestCopy
 from machines import SECONDS, Boot, wait_for
-from swap_faults import FAULTS, Fault
+from swap_fault import Fault
+from swap_faults import FAULTS
 from swap_mutations import KINDS, Places, flip, results
 from swap_tables import SwapTables
 
