@@ -12,7 +12,7 @@ from bareflow_gdb.guest.base.reading import read_word
 from bareflow_gdb.guest.code.functions import Version
 from bareflow_gdb.guest.code.jit_code import LARGEST, JitCode
 from bareflow_gdb.guest.code.kept import Broken, not_kept
-from bareflow_gdb.guest.code.paths import Step, reachable
+from bareflow_gdb.guest.code.paths import NO_INSTRUCTION, Step, reachable
 from bareflow_gdb.memory.protocol import Memory
 
 _MOST_BYTES = 512 << 10
@@ -25,6 +25,14 @@ class Paths:
 
     entry: int
     steps: Mapping[int, Step]
+
+    @cached_property
+    def complete(self) -> bool:
+        """Does every way stay among instructions to its end?"""
+        return all(
+            step.mnemonic != NO_INSTRUCTION and all(to in self.steps for to in step.after)
+            for step in self.steps.values()
+        )
 
     @cached_property
     def broken(self) -> tuple[Broken, ...]:
@@ -58,8 +66,12 @@ class Walker:
             if not 0 < code.size <= LARGEST or left < 0:
                 continue
             data = memory.read(code.code, code.size, f"code of {code.title}")
-            if code.version is None or zlib.crc32(data) == crcs.get(code.version):
-                found.append(Walked(code, data, self._paths(memory, code, data, kept)))
+            if code.version is not None and zlib.crc32(data) != crcs.get(code.version):
+                continue
+            one = Walked(code, data, self._paths(memory, code, data, kept))
+            # Where nobody tells how long the code is, ways that do not end in it show that this is not it, or not all.
+            if code.version is not None or one.paths.complete:
+                found.append(one)
         self._known = kept
         return tuple(found)
 
