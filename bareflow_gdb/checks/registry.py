@@ -19,7 +19,7 @@ from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.guest.base.absent import Absent
 from bareflow_gdb.guest.base.finding import Finding
 
-_NOT_CHECKS = ("check", "registry", "subject")
+_NOT_CHECKS = ("causes", "check", "registry", "subject")
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.doctor import Check as Part
@@ -31,7 +31,7 @@ _AGAIN, _MOMENT_SECONDS = 2, 0.02
 _MOST = 50
 """Findings of one check."""
 
-PASSED, FOUND, NOT_ASKED, COULD_NOT = "passed", "found", "not asked", "could not look"
+STATES = PASSED, FOUND, NOT_ASKED, COULD_NOT = "passed", "found", "not asked", "could not look"
 
 
 @dataclass(frozen=True)
