@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gdb
 
 from bareflow_gdb.errors import BareflowError, Unreachable
 from bareflow_gdb.foreign import sentence, switch
+from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
+
+if TYPE_CHECKING:
+    from bareflow_gdb.memory.protocol import Memory
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,13 @@ def step_off() -> None:
         _step_instruction()
         if _standing() != before:
             return
+
+
+def enter_frame(memory: Memory) -> None:
+    """At a function's first instruction: steps over the two that set up its EBP frame, by which gdb finds arguments."""
+    if memory.read(read_register("eip"), len(FRAME_SET_UP), "code") == FRAME_SET_UP:
+        step_off()
+        step_off()
 
 
 def _standing() -> tuple[int, int]:

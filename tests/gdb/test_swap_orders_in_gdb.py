@@ -36,7 +36,7 @@ def test_a_stopped_guest_runs_until_the_order_is_done_and_is_stopped_again(gdb: 
         "bf swap rollback primes",
         "bf swap allow primes --json",
         "info breakpoints",
-        "info symbol *(unsigned *) $bf_func(\"primes\")",
+        'info symbol *(unsigned *) $bf_func("primes")',
         "bf status",
     )
     assert "primes@O0 #4 → primes@O2 #13" in result.out
@@ -89,10 +89,7 @@ def test_a_running_guest_answers_without_being_stopped(gdb: Gdb, booted: Boot) -
 
 def test_through_a_gdbstub_alone_too(gdb: Gdb, booted: Boot, tmp_path: Path) -> None:
     machine = booted()
-    with (
-        RspProxy(tmp_path / "gdb.sock", machine.gdb_socket) as proxy,
-        MiGdb(gdb.path, script=SCRIPT) as session,
-    ):
+    with RspProxy(tmp_path / "gdb.sock", machine.gdb_socket) as proxy, MiGdb(gdb.path, script=SCRIPT) as session:
         session.run(f"target remote {proxy.path}")
         assert "sum@O3 #18 → sum@O1 #" in session.run("bf swap force sum O1")
         assert json.loads(session.run("bf swap veto sum --json"))["done"] is True
