@@ -128,11 +128,10 @@ class OwnKernel(Kernel):
             events = optional(lambda: read_last(self.memory, self.root, 0, last, EVENTS), missing)
             told = list_swaps(tables, events or [])
         self.unknown = tuple(missing)
-        box = (
-            optional(lambda: read_mailbox(self.memory, self.root, tables.functions), []) if self.root.mailbox else None
-        )
-        under_way, vetoed = control_of(box, tables.functions)
-        told = replace(told, under_way=under_way, vetoed=vetoed)
+        if self.root.mailbox and not tables.unread:
+            box = optional(lambda: read_mailbox(self.memory, self.root, tables.functions), [])
+            under_way, vetoed = control_of(box, tables.functions)
+            told = replace(told, under_way=under_way, vetoed=vetoed)
         # Where reads cost packets only code that waits to be published is a reason to look.
         if self.memory.packets and not any(version.state == "emitted" for version in tables.versions):
             return told
