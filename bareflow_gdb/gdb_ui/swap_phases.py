@@ -138,10 +138,10 @@ def described(session: Session, index: int, phase: int, level: int, *, lines: in
     """What is there to see at this stop."""
     kernel = session.guest.kernel()
     functions = kernel.jit(every=True).functions
-    if index >= len(functions):
-        raise BareflowError(f"the hook tells of function {index}, the guest has {len(functions)}")
-    function = functions[index]
     name = word("bf_swap_phase", phase)
+    if index >= len(functions) or name not in ("none", *PHASES):
+        raise BareflowError(f"the guest tells of phase {phase} of function {index}; it has {len(functions)} functions")
+    function = functions[index]
     pointer = read_word(session.memory, function.slot, "published code pointer")
     old = _entered(function, pointer)
     new = _new(function, level)

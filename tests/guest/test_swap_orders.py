@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +14,7 @@ from typing import Any
 
 import program
 import pytest
-from machines import wait_for
+from machines import SECONDS, wait_for
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.boot.wait import release, wait_for_stage
@@ -120,6 +123,28 @@ def test_on_a_stopped_machine_a_word_stands_and_an_order_is_taken_back(booted: B
     machine.monitor("cont")
     wait_for(lambda: said(machine, "allow", "sum")[0] == 0, "the guest's answer")
     assert level(machine, "sum") == 3
+
+
+def test_who_is_interrupted_while_waiting_takes_the_order_back(booted: Boot) -> None:
+    machine = booted()
+    machine.pause()
+    words = [sys.executable, "-m", "bareflow_gdb.cli.main", "swap", "force", "sum", "O1", machine.name]
+    asked = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+
+    def control() -> str:
+        slots = Guest.attach(machine.memory()).kernel().mailbox().slots
+        return next(slot.control for slot in slots if slot.function == "sum")
+
+    wait_for(lambda: control() == "force", "the order")
+    asked.send_signal(signal.SIGINT)
+    assert "interrupted" in asked.communicate(timeout=SECONDS)[1]
+    assert control() == "allow"
+
+
+def test_a_version_that_was_rolled_back_to_is_no_fault_of_the_thresholds(idle_machine: Machine) -> None:
+    swap(idle_machine, "rollback", "regex_dfa")
+    swap(idle_machine, "allow", "regex_dfa")
+    assert "regex_dfa" not in program.bareflow("checks", "thresholds", idle_machine.name).stdout
 
 
 def test_a_tier_that_the_guest_asks_the_host_for_waits_for_the_host(booted: Boot) -> None:

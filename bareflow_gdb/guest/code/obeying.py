@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.root import Root
@@ -20,6 +21,20 @@ SLOW_POLL_SECONDS = 0.2
 def carried_out(memory: Memory, root: Root, order: Order, timeout: float) -> Obeyed:
     """Gives the order and waits for what comes of it; raises BareflowError when nothing does."""
     orders.give(memory, order)
+    try:
+        record = _awaited(memory, root, order, timeout)
+    except BaseException:
+        # Nobody waits for it any more: the guest is not to do it some time later.
+        with suppress(BareflowError):
+            orders.withdraw(memory, order)
+        raise
+    if record is None:
+        raise BareflowError(no_answer(memory, root, order, timeout))
+    return record
+
+
+def _awaited(memory: Memory, root: Root, order: Order, timeout: float) -> Obeyed | None:
+    """None when the time is over."""
     start = next_look = time.monotonic()
     while time.monotonic() - start < timeout:
         if (record := orders.answer(memory, root, order)) is not None:
@@ -30,7 +45,7 @@ def carried_out(memory: Memory, root: Root, order: Order, timeout: float) -> Obe
                 # The guest reads the word before its next swap, whenever that is.
                 return orders.stands(memory, root, order)
         time.sleep(POLL_SECONDS)
-    raise BareflowError(no_answer(memory, root, order, timeout))
+    return None
 
 
 def no_answer(memory: Memory, root: Root, order: Order, timeout: float) -> str:
