@@ -50,9 +50,11 @@ def register(current: Callable[[], Session]) -> None:
 def _plain(argument: gdb.Value) -> str | int:
     """A text as such, a number or any other pointer as an address."""
     kind = argument.type.strip_typedefs()
-    if kind.code == gdb.TYPE_CODE_PTR and kind.target().sizeof != 1:
-        return int(argument) & 0xFFFFFFFF
-    return int(argument) & 0xFFFFFFFF if kind.code == gdb.TYPE_CODE_INT else argument.string(errors="replace")
+    is_number = kind.code == gdb.TYPE_CODE_INT
+    if kind.code == gdb.TYPE_CODE_PTR:
+        at = kind.target().strip_typedefs()
+        is_number = at.code != gdb.TYPE_CODE_INT or at.sizeof != 1
+    return int(argument) & 0xFFFFFFFF if is_number else argument.string(errors="replace")
 
 
 def bf_module(guest: Guest, name: str) -> gdb.Value:

@@ -80,7 +80,12 @@ def stop_at_phase(session: Session, function: str | None, phase: str | None) -> 
         raise UsageError(
             f"this kernel's debug interface is {root.abi}, phases are told since 1.3; plain `bf step-swap` works"
         ) from None
-    condition = _condition(session, function, phase)
+    (first, last), (least, most) = _numbers(session, function, phase)
+    # At its first instruction the hook's arguments are above the return address.
+    of_function = "*(unsigned int *) ($esp + 4)"
+    at_phase = "*(unsigned int *) ($esp + 8)"
+    whose = f"{of_function} >= {first:d} && {of_function} <= {last:d}"
+    condition = f"{whose} && {at_phase} >= {least:d} && {at_phase} <= {most:d}"
     with _told(session, root), running.internal_breakpoint(hook, condition) as breakpoint:
         stop = running.resume()
         if breakpoint not in stop.breakpoints:
@@ -96,17 +101,17 @@ def stop_at_phase(session: Session, function: str | None, phase: str | None) -> 
     return said[0], said[1], said[2]
 
 
-def _condition(session: Session, function: str | None, phase: str | None) -> str | None:
-    # At its first instruction the hook's arguments are above the return address.
-    conditions = []
+def _numbers(session: Session, function: str | None, phase: str | None) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The first and the last index of a function, and the same of phases."""
+    indices, phases = (0, layouts.const("BF_MAX_FUNCTIONS")), (0, len(PHASES))
     if function is not None:
         slot = slot_of(session, function)
-        index = next(index for index, at in enumerate(session.guest.kernel().slots().values()) if at == slot)
-        conditions.append(f"*(unsigned int *) ($esp + 4) == {index}")
+        index = list(session.guest.kernel().slots().values()).index(Address(slot))
+        indices = (index, index)
     if phase is not None:
         number = layouts.const(f"BF_PHASE_{phase.upper()}")
-        conditions.append(f"*(unsigned int *) ($esp + 8) == {number}")
-    return " && ".join(conditions) or None
+        phases = (number, number)
+    return indices, phases
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bareflow_gdb import foreign
 from bareflow_gdb.guest.base.values import code_name
-from bareflow_gdb.guest.code.orders import FORCE, ROLLBACK, VETO, Obeyed
+from bareflow_gdb.guest.orders import FORCE, ROLLBACK, VETO, Obeyed
 
 
 def obeyed(record: Obeyed) -> str:

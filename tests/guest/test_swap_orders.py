@@ -17,10 +17,10 @@ import pytest
 from machines import SECONDS, wait_for
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest import orders
 from bareflow_gdb.guest.boot.wait import release, wait_for_stage
-from bareflow_gdb.guest.code import orders
-from bareflow_gdb.guest.code.obeying import carried_out
 from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.guest.obeying import carried_out
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.recompile.service import Service

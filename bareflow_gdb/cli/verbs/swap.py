@@ -8,7 +8,7 @@ import sys
 
 from bareflow_gdb.cli.completers import COMPLETERS, completed
 from bareflow_gdb.errors import UsageError
-from bareflow_gdb.guest.code.orders import ACTIONS, WAIT_SECONDS
+from bareflow_gdb.guest.orders import ACTIONS, WAIT_SECONDS
 from bareflow_gdb.questions.question import FUNCTIONS
 
 GROUP = "do"
@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.cli.targets import open_target
-    from bareflow_gdb.guest.code import obeying, orders
+    from bareflow_gdb.guest import obeying, orders
     from bareflow_gdb.guest.guest import Guest
     from bareflow_gdb.render.jsonable import to_json
     from bareflow_gdb.render.orders import obeyed
@@ -55,7 +55,7 @@ def main(options: argparse.Namespace) -> int:
 
 def _place_words(options: argparse.Namespace) -> None:
     """`swap veto primes demo`: a word that is no tier or version is the TARGET."""
-    from bareflow_gdb.guest.code.orders import takes
+    from bareflow_gdb.guest.orders import takes
 
     if options.what is not None and options.target is None and not takes(options.action, options.what):
         options.what, options.target = None, options.what

@@ -79,7 +79,8 @@ def _choose(breakpoint: gdb.Breakpoint, options: argparse.Namespace, code: str, 
     if options.when is not None:
         conditions.append(f"({options.when})")
     if conditions:
-        breakpoint.condition = " && ".join(conditions)
+        chosen = " && ".join(conditions)
+        breakpoint.condition = chosen
     breakpoint.ignore_count = options.nth - 1
 
 

@@ -10,12 +10,12 @@ from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.guest.code.orders import ACTIONS, STANDING, WAIT_SECONDS
+from bareflow_gdb.guest.orders import ACTIONS, STANDING, WAIT_SECONDS
 from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.base.root import Root
-    from bareflow_gdb.guest.code.orders import Obeyed, Order
+    from bareflow_gdb.guest.orders import Obeyed, Order
 
 
 @command(
@@ -42,7 +42,7 @@ def swap(options: argparse.Namespace, session: Session) -> Obeyed:
     `rollback` are carried out by the guest at its next safe point: a stopped guest runs until that is done, and is
     stopped again. What the guest refuses is told with its reason.
     """
-    from bareflow_gdb.guest.code import obeying, orders
+    from bareflow_gdb.guest import obeying, orders
 
     root = session.guest.kernel().need_interface("its swaps cannot be controlled from outside")
     made = orders.order(session.memory, root, options.action, options.function, options.what)
@@ -62,7 +62,7 @@ def swap(options: argparse.Namespace, session: Session) -> Obeyed:
 
 def _run_until_obeyed(session: Session, root: Root, order: Order) -> Obeyed:
     """Lets the guest run until it has changed the control word, and the host has answered where that is asked."""
-    from bareflow_gdb.guest.code import obeying, orders
+    from bareflow_gdb.guest import obeying, orders
 
     orders.give(session.memory, order)
     ended = order.slot.address + layouts.offset("bf_mail_slot", "done_request")

@@ -6,10 +6,10 @@ import time
 from contextlib import suppress
 
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest import orders
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.boot.stopped import stopped_machine
-from bareflow_gdb.guest.code import orders
-from bareflow_gdb.guest.code.orders import Obeyed, Order
+from bareflow_gdb.guest.orders import Obeyed, Order
 from bareflow_gdb.guest.standstill import standstill
 from bareflow_gdb.memory.protocol import Memory
 
