@@ -84,6 +84,7 @@ def test_on_a_stock_kernel_by_its_watchpoints(gdb: Gdb, firmware: Path, launched
         "bf break-swap fibonacci --to O1",
         "continue",
         "info breakpoints",
+        elf=firmware / "stock" / "stock.elf",
     )
     assert "name the function that --nth counts swaps of" in result.err
     assert "fibonacci: O0 → O1" in result.out, result.out
