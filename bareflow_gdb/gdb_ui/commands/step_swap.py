@@ -89,7 +89,7 @@ def _at_phase(options: argparse.Namespace, session: Session) -> PhaseStop:
     if options.next and options.phase is not None:
         raise UsageError("--next is whichever phase comes: give it, or --phase")
     phase = None if options.phase is None else options.phase.replace("-", "_")
-    session.say(f"waiting for {options.phase or 'a phase of a swap'} …")
+    session.say(f"waiting for {f'phase {options.phase}' if phase else 'a phase'} of a swap …")
     index, number, level = swap_phases.stop_at_phase(session, options.function, phase)
     if session.followers.needed():
         session.update_symbols()

@@ -119,11 +119,12 @@ def read_mailbox(memory: Memory, root: Root, functions: list[Function]) -> Mailb
     count = capped(raw.slot_count, layouts.const("BF_MAX_FUNCTIONS"), "mailbox slots", problems)
     used = min(count, len(functions))
     slots = many(memory, "bf_mail_slot", raw.slots, used, "mailbox slots")
-    decoded = tuple(_slot(raw, index, slot, functions[index].name) for index, slot in enumerate(slots))
+    tells = root.tells(3)
+    decoded = tuple(_slot(raw, index, slot, functions[index].name, tells) for index, slot in enumerate(slots))
     return filled(Mailbox, raw, slots=decoded, problems=tuple(problems))
 
 
-def _slot(box: Any, index: int, raw: Any, function: str) -> MailSlot:
+def _slot(box: Any, index: int, raw: Any, function: str, tells_phase: bool) -> MailSlot:
     return filled(
         MailSlot,
         raw,
@@ -137,8 +138,8 @@ def _slot(box: Any, index: int, raw: Any, function: str) -> MailSlot:
         rodata=filled(Segment, raw.rodata),
         control=word("bf_control", raw.control),
         requested_by=word("bf_reason", raw.requested_by),
-        phase=word("bf_swap_phase", raw.phase),
-        refusal=word("bf_reason", raw.refusal),
+        phase=word("bf_swap_phase", raw.phase if tells_phase else 0),
+        refusal=word("bf_reason", raw.refusal if tells_phase else 0),
         done_state=word("bf_mail_state", raw.done_state),
         done_reason=word("bf_reason", raw.done_reason),
     )
