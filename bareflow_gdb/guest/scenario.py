@@ -43,9 +43,8 @@ def choose(memory: Memory, root: Root, name: str) -> Scenario:
     _need_scenarios(root)
     memory.invalidate()
     if _has_begun(memory):
-        return _told(
-            memory, root, False, "the run has begun, and reads the word once; `bareflow run --scenario` is in time"
-        )
+        late = "the run has begun, and reads the word once; `bareflow run --scenario` is in time"
+        return _told(memory, root, False, late)
     before = _now(memory, root)
     _write(memory, root, "scenario", NUMBERS[name])
     memory.invalidate()
@@ -55,7 +54,7 @@ def choose(memory: Memory, root: Root, name: str) -> Scenario:
 
 
 def stop(memory: Memory, root: Root, wait: Callable[[], bool]) -> Scenario:
-    """Ends the one that does not end by itself; `wait` says whether the guest can be waited for, asked again and again."""
+    """Ends the one that does not end by itself; `wait` says whether the guest runs, so that it can be waited for."""
     _need_scenarios(root)
     memory.invalidate()
     if not _is_running(memory) or _now(memory, root) != ENDLESS:
@@ -67,14 +66,14 @@ def stop(memory: Memory, root: Root, wait: Callable[[], bool]) -> Scenario:
         if not _is_running(memory):
             return _told(memory, root, True, "the guest has ended it; `log` shows what it counted")
         time.sleep(POLL_SECONDS)
-    return _told(memory, root, not wait(), "the word is set; the guest reads it when it goes on")
+    if wait():
+        return _told(memory, root, False, f"the word is set, but the guest did not end it within {WAIT_SECONDS:g} s")
+    return _told(memory, root, True, "the word is set; the guest ends it when it goes on")
 
 
 def _need_scenarios(root: Root) -> None:
     if root.variant != "kernel":
-        raise UsageError(
-            "an application has no scenarios; those of the kernel are chosen with `bareflow run --scenario`"
-        )
+        raise UsageError("an application has no scenarios, the kernel has: `bareflow run --scenario`")
 
 
 def _has_begun(memory: Memory) -> bool:

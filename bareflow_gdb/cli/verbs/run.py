@@ -56,9 +56,8 @@ def main(options: argparse.Namespace) -> int:
     settings = None
     if options.hold or options.thresholds or options.scenario:
         thresholds = parse_thresholds(options.thresholds) if options.thresholds else (100, 1000, 10000)
-        settings = RootSettings(
-            thresholds=thresholds, hold=int(options.hold), scenario=NUMBERS[options.scenario or "run"]
-        )
+        scenario = NUMBERS[options.scenario or "run"]
+        settings = RootSettings(thresholds=thresholds, hold=int(options.hold), scenario=scenario)
     wanted = stage_number(options.wait) if options.wait else None
     machine = launch(
         options.image or default_image(),
