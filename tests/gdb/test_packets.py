@@ -37,19 +37,8 @@ CHANGES = (
 )
 # They connect, let the guest run, start a program, or draw what others asked.
 RUNS_OR_ASKS_OTHERS = (
-    *(
-        "attach",
-        "break",
-        "recompile",
-        "refresh",
-        "release",
-        "reload",
-        "scenario",
-        "step-boot",
-        "step-swap",
-        "swap",
-        "trace",
-    ),
+    *("attach", "break", "recompile", "refresh", "release", "reload", "scenario"),
+    *("step-boot", "step-swap", "swap", "trace"),
 )
 
 
