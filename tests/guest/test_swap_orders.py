@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import program
@@ -22,6 +23,7 @@ from bareflow_gdb.guest.boot.wait import release, wait_for_stage
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.obeying import carried_out
 from bareflow_gdb.memory.protocol import Memory
+from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.recompile.service import Service
 
@@ -168,6 +170,32 @@ def test_a_tier_that_the_guest_asks_the_host_for_waits_for_the_host(booted: Boot
         assert swap(machine, "force", "primes", "O1")["level"] == 1
         done.set()
         serving.join()
+
+
+def test_an_application_obeys_too_until_it_is_done(firmware: Path, launched: Boot) -> None:
+    machine = launched(firmware / "tinyllama.img", settings=RootSettings(hold=1), with_disk=False)
+    wait_for_stage(machine, "registered", SECONDS)
+    function = Guest.attach(machine.memory()).kernel().functions()[0]
+    record = swap(machine, "force", function.name, "O1")
+    assert (record["level_before"], record["level"], record["done"]) == (0, 1, True)
+    assert swap(machine, "rollback", function.name)["version"] == function.version
+    release(machine)
+    wait_for_stage(machine, "halted", SECONDS)
+    code, text = said(machine, "force", function.name, "O1")
+    assert code == 2 and "nothing is swapped any more: its application is done" in text
+
+
+def test_a_core_and_a_stock_kernel_are_refused(
+    idle_machine: Machine, launched: Boot, tmp_path: Path, firmware: Path
+) -> None:
+    core = tmp_path / "night.core"
+    assert program.bareflow("core", "--out", str(core), idle_machine.name).returncode == 0
+    done = program.bareflow("swap", "veto", "sum", str(core))
+    assert done.returncode == 2 and "does not run; swaps are controlled in a running machine" in done.stderr
+    stock = launched(firmware / "stock" / "stock.img", with_disk=False)
+    wait_for(lambda: "END JSON" in stock.serial(), "the stock kernel's end")
+    code, text = said(stock, "veto", "fibonacci")
+    assert code == 2 and "its swaps cannot be controlled from outside" in text
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,13 @@ class TestJit:
         assert status.vetoed == swaps.vetoed == ("alpha",) and jit.functions[0].control == "veto"
         assert guest.kernel().mailbox().slots[1].refusal == "no_bitcode"
 
+    def test_what_a_kernel_before_phases_has_there_is_not_read(self, fake: FakeGuest) -> None:
+        fake.root["abi_minor"] = 2
+        guest = attach(fake)
+        memory_of(guest).put(SLOTS, layouts.pack("bf_mail_slot", phase=4, phase_level=2, refusal=13))
+        slot = guest.kernel().mailbox().slots[0]
+        assert (slot.phase, slot.refusal, guest.kernel().status().under_way) == ("none", "none", ())
+
     def test_a_phase_that_there_is_not_is_a_number_and_no_failure(self, fake: FakeGuest) -> None:
         guest = attach(fake)
         memory_of(guest).put(SLOTS, layouts.pack("bf_mail_slot", control=77, phase=200, phase_level=255, refusal=99))
