@@ -111,3 +111,35 @@ def test_words_are_completed_and_checked(gdb: Gdb, idle_machine: Machine) -> Non
         assert "bf swap veto primes" in session.run("complete bf swap veto pri")
         with pytest.raises(MiError, match="which tier"):
             session.run("bf swap force primes")
+
+
+def stuck(gdb: Gdb, held: Machine) -> MiGdb:
+    """A gdb whose guest is stopped in a loop that it does not leave: jmp ."""
+    session = MiGdb(gdb.path, script=SCRIPT)
+    session.run(f"bf attach {held.name}")
+    session.run("set {unsigned short} $pc = 0xfeeb")
+    return session
+
+
+def control(held: Machine) -> str:
+    slots = Guest.attach(held.memory()).kernel().mailbox().slots
+    return next(slot.control for slot in slots if slot.function == "primes")
+
+
+def test_ctrl_c_takes_the_order_back_and_leaves_nothing(gdb: Gdb, held: Machine) -> None:
+    with stuck(gdb, held) as session:
+        session.start("bf swap force primes O1")
+        session.wait_for_running()
+        session.interrupt(held)
+        with pytest.raises(MiError, match="an interrupt stopped the guest before it came to the order"):
+            session.result("bf swap force primes O1")
+        assert "No breakpoints" in session.run("maint info breakpoints")
+        assert control(held) == "allow"
+
+
+def test_a_guest_that_comes_to_no_safe_point_is_told_when_the_time_is_over(gdb: Gdb, held: Machine) -> None:
+    with stuck(gdb, held) as session:
+        with pytest.raises(MiError, match="the guest came to no safe point within 15 s, and the order is taken back"):
+            session.run("bf swap force primes O1")
+        assert "No breakpoints" in session.run("maint info breakpoints")
+        assert control(held) == "allow"
