@@ -8,6 +8,7 @@ import sys
 
 from bareflow_gdb.cli.completers import COMPLETERS, completed
 from bareflow_gdb.errors import UsageError
+from bareflow_gdb.guest.base.values import TIERS
 from bareflow_gdb.guest.orders import ACTIONS, WAIT_SECONDS
 from bareflow_gdb.questions.question import FUNCTIONS
 
@@ -23,7 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("function", metavar="FUNCTION", help="its name, for instance primes"), COMPLETERS[FUNCTIONS]
     )
     what = "force: the tier, O0 to O3; rollback: the version's number (default: the one that was retired last)"
-    parser.add_argument("what", nargs="?", metavar="TIER|VERSION", help=what)
+    tier = parser.add_argument("what", nargs="?", metavar="TIER|VERSION", help=what)
+    completed(tier, lambda **_: list(TIERS))
     add_target(parser)
     parser.add_argument("--timeout", type=float, default=WAIT_SECONDS, metavar="S", help="seconds to wait (15)")
     parser.epilog = "Exit code 1 when the guest did not do it. Example: bareflow swap rollback primes"
