@@ -151,6 +151,29 @@ def server(machine: Machine, said: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
+def test_answers_that_cannot_be_written_do_not_end_it(idle_machine: Machine, memory: Memory, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "bareflow_gdb.cli.main", "serve", idle_machine.name]
+    said = tmp_path / "said"
+    with (
+        Path("/dev/full").open("w") as full,
+        said.open("w") as file,
+        subprocess.Popen(words, stdout=full, stderr=file) as process,
+    ):
+        try:
+            wait_for(lambda: "Ctrl-C ends it" in said.read_text(), "the server")
+            with Service(memory, idle_machine.directory) as asker:
+                assert asker.request("primes", 2, SECONDS).correct
+                wait_for(lambda: "(No space left on device); the guest is served on" in said.read_text(), "its word")
+                assert asker.request("primes", 2, SECONDS).correct
+                assert not asker.serving
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            # What is lost is told by the exit code.
+            assert process.wait(SECONDS) == 2
+        finally:
+            process.kill()
+
+
 def words_of_mailbox(service: Service, field: str) -> int:
     return int(service.root.mailbox + layouts.offset("bf_mailbox", field))
 
