@@ -153,8 +153,7 @@ class OwnKernel(Kernel):
 
         tables = read_tables(self.memory, self.root, [], every, causes=False)
         versions = tables.needed()
-        current = optional(lambda: current_codes(self.memory, tables.functions), [])
-        return of_versions(tables.functions, versions, current or {})
+        return of_versions(tables.functions, versions, current_codes(self.memory, tables.functions))
 
     def module_table(self) -> tuple[Address, int]:
         return Address(need(self.root, "module_manager", "modules")), layouts.size("module_profile")

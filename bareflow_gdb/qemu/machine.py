@@ -207,11 +207,18 @@ class Machine:
         path = self.directory / f".pmem-{os.getpid()}-{time.monotonic_ns()}"
         try:
             self.qmp("pmemsave", val=address, size=size, filename=str(path))
-            return path.read_bytes()
+            data = path.read_bytes()
         except OSError as error:
             raise Unreachable(f"QEMU of machine {self.name} wrote no memory to its file; ask again") from error
         finally:
             path.unlink(missing_ok=True)
+        if len(data) != size:
+            # It tells nobody that its writes failed.
+            raise Unreachable(
+                f"QEMU of machine {self.name} wrote {len(data):,} of {size:,} bytes of memory into {self.directory}; "
+                "make room there"
+            )
+        return data
 
     def read_screen(self) -> bytes:
         """The 4,000 bytes of VGA text."""
@@ -232,7 +239,10 @@ class Machine:
         except UnicodeDecodeError as error:
             raise UsageError(f"QEMU takes only file names that are UTF-8, {target} is not; give another") from error
         with replacing(target) as partial:
-            self.qmp("dump-guest-memory", paging=False, protocol=f"file:{os.fsencode(partial).decode('utf-8')}")
+            try:
+                self.qmp("dump-guest-memory", paging=False, protocol=f"file:{os.fsencode(partial).decode('utf-8')}")
+            except qmp.Refused as error:
+                raise BareflowError(f"cannot write {target}: {error}; choose another place") from error
             if not partial.stat().st_size:
                 raise Unreachable(f"QEMU of machine {self.name} said that it wrote a core, and did not; ask again")
 

@@ -56,6 +56,12 @@ def check(compiled: Compiled, entry: str) -> None:
         )
 
 
+def executed(mnemonic: str, operands: str) -> str:
+    """What capstone spells so, without its prefixes; "" when the guest cannot execute it."""
+    name = next((word for word in mnemonic.split() if word not in _PREFIXES), mnemonic)
+    return name if name in _KNOWN and not _WIDE_REGISTER.search(operands) else ""
+
+
 def instructions(code: bytes, place: Callable[[int], str]) -> Iterator[tuple[int, str, str]]:
     """Offset, mnemonic without prefixes, and operands of each; `place` words an offset.
 
@@ -66,8 +72,8 @@ def instructions(code: bytes, place: Callable[[int], str]) -> Iterator[tuple[int
     end = 0
     for address, size, mnemonic, operands in Cs(CS_ARCH_X86, CS_MODE_32).disasm_lite(code, 0):
         end = address + size
-        name = next((word for word in mnemonic.split() if word not in _PREFIXES), mnemonic)
-        if name not in _KNOWN or _WIDE_REGISTER.search(operands):
+        name = executed(mnemonic, operands)
+        if not name:
             raise LinkError(
                 f"{place(address)} has the instruction `{f'{mnemonic} {operands}'.strip()}`, which "
                 "the guest's CPU (i686 without SSE and MMX) cannot execute; compile with -march=i686 -mno-sse -mno-mmx"

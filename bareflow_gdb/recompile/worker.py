@@ -92,7 +92,11 @@ def _compile(module: llvm.ModuleRef, level: int) -> tuple[bytes, float]:
     passes = llvm.create_pass_builder(machine, tuning)
     passes.getModulePassManager().run(module, passes)
     optimised = time.perf_counter()
-    return machine.emit_object(module), optimised
+    try:
+        return machine.emit_object(module), optimised
+    except (AssertionError, MemoryError) as error:
+        # LLVM made it and could not hand it over: llvmlite finds neither an object nor words of LLVM's.
+        raise BadBitcode("LLVM made an object of it that is larger than its memory; make it smaller") from error
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int) -> None:
