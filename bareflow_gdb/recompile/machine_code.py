@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from bareflow_gdb.guest.code.decoding import decode
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
 from bareflow_gdb.recompile.objects import Area, Compiled, Piece, Symbol
 from bareflow_gdb.recompile.refusal import LinkError
@@ -23,7 +24,7 @@ _INTEGER = """
     lmsw lodsb lodsd lodsw loop loope loopne lsl lss ltr mov movsb movsd movsw movsx movzx mul neg nop not or out
     outsb outsd outsw pause pop popal popaw popfd popf push pushal pushaw pushf pushfd rcl rcr rdmsr rdpmc rdtsc ret
     retf rol ror rsm sahf sal salc sar sbb scasb scasd scasw sgdt shl shld shr shrd sidt sldt smsw stc std sti stosb
-    stosd stosw str sub test tzcnt ud2 verr verw wait wbinvd wrmsr xadd xchg xlatb xor
+    stosd stosw str sub test tzcnt ud0 ud1 ud2 verr verw wait wbinvd wrmsr xadd xchg xlatb xor
 """
 _X87 = """
     f2xm1 fabs fadd faddp fbld fbstp fchs fclex fcom fcomi fcomp fcompi fcompp fcomip fcos fdecstp fdiv fdivp fdivr
@@ -52,7 +53,7 @@ def check(compiled: Compiled, entry: str) -> None:
     if begin[: len(FRAME_SET_UP)] != FRAME_SET_UP:
         raise LinkError(
             f"{entry} does not set up an EBP frame (push ebp; mov ebp, esp) but begins with {begin[:4].hex(' ')}; "
-            "compile with -fno-omit-frame-pointer, without -fcf-protection and -fpatchable-function-entry"
+            "compile with -fno-omit-frame-pointer, without -fcf-protection, -fpatchable-function-entry and -mfentry"
         )
 
 
@@ -64,7 +65,7 @@ def instructions(code: bytes, place: Callable[[int], str]) -> Iterator[tuple[int
     from capstone import CS_ARCH_X86, CS_MODE_32, Cs
 
     end = 0
-    for address, size, mnemonic, operands in Cs(CS_ARCH_X86, CS_MODE_32).disasm_lite(code, 0):
+    for address, size, mnemonic, operands in decode(Cs(CS_ARCH_X86, CS_MODE_32), code):
         end = address + size
         name = next((word for word in mnemonic.split() if word not in _PREFIXES), mnemonic)
         if name not in _KNOWN or _WIDE_REGISTER.search(operands):
