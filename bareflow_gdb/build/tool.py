@@ -29,7 +29,7 @@ def read_input(path: Path, most: int = MOST_INPUT) -> bytes:
     with path.open("rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
-        raise UsageError(f"more than {most:,} bytes, which no kernel takes; is {path} the right file?")
+        raise UsageError(f"more than {most:,} bytes, which no kernel takes; make {path.name} smaller, or give another")
     return data
 
 

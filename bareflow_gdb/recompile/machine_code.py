@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.code.decoding import decode
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
 from bareflow_gdb.recompile.objects import Area, Compiled, Piece, Symbol
@@ -38,6 +39,10 @@ _KNOWN = frozenset(
     + [stem + condition for stem in ("j", "set", "cmov") for condition in _CONDITIONS.split()]
     + [f"fcmov{condition}" for condition in ["b", "e", "be", "u", "nb", "ne", "nbe", "nu"]]
 )
+_FRAME = re.compile(r"esp, (0x[0-9a-f]+)")
+STACK = layouts.const("BF_STACK_TOP") - layouts.const("BF_STACK_BOTTOM")
+MOST_STACK = STACK // 2
+"""Of one function: nothing lies below the stack that would stop an overrun."""
 _PREFIXES = frozenset(["lock", "rep", "repe", "repne", "repz", "repnz", "notrack", "data16", "addr16"])
 _WIDE_REGISTER = re.compile(r"\b(?:[xyz]?mm\d+|k[0-7]|bnd[0-3]|tmm\d)\b")
 
@@ -83,6 +88,12 @@ def instructions(code: bytes, place: Callable[[int], str]) -> Iterator[tuple[int
 
 def _check_instructions(compiled: Compiled, piece: Piece, entry: Symbol) -> None:
     for address, name, operands in instructions(piece.data, partial(_place, compiled, piece)):
+        taken = _FRAME.fullmatch(operands) if name == "sub" else None
+        if taken and int(taken[1], 16) > MOST_STACK:
+            raise LinkError(
+                f"{_place(compiled, piece, address)} takes {int(taken[1], 16):,} bytes of stack, and the guest has "
+                f"{STACK:,} for everything; put large arrays into data"
+            )
         pops = name == "ret" and operands not in ("", "0")
         if pops and piece is entry.piece and 0 <= address - entry.value < entry.size:
             raise LinkError(

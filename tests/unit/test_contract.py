@@ -162,6 +162,8 @@ def test_what_means_the_same_on_the_guest_is_compiled_for_it_and_told(
         ("int f(int a, int b) { return a / b; }", ["-fsanitize=undefined"], r"__ubsan_\w+ belongs to .*-fno-sanitize"),
         (ADD, ["-fsplit-stack"], "compile without -fsplit-stack"),
         (ADD, ["-mspeculative-load-hardening"], "compile without -mspeculative-load-hardening"),
+        ("int f(int a, int b) { volatile char x[40000]; for (int i = 0; i < 40000; i++) x[i] = b; return x[a]; }", [],
+         r"f\+0x\w+ takes 40,\d+ bytes of stack, and the guest has 65,536 for everything"),
         (ADD, ["-mfentry", "-pg"], "does not set up an EBP frame .*and -mfentry"),
         ('int f(int a, int b) { double d = a; __asm__("addsd %0, %0" : "+x"(d)); return (int)d; }', SSE,
          "constraint 'x'.*correct it"),
@@ -215,7 +217,7 @@ def test_an_undefined_symbol_names_what_leaves_its_run_time_out(tmp_path: Path, 
 def test_an_input_without_end_is_refused(verb: str, capfd: pytest.CaptureFixture[str]) -> None:
     words = {"wrap": ["--name", "x", "--entry", "f", "--input"], "module": ["--name", "x", "--entry", "f", "--object"]}
     assert cli.main(["build", verb, "--output", "/nowhere/x", *words.get(verb, []), "/dev/zero"]) == 2
-    assert "which no kernel takes; is /dev/zero the right file?" in capfd.readouterr().err
+    assert "which no kernel takes; make zero smaller, or give another" in capfd.readouterr().err
 
 
 def test_another_object_format_in_the_triple_is_refused(compiler: Compiler, tmp_path: Path) -> None:
