@@ -6,6 +6,7 @@ qmp.sock serial.log qemu.log` (the RAM file is where there is room for it).
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -16,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bareflow_gdb.errors import BadData, BareflowError, Unreachable, UsageError
+from bareflow_gdb.errors import BadData, BareflowError, CannotWrite, Unreachable, UsageError
 from bareflow_gdb.files import replacing
+from bareflow_gdb.foreign import console_of
 from bareflow_gdb.memory.protocol import SCREEN_ADDRESS, SCREEN_BYTES
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu import directory as places
@@ -242,7 +244,7 @@ class Machine:
             try:
                 self.qmp("dump-guest-memory", paging=False, protocol=f"file:{os.fsencode(partial).decode('utf-8')}")
             except qmp.Refused as error:
-                raise BareflowError(f"cannot write {target}: {error}; choose another place") from error
+                raise _not_written(path, error) from error
             if not partial.stat().st_size:
                 raise Unreachable(f"QEMU of machine {self.name} said that it wrote a core, and did not; ask again")
 
@@ -253,7 +255,7 @@ class Machine:
             if not self.serial_path.is_file():
                 return ""
             with self.serial_path.open("rb") as file:
-                return file.read(MOST_SERIAL).decode("latin-1").replace("\r\n", "\n")
+                return console_of(file.read(MOST_SERIAL))
         except OSError:
             return ""
 
@@ -279,6 +281,12 @@ class Machine:
         (self.directory / places.RECORD).unlink(missing_ok=True)
         if places.is_runtime(self.directory):
             places.remove(self.directory)
+
+
+def _not_written(path: Path, error: BareflowError) -> BareflowError:
+    """QEMU passes on in words what the system told it."""
+    told = next((number for number in errno.errorcode if os.strerror(number) in str(error)), 0)
+    return CannotWrite(path, OSError(told, "")) if told else BareflowError(f"{path} was not written: {error}")
 
 
 def _loaded() -> Iterator[Machine]:

@@ -105,6 +105,8 @@ def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int) -> None:
     llvm.initialize_all_asmprinters()
     llvm.initialize_native_asmparser()  # inline assembly; there is none for all targets
     llvm.set_option("bareflow", f"-pass-remarks={REMARKS}")
+    # Every tier begins with its frame, also where its first branch leaves the function.
+    llvm.set_option("bareflow", "-enable-shrink-wrap=0")
     # The first compilation pays for LLVM's lazy initialisation; nobody waits for this one.
     _compile(llvm.parse_assembly(_WARM_UP), 3)
     # Assembly in the bitcode could name files of the host (.incbin): from here on none can be opened.

@@ -315,7 +315,7 @@ class TestLogAndException:
 
     def test_escape_sequences_in_the_log_are_made_harmless(self, fake: FakeGuest) -> None:
         fake.log = b"a\x1b]0;x\x07\tb\n"
-        assert attach(fake).kernel().log().text == "a?]0;x?\tb\n"
+        assert attach(fake).kernel().log().text == "a\tb\n"
 
     def test_a_log_with_an_impossible_capacity_is_refused(self, fake: FakeGuest) -> None:
         guest = attach(fake)
