@@ -118,6 +118,7 @@ class OwnKernel(Kernel):
     def _swaps(self, last: int | None, every: bool) -> Swaps:
         from bareflow_gdb.guest.code.events import read_last
         from bareflow_gdb.guest.code.functions import read_tables
+        from bareflow_gdb.guest.code.mailbox import control_of, read_mailbox
         from bareflow_gdb.guest.code.swaps import EVENTS, list_swaps
 
         tables = read_tables(self.memory, self.root, [], every)
@@ -127,6 +128,10 @@ class OwnKernel(Kernel):
             events = optional(lambda: read_last(self.memory, self.root, 0, last, EVENTS), missing)
             told = list_swaps(tables, events or [])
         self.unknown = tuple(missing)
+        if self.root.mailbox and not tables.unread:
+            box = optional(lambda: read_mailbox(self.memory, self.root, tables.functions), [])
+            under_way, vetoed = control_of(box, tables.functions)
+            told = replace(told, under_way=under_way, vetoed=vetoed)
         # Where reads cost packets only code that waits to be published is a reason to look.
         if self.memory.packets and not any(version.state == "emitted" for version in tables.versions):
             return told
@@ -148,8 +153,7 @@ class OwnKernel(Kernel):
 
         tables = read_tables(self.memory, self.root, [], every, causes=False)
         versions = tables.needed()
-        current = optional(lambda: current_codes(self.memory, tables.functions), [])
-        return of_versions(tables.functions, versions, current or {})
+        return of_versions(tables.functions, versions, current_codes(self.memory, tables.functions))
 
     def module_table(self) -> tuple[Address, int]:
         return Address(need(self.root, "module_manager", "modules")), layouts.size("module_profile")
@@ -207,19 +211,22 @@ class NoKernel(Kernel):
         return replace(record, ok=False, problems=(*record.problems, mode)) if mode else record
 
     def at_code(self, address: int) -> tuple[Memory, str]:
+        from bareflow_gdb.guest.machine.cpu import foreign_mode
+
         paged = self._paged()
         if paged is None:
-            return self.memory, ""
+            # Code of 64-bit mode at a low address, which is decoded as if it were of 32 bits.
+            return self.memory, foreign_mode(self.memory)
         physical = paged.physical(address)
+        if physical is None and not any(start <= address < end for start, end in self.memory.ranges):
+            raise BadData(f"paging is on, and no page is at 0x{address:08x}; `cpu` shows where the CPU is")
         if physical is None:
             return self.memory, f"paging is on, and no page is at 0x{address:08x}: taken for a physical address"
         return paged, f"paging is on: 0x{address:08x} is linear, 0x{physical:08x} physical"
 
     def identify(self, address: int) -> Identity:
         paged = self._paged()
-        if paged is None:
-            return super().identify(address)
-        physical = paged.physical(address)
+        physical = paged.physical(address) if paged is not None else None
         found = super().identify(address if physical is None else physical)
         detail = "; ".join(filter(None, (self.at_code(address)[1], found.detail)))
         return replace(found, address=Address(address), detail=detail)

@@ -124,10 +124,16 @@ class Trace:
         return found
 
     @property
+    def missing(self) -> int:
+        """Events that its recorder took and none of its files has any more: a copy that was cut off."""
+        taken = sum(source.events for source in self.manifest.sources) if self.manifest.complete else 0
+        return max(0, taken - self.count)
+
+    @property
     def lost(self) -> int:
-        """Events lost on all rings: by the recorder's account, or by the gaps when it was killed."""
+        """Events lost on all rings: by the recorder's account, and missing; by the gaps when it was killed."""
         if self.manifest.complete:
-            return sum(source.lost for source in self.manifest.sources)
+            return sum(source.lost for source in self.manifest.sources) + self.missing
         return sum(loss.count for loss in self.losses())
 
     def sql(self, query: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from asking import record_of, text_of
 from fake_guest import (
     BITCODE,
     BLOCKS,
@@ -223,6 +224,15 @@ class TestJit:
         assert jit.functions[0].current_code == CODE + 0x210
         assert "0x0002f800, outside the adaptive JIT's entries" in jit.problems[0]
 
+    @pytest.mark.parametrize("place", [0x80000000, 0xFFFFFFFF, 0xA0000])
+    def test_a_slot_that_cannot_be_read_is_named_and_the_others_are_shown(self, fake: FakeGuest, place: int) -> None:
+        fake.functions[0]["slot"] = place
+        kernel = attach(fake).kernel()
+        jit = kernel.jit()
+        assert f"0x{place:08x}, outside the adaptive JIT's entries, and cannot be read" in jit.problems[0]
+        assert jit.functions[1].agrees
+        assert [code.published for code in kernel.jit_code() if code.function == "beta"] == [True]
+
     def test_counts_beyond_the_tables_are_capped_and_said(self, fake: FakeGuest) -> None:
         guest = attach(fake)
         memory_of(guest).set(STATUS, "bf_status", "function_count", 1000)
@@ -247,6 +257,30 @@ class TestJit:
         mail = guest.kernel().mailbox().slots[1]
         assert (mail.function, mail.request, mail.level_wanted, mail.address) == ("beta", 4, 3, SLOTS + 128)
         assert mail.staging == layouts.const("BF_STAGING_BASE") + layouts.const("BF_STAGING_SIZE")
+
+    def test_phases_and_vetoes_are_told_by_status_swaps_and_jit_alike(self, fake: FakeGuest) -> None:
+        guest = attach(fake)
+        memory_of(guest).put(SLOTS, layouts.pack("bf_mail_slot", control=1, phase=4, phase_level=2))
+        memory_of(guest).put(SLOTS + 128, layouts.pack("bf_mail_slot", phase=6, phase_level=3, refusal=13))
+        status, swaps, jit = guest.kernel().status(), guest.kernel().swaps(), guest.kernel().jit()
+        level = guest.kernel().functions()[0].level
+        told = [f"alpha O{level} → O2: about to publish", "beta → O3: old version retired"]
+        assert [[str(one) for one in record.under_way] for record in (status, swaps, jit)] == [told] * 3
+        assert status.vetoed == swaps.vetoed == ("alpha",) and jit.functions[0].control == "veto"
+        assert guest.kernel().mailbox().slots[1].refusal == "no_bitcode"
+
+    def test_what_a_kernel_before_phases_has_there_is_not_read(self, fake: FakeGuest) -> None:
+        fake.root["abi_minor"] = 2
+        guest = attach(fake)
+        memory_of(guest).put(SLOTS, layouts.pack("bf_mail_slot", phase=4, phase_level=2, refusal=13))
+        slot = guest.kernel().mailbox().slots[0]
+        assert (slot.phase, slot.refusal, guest.kernel().status().under_way) == ("none", "none", ())
+
+    def test_a_phase_that_there_is_not_is_a_number_and_no_failure(self, fake: FakeGuest) -> None:
+        guest = attach(fake)
+        memory_of(guest).put(SLOTS, layouts.pack("bf_mail_slot", control=77, phase=200, phase_level=255, refusal=99))
+        text = "\n".join(text_of(name, record_of(guest, name)) for name in ("status", "swaps", "jit"))
+        assert text.count("alpha → O255: unknown(200)") == 3
 
     def test_a_version_of_a_function_that_is_not_there_keeps_its_number(self, fake: FakeGuest) -> None:
         guest = attach(fake)
@@ -281,7 +315,7 @@ class TestLogAndException:
 
     def test_escape_sequences_in_the_log_are_made_harmless(self, fake: FakeGuest) -> None:
         fake.log = b"a\x1b]0;x\x07\tb\n"
-        assert attach(fake).kernel().log().text == "a?]0;x?\tb\n"
+        assert attach(fake).kernel().log().text == "a\tb\n"
 
     def test_a_log_with_an_impossible_capacity_is_refused(self, fake: FakeGuest) -> None:
         guest = attach(fake)

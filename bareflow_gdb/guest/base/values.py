@@ -45,6 +45,7 @@ _PREFIX = {
     "bf_event_type": "BF_EVENT_",
     "bf_mail_state": "BF_MAIL_",
     "bf_control": "BF_CONTROL_",
+    "bf_swap_phase": "BF_PHASE_",
 }
 
 
@@ -62,6 +63,13 @@ def checked_address(value: int) -> Address:
             " gdb's own commands look at one of a 64-bit guest"
         )
     return Address(value)
+
+
+def tier_of_level(text: str) -> str:
+    """The tier of a level that a user wrote, "3" is O3; raises UsageError."""
+    if text not in map(str, range(len(TIERS))):
+        raise UsageError(f"there is no level {text!r}; levels are 0 to {len(TIERS) - 1}")
+    return f"O{text}"
 
 
 def word(enum: str, value: int) -> str:

@@ -12,12 +12,12 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.base.absent import need
-from bareflow_gdb.guest.base.reading import bulk, capped, filled, many, one
+from bareflow_gdb.guest.base.reading import capped, filled, many, one, strays
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
-from bareflow_gdb.guest.code.being_published import Publishing
+from bareflow_gdb.guest.code.being_published import Publishing, UnderWay
 from bareflow_gdb.guest.code.functions import Function, Tables, Version
-from bareflow_gdb.guest.code.mailbox import Mailbox
+from bareflow_gdb.guest.code.mailbox import Mailbox, under_way
 from bareflow_gdb.guest.code.profiler import has_returned
 from bareflow_gdb.guest.code.publishing import publishing
 from bareflow_gdb.memory.protocol import Memory
@@ -66,6 +66,8 @@ class JitFunction:
     versions: tuple[Version, ...] = ()
     publishing: Publishing | None = None
     """The swap that the guest is making of it: slot and records differ, as they must."""
+    under_way: UnderWay | None = None
+    """The swap that the guest has begun and not ended, by its own word."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,11 @@ class Jit:
     problems: tuple[str, ...]
     asks: str = "threshold"
     """Who asks for levels: "threshold" or "application"."""
+
+    @property
+    def under_way(self) -> tuple[UnderWay, ...]:
+        """The swaps that are begun and not ended, by the guest's own word."""
+        return tuple(function.under_way for function in self.functions if function.under_way is not None)
 
     @property
     def publishing(self) -> tuple[Publishing, ...]:
@@ -106,17 +113,19 @@ def read_jit(memory: Memory, root: Root, tables: Tables, mailbox: Mailbox | None
     step = layouts.size("jit_function_entry")
     first = address + entries_at + layouts.offset("jit_function_entry", "current_code")
     by_slot = {first + index * step: entry for index, entry in enumerate(raw.functions[:count])}
-    values = bulk(memory, [(f.slot, 4, f"slot of {f.name}") for f in functions if f.slot not in by_slot and f.slot])
-    strays = iter(values)
+    outside = [f for f in functions if f.slot and f.slot not in by_slot]
+    elsewhere = iter(strays(memory, [(f.slot, 4, f"slot of {f.name}") for f in outside]))
     decoded = []
     for function in functions:
         entry = by_slot.get(function.slot)
         if entry is not None:
             current = entry.current_code
         else:
-            current = int.from_bytes(next(strays), "little") if function.slot else 0
+            stored = next(elsewhere) if function.slot else None
+            current = int.from_bytes(stored or b"", "little")
             problems.append(
                 f"the slot of {function.name} is at 0x{function.slot:08x}, outside the adaptive JIT's entries"
+                + ("" if stored is not None else ", and cannot be read")
             )
         decoded.append(_function(root, function, entry, current, tables, profiles, mailbox, problems))
     return Jit(
@@ -188,6 +197,7 @@ def _function(
         mail_state=mail.state if mail else "",
         versions=own,
         publishing=begun,
+        under_way=under_way(mail, function) if mail else None,
     )
 
 
