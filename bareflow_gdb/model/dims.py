@@ -68,6 +68,10 @@ class Dims:
     def kv_dim(self) -> int:
         return self.kv_heads * self.head_size
 
+    @property
+    def weights(self) -> int:
+        return sum(rows * columns for rows, columns in self.shapes().values())
+
     def shapes(self) -> dict[str, tuple[int, int]]:
         """Rows and columns of every tensor by its name in GGUF, in the order of use; a vector is one row."""
         inner = {

@@ -16,7 +16,7 @@ from bareflow_gdb.errors import BadData
 from bareflow_gdb.model.dims import Dims
 from bareflow_gdb.model.encodings import ENCODINGS, FOREIGN
 from bareflow_gdb.model.gguf_tokens import vocabulary
-from bareflow_gdb.model.source import Source, Tensor, checked, mapped
+from bareflow_gdb.model.source import Source, Tensor, checked
 
 MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
@@ -74,9 +74,8 @@ class _Cursor:
         return self.number(_SCALARS[kind], what)
 
 
-def read_gguf(path: Path) -> Source:
+def read_gguf(path: Path, data: mmap.mmap) -> Source:
     """Raises BadData for what is no Llama model in GGUF, or not a whole one."""
-    data = mapped(path)
     cursor = _Cursor(data, len(MAGIC))
     version = cursor.number("I", "version")
     if version not in _VERSIONS:
@@ -96,9 +95,8 @@ def read_gguf(path: Path) -> Source:
     words = vocabulary(values, sizes.vocabulary)
     name = values.get("general.name", path.stem.encode())
     template = values.get("tokenizer.chat_template", b"")
-    return checked(
-        Source(f"GGUF {version}", _as_text(name), sizes.checked(), placed, data, words, _as_text(template))
-    )
+    source = Source(path, f"GGUF {version}", _as_text(name), sizes.checked(), placed, data, words, _as_text(template))
+    return checked(source)
 
 
 def _keys(cursor: _Cursor, count: int) -> dict[str, Any]:

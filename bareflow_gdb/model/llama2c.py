@@ -5,13 +5,14 @@ Source: export.py of llama2.c. Neither version has a rope base or an epsilon: it
 
 from __future__ import annotations
 
+import mmap
 import struct
 from pathlib import Path
 
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.model.dims import Dims, layer_tensor
 from bareflow_gdb.model.encodings import ENCODINGS
-from bareflow_gdb.model.source import Source, Tensor, checked, mapped
+from bareflow_gdb.model.source import Source, Tensor, checked
 
 MAGIC = b"24ka"
 """0x616B3432, of version 1 and later."""
@@ -24,9 +25,8 @@ _FEED = ("ffn_gate", "ffn_down", "ffn_up")
 _TURNS = "cosines and sines"
 
 
-def read_llama2c(path: Path) -> Source:
+def read_llama2c(path: Path, data: mmap.mmap) -> Source:
     """Raises BadData for what is none of these, or not whole."""
-    data = mapped(path)
     start = data[:_HEADER_BYTES]
     if start[:4] == MAGIC:
         version = int.from_bytes(start[4:8], "little")
@@ -49,7 +49,7 @@ def read_llama2c(path: Path) -> Source:
     tensors, end = _placed(dims, version, begin)
     if end != len(data):
         raise BadData(f"its sizes ask for {end:,} bytes and it has {len(data):,}; it was cut off or is damaged")
-    return checked(Source(f"llama2.c version {version}", path.stem, dims, tensors, data, None))
+    return checked(Source(path, f"llama2.c version {version}", path.stem, dims, tensors, data, None))
 
 
 def _placed(dims: Dims, version: int, at: int) -> tuple[dict[str, Tensor], int]:

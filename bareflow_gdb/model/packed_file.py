@@ -17,7 +17,7 @@ from bareflow_gdb.errors import BadData
 from bareflow_gdb.model.encodings import Floats
 from bareflow_gdb.model.packed import Model, Part, decode, head_bytes, parts_claimed
 from bareflow_gdb.model.progress import Progress, silent
-from bareflow_gdb.model.source import mapped
+from bareflow_gdb.model.source import about, mapped
 from bareflow_gdb.model.tiles import ROWS, Integers, from_bytes, most_scale
 from bareflow_gdb.model.vocabulary import Merge, Vocabulary
 
@@ -35,9 +35,10 @@ class PackedFile:
     @classmethod
     def open(cls, path: Path) -> PackedFile:
         """Raises UsageError, Unreachable, BadData."""
-        data = mapped(path)
-        start = data[: head_bytes(0)]
-        return cls(path, decode(data[: head_bytes(parts_claimed(start))], len(data)), data)
+        with about(path):
+            data = mapped(path)
+            size = head_bytes(parts_claimed(data[: head_bytes(0)]))
+            return cls(path, decode(data[:size], len(data)), data)
 
     def part(self, name: str) -> Part:
         return next(part for part in self.model.parts if part.name == name)

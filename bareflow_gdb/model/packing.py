@@ -25,7 +25,7 @@ from bareflow_gdb.model.gguf_file import read_gguf
 from bareflow_gdb.model.llama2c import read_llama2c
 from bareflow_gdb.model.packed import Model, Part, aligned, encode, head_bytes, is_packed, table_parts, tensor_parts
 from bareflow_gdb.model.progress import Progress, silent
-from bareflow_gdb.model.source import Source, mapped
+from bareflow_gdb.model.source import Source, about, mapped
 from bareflow_gdb.model.tiles import ROWS, to_bytes, to_integers
 from bareflow_gdb.model.vocabulary import Vocabulary
 
@@ -46,10 +46,11 @@ class _Planned:
 
 def read_source(path: Path) -> Source:
     """A model of others, by its first bytes. Raises UsageError, Unreachable, BadData."""
-    data = mapped(path)
-    if is_packed(data[:4]):
-        raise UsageError(f"{path} is packed already; `bareflow model info` shows what is in it")
-    return read_gguf(path) if data[:4] == GGUF_MAGIC else read_llama2c(path)
+    with about(path):
+        data = mapped(path)
+        if is_packed(data[:4]):
+            raise UsageError(f"{path} is packed already; `bareflow model info` shows what is in it")
+        return read_gguf(path, data) if data[:4] == GGUF_MAGIC else read_llama2c(path, data)
 
 
 def pack(source: Source, out: Path, *, positions: int | None = None, progress: Progress = silent) -> Model:
@@ -57,8 +58,9 @@ def pack(source: Source, out: Path, *, positions: int | None = None, progress: P
     context = source.dims.context
     if positions is not None and not 1 <= positions <= context:
         raise UsageError(f"this model was trained for {context:,} positions; --positions takes 1 to {context:,}")
-    planned, model = _plan(source, positions or min(context, POSITIONS))
-    with replacing(out, BY_UMASK) as partial, partial.open("r+b") as file:
+    with about(source.path):
+        planned, model = _plan(source, positions or min(context, POSITIONS))
+    with about(source.path), replacing(out, BY_UMASK) as partial, partial.open("r+b") as file:
         os.truncate(file.fileno(), model.file_bytes)
         parts = []
         for item in planned:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +40,7 @@ class Tensor:
 class Source:
     """A model file that has been read as far as where everything is."""
 
+    path: Path
     format: str
     """As people say it: "GGUF 3"."""
     name: str
@@ -62,13 +65,22 @@ class Source:
         return made
 
 
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """What is found wrong in the block is told of this file."""
+    try:
+        yield
+    except BadData as error:
+        raise BadData(f"{path}: {error}") from error
+
+
 def mapped(path: Path) -> mmap.mmap:
     """The file's bytes. Raises UsageError, Unreachable, BadData."""
     with open_regular(path) as file:
         try:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
-            raise BadData(f"{path} cannot be read ({error}); give another file") from error
+            raise BadData(f"it cannot be read ({error}); give another file") from error
 
 
 def checked(source: Source) -> Source:
