@@ -98,7 +98,9 @@ def quantised(weights: Floats) -> tuple[Plane, ...]:
     grouped = grouped.reshape(rows, -1, GROUP)
     scales = np.abs(grouped).max(axis=-1) / np.float32(127)
     steps = np.divide(np.float32(1), scales, out=np.zeros_like(scales), where=scales > np.float32(1e-30))
-    above = (np.clip(np.rint(grouped * steps[..., None]), -127, 127) + 128).astype(np.uint8)
+    # What is not finite has a scale that is not.
+    with np.errstate(invalid="ignore", over="ignore"):
+        above = (np.clip(np.rint(grouped * steps[..., None]), -127, 127) + 128).astype(np.uint8)
     return _two_planes(above, scales)
 
 

@@ -164,6 +164,8 @@ def decode(data: bytes, file_bytes: int) -> Model:
     none = layouts.const("BF_MODEL_NONE")
     records = layouts.unpack_array(_PART, data[layouts.size(_HEADER) :], header.parts)
     pieces = layouts.enum_name("bf_model_pieces", header.pieces)
+    if pieces.startswith("unknown"):
+        raise BadData(f"it cuts text in a way that this suite does not know, {header.pieces}; pack the model again")
     model = Model(
         foreign.clean(header.name),
         dims,

@@ -31,7 +31,7 @@ from bareflow_gdb.model.vocabulary import Vocabulary
 
 POSITIONS = 1024
 """Of a model that was trained for more: a position costs the guest memory for keys and values."""
-_WEIGHTS_AT_ONCE = 1 << 20
+_WEIGHTS_AT_ONCE = 1 << 18
 
 Pieces = Callable[[], Iterator[bytes]]
 
