@@ -185,10 +185,17 @@ def test_what_is_no_file_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureF
     assert not (tmp_path / "o").exists()
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("whole")
+    tiny_models.write_gguf(folder / "m.gguf", "Q4_1")
+    pack(read_source(folder / "m.gguf"), folder / "m.bfm")
+    return (folder / "m.bfm").read_bytes()
+
+
 @pytest.fixture
-def packed(tmp_path: Path) -> Path:
-    tiny_models.write_gguf(tmp_path / "m.gguf", "Q4_1")
-    pack(read_source(tmp_path / "m.gguf"), tmp_path / "m.bfm")
+def packed(tmp_path: Path, whole: bytes) -> Path:
+    (tmp_path / "m.bfm").write_bytes(whole)
     return tmp_path / "m.bfm"
 
 
@@ -294,7 +301,7 @@ def test_a_failure_half_way_leaves_the_old_file(tmp_path: Path, packed: Path) ->
 
 def test_packing_takes_no_more_memory_for_a_larger_model(tmp_path: Path) -> None:
     peaks = []
-    for vocabulary in (20_000, 80_000):
+    for vocabulary in (8_000, 32_000):
         dims = replace(DIMS, vocabulary=vocabulary)
         path = tmp_path / f"{vocabulary}.bin"
         tiny_models.write_llama2c(path, 1, dims)
@@ -303,4 +310,4 @@ def test_packing_takes_no_more_memory_for_a_larger_model(tmp_path: Path) -> None
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     # A float for each row of a matrix is kept to its end.
-    assert peaks[1] - peaks[0] < 2 << 20
+    assert peaks[1] - peaks[0] < 1 << 20
