@@ -78,7 +78,7 @@ def quantised(x: Floats) -> Quantised:
     factors = np.divide(_LARGEST_INT8, widths, out=np.zeros_like(widths), where=used[:, None])
     values = nearest(grouped * factors[..., None])
     sums = values.sum(axis=-1, dtype=np.int32) * scales >> 10
-    return Quantised(values, scales, sums, unit / _LARGEST_INT8)
+    return Quantised(values, scales, sums, np.asarray(unit / _LARGEST_INT8, np.float32))
 
 
 def multiplied(rows: Matrix, x: Quantised) -> Floats:
@@ -94,7 +94,8 @@ def multiplied(rows: Matrix, x: Quantised) -> Floats:
     total = inner.sum(axis=0, dtype=np.int32)
     # One rounding from the whole number to the float, also where a register is wider.
     factors = rows.factors[:, None] * (x.units * _STEP)
-    return (total.astype(np.float32) * factors).T
+    products: Floats = total.astype(np.float32) * factors
+    return products.T
 
 
 def exp(x: Floats) -> Floats:
@@ -106,7 +107,8 @@ def exp(x: Floats) -> Floats:
     value = np.full_like(rest, _POWERS[0])
     for factor in _POWERS[1:]:
         value = value * rest + factor
-    return value * ((power + 127) << 23).view(np.float32)
+    result: Floats = value * ((power + 127) << 23).view(np.float32)
+    return result
 
 
 def total(x: Floats, axis: int) -> Floats:

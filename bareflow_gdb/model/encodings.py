@@ -65,7 +65,7 @@ def _blocks(raw: Bytes, size: int) -> Bytes:
 
 def _nibbles(packed: Bytes) -> Bytes:
     """16 bytes: the low halves are weights 0 to 15, the high ones 16 to 31."""
-    return np.concatenate([packed & 15, packed >> 4], axis=-1)
+    return np.concatenate([packed & np.uint8(15), packed >> np.uint8(4)], axis=-1)
 
 
 def _split_q4_0(raw: Bytes) -> tuple[Plane, ...]:
@@ -86,8 +86,8 @@ def _split_q8_0(raw: Bytes) -> tuple[Plane, ...]:
 
 def _two_planes(above: Bytes, scales: Floats) -> tuple[Plane, ...]:
     """Of weights scale x (above - 128): the low halves carry the minimum."""
-    low = Plane(above & 15, scales, scales * np.float32(-128))
-    return low, Plane(above >> 4, scales * np.float32(16), np.zeros_like(scales))
+    low = Plane(above & np.uint8(15), scales, scales * np.float32(-128))
+    return low, Plane(above >> np.uint8(4), scales * np.float32(16), np.zeros_like(scales))
 
 
 def quantised(weights: Floats) -> tuple[Plane, ...]:

@@ -119,7 +119,9 @@ def _tensors(cursor: _Cursor, count: int) -> dict[str, Tensor]:
         kind, offset = cursor.number("I", what), cursor.number("Q", what)
         if kind not in ENCODINGS:
             known = ", ".join(encoding.name for encoding in ENCODINGS.values())
-            raise BadData(f"its {what} is {FOREIGN.get(kind, f'of type {kind}')}, and {known} are read; take such a file")
+            raise BadData(
+                f"its {what} is {FOREIGN.get(kind, f'of type {kind}')}, and {known} are read; take such a file"
+            )
         if len(shape) > 2 and max(shape[2:]) > 1:
             raise BadData(f"its {what} has {axes} axes, and a Llama model's have two; take another model")
         found[name] = Tensor(ENCODINGS[kind], shape[1] if axes > 1 else 1, shape[0], offset)

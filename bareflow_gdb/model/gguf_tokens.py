@@ -64,7 +64,7 @@ def _id(values: dict[str, Any], which: str) -> int | None:
 
 
 def _merge(name: bytes, ids: dict[bytes, int]) -> Merge:
-    left, blank, right = name.partition(b" ")
+    left, _, right = name.partition(b" ")
     try:
         return Merge(ids[left], ids[right], ids[left + right])
     except KeyError:

@@ -87,7 +87,8 @@ class Network(ABC):
     def _norm(self, name: str, x: Floats) -> Floats:
         mean = self.total(x * x, axis=-1) / np.float32(self.dims.dim)
         scale = np.float32(1) / np.sqrt(mean + np.float32(self.dims.epsilon))
-        return x * scale[:, None] * self.vector(name)
+        normed: Floats = x * scale[:, None] * self.vector(name)
+        return normed
 
     def _attention(self, layer: int, x: Floats) -> Floats:
         dims, count = self.dims, len(x)

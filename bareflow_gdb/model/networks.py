@@ -1,4 +1,4 @@
-"""What does the guest answer, and what would floats answer? The network with the guest's arithmetic, and with floats."""
+"""What does the guest answer, and what would floats? The network with the guest's arithmetic, and with floats."""
 
 from __future__ import annotations
 

@@ -16,8 +16,13 @@ from bareflow_gdb.model.dims import Dims, is_vector
 
 _HEADER, _PART = "bf_model_header", "bf_model_part"
 _DIMS = ("dim", "hidden", "layers", "heads", "kv_heads", "head_size", "vocabulary", "context", "rope_base", "epsilon")
-KEPT = 31
-"""Characters of a part's name."""
+FREE = {
+    "tokens.text": "TOKEN_TEXT",
+    "tokens.merges": "MERGES",
+    "chat.before": "CHAT_BEFORE",
+    "chat.after": "CHAT_AFTER",
+}
+"""Parts whose size the head does not tell, and their kinds."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +209,7 @@ def _check(model: Model, size: int) -> None:
     if not 0 < model.positions <= dims.context:
         raise BadData(f"it claims {model.positions:,} positions of {dims.context:,}; pack the model again")
     for wanted in [*tensor_parts(dims), *table_parts(model)]:
-        part = known.get(wanted.name)
+        part = known.pop(wanted.name, None)
         if part is None:
             raise BadData(f"its part {wanted.name} is missing; pack the model again")
         planes = part.planes if wanted.planes and part.planes in (1, 2) else wanted.planes
@@ -212,6 +217,9 @@ def _check(model: Model, size: int) -> None:
             raise BadData(f"its part {part.name} is not what the model's sizes ask for; pack the model again")
         if part.bytes != (part.matrix_bytes if planes else wanted.bytes):
             raise BadData(f"its part {part.name} has {part.bytes:,} bytes, which is not its size; pack the model again")
+    for part in known.values():
+        if part.name not in FREE or replace(part, offset=0, crc=0) != free_part(part.name, part.bytes):
+            raise BadData(f"its part {part.name} is not one that a model has; pack the model again")
     for token in (model.bos, model.eos):
         if token is not None and token >= dims.vocabulary:
             raise BadData(f"its token {token} is not one of {dims.vocabulary:,}; pack the model again")
@@ -224,6 +232,10 @@ def tensor_parts(dims: Dims) -> list[Part]:
         kind, layer = kind_of(name)
         made.append(Part(name, kind, layer, rows, columns, 0 if is_vector(name) else 1, bytes=4 * columns))
     return made
+
+
+def free_part(name: str, size: int) -> Part:
+    return Part(name, FREE[name], 0, 1, size, bytes=size)
 
 
 def table_parts(model: Model) -> list[Part]:

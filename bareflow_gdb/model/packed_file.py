@@ -136,7 +136,7 @@ class PackedFile:
             raw = np.frombuffer(self.data, np.uint8, tiles * part.tile_bytes, part.offset + tile * part.tile_bytes)
             scales = raw.reshape(-1, layouts.const("BF_MODEL_GROUP_BYTES"))[:, -4 * ROWS :].copy().view("<i2")
             if scales.max() > most or scales.min() < -most:
-                yield f"part {part.name} has a scale beyond {most:,} from row {tile * ROWS:,} on; its sums could overflow"
+                yield f"part {part.name} has a scale beyond {most:,} from row {tile * ROWS:,} on; a sum could overflow"
                 return
         factors = np.frombuffer(self.data, "<f4", part.tiles * ROWS, part.offset + part.tiles * part.tile_bytes)
         if not np.isfinite(factors).all():

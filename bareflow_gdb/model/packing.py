@@ -9,6 +9,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -23,7 +24,17 @@ from bareflow_gdb.model.encodings import Plane
 from bareflow_gdb.model.gguf_file import MAGIC as GGUF_MAGIC
 from bareflow_gdb.model.gguf_file import read_gguf
 from bareflow_gdb.model.llama2c import read_llama2c
-from bareflow_gdb.model.packed import Model, Part, aligned, encode, head_bytes, is_packed, table_parts, tensor_parts
+from bareflow_gdb.model.packed import (
+    Model,
+    Part,
+    aligned,
+    encode,
+    free_part,
+    head_bytes,
+    is_packed,
+    table_parts,
+    tensor_parts,
+)
 from bareflow_gdb.model.progress import Progress, silent
 from bareflow_gdb.model.source import Source, about, mapped
 from bareflow_gdb.model.tiles import ROWS, to_bytes, to_integers
@@ -60,7 +71,7 @@ def pack(source: Source, out: Path, *, positions: int | None = None, progress: P
         raise UsageError(f"this model was trained for {context:,} positions; --positions takes 1 to {context:,}")
     with about(source.path):
         planned, model = _plan(source, positions or min(context, POSITIONS))
-    with about(source.path), replacing(out, BY_UMASK) as partial, partial.open("r+b") as file:
+    with about(source.path), replacing(out, BY_UMASK) as unfinished, unfinished.open("r+b") as file:
         os.truncate(file.fileno(), model.file_bytes)
         parts = []
         for item in planned:
@@ -112,10 +123,14 @@ def _write(file: IO[bytes], item: _Planned) -> Part:
 def _tensors(source: Source) -> Iterator[_Planned]:
     for part in tensor_parts(source.dims):
         if not part.planes:
-            yield _Planned(part, lambda name=part.name: iter([source.floats(name).astype("<f4").tobytes()]))
+            yield _Planned(part, partial(_vector, source, part.name))
             continue
         whole = replace(part, planes=source.tensors[part.name].encoding.planes)
-        yield _Planned(replace(whole, bytes=whole.matrix_bytes), lambda part=whole: _matrix(source, part))
+        yield _Planned(replace(whole, bytes=whole.matrix_bytes), partial(_matrix, source, whole))
+
+
+def _vector(source: Source, name: str) -> Iterator[bytes]:
+    yield source.floats(name).astype("<f4").tobytes()
 
 
 def _matrix(source: Source, part: Part) -> Iterator[bytes]:
@@ -150,19 +165,21 @@ def _tables(source: Source, model: Model) -> Iterator[_Planned]:
         yield _known(part, made[part.name])
     if words is None:
         return
-    yield _known(Part("tokens.text", "TOKEN_TEXT", 0, 1, 0), b"".join(words.texts))
-    yield _known(Part("tokens.merges", "MERGES", 0, 1, 0), _merge_table(words))
-    for which, ids in zip(("before", "after"), chat_tokens(source.chat_template, words) or (), strict=False):
-        yield _known(Part(f"chat.{which}", f"CHAT_{which.upper()}", 0, 1, 0), np.array(ids, "<u4").tobytes())
+    free = {"tokens.text": b"".join(words.texts), "tokens.merges": _merge_table(words)}
+    chat = chat_tokens(source.chat_template, words)
+    if chat is not None:
+        free["chat.before"], free["chat.after"] = (np.array(ids, "<u4").tobytes() for ids in chat)
+    for name, data in free.items():
+        yield _known(free_part(name, len(data)), data)
 
 
 def _known(part: Part, data: bytes) -> _Planned:
-    return _Planned(replace(part, columns=part.columns or len(data), bytes=len(data)), lambda: iter([data]))
+    return _Planned(part, lambda: iter([data]))
 
 
 def _merge_table(words: Vocabulary) -> bytes:
     """Ordered for a binary search; of two merges of one pair the first counts."""
-    ranked = {}
+    ranked: dict[tuple[int, int], tuple[int, int]] = {}
     for rank, merge in enumerate(words.merges):
         ranked.setdefault((merge.left, merge.right), (rank, merge.joined))
     table = [(*pair, *ranked[pair]) for pair in sorted(ranked)]
@@ -172,5 +189,5 @@ def _merge_table(words: Vocabulary) -> bytes:
 def rope_table(dims: Dims, positions: int) -> bytes:
     """Cosine and sine of every position and pair of a head."""
     pairs = np.arange(0, dims.head_size, 2) / dims.head_size
-    angles = np.arange(positions)[:, None] * dims.rope_base ** -pairs
+    angles = np.arange(positions)[:, None] * dims.rope_base**-pairs
     return np.stack([np.cos(angles), np.sin(angles)], axis=-1).astype("<f4").tobytes()

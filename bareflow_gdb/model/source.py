@@ -104,8 +104,8 @@ def checked(source: Source) -> Source:
             raise BadData(f"its tensor {name} is {tensor.encoding.name}, and norms are F32; take another file")
         if tensor.offset + tensor.bytes > len(source.data):
             raise BadData(
-                f"its tensor {name} ends at byte {tensor.offset + tensor.bytes:,} of {len(source.data):,}; the file was "
-                "cut off, get it again"
+                f"its tensor {name} ends at byte {tensor.offset + tensor.bytes:,} of {len(source.data):,}; the file "
+                "was cut off, get it again"
             )
     more = next((name for name in source.tensors if name not in wanted), None)
     if more is not None:

@@ -40,7 +40,8 @@ class Integers:
         """Weights, [rows, columns]: each an integer, which a float holds exactly, times its row's factor."""
         whole = self.nibbles * self.scales[..., None].astype(np.int32) + 16 * self.minima[..., None].astype(np.int32)
         summed = whole.reshape(len(whole), planes, -1).sum(axis=1)
-        return (summed.astype(np.float32) * self.factors[:, None]).astype(np.float32)
+        weights: Floats = summed.astype(np.float32) * self.factors[:, None]
+        return weights
 
 
 def most_scale(groups: int) -> int:
@@ -61,9 +62,10 @@ def to_integers(planes: tuple[Plane, ...]) -> Integers:
     steps = np.divide(np.float32(1), factors, out=np.zeros_like(factors), where=factors > 0)[:, None]
 
     def rounded(values: Floats) -> Shorts:
-        return np.clip(np.rint(values * steps), -most, most).astype(np.int16)
+        shorts: Shorts = np.clip(np.rint(values * steps), -most, most).astype(np.int16)
+        return shorts
 
-    return Integers(nibbles, rounded(scales), rounded(minima / np.float32(16)), factors)
+    return Integers(nibbles, rounded(scales), rounded(minima * np.float32(1 / 16)), factors)
 
 
 def to_bytes(rows: Integers) -> bytes:
@@ -80,7 +82,9 @@ def to_bytes(rows: Integers) -> bytes:
     # Lane r of vector v: columns 4v to 4v+3 of row r, the first in the lowest bits.
     quads = tiled(rows.nibbles, VECTORS, 4).astype("<u2")
     words = quads[..., 0] | quads[..., 1] << 4 | quads[..., 2] << 8 | quads[..., 3] << 12
-    made[..., :_NIBBLE_BYTES] = np.ascontiguousarray(words.transpose(0, 2, 3, 1)).view(np.uint8).reshape(tiles, groups, -1)
+    made[..., :_NIBBLE_BYTES] = (
+        np.ascontiguousarray(words.transpose(0, 2, 3, 1)).view(np.uint8).reshape(tiles, groups, -1)
+    )
     for at, values in ((0, rows.scales), (1, rows.minima)):
         lanes = np.ascontiguousarray(tiled(values.astype("<i2")).transpose(0, 2, 1)).view(np.uint8)
         begin = _NIBBLE_BYTES + at * 2 * ROWS

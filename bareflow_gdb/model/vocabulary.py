@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from bareflow_gdb import foreign
 from bareflow_gdb.errors import BadData, UsageError
@@ -105,7 +106,7 @@ class Vocabulary:
             raise UsageError(f"this model has no token for the byte 0x{missing:02x}; leave the character out")
         ids = [self._bytes[byte] for byte in piece]
         while True:
-            known = [self._ranks[pair] for pair in zip(ids, ids[1:], strict=False) if pair in self._ranks]
+            known = [self._ranks[pair] for pair in pairwise(ids) if pair in self._ranks]
             if not known:
                 return ids
             ids = self._with(ids, min(known))

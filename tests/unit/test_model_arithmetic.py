@@ -15,7 +15,15 @@ from bareflow_gdb.model.encodings import ENCODINGS, Floats
 from bareflow_gdb.model.tiles import ROWS, Integers, most_scale, to_bytes, to_integers
 
 SOURCE = Path(__file__).parents[1] / "support" / "model_kernels.c"
-COMMON = ("-ffreestanding", "-fno-builtin", "-fno-math-errno", "-ffp-contract=off", "-nostdlib", "-static", "-fuse-ld=lld")
+COMMON = (
+    "-ffreestanding",
+    "-fno-builtin",
+    "-fno-math-errno",
+    "-ffp-contract=off",
+    "-nostdlib",
+    "-static",
+    "-fuse-ld=lld",
+)
 TARGETS = {
     "x87": ("--target=i686-linux-gnu", "-mno-sse", "-mno-mmx", "-O0"),
     "x87 optimised": ("--target=i686-linux-gnu", "-mno-sse", "-mno-mmx", "-O3"),

@@ -65,13 +65,19 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no embedding": (without("token_embd.weight"), "320 tokens for 1 rows|token_embd.weight is missing"),
     "shape": (with_shape("blk.0.attn_v.weight", 64, 64), "blk.0.attn_v.weight has 64 x 64"),
     "norm's shape": (with_shape("blk.0.ffn_norm.weight", 1, 32), "blk.0.ffn_norm.weight has 1 x 32"),
-    "another tensor": ({"given": {**tiny_models.weights(), "blk.0.attn_q.bias": np.zeros((1, 64), np.float32)}}, "attn_q.bias"),
+    "another tensor": (
+        {"given": {**tiny_models.weights(), "blk.0.attn_q.bias": np.zeros((1, 64), np.float32)}},
+        "attn_q.bias",
+    ),
     "heads": ({"keys": {"llama.attention.head_count_kv": 3}}, "4 heads cannot share 3"),
     "no heads": ({"keys": {"llama.attention.head_count": 0}}, "heads is 0"),
     "layers": ({"keys": {"llama.block_count": 1 << 31}}, "layers is 2,147,483,648"),
     "more layers": ({"keys": {"llama.block_count": 3}}, "blk.2.attn_norm.weight is missing"),
     "no sizes": ({"keys": {"llama.embedding_length": None}}, "llama.embedding_length is missing"),
-    "text for a number": ({"keys": {"llama.embedding_length": "64"}}, "llama.embedding_length is missing or is not a number"),
+    "text for a number": (
+        {"keys": {"llama.embedding_length": "64"}},
+        "llama.embedding_length is missing or is not a number",
+    ),
     "fraction": ({"keys": {"llama.block_count": 2.5}}, "llama.block_count is 2.5"),
     "not a number": ({"keys": {"llama.rope.freq_base": float("nan")}}, "rope base is nan"),
     "epsilon": ({"keys": {"llama.attention.layer_norm_rms_epsilon": -1.0}}, "epsilon of its norms"),
@@ -81,7 +87,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "other tokens": ({"keys": {"tokenizer.ggml.model": "llama"}}, "tokens are of the kind llama"),
     "other cuts": ({"pre": "llama-bpe"}, "cuts text as llama-bpe"),
     "token beyond": ({"keys": {"tokenizer.ggml.eos_token_id": 320}}, "end of a text is 320 of 320"),
-    "infinite": (with_value("blk.0.ffn_up.weight", float("inf")), "blk.0.ffn_up.weight holds numbers that are not finite"),
+    "infinite": (
+        with_value("blk.0.ffn_up.weight", float("inf")),
+        "blk.0.ffn_up.weight holds numbers that are not finite",
+    ),
     "norm not a number": (with_value("output_norm.weight", float("nan")), "output_norm.weight holds numbers"),
     "terminal's words": ({"architecture": "a\x1b[31mb"}, r"architecture is a\?\[31mb"),
 }
@@ -122,11 +131,11 @@ def place(data: bytes, key: bytes) -> int:
 
 
 HOSTILE: dict[str, Callable[[bytes], tuple[int, bytes]]] = {
-    "version": lambda data: (4, b"\x04"),
-    "big-endian": lambda data: (4, b"\0\0\0\x03"),
-    "tensors": lambda data: (8, struct.pack("<Q", 1 << 63)),
-    "keys": lambda data: (16, struct.pack("<Q", (1 << 64) - 1)),
-    "name": lambda data: (24, struct.pack("<Q", 1 << 62)),
+    "version": lambda _: (4, b"\x04"),
+    "big-endian": lambda _: (4, b"\0\0\0\x03"),
+    "tensors": lambda _: (8, struct.pack("<Q", 1 << 63)),
+    "keys": lambda _: (16, struct.pack("<Q", (1 << 64) - 1)),
+    "name": lambda _: (24, struct.pack("<Q", 1 << 62)),
     "tokens": lambda data: (place(data, b"tokenizer.ggml.tokens") + 4, struct.pack("<Q", 1 << 60)),
     "types": lambda data: (place(data, b"tokenizer.ggml.token_type") + 4, struct.pack("<Q", 1 << 60)),
     "fewer types": lambda data: (place(data, b"tokenizer.ggml.token_type"), struct.pack("<IQ", 0, 320 * 4)),
@@ -247,6 +256,16 @@ def test_a_hostile_head_is_refused(packed: Path, change: tuple[int, bytes], want
     with pytest.raises(BadData, match=wanted) as caught:
         PackedFile.open(packed)
     assert str(caught.value).startswith(f"{packed}: ")
+
+
+@pytest.mark.parametrize("name", ["tokens.text", "tokens.merges", "chat.after"])
+@pytest.mark.parametrize("field", ["planes", "columns", "rows", "kind", "name"])
+def test_a_part_of_free_size_is_only_that(packed: Path, name: str, field: str) -> None:
+    names = [part.name for part in PackedFile.open(packed).model.parts]
+    at = layouts.size("bf_model_header") + names.index(name) * layouts.size("bf_model_part")
+    patched(packed, at + layouts.offset("bf_model_part", field), b"\x01\xff\xff\xff")
+    with pytest.raises(BadData, match="is not one that a model has"):
+        PackedFile.open(packed)
 
 
 def test_a_damaged_head_is_told_by_its_crc(packed: Path) -> None:

@@ -1,4 +1,4 @@
-"""The network on the host: wired as a Llama model is, the same for one token and for many, and SmolLM2's known words."""
+"""The network on the host: wired as a Llama model, the same for one token and for many, and SmolLM2's known words."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ def plain_logits(dims: Dims, weights: tiny_models.Weights, ids: list[int]) -> ND
         for at in range(len(ids)):
             mixed = np.zeros(dims.query_dim)
             for head in range(dims.heads):
-                mine, theirs = slice(head * size, head * size + size), slice(head // share * size, head // share * size + size)
+                mine, theirs = (
+                    slice(head * size, head * size + size),
+                    slice(head // share * size, head // share * size + size),
+                )
                 scores = np.array([queries[at][mine] @ keys[seen][theirs] for seen in range(at + 1)]) / np.sqrt(size)
                 chances = np.exp(scores - scores.max())
                 mixed[mine] = sum(c * values[seen][theirs] for seen, c in enumerate(chances / chances.sum()))
@@ -70,7 +73,11 @@ def plain_logits(dims: Dims, weights: tiny_models.Weights, ids: list[int]) -> ND
 
 @pytest.mark.parametrize(
     "dims",
-    [tiny_models.DIMS, replace(tiny_models.DIMS, tied=False, kv_heads=4, heads=4), replace(tiny_models.DIMS, kv_heads=1)],
+    [
+        tiny_models.DIMS,
+        replace(tiny_models.DIMS, tied=False, kv_heads=4, heads=4),
+        replace(tiny_models.DIMS, kv_heads=1),
+    ],
     ids=["shared by two", "own output", "shared by all"],
 )
 def test_the_wiring_is_a_llama_models(tmp_path: Path, dims: Dims) -> None:

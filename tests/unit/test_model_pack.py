@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import gguf
@@ -117,7 +118,7 @@ def test_parts_are_aligned_and_nothing_but_zeros_is_between_them(tmp_path: Path)
     tiny_models.write_gguf(tmp_path / "m.gguf", "Q4_1")
     file = packed(tmp_path / "m.gguf", tmp_path / "m.bfm")
     parts = sorted(file.model.parts, key=lambda part: part.offset)
-    for part, after in zip(parts, parts[1:], strict=False):
+    for part, after in pairwise(parts):
         assert after.offset % 64 == 0
         gap = file.data[part.offset + part.bytes : after.offset]
         assert len(gap) < 64

@@ -120,7 +120,9 @@ def _verify(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"packed": str(options.file), "parts": len(file.model.parts), "damages": found}))
     else:
-        print("\n".join(map(sentence, found)) or f"{options.file}: {len(file.model.parts)} parts are as they were packed")
+        print(
+            "\n".join(map(sentence, found)) or f"{options.file}: {len(file.model.parts)} parts are as they were packed"
+        )
     return 1 if found else 0
 
 

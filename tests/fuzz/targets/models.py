@@ -45,7 +45,11 @@ class ModelFile(Target):
         path.write_bytes(good)
 
     def _other(self, chance: Random, good: bytes) -> bytes:
-        """A head of no fixed layout, and weights behind it, which hold nothing to be misled by."""
+        """A head of no fixed layout, and weights behind it."""
+        if chance.random() < 0.2:
+            damaged = Damaged(bytearray(good))
+            mutate.regions(chance, damaged, [Region(20_000, len(good) - 20_000)], 4)
+            return bytes(damaged.data)
         cut = chance.choice((64, 512, 4096, 12_000))
         known = [data[:cut] for data in self._known.values()]
         data = mutate.blob(chance, good[:cut], known) + good[cut:]
@@ -55,7 +59,9 @@ class ModelFile(Target):
         damaged = Damaged(bytearray(good))
         count = int.from_bytes(good[12:16], "little")
         header, parts = Region(0, _HEAD, "bf_model_header"), Region(_HEAD, count * _PART, "bf_model_part")
-        mutate.regions(chance, damaged, [header, parts, parts, Region(_HEAD + count * _PART, 4096)], 4)
+        content = Region(_HEAD + count * _PART, len(good) - _HEAD - count * _PART)
+        known = [content] if chance.random() < 0.3 else [header, parts, parts, content]
+        mutate.regions(chance, damaged, known, 4)
         data = bytearray(damaged.data)
         if chance.random() < 0.7:
             # What is behind the CRC is reached only with a right one.
