@@ -19,13 +19,13 @@ Ints = NDArray[np.int32]
 
 _MOST = layouts.const("BF_MODEL_MOST_SCALE")
 _LARGEST_INT8 = np.float32(127)
-_SMALLEST = np.float32(1e-30)
-"""A vector below it is taken as zeros."""
+_SMALLEST = np.float32(1e-15)
+"""A vector below it is taken as zeros: no product leaves the normal floats, where x87 and SSE differ."""
 _STEP = np.float32(1 << 20)
 """What the shifts of a row's sum leave out."""
 
-# e to the power of -87.3 … 88.7 is a normal float.
-_LOWEST, _HIGHEST = np.float32(-87), np.float32(88)
+# Of these e to the power is a normal float, and also what that is multiplied with or divided by in a model.
+_LOWEST, _HIGHEST = np.float32(-75), np.float32(75)
 _LOG2_E = np.float32(1.44269504)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _POWERS = tuple(np.float32(number) for number in (1 / 720, 1 / 120, 1 / 24, 1 / 6, 0.5, 1, 1))

@@ -68,6 +68,11 @@ class Network(ABC):
         wrong = next((token for token in ids if not 0 <= token < self.dims.vocabulary), None)
         if wrong is not None:
             raise UsageError(f"token {wrong} is not one of {self.dims.vocabulary:,}; ids begin at 0")
+        # A damaged model's numbers may be anything; what comes of them is an answer too.
+        with np.errstate(all="ignore"):
+            return self._logits(ids)
+
+    def _logits(self, ids: Sequence[int]) -> Floats:
         x = self.embedded(ids)
         for layer in range(self.dims.layers):
             x = x + self._attention(layer, self._norm(layer_tensor(layer, "attn_norm"), x))

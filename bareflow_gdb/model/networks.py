@@ -78,7 +78,7 @@ class FloatNetwork(Network):
         return x @ self._matrix(name).T
 
     def exp(self, x: Floats) -> Floats:
-        return np.exp(np.clip(x, -87, 88), dtype=np.float32)
+        return np.exp(np.clip(x, -75, 75), dtype=np.float32)
 
     def total(self, x: Floats, axis: int) -> Floats:
         return np.asarray(x.sum(axis=axis, dtype=np.float32))

@@ -18,8 +18,8 @@ GROUP = layouts.const("BF_MODEL_GROUP_COLUMNS")
 VECTORS = layouts.const("BF_MODEL_GROUP_VECTORS")
 GROUP_BYTES = layouts.const("BF_MODEL_GROUP_BYTES")
 _NIBBLE_BYTES = VECTORS * ROWS * 2
-_SMALLEST = np.float32(1e-30)
-"""A row below it is taken as zeros: products with it would leave the range of floats."""
+_SMALLEST = np.float32(1e-12)
+"""A row with a smaller factor is taken as zeros: no product leaves the normal floats, where x87 and SSE differ."""
 
 Shorts = NDArray[np.int16]
 

@@ -46,7 +46,7 @@ static float quantise(const float *x, uint32_t groups, uint32_t planes) {
     for (uint32_t i = 0; i < groups * 32; i++)
         if (absolute(x[i]) > top)
             top = absolute(x[i]);
-    int used = top > 1e-30f;
+    int used = top > 1e-15f;
     float unit = used ? top / (float)BF_MODEL_MOST_SCALE : 0;
     for (uint32_t g = 0; g < groups; g++) {
         float most = 0;
@@ -99,7 +99,7 @@ static void norm(const float *x, const float *factors, uint32_t count) {
 }
 
 static float power(float x) {
-    float kept = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+    float kept = x < -75.0f ? -75.0f : x > 75.0f ? 75.0f : x;
     int32_t whole = nearest(kept * 1.44269504f);
     float rest = kept - (float)whole * 0.693359375f - (float)whole * -2.12194440e-4f;
     float value = 1.0f / 720.0f;

@@ -121,7 +121,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         network.logits([1] * 97)
 
 
-@pytest.mark.skipif(not SMOLLM2.exists(), reason="`make llama` brings the model; it has 98 MB")
+@pytest.mark.skipif(not SMOLLM2.exists(), reason="`make model` brings SmolLM2, 98 MB")
 def test_smollm2_says_what_it_is_known_to_say(tmp_path: Path) -> None:
     pack(read_source(SMOLLM2), tmp_path / "m.bfm")
     file = PackedFile.open(tmp_path / "m.bfm")
