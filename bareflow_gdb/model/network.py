@@ -7,6 +7,7 @@ in one order, which is that of their index, and integers and single operations h
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,6 +15,9 @@ import numpy as np
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.model.dims import Dims, layer_tensor
 from bareflow_gdb.model.encodings import Floats
+from bareflow_gdb.model.progress import Progress, silent
+
+_AT_ONCE = 16
 
 
 class Network(ABC):
@@ -55,11 +59,28 @@ class Network(ABC):
     def total(self, x: Floats, axis: int) -> Floats:
         """The sum along an axis."""
 
-    def logits(self, ids: Sequence[int]) -> Floats:
+    def logits(self, ids: Sequence[int], progress: Progress = silent) -> Floats:
         """Goes on with these tokens; the logits after each of them, [tokens, vocabulary].
 
         Raises UsageError when the text gets longer than the model's positions, or a token is not there.
         """
+        self._require(ids)
+        return np.concatenate(list(self._pieces(ids, progress)))
+
+    def greedy(
+        self, ids: Sequence[int], count: int, stop: int | None = None, progress: Progress = silent
+    ) -> Iterator[int]:
+        """The likeliest `count` tokens after these, fewer when `stop` is one of them; the first of equal ones."""
+        for _ in range(count):
+            self._require(ids)
+            (last,) = deque(self._pieces(ids, progress), maxlen=1)
+            token = int(np.argmax(last[-1]))
+            if token == stop:
+                return
+            yield token
+            ids = [token]
+
+    def _require(self, ids: Sequence[int]) -> None:
         if self.at + len(ids) > self.positions:
             raise UsageError(
                 f"the text has {self.at + len(ids):,} tokens and this model is packed for {self.positions:,}; "
@@ -68,9 +89,16 @@ class Network(ABC):
         wrong = next((token for token in ids if not 0 <= token < self.dims.vocabulary), None)
         if wrong is not None:
             raise UsageError(f"token {wrong} is not one of {self.dims.vocabulary:,}; ids begin at 0")
-        # A damaged model's numbers may be anything; what comes of them is an answer too.
-        with np.errstate(all="ignore"):
-            return self._logits(ids)
+
+    def _pieces(self, ids: Sequence[int], progress: Progress) -> Iterator[Floats]:
+        """The logits of a few tokens at a time, so that a long text takes no more memory."""
+        for first in range(0, len(ids), _AT_ONCE):
+            if len(ids) > 1:
+                progress(f"{first:,} of {len(ids):,} tokens of the text read", first / len(ids))
+            # A damaged model's numbers may be anything; what comes of them is an answer too.
+            with np.errstate(all="ignore"):
+                made = self._logits(ids[first : first + _AT_ONCE])
+            yield made
 
     def _logits(self, ids: Sequence[int]) -> Floats:
         x = self.embedded(ids)
@@ -79,15 +107,6 @@ class Network(ABC):
             x = x + self._feed(layer, self._norm(layer_tensor(layer, "ffn_norm"), x))
         self.at += len(ids)
         return self.project(self.dims.output, self._norm("output_norm.weight", x))
-
-    def greedy(self, ids: Sequence[int], count: int, stop: int | None = None) -> Iterator[int]:
-        """The likeliest `count` tokens after these, fewer when `stop` is one of them; the first of equal ones."""
-        for _ in range(count):
-            token = int(np.argmax(self.logits(ids)[-1]))
-            if token == stop:
-                return
-            yield token
-            ids = [token]
 
     def _norm(self, name: str, x: Floats) -> Floats:
         mean = self.total(x * x, axis=-1) / np.float32(self.dims.dim)

@@ -21,19 +21,19 @@ class GuestNetwork(Network):
 
     def __init__(self, file: PackedFile) -> None:
         super().__init__(file.model.dims, file.model.positions, turns(file))
-        self._file = file
+        self.file = file
         self._matrices: dict[str, list[arithmetic.Matrix]] = {}
 
     def embedded(self, ids: Sequence[int]) -> Floats:
-        part = self._file.part("token_embd.weight")
+        part = self.file.part("token_embd.weight")
         rows = []
         for token in ids:
-            tile = self._file.rows(part, token // ROWS * ROWS, min(ROWS, part.rows - token // ROWS * ROWS))
+            tile = self.file.rows(part, token // ROWS * ROWS, min(ROWS, part.rows - token // ROWS * ROWS))
             rows.append(tile.floats(part.planes)[token % ROWS, : part.columns])
         return np.array(rows, np.float32).reshape(len(rows), part.columns)
 
     def vector(self, name: str) -> Floats:
-        return self._file.floats(self._file.part(name))
+        return self.file.floats(self.file.part(name))
 
     def project(self, name: str, x: Floats) -> Floats:
         vectors = arithmetic.quantised(x)
@@ -42,9 +42,9 @@ class GuestNetwork(Network):
     def _rows(self, name: str) -> list[arithmetic.Matrix]:
         """A matrix in pieces that keep the products small."""
         if name not in self._matrices:
-            part = self._file.part(name)
+            part = self.file.part(name)
             starts = range(0, part.rows, _ROWS_AT_ONCE)
-            read = (self._file.rows(part, first, min(_ROWS_AT_ONCE, part.rows - first)) for first in starts)
+            read = (self.file.rows(part, first, min(_ROWS_AT_ONCE, part.rows - first)) for first in starts)
             self._matrices[name] = [arithmetic.Matrix(rows) for rows in read]
         return self._matrices[name]
 

@@ -209,9 +209,9 @@ def _check(model: Model, size: int) -> None:
     if not 0 < model.positions <= dims.context:
         raise BadData(f"it claims {model.positions:,} positions of {dims.context:,}; pack the model again")
     for wanted in [*tensor_parts(dims), *table_parts(model)]:
-        part = known.pop(wanted.name, None)
-        if part is None:
+        if wanted.name not in known:
             raise BadData(f"its part {wanted.name} is missing; pack the model again")
+        part = known.pop(wanted.name)
         planes = part.planes if wanted.planes and part.planes in (1, 2) else wanted.planes
         if replace(part, offset=0, bytes=0, crc=0) != replace(wanted, planes=planes, bytes=0):
             raise BadData(f"its part {part.name} is not what the model's sizes ask for; pack the model again")

@@ -155,16 +155,15 @@ def _require_finite(planes: tuple[Plane, ...], name: str) -> None:
 
 def _tables(source: Source, model: Model) -> Iterator[_Planned]:
     """What is no tensor: positions, tokens, words of a chat."""
-    made = {"rope": rope_table(source.dims, model.positions)}
+    rope, *tables = table_parts(model)
+    yield _Planned(rope, partial(rope_table, source.dims, model.positions))
     words = source.vocabulary
-    if words is not None:
-        ends = np.cumsum([len(text) for text in words.texts], dtype=np.uint64)
-        made["tokens.ends"] = ends.astype("<u4").tobytes()
-        made["tokens.types"] = words.types
-    for part in table_parts(model):
-        yield _known(part, made[part.name])
     if words is None:
         return
+    ends = np.cumsum([len(text) for text in words.texts], dtype=np.uint64)
+    made = {"tokens.ends": ends.astype("<u4").tobytes(), "tokens.types": words.types}
+    for part in tables:
+        yield _known(part, made[part.name])
     free = {"tokens.text": b"".join(words.texts), "tokens.merges": _merge_table(words)}
     chat = chat_tokens(source.chat_template, words)
     if chat is not None:
@@ -186,8 +185,10 @@ def _merge_table(words: Vocabulary) -> bytes:
     return np.array(table, "<u4").reshape(-1, 4).tobytes()
 
 
-def rope_table(dims: Dims, positions: int) -> bytes:
+def rope_table(dims: Dims, positions: int) -> Iterator[bytes]:
     """Cosine and sine of every position and pair of a head."""
     pairs = np.arange(0, dims.head_size, 2) / dims.head_size
-    angles = np.arange(positions)[:, None] * dims.rope_base**-pairs
-    return np.stack([np.cos(angles), np.sin(angles)], axis=-1).astype("<f4").tobytes()
+    step = _WEIGHTS_AT_ONCE // dims.head_size
+    for first in range(0, positions, step):
+        angles = np.arange(first, min(first + step, positions))[:, None] * dims.rope_base**-pairs
+        yield np.stack([np.cos(angles), np.sin(angles)], axis=-1).astype("<f4").tobytes()

@@ -330,3 +330,17 @@ def test_packing_takes_no_more_memory_for_a_larger_model(tmp_path: Path) -> None
         tracemalloc.stop()
     # A float for each row of a matrix is kept to its end.
     assert peaks[1] - peaks[0] < 1 << 20
+
+
+def test_packing_takes_no_more_memory_for_more_positions(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    tiny_models.write_gguf(path, keys={"llama.context_length": 1 << 24})
+    peaks = []
+    for positions in (50_000, 200_000):
+        tracemalloc.start()
+        pack(read_source(path), tmp_path / "m.bfm", positions=positions)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 1 << 20
+    with pytest.raises(BadData, match="a guest has room for"):
+        pack(replace(read_source(path), dims=replace(DIMS, context=1 << 30)), tmp_path / "m.bfm", positions=1 << 30)

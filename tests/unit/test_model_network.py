@@ -103,6 +103,19 @@ def test_many_tokens_at_once_have_the_bits_of_one_by_one(tmp_path: Path, kind: s
         assert np.array_equal(at_once.view(np.uint32), other.view(np.uint32))
 
 
+def test_a_long_text_is_read_in_pieces_with_the_same_bits(tmp_path: Path) -> None:
+    ids = [(7 * at) % 320 for at in range(40)]
+    network = GuestNetwork(model(tmp_path))
+    told: list[str] = []
+    at_once = network.logits(ids, lambda what, _: told.append(what))
+    assert told == [f"{first} of 40 tokens of the text read" for first in (0, 16, 32)]
+    network.clear()
+    one_by_one = np.concatenate([network.logits([token]) for token in ids])
+    assert np.array_equal(at_once.view(np.uint32), one_by_one.view(np.uint32))
+    token = next(GuestNetwork(network.file).greedy(ids, 1))
+    assert token == int(np.argmax(at_once[-1]))
+
+
 def test_greedy_takes_the_likeliest_and_stops(tmp_path: Path) -> None:
     file = model(tmp_path)
     found = list(GuestNetwork(file).greedy(IDS, 6))

@@ -144,9 +144,9 @@ def _generate(options: argparse.Namespace) -> int:
     network = (FloatNetwork if options.floats else GuestNetwork)(file)
     found: list[int] = []
     with told() as progress:
-        for token in network.greedy(ids, options.tokens, words.eos):
+        for token in network.greedy(ids, options.tokens, words.eos, progress):
             found.append(token)
-            progress(f"{len(found)} tokens", len(found) / options.tokens)
+            progress(f"{len(found)} tokens of the answer", len(found) / options.tokens)
     if options.json:
         print(json.dumps({"text": ids, "answer": found, "said": words.decode(found)}))
     else:
