@@ -33,6 +33,10 @@ class ModelFile(Target):
         self._known = {path.name: path.read_bytes() for path in (gguf, bin_, packed)}
 
     def inputs(self, chance: Random) -> Iterator[str]:
+        # Behind a right head, so that a part of all inputs is answered.
+        (self.folder / "m.bfm").write_bytes(self._with_damaged_content(chance))
+        yield chance.choice(("verify m.bfm", "generate m.bfm the --tokens 1"))
+        (self.folder / "m.bfm").write_bytes(self._known["m.bfm"])
         name = chance.choice(("m.gguf", "m.gguf", "m.bin", "m.bfm", "m.bfm"))
         path, good = self.folder / name, self._known[name]
         path.write_bytes(self._packed(chance, good) if name == "m.bfm" else self._other(chance, good))
@@ -55,13 +59,22 @@ class ModelFile(Target):
         data = mutate.blob(chance, good[:cut], known) + good[cut:]
         return data if chance.random() < 0.8 else data[: chance.randrange(len(data))]
 
+    def _content(self) -> Region:
+        """All parts of the packed model."""
+        good = self._known["m.bfm"]
+        head = _HEAD + int.from_bytes(good[12:16], "little") * _PART
+        return Region(head, len(good) - head)
+
+    def _with_damaged_content(self, chance: Random) -> bytes:
+        damaged = Damaged(bytearray(self._known["m.bfm"]))
+        mutate.regions(chance, damaged, [self._content()], 6)
+        return bytes(damaged.data)
+
     def _packed(self, chance: Random, good: bytes) -> bytes:
         damaged = Damaged(bytearray(good))
         count = int.from_bytes(good[12:16], "little")
         header, parts = Region(0, _HEAD, "bf_model_header"), Region(_HEAD, count * _PART, "bf_model_part")
-        content = Region(_HEAD + count * _PART, len(good) - _HEAD - count * _PART)
-        known = [content] if chance.random() < 0.3 else [header, parts, parts, content]
-        mutate.regions(chance, damaged, known, 4)
+        mutate.regions(chance, damaged, [header, parts, parts, self._content()], 4)
         data = bytearray(damaged.data)
         if chance.random() < 0.7:
             # What is behind the CRC is reached only with a right one.
