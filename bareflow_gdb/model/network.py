@@ -6,6 +6,7 @@ in one order, which is that of their index, and integers and single operations h
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -35,6 +36,8 @@ class Network(ABC):
     def clear(self) -> None:
         """Forgets the text."""
         self.at = 0
+        self.crc = 0
+        """Of all logits that `greedy` has taken a token from."""
         shape = (0, self.dims.kv_heads, self.dims.head_size)
         self._keys = [np.zeros(shape, np.float32) for _ in range(self.dims.layers)]
         self._values = [np.zeros(shape, np.float32) for _ in range(self.dims.layers)]
@@ -74,6 +77,7 @@ class Network(ABC):
         for _ in range(count):
             self._require(ids)
             (last,) = deque(self._pieces(ids, progress), maxlen=1)
+            self.crc = zlib.crc32(last[-1].astype("<f4").tobytes(), self.crc)
             token = int(np.argmax(last[-1]))
             if token == stop:
                 return

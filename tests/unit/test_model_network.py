@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ SMOLLM2 = Path(__file__).parents[2] / "build" / "models" / "SmolLM2-135M-Instruc
 PROMPT = "Once upon a time, there was a little"
 PROMPT_IDS = [6403, 1980, 253, 655, 28, 665, 436, 253, 1838]
 ANSWER = [8180, 3365, 20391, 617, 5732, 288, 1238, 351, 874, 9173, 30, 2306, 761, 253, 2066, 9256]
+ANSWER_CRC = 0xDEAF3530
 
 
 def model(tmp_path: Path, kind: str = "F32", dims: Dims = tiny_models.DIMS) -> PackedFile:
@@ -126,6 +128,16 @@ def test_greedy_takes_the_likeliest_and_stops(tmp_path: Path) -> None:
     assert list(GuestNetwork(file).greedy(IDS, 6, stop=found[2])) == found[: found.index(found[2])]
 
 
+def test_the_crc_is_that_of_all_logits_that_were_chosen_from(tmp_path: Path) -> None:
+    network = GuestNetwork(model(tmp_path))
+    found = list(network.greedy(IDS, 3))
+    again = GuestNetwork(network.file)
+    crc = 0
+    for ids in (IDS, found[:1], found[1:2]):
+        crc = zlib.crc32(again.logits(ids)[-1].tobytes(), crc)
+    assert network.crc == crc
+
+
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     network = GuestNetwork(model(tmp_path))
     with pytest.raises(UsageError, match="token 320 is not one of 320"):
@@ -142,5 +154,7 @@ def test_smollm2_says_what_it_is_known_to_say(tmp_path: Path) -> None:
     words = file.vocabulary
     assert words is not None
     assert words.encode(PROMPT) == PROMPT_IDS
-    assert list(GuestNetwork(file).greedy(PROMPT_IDS, len(ANSWER))) == ANSWER
+    network = GuestNetwork(file)
+    assert list(network.greedy(PROMPT_IDS, len(ANSWER))) == ANSWER
+    assert network.crc == ANSWER_CRC
     assert words.decode(ANSWER).startswith(" girl named Emma who loved to play")

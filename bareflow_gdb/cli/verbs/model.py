@@ -146,12 +146,13 @@ def _generate(options: argparse.Namespace) -> int:
     with told() as progress:
         for token in network.greedy(ids, options.tokens, words.eos, progress):
             found.append(token)
-            progress(f"{len(found)} tokens of the answer", len(found) / options.tokens)
+            progress(f"token {len(found):,} of the answer", len(found) / options.tokens)
     if options.json:
-        print(json.dumps({"text": ids, "answer": found, "said": words.decode(found)}))
+        crc = f"0x{network.crc:08x}"
+        print(json.dumps({"text": ids, "answer": found, "said": words.decode(found), "logits_crc": crc}))
     else:
         print(words.decode(found))
-        print(f"{len(found)} tokens: {' '.join(map(str, found))}", file=sys.stderr)
+        print(f"{len(found)} tokens: {' '.join(map(str, found))}; logits CRC 0x{network.crc:08x}", file=sys.stderr)
     return 0
 
 
