@@ -200,6 +200,7 @@ def to_jit(read: Entries) -> Jit:
         swap_count=read.swap_count,
         unread=0,
         version_count=read.version_count,
+        counted_by="levels",
         functions=tuple(_function(entry) for entry in read.entries),
         problems=read.problems,
     )

@@ -65,7 +65,9 @@ def list_swaps(memory: Memory, read: Entries, sizes: Mapping[Address, int], log:
             before = level
     # Stable: what the log does not tell stays in the order of functions and levels.
     swaps = tuple(swap for _, swap in sorted(found, key=lambda pair: pair[0]))
-    return Swaps(swaps=swaps, swap_count=len(swaps), tsc_hz=0, forgotten=0, publishing=read.publishing)
+    return Swaps(
+        swaps=swaps, swap_count=len(swaps), tsc_hz=0, forgotten=None, counted_by="levels", publishing=read.publishing
+    )
 
 
 def _place(level: int, told: Mapping[int, int], log: str, end: int) -> int:

@@ -11,7 +11,7 @@ from bareflow_gdb.guest.code.swaps import Swap
 from bareflow_gdb.render.report.markup import Child, Markup, join, table, tag
 from bareflow_gdb.render.report.timeline import swap_timeline
 from bareflow_gdb.render.report.values import address, levels
-from bareflow_gdb.render.view import spoken
+from bareflow_gdb.render.view import milliseconds, spoken
 
 MAX_SWAPS = 2000
 MAX_ROWS = 1000
@@ -122,8 +122,8 @@ def swaps(digest: Digest) -> Markup:
         ("old entry", [address(swap.old_code) for swap in listed]),
         ("new entry", [address(swap.new_code) for swap in listed]),
         (">bytes", [swap.code_size or None for swap in listed]),
-        (">threshold to publish, us", [swap.threshold_to_publish_us for swap in listed]),
-        (">publish to first call, us", [swap.publish_to_first_us for swap in listed]),
+        (">threshold to publish ms", [_time(swap.threshold_to_publish_us) for swap in listed]),
+        (">publish to first call ms", [_time(swap.publish_to_first_us) for swap in listed]),
         ("", same),
     )
     # A source that does not tell something has no column for it.
@@ -137,6 +137,10 @@ def swaps(digest: Digest) -> Markup:
     )
     shown = [tag("p", note, class_="quiet") for note in notes if note]
     return join(picture, table("|".join(head for head, _ in told), rows), shown)
+
+
+def _time(us: float | None) -> str | None:
+    return milliseconds(us).text if us is not None else None
 
 
 def latencies(digest: Digest) -> Markup:
