@@ -199,8 +199,13 @@ def attended() -> bool:
 
 
 def program_counter() -> int:
-    """Of the selected frame; not through a frame object, for which gdb would look at the code around it."""
-    return int(gdb.parse_and_eval("(unsigned int) $pc"))
+    """Of the selected frame."""
+    return register_value("pc")
+
+
+def register_value(name: str) -> int:
+    """As gdb has it; not through a frame object, for which gdb would look at the code around it."""
+    return int(gdb.parse_and_eval(f"(unsigned int) ${name}"))
 
 
 def read_register(name: str) -> int:

@@ -121,7 +121,7 @@ class StockKernel(Kernel):
         return {entry.name: entry.slot for entry in self.records.entries().entries}
 
     def jit_code(self, every: bool = False) -> tuple[JitCode, ...]:  # noqa: ARG002 - it keeps no versions
-        return of_levels(self.jit().functions, self.records.code_sizes())
+        return of_levels(self.jit().functions, self.records.own_code())
 
     def identify(self, address: int) -> Identity:
         from bareflow_gdb.guest.names.identify import identify
