@@ -58,7 +58,7 @@ class StoppedFunction(gdb.Function):
 
 
 def _tell_hidden(session: Session, pc: int) -> None:
-    """A stock kernel's code lies in its image or heap, and gdb may find the ELF's own symbol there: say the right one."""
+    """A stock kernel's code lies in its image or heap, where gdb may find a symbol of the ELF: say the right name."""
     if gdb.parameter("suppress-cli-notifications"):
         return
     code = next((one for one in session.attached_symbols() if one.code <= pc < one.code + one.size), None)

@@ -56,9 +56,7 @@ def test_the_first_stop_in_jit_code_shows_its_name(
 
 
 @pytest.mark.parametrize("elf", (False, True))
-def test_those_stops_cost_no_packet_more(
-    gdb: Gdb, firmware: Path, launched: Boot, tmp_path: Path, elf: bool
-) -> None:
+def test_those_stops_cost_no_packet_more(gdb: Gdb, firmware: Path, launched: Boot, tmp_path: Path, elf: bool) -> None:
     cost = {}
     for suite in (False, True):
         machine = launched(firmware / "stock" / "field_bare.img", with_disk=False, paused=True)
@@ -80,4 +78,4 @@ def test_those_stops_cost_no_packet_more(
                 named = "@O0" in session.run("info symbol $pc")
                 assert named == suite
         places.write_record(machine.directory, machine.record())
-    assert cost[True] == cost[False]
+    assert cost[True] <= cost[False], "gdb 13 needs fewer, where the unwinder saves it a look at the code"

@@ -159,4 +159,6 @@ def _of_version(version: Version, functions: Sequence[Function], current: int | 
 def _of_level(function: JitFunction, level: int, sizes: Mapping[Address, int]) -> JitCode:
     code = function.level_codes[level]
     # Its first byte is its own, whatever follows.
-    return JitCode(function.name, level, None, code, sizes.get(code, 1), code, function.slot, code == function.current_code, 0)
+    return JitCode(
+        function.name, level, None, code, sizes.get(code, 1), code, function.slot, code == function.current_code, 0
+    )
