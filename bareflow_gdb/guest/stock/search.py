@@ -96,7 +96,7 @@ def _torn_down_pools(window: Window) -> Iterator[Match]:
 
 
 def _high_pools(window: Window) -> Iterator[Match]:
-    """A kernel with much .bss has them behind the window: their lists lead to the magic of a block, and they to that."""
+    """A kernel with much .bss has them behind the window: by the magic of a block that their lists lead to."""
     if window.memory.packets or next(_pools(window), None) is not None:
         return
     behind = list(_behind(window))
