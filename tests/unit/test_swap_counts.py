@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from asking import record_of, text_of
+from asking import ask, record_of, text_of
 from fake_guest import Bytes, FakeGuest
 from stock_guest import StockGuest
 from trace_maker import SERIAL, SWAP, Row, batch, make
@@ -70,3 +70,28 @@ def test_where_nothing_counts_swaps_none_is_told() -> None:
     booting.root["function_table"] = 0
     text = text_of("status", record_of(Guest.attach(booting.build()), "status"))
     assert "0 published" not in text
+
+
+@pytest.mark.parametrize("question", ["jit", "status", "profile"])
+def test_thresholds_that_no_record_holds_are_told_as_that(question: str) -> None:
+    answer = ask(Guest.attach(StockGuest().build()), question)
+    assert answer.record.thresholds == (100, 1000, 10000)
+    assert any("the default ones are shown" in text for text in answer.unknown)
+
+
+@pytest.mark.parametrize(
+    ("log", "by_default"),
+    [
+        ("", True),
+        ("[RECOMPILE] fibonacci: O0 -> O1\n[Call 77] Threshold reached - recompiling to O1...\n", True),
+        (
+            "[RECOMPILE] fibonacci: O0 -> O1\n[Call 77] Threshold reached - recompiling to O1...\n"
+            "[RECOMPILE] fibonacci: O1 -> O2\n[Call 99] Threshold reached - recompiling to O2...\n",
+            False,
+        ),
+    ],
+)
+def test_calls_that_the_log_does_not_tell_are_told_as_defaults(log: str, by_default: bool) -> None:
+    guest = Guest.attach(StockGuest().build())
+    guest.serial_log = lambda: log
+    assert any("default thresholds" in text for text in ask(guest, "swaps").unknown) == by_default

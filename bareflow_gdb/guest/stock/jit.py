@@ -20,6 +20,7 @@ from bareflow_gdb.memory.protocol import Memory
 
 THRESHOLDS = (100, 1000, 10000)
 """Constants in the code of stock kernels: they are not in its data."""
+BY_DEFAULT = "the thresholds: the default ones are shown, as they are not in this kernel's data"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,10 @@ UNKNOWN = (
     "when each swap was, how long it took, and roll-backs: this kernel keeps no events; a watchpoint on the slot sees "
     "the next one",
 )
-BY_DEFAULTS = "the calls at which swaps were decided are the default thresholds: they are not in this kernel's data"
+BY_DEFAULTS = (
+    "the calls at which swaps were decided, where no serial log tells them: the default thresholds are shown, as they "
+    "are not in this kernel's data"
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ def parse_log(text: str) -> list[Logged]:
         elif isinstance(said, Reached) and found and found[-1].to_level == said.level:
             found[-1] = dataclasses.replace(found[-1], call=said.call)
     return found
+
+
+def tells_calls(read: Entries, log: str) -> bool:
+    """Does the log say of every swap at which call it was decided?"""
+    told = {(item.function, item.to_level) for item in parse_log(log) if item.call is not None}
+    return told >= {(entry.name, level) for entry in read.entries for level in swapped_levels(entry)}
 
 
 def list_swaps(memory: Memory, read: Entries, sizes: Mapping[Address, int], log: str | None = None) -> Swaps:
