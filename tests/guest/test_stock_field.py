@@ -148,7 +148,7 @@ def test_pools_that_were_shut_down_are_told_as_that(
     ]
     assert all(pool.torn_down and not pool.blocks for pool in pools)
     underflow = raw[0][9]
-    said = [f"the fragmentation statistic is {underflow}: it has underflowed, to {underflow - (1 << 32)}"]
+    said = [f"the fragmentation statistic is {underflow:,}: it has underflowed, to {underflow - (1 << 32):,}"]
     assert list(pools[0].problems) == (said if underflow else [])
     assert TORN_DOWN in text_of("pools", record_of(asked(kernel, source, elf), "pools"))
     assert all(line.torn_down for line in asked(kernel, source, elf).kernel().status().pools)
