@@ -102,6 +102,12 @@ def test_times_are_told_in_the_unit_that_swaps_tells_them_in(digest: Digest) -> 
         assert milliseconds(swap.publish_to_first_us).text in text
 
 
+def test_one_of_a_kind_is_told_as_one(digest: Digest) -> None:
+    text = page(digest)
+    assert "<b>1</b><span>swap</span>" in text and "<b>1</b><span>function</span>" in text
+    assert not re.search(r"<b>1</b><span>\w+s\b", text)
+
+
 def test_what_is_wrong_comes_first(tmp_path: Path) -> None:
     directory = make(
         tmp_path / "trace", [batch(SWAP), batch(SWAP, 20, lost=13)], serial="nothing", complete=False, open_journal=True
