@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import gdb
 
 from bareflow_gdb.errors import BareflowError, Unreachable
-from bareflow_gdb.foreign import sentence, switch
+from bareflow_gdb.foreign import gdb_word, sentence, switch
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def program_counter() -> int:
 
 def register_value(name: str) -> int:
     """As gdb has it; not through a frame object, for which gdb would look at the code around it."""
-    return int(gdb.parse_and_eval(f"(unsigned int) ${name}"))
+    return int(gdb.parse_and_eval(f"(unsigned int) ${gdb_word(name)}"))
 
 
 def read_register(name: str) -> int:
