@@ -24,20 +24,15 @@ class Clock:
     since: str = ""
     """What happened then; "" = there are no moments."""
     last: int = 0
-    """The TSC of the last moment that is told: by it all moments have one unit."""
+    """The TSC of the last moment that is told."""
 
     def duration(self, ticks: int) -> str:
-        """TSC ticks in words: a time, or cycles when the clock is not measured, or instructions."""
-        if self._unit != "":
-            return f"{ticks:,} {self._unit}"
-        seconds = ticks / self.hz
-        for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "us")):
-            if seconds * factor >= 1:
-                return f"{seconds * factor:,.3f} {unit}"
-        return f"{seconds * 1e9:,.0f} ns"
+        """TSC ticks in words: a time in ms, or cycles when the clock is not measured, or instructions."""
+        per_unit, unit = self._scale
+        return f"{ticks:,} {unit}" if self._unit else f"{ticks / per_unit:,.3f} {unit}"
 
     def moment(self, tsc: int) -> str:
-        """When that was; the unit is the same for all moments."""
+        """When that was."""
         ticks, unit = self._scale
         value = (tsc - self.zero) / ticks
         return f"{value:+,.0f} {unit}" if self._unit else f"{value:+,.3f} {unit}"
@@ -61,11 +56,8 @@ class Clock:
 
     @property
     def _scale(self) -> tuple[float, str]:
-        """TSC ticks of the unit of moments, and its name."""
-        if self._unit:
-            return 1, self._unit
-        unit = "ms" if self.last - self.zero >= self.hz / 1000 else "us"
-        return self.hz / (1000 if unit == "ms" else 1_000_000), unit
+        """TSC ticks of the unit, and its name: every time of a report is told in the unit of render/view.py."""
+        return (1, self._unit) if self._unit else (self.hz / 1000, "ms")
 
 
 def _round_up(step: float) -> float:

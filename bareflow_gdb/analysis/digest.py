@@ -229,7 +229,7 @@ def verdicts(digest: Digest) -> list[Verdict]:
             found.append(Verdict("bad", f"{part}: {problems[0]}{more}"))
     same = sum(1 for swap in digest.swaps.swaps if swap.same_code) if digest.swaps else 0
     if same:
-        found.append(Verdict("note", f"{counted(same, 'swap')} to equal code: the compiler found nothing to improve"))
+        found.append(Verdict("note", f"{counted(same, 'swap')} to equal code, which is no faster"))
     passed = sum(1 for one in digest.checks.checks if one.state == registry.PASSED)
     if digest.checks.ok and passed:
         found.append(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.clock import Counters
@@ -25,7 +27,11 @@ def trace_swaps(trace: Trace) -> Swaps:
     """
     chosen = trace.events(*TYPES)
     events = sorted(decode(chosen[chosen["ring"] == MAIN_RING]), key=lambda event: event.seq)
-    return list_swaps(_tables(trace), events)
+    tables = _tables(trace)
+    if tables is not None:
+        return list_swaps(tables, events)
+    told = list_swaps(_names_only(trace), events)
+    return replace(told, swap_count=len(told.swaps), forgotten=None, counted_by="events")
 
 
 def logged_swaps(log: str) -> Swaps:
@@ -46,19 +52,23 @@ def logged_swaps(log: str) -> Swaps:
         )
         for said in parse_log(log)
     )
-    return Swaps(swaps, len(swaps), 0, 0)
+    return Swaps(swaps, len(swaps), tsc_hz=0, forgotten=None, counted_by="log")
 
 
-def _tables(trace: Trace) -> Tables:
+def _tables(trace: Trace) -> Tables | None:
+    """The tables of the memory that was saved; None where none was."""
     try:
         guest = Guest.attach(trace.memory(), trace.symbols)
         return read_tables(guest.memory, guest.root(), [])
     except BareflowError:
-        # Of the functions nothing but their names was saved.
-        nothing = layouts.unpack("bf_function", bytes(layouts.size("bf_function")))
-        names = enumerate(trace.manifest.functions)
-        functions = [
-            filled(Function, nothing, index=index, name=name, provider="none", module=None) for index, name in names
-        ]
-        swaps = len(trace.events("publish"))
-        return Tables(Counters(trace.manifest.tsc_hz, len(functions), 0, swaps, 0, 0), functions, [])
+        return None
+
+
+def _names_only(trace: Trace) -> Tables:
+    """Of the functions nothing but their names was saved."""
+    nothing = layouts.unpack("bf_function", bytes(layouts.size("bf_function")))
+    names = enumerate(trace.manifest.functions)
+    functions = [
+        filled(Function, nothing, index=index, name=name, provider="none", module=None) for index, name in names
+    ]
+    return Tables(Counters(trace.manifest.tsc_hz, len(functions), 0, 0, 0, 0), functions, [])

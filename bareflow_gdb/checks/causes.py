@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bareflow_gdb.guest.base.finding import Finding
 
-_CRASHES = ("exceptions", "start", "resets", "halted")
+_CRASHES = ("exceptions", "printed_exception", "start", "resets", "halted")
 _TABLES = ("plausible", "records", "statistics", "counted", "thresholds", "published")
 
 MAY_CAUSE: dict[str, tuple[str, ...]] = {
@@ -44,6 +44,7 @@ MAY_CAUSE: dict[str, tuple[str, ...]] = {
     "stubs": ("results", "statistics"),
     # The fault itself, before what it led to.
     "exceptions": ("published", "start", "resets", "halted"),
+    "printed_exception": ("resets", "halted"),
     "start": ("resets", "halted"),
     "published": ("thresholds", "counted"),
     "resets": ("halted",),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MEMORY, KERNEL, ROOT, KERNEL_UP, REGISTERS = "memory", "kernel", "root", "kernel in protected mode", "registers"
 SERIAL, MACHINE, TRACE, STOCK, LOADED = "serial log", "machine", "trace", "stock kernel", "a load"
 WATCHED = "a start that was watched"
+OUTPUT = "screen or serial log"
 
 _END_CHARACTERS = 200
 
@@ -80,11 +81,14 @@ class Subject:
             if need == ROOT:
                 return "" if self.kernel.root is not None else "this kernel has no root descriptor"
             if need == KERNEL_UP:
-                return "" if self.is_up else "the kernel is not up"
+                return "" if self.is_up else "this is a stock kernel" if self.stock else "the kernel is not up"
             if need == REGISTERS:
                 return "" if self.registers else "no registers"
             if need == SERIAL:
                 return "" if self.printed is not None else "what it printed is not known"
+            if need == OUTPUT:
+                known = self.shown is not None or self.printed is not None
+                return "" if known else "neither the screen nor what it printed on COM1 is known"
             if need == KERNEL:
                 # Without one every table is refused for the same reason.
                 return str(self.kernel.reason) if isinstance(self.kernel, NoKernel) else ""
@@ -180,6 +184,16 @@ class Subject:
         if self.kernel.root is None or self.reads_cost:
             return None
         return self.kernel.log().text
+
+    @cached_property
+    def shown(self) -> str | None:
+        """What is on the screen; None when this memory does not have it, or it is in no text mode."""
+        from bareflow_gdb.guest.machine.screen import read_screen
+
+        try:
+            return "\n".join(row.text.rstrip() for row in read_screen(self.kernel.memory).rows)
+        except BareflowError:
+            return None
 
     @cached_property
     def boots(self) -> list[str]:

@@ -85,7 +85,7 @@ def load() -> None:
     functions.register(sessions.current)
     frames.register(sessions.current, sessions.peek)
     printers.register()
-    stop_names.StoppedFunction(sessions.current, sessions.peek)
+    stop_names.StoppedFunction(sessions.current)
     MonitoredFunction(sessions.monitored)
     sources.find_sources()
     _follow = breakpoints.FollowFunction(sessions.current)

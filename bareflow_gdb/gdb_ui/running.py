@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import gdb
 
 from bareflow_gdb.errors import BareflowError, Unreachable
-from bareflow_gdb.foreign import sentence, switch
+from bareflow_gdb.foreign import gdb_word, sentence, switch
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
 
 if TYPE_CHECKING:
@@ -199,8 +199,13 @@ def attended() -> bool:
 
 
 def program_counter() -> int:
-    """Of the selected frame; not through a frame object, for which gdb would look at the code around it."""
-    return int(gdb.parse_and_eval("(unsigned int) $pc"))
+    """Of the selected frame."""
+    return register_value("pc")
+
+
+def register_value(name: str) -> int:
+    """As gdb has it; not through a frame object, for which gdb would look at the code around it."""
+    return int(gdb.parse_and_eval(f"(unsigned int) ${gdb_word(name)}"))
 
 
 def read_register(name: str) -> int:

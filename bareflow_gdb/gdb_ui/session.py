@@ -69,7 +69,9 @@ class Session:
         """Breakpoints at addresses of this guest: they go with the connection."""
         self.recording: Recording | None = None
         self._compiler: Compiler | None = None
-        self._stock_code: dict[Address, int] | None = None
+        self._stock_code: dict[Address, int] = {}
+        self.cpu_at_stop: Cpu | None = None
+        """The registers, where gdb had them at this stop: no packet is needed for them."""
         self._stale = False
 
     def say(self, text: str) -> None:
@@ -170,10 +172,12 @@ class Session:
         return beside(self.machine.image) if self.machine is not None else ()
 
     def _cpu(self) -> Cpu | None:
-        """What the registers say at this stop; None while the guest runs. One packet.
+        """What the registers say at this stop; None while the guest runs. One packet, where they are not known.
 
         Not through a frame: that could run an unwinder, and this may be asked for by one.
         """
+        if self.cpu_at_stop is not None:
+            return self.cpu_at_stop
         from bareflow_gdb.guest.stock.places import cpu_of_packet
 
         if self.running or not isinstance(self.connection, gdb.RemoteTargetConnection):
@@ -232,9 +236,10 @@ class Session:
     @property
     def stock_code(self) -> dict[Address, int]:
         """Bytes of JIT code by address, of a stock kernel whose records are known and cost no packet to read."""
-        if self._stock_code is None:
+        if not self._stock_code:
             from bareflow_gdb.guest.stock.records import known_code
 
+            # Without records there is nothing to read, and the next command may find them.
             self._stock_code = {}
             if self._guest is not None and not self._guest.found_by and self.reads_freely:
                 with contextlib.suppress(BareflowError):
@@ -243,7 +248,8 @@ class Session:
 
     def stale(self) -> None:
         """The guest has run, or its memory was written. Nothing is read for that."""
-        self._stock_code = None
+        self._stock_code = {}
+        self.cpu_at_stop = None
         self._stale = True
 
     def refresh_if_stale(self) -> None:

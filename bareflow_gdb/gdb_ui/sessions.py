@@ -42,6 +42,7 @@ class Sessions:
             yield getattr(gdb.events, name), self._stale
         yield gdb.events.connection_removed, self._disconnected
         yield gdb.events.gdb_exiting, self._exiting
+        yield gdb.events.new_thread, self._connected
         yield gdb.events.before_prompt, self._tidy
 
     def connect(self) -> None:
@@ -89,9 +90,12 @@ class Sessions:
         for session in self._open:
             session.stale()
 
-    def _tidy(self) -> None:
+    def _connected(self, event: Any) -> None:  # noqa: ARG002 - gdb's signature
+        # A script may give no command of the suite before its first stop, and has no prompt.
         if not self._open and isinstance(gdb.selected_inferior().connection, gdb.RemoteTargetConnection):
             hooks.define()
+
+    def _tidy(self) -> None:
         for session in self._open:
             session.followers.tidy()
             if session is self.peek():

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import gdb
 
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.gdb_ui import running
-from bareflow_gdb.gdb_ui.frames import in_jit_code, in_pools
+from bareflow_gdb.gdb_ui import running, stock_stop
+from bareflow_gdb.gdb_ui.frames import in_pools
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
@@ -26,10 +26,10 @@ _WATCHPOINTS = (gdb.BP_WATCHPOINT, gdb.BP_HARDWARE_WATCHPOINT, gdb.BP_READ_WATCH
 class StoppedFunction(gdb.Function):
     """Names the JIT code at a stop; for the suite's own use."""
 
-    def __init__(self, current: Callable[[], Session], peek: Callable[[], Session]) -> None:
+    def __init__(self, current: Callable[[], Session]) -> None:
         super().__init__("_bf_stopped")
         self._current = current
-        self._peek = peek
+        self._stock = stock_stop.StockStop()
         self._hits: dict[int, int] = {}
         """How often each watchpoint had been hit by the last stop."""
 
@@ -48,10 +48,20 @@ class StoppedFunction(gdb.Function):
         # A new symbol file makes gdb set watchpoints again, and it forgets the commands of the one that was hit.
         if self._is_at_watchpoint():
             return
-        pc = running.program_counter()
-        session = self._peek()
-        if in_pools(pc):
-            session = self._current()
-            session.open_freely()
-        if session.reads_freely and in_jit_code(session, pc):
-            self._current().update_symbols()
+        pc, session = running.program_counter(), self._current()
+        session.open_freely()
+        if not session.reads_freely:
+            return
+        if self._stock.is_in_code(session, pc) or in_pools(pc):
+            session.update_symbols()
+            _tell_hidden(session, pc)
+
+
+def _tell_hidden(session: Session, pc: int) -> None:
+    """A stock kernel's code lies in its image or heap, where gdb may find a symbol of the ELF: say the right name."""
+    if gdb.parameter("suppress-cli-notifications"):
+        return
+    code = next((one for one in session.attached_symbols() if one.code <= pc < one.code + one.size), None)
+    shown = gdb.selected_frame().name()
+    if code is not None and not (shown or "").startswith(f"{code.name.partition('@')[0]}@"):
+        session.say(f"in {code.name}; gdb takes this code for the data of the ELF that it lies in")

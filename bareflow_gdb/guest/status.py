@@ -78,8 +78,11 @@ class Status:
     held: bool = False
     """The guest waits after registration for `hold` to become 0."""
     thresholds: tuple[int, int, int] | None = None
-    swap_count: int = 0
-    version_count: int = 0
+    swap_count: int | None = None
+    """None = no record of it is there, or none yet."""
+    version_count: int | None = None
+    counted_by: str = "guest"
+    """Of what `swap_count` is: as in code/swaps.py."""
     functions: tuple[FunctionLine, ...] = ()
     publishing: tuple[Publishing, ...] = ()
     """The swaps that are being made: the pointer is stored, the records that tell of it are not."""
@@ -193,7 +196,7 @@ class _Parts:
         self.root = root
         self.problems = problems
         self.booting = booting
-        self.counts = (0, 0)
+        self.counts: tuple[int, int] | tuple[None, None] = (None, None)
 
     def _tried(self, read: Callable[[], T]) -> T | None:
         return optional(read, [] if self.booting else self.problems)

@@ -25,8 +25,9 @@ def _view(record: Pools) -> View:
             pool.size,
             Cell(f"{pool.used:,}", "strong"),
             pool.free,
-            pool.largest_free,
-            f"{pool.fragmentation}%" if pool.fragmentation is not None else f"({pool.fragmentation_computed}%)",
+            # Both are computed from blocks, of which nothing is left after a tear-down.
+            None if pool.torn_down else pool.largest_free,
+            _fragmentation(pool),
             pool.allocations,
             pool.frees,
             pool.peak,
@@ -40,6 +41,12 @@ def _view(record: Pools) -> View:
     holds = f"the block table holds {record.block_capacity:,}" if record.block_capacity is not None else "walked"
     notes = [f"{record.block_count:,} blocks, {holds}"]
     return View("JIT pools", (), tuple(parts), tuple(record.all_problems()), tuple(notes))
+
+
+def _fragmentation(pool: Pool) -> str | None:
+    if pool.fragmentation is not None:
+        return f"{pool.fragmentation}%"
+    return None if pool.torn_down else f"({pool.fragmentation_computed}%)"
 
 
 def _pool_parts(pool: Pool) -> list[Table | str]:

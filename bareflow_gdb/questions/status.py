@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 
 from bareflow_gdb.guest.base.absent import TORN_DOWN
 from bareflow_gdb.questions.question import MEMORY, Context, Options, Question
-from bareflow_gdb.render.view import Cell, View, controlled, facts, level_now, publishing, result, table, version
+from bareflow_gdb.render.view import (
+    Cell,
+    View,
+    controlled,
+    facts,
+    level_now,
+    published,
+    publishing,
+    result,
+    table,
+    version,
+)
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.status import Status
@@ -37,7 +48,9 @@ def _view(record: Status) -> View:
         ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds) if record.thresholds else None),
         (
             "swaps",
-            f"{record.swap_count:,} published, {record.version_count:,} versions begun" if record.variant else None,
+            published(record.swap_count, record.version_count or 0, record.counted_by)
+            if record.swap_count is not None
+            else None,
         ),
         *publishing(record.publishing),
         *controlled(record.under_way, record.vetoed, record.publishing),

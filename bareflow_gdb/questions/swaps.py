@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from bareflow_gdb.questions.question import KERNEL, TRACE, Context, Options, Question, argument
 from bareflow_gdb.render.view import (
+    COUNTED,
     Cell,
     View,
     address,
     controlled,
     facts,
-    number,
+    milliseconds,
     publishing,
     spoken,
     table,
@@ -35,7 +36,7 @@ def _view(record: Swaps) -> View:
     """One line per swap, in the order of time."""
     rows = [_swap_row(index, swap) for index, swap in enumerate(record.swaps, start=1)]
     head = facts(
-        ("swaps", f"{record.swap_count:,} by the guest's own count, {record.forgotten:,} of them forgotten"),
+        ("swaps", _count(record)),
         *publishing(record.publishing),
         *controlled(record.under_way, record.vetoed, record.publishing),
         *unread(record.unread),
@@ -45,6 +46,11 @@ def _view(record: Swaps) -> View:
         "|>~threshold to publish ms|>~publish to first call ms"
     )
     return View("Swaps", head, (table(columns, rows, empty="no swap yet"),))
+
+
+def _count(record: Swaps) -> str:
+    said = f"{record.swap_count:,} {COUNTED[record.counted_by]}"
+    return said if record.forgotten is None else f"{said}, {record.forgotten:,} of them forgotten"
 
 
 def _swap_row(index: int, swap: Swap) -> tuple[str | int | Cell | None, ...]:
@@ -61,14 +67,9 @@ def _swap_row(index: int, swap: Swap) -> tuple[str | int | Cell | None, ...]:
         address(swap.old_code),
         address(swap.new_code),
         swap.code_size,
-        _ms(swap.threshold_to_publish_us),
-        _ms(swap.publish_to_first_us),
+        milliseconds(swap.threshold_to_publish_us),
+        milliseconds(swap.publish_to_first_us),
     )
-
-
-def _ms(us: float | None) -> Cell:
-    """All times are shown in ms: a swap that a debugger held up took seconds."""
-    return number(us / 1000 if us is not None else None, 3)
 
 
 QUESTION = Question(

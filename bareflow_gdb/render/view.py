@@ -79,6 +79,11 @@ def number(value: float | None, digits: int = 1) -> Cell:
     return Cell(f"{value:,.{digits}f}") if value is not None else Cell("-", "dim")
 
 
+def milliseconds(us: float | None) -> Cell:
+    """How long something took. All times are shown in ms: a swap that a debugger held up took seconds."""
+    return number(us / 1000 if us is not None else None, 3)
+
+
 def yes(value: bool, good: str = "yes", bad: str = "no") -> Cell:
     """Good or bad news."""
     return Cell(good, "good") if value else Cell(bad, "bad")
@@ -136,6 +141,22 @@ def controlled(
     begun = ", ".join(str(swap) for swap in under_way if swap.function not in told)
     lines = (("under way", begun), ("vetoed", ", ".join(vetoed)))
     return tuple(line for line in lines if line[1])
+
+
+COUNTED = {
+    "guest": "by the guest's own count",
+    "levels": "read off the levels in memory",
+    "events": "by the events of the trace",
+    "log": "by the serial log",
+}
+"""What a number of swaps comes from, in words."""
+
+
+def published(swaps: int, versions: int, counted_by: str) -> str:
+    """How many swaps and versions there are; a kernel that keeps no versions has compiled levels."""
+    if counted_by == "guest":
+        return f"{swaps:,} published, {versions:,} versions begun"
+    return f"{swaps:,} {COUNTED[counted_by]}, {versions:,} levels compiled"
 
 
 def level_now(level: int, swap: Publishing | None) -> str:

@@ -16,7 +16,7 @@ TABLES = ("status", "boot", "modules", "pools", "profile", "jit", "swaps")
 
 FALSE_OF_STOCK = re.compile(
     "had no room|is not a free block|0xf000578b|0x89000900|is this kernel's ELF|of its levels"
-    r"|fragmentation statistic is \d+ percent"
+    r"|fragmentation statistic is [\d,]+ percent"
 )
 """What was once said of stock kernels of the field, and is true of none."""
 

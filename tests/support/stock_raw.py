@@ -108,6 +108,10 @@ def jit_offsets(twin: Path) -> dict[str, int]:
     return dict(zip(_FIELDS, map(int, re.findall(r"= (\d+)", text)), strict=True))
 
 
+_PROFILE_ENTRIES, _PROFILE_ENTRY = 32, 76
+"""`jit_profile_t`: so many entries of so many bytes, a name of 32 bytes first in each; then the count."""
+
+
 @dataclass(frozen=True)
 class RawJit:
     """The first function of the adaptive JIT, as its words say."""
@@ -126,7 +130,7 @@ class Walk:
         self.machine, self.elf = machine, elf
         self._line, self._at = line, jit_offsets(twin)
         self.jit = 0
-        """Where the adaptive JIT is, caught as an argument; 0 = not yet."""
+        """Where the adaptive JIT or the profile is, caught as an argument; 0 = not yet."""
 
     def to(self, address: int, kind: int = 1) -> None:
         """Runs to the next execution of an address (1), or to the next store there (2)."""
@@ -150,6 +154,31 @@ class Walk:
         self._line.command("D")
         wait_for(lambda: halted(self.machine) and protected(self.machine), "the halt", SECONDS)
         yield "halted"
+
+    def profile_moments(self, base: int) -> Iterator[str]:
+        """Of a kernel that only measures: before its record, without a function, in the first call, between calls, at
+        the end."""
+        shift = base + 4 - nm(self.elf)["_start"][0]
+        begin, end = (nm(self.elf)[f"jit_profile_{name}"][0] + shift for name in ("begin", "end"))
+        self.to(base + 4)
+        yield "early"
+        self.to(begin)
+        (self.jit,) = words(self.machine, register(self.machine, "ESP") + 4, 1)
+        yield "empty"
+        self.to(end)
+        yield "within"
+        for _ in range(3):
+            self.to(begin)
+        yield "between"
+        self._line.command("D")
+        wait_for(lambda: halted(self.machine) and protected(self.machine), "the halt", SECONDS)
+        yield "halted"
+
+    def raw_profile(self) -> list[tuple[int, int, int, int]]:
+        """Calls and total, least and most cycles of each function of `jit_profile_t`, by its words."""
+        (count,) = words(self.machine, self.jit + _PROFILE_ENTRIES * _PROFILE_ENTRY, 1)
+        entries = [self.machine.read_physical(self.jit + _PROFILE_ENTRY * at + 32, 32) for at in range(count)]
+        return [struct.unpack("<4Q", entry) for entry in entries]
 
     def raw_jit(self) -> RawJit:
         entry = words(self.machine, self.jit + self._at["entry"], 6)

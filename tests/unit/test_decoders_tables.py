@@ -121,7 +121,7 @@ class TestPools:
     @pytest.mark.parametrize(
         ("field", "value", "sentence"),
         [
-            ("stats.fragmentation", 4294967264, "4294967264 percent: it has underflowed"),
+            ("stats.fragmentation", 4294967264, "4,294,967,264 percent: it has underflowed"),
             ("stats.used", 1 << 20, "do not fit its 262,144 bytes"),
             ("stats.used", 1000, "count 1,000 bytes used, the block table 1,280"),
             ("stats.num_allocations", 99, "99 allocations less 0 frees are not the 5 used blocks"),

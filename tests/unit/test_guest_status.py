@@ -154,3 +154,13 @@ def test_an_answer_about_tables_that_never_hold_still_says_so(monkeypatch: pytes
         "whether its parts are of one moment: the guest changed them at every look; pause the machine and ask again",
     )
     assert answer.record.ok, "that is no fault of the guest"
+
+
+def test_functions_that_something_wrote_over_are_one_problem_and_no_rows() -> None:
+    fake = FakeGuest()
+    fake.functions[1] |= {"level": 2_365_872, "last_result": 7, "expected": 8}
+    record = status(fake)
+    assert record.problems == (
+        "the kernel's tables are implausible: something wrote over them: 1 of 2 functions at a level that there is not",
+    )
+    assert record.functions == ()

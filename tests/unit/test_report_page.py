@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+from asking import text_of
 from page_reader import Reader
 from trace_maker import SERIAL, SWAP, batch, make
 
@@ -21,6 +22,7 @@ from bareflow_gdb.guest.code.code_diff import Instruction, Row
 from bareflow_gdb.render.report.markup import Markup, escape, tag
 from bareflow_gdb.render.report.page import page
 from bareflow_gdb.render.report.summary import summary
+from bareflow_gdb.render.view import milliseconds
 from bareflow_gdb.tracing.store import Trace
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\x1b[2J\x07"
@@ -84,11 +86,26 @@ def test_every_string_of_the_records_is_escaped_too(digest: Digest) -> None:
 
 def test_the_numbers_are_those_of_the_trace(digest: Digest) -> None:
     words = Reader(page(digest)).text
-    for word in ("0x00200010", "0x00200100", "+1.400 us", "0 of 7 events lost", "TSC 1,000 MHz", "fibonacci"):
+    for word in ("0x00200010", "0x00200100", "+0.001 ms", "0 of 7 events lost", "TSC 1,000 MHz", "fibonacci"):
         assert word in words, word
     text = summary(digest)
     for word in ("0x00200100", "fibonacci", "O1", "7 events, 0 lost", "log and ring agree on 1 swap"):
         assert word in text, word
+
+
+def test_times_are_told_in_the_unit_that_swaps_tells_them_in(digest: Digest) -> None:
+    assert digest.swaps is not None
+    (swap,) = digest.swaps.swaps
+    told = Reader(page(digest)).text, summary(digest), text_of("swaps", digest.swaps, width=200)
+    for text in told:
+        assert "publish to first call ms" in text and not re.search(r"\b(us|µs|ns)\b", text)
+        assert milliseconds(swap.publish_to_first_us).text in text
+
+
+def test_one_of_a_kind_is_told_as_one(digest: Digest) -> None:
+    text = page(digest)
+    assert "<b>1</b><span>swap</span>" in text and "<b>1</b><span>function</span>" in text
+    assert not re.search(r"<b>1</b><span>\w+s\b", text)
 
 
 def test_what_is_wrong_comes_first(tmp_path: Path) -> None:
@@ -149,7 +166,7 @@ def test_one_zero_for_timeline_table_and_boot_and_round_marks(digest: Digest) ->
     assert [tsc for tsc, _ in marks] == [6_200_000, 6_220_000, 6_240_000, 6_260_000, 6_280_000]
     # Swaps of the made trace are 1.4 us after its first event: so says the table, and so does the mark in its lane.
     text = page(digest)
-    assert text.count("+1.400 us") == 2
+    assert text.count("+0.001 ms") == 2
     assert "Times count from the first event." in Reader(text).text
 
 
@@ -158,8 +175,8 @@ def test_one_zero_for_timeline_table_and_boot_and_round_marks(digest: Digest) ->
     [
         (Clock(0, zero=0, last=7_000), ["0 cycles", "2,000 cycles", "4,000 cycles", "6,000 cycles"]),
         (Clock(9, True, last=7), [f"{n} instructions" for n in (0, 2, 4, 6)]),
-        (Clock(2_000_000_000, last=1_400), ["0.0 us", "0.2 us", "0.4 us", "0.6 us"]),
-        (Clock(1, last=0), ["0 us"]),
+        (Clock(2_000_000_000, last=1_400), ["0.0000 ms", "0.0002 ms", "0.0004 ms", "0.0006 ms"]),
+        (Clock(1, last=0), ["0 ms"]),
     ],
 )
 def test_marks_of_an_axis_are_round_in_every_unit(clock: Clock, words: list[str]) -> None:

@@ -6,11 +6,15 @@ import struct
 from pathlib import Path
 
 import pytest
+from stock_guest import StockGuest
 
+from bareflow_gdb.checks import registry as checks
+from bareflow_gdb.checks.subject import Subject
 from bareflow_gdb.cli.recognise import open_path
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.guest.code.log_lines import calls_told
 from bareflow_gdb.guest.code.straight import returns_after
+from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.stock.entry import Entry, entry_of
 from bareflow_gdb.guest.stock.slide import slide_of
 from bareflow_gdb.guest.stock.window import Window
@@ -134,3 +138,21 @@ def test_a_dump_of_a_kernel_below_the_usual_place_is_recognised(tmp_path: Path) 
     dump.write_bytes((bytes(0x2000) + SIGNATURE).ljust(0x20000, b"\0"))
     with pytest.raises(UsageError, match="--base"):
         open_path(dump)
+
+
+@pytest.mark.parametrize("source", ["screen", "COM1"])
+def test_an_exception_that_was_printed_is_a_finding(source: str) -> None:
+    lines = ("[EXCEPTION] CPU Exception caught!", "[EXCEPTION] vector 6, error code 0x00000000, EIP 0x0001f061")
+    memory = StockGuest().build()
+    subject = Subject(Guest.attach(memory).kernel, serial=(lambda: "\n".join(lines)) if source == "COM1" else None)
+    if source == "screen":
+        cells = "".join(line.ljust(80) for line in lines).ljust(2000)
+        memory.screen = lambda: b"".join(bytes((ord(char), 7)) for char in cells)  # type: ignore[method-assign]
+    (finding,) = checks.run(subject, ("printed_exception",)).findings
+    assert (finding.what, finding.where) == ("the kernel printed an exception, vector 6", "EIP 0x0001f061")
+    assert "CPU Exception caught" in finding.evidence and finding.bad
+
+
+def test_without_screen_and_log_no_exception_is_denied() -> None:
+    (one,) = checks.run(Subject(Guest.attach(StockGuest().build()).kernel), ("printed_exception",)).checks
+    assert one.state == "not asked" and "neither the screen nor what it printed" in one.why

@@ -1,6 +1,6 @@
 """Can a kernel's tables be, although its root descriptor's checksum is right? One judgement, before they are shown.
 
-Read budget: 1 packet, which `status` reads anyway.
+Read budget: 2 packets, which `status` reads anyway.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.memory.protocol import Memory
 
 WRITTEN_OVER = "the kernel's tables are implausible: something wrote over them"
-_SWAPS_OF_A_VERSION = 1_000_000
+_HIGHEST_LEVEL = 3
 
 
 def implausible(memory: Memory, root: Root) -> list[str]:
@@ -28,6 +28,11 @@ def implausible(memory: Memory, root: Root) -> list[str]:
             odd.append(f"{counters.swap_count:,} swaps of no version")
         if counters.version_count and not counters.function_count:
             odd.append(f"{counters.version_count:,} versions of no function")
+        if root.function_table and 0 < counters.function_count <= most:
+            table = many(memory, "bf_function", root.function_table, counters.function_count, "function table")
+            wrong = sum(function.level > _HIGHEST_LEVEL for function in table)
+            if wrong:
+                odd.append(f"{wrong} of {counters.function_count} functions at a level that there is not")
         for pool in many(memory, "memory_pool", root.pools, 3, "pools") if root.pools else ():
             if pool.stats.used > pool.total_size:
                 odd.append(f"a pool that uses {pool.stats.used:,} of its {pool.total_size:,} bytes")

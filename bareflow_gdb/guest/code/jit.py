@@ -86,6 +86,8 @@ class Jit:
     problems: tuple[str, ...]
     asks: str = "threshold"
     """Who asks for levels: "threshold" or "application"."""
+    counted_by: str = "guest"
+    """Of what `swap_count` is: as in swaps.py."""
 
     @property
     def under_way(self) -> tuple[UnderWay, ...]:

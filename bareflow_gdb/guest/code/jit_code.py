@@ -1,13 +1,12 @@
 """Which JIT code lies where, and what is it called? `primes@O2`, with its version number where there is one.
 
 Kernels with a version table say it exactly. A stock kernel only keeps one entry per level: how long its code is
-follows from the buffer that it is in, or from the module; else it is taken to reach to the next one, at most 8 KiB.
+follows from the buffer that it is in, or from the module; else only that is told which is surely its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ class JitCode:
     version: int | None
     code: Address
     size: int
-    """Bytes; on a stock kernel an upper bound."""
+    """Bytes; on a stock kernel perhaps only the first ones."""
     entry: Address
     slot: Address
     published: bool
@@ -103,9 +102,7 @@ def of_versions(
 def of_levels(functions: Iterable[JitFunction], sizes: Mapping[Address, int]) -> tuple[JitCode, ...]:
     """The code in memory by the entries of each level; `sizes` are those of code that something tells."""
     listed = [(function, level) for function in functions for level, code in enumerate(function.level_codes) if code]
-    starts = sorted({int(function.level_codes[level]) for function, level in listed})
-    after = dict(itertools.pairwise(starts))
-    return _by_address(_of_level(function, level, sizes, after) for function, level in listed)
+    return _by_address(_of_level(function, level, sizes) for function, level in listed)
 
 
 def _by_address(codes: Iterable[JitCode]) -> tuple[JitCode, ...]:
@@ -159,7 +156,9 @@ def _of_version(version: Version, functions: Sequence[Function], current: int | 
     )
 
 
-def _of_level(function: JitFunction, level: int, sizes: Mapping[Address, int], after: Mapping[int, int]) -> JitCode:
+def _of_level(function: JitFunction, level: int, sizes: Mapping[Address, int]) -> JitCode:
     code = function.level_codes[level]
-    size = sizes.get(code) or min(after.get(code, code + BUFFER_BYTES) - code, BUFFER_BYTES)
-    return JitCode(function.name, level, None, code, size, code, function.slot, code == function.current_code, 0)
+    # Its first byte is its own, whatever follows.
+    return JitCode(
+        function.name, level, None, code, sizes.get(code, 1), code, function.slot, code == function.current_code, 0
+    )

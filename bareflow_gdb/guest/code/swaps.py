@@ -54,10 +54,12 @@ class Swaps:
 
     swaps: tuple[Swap, ...]
     swap_count: int
-    """Publishing stores ever made, by the guest's own count; a function's first version is not one."""
+    """Publishing stores ever made, as far as `counted_by` tells; a function's first version is not one."""
     tsc_hz: int
-    forgotten: int
-    """Swaps that neither the version table nor the events can tell any more."""
+    forgotten: int | None
+    """Swaps that neither the version table nor the events can tell any more; None = it cannot be known."""
+    counted_by: str = "guest"
+    """What the count comes from: the guest's own counter, "levels" in memory, "events" of a trace, a serial "log"."""
     unread: int = 0
     """Versions that were left out, because over a gdbstub they cost packets: their swaps are not told."""
     publishing: tuple[Publishing, ...] = ()
@@ -70,7 +72,7 @@ class Swaps:
     @property
     def complete(self) -> bool:
         """Every swap is told, and from which version it led."""
-        return not self.forgotten and not self.unread and all(swap.from_version is not None for swap in self.swaps)
+        return self.forgotten == 0 and not self.unread and all(swap.from_version is not None for swap in self.swaps)
 
 
 @dataclass(frozen=True)
@@ -131,11 +133,13 @@ def list_swaps(tables: Tables, events: Sequence[Event]) -> Swaps:
             if previous is not None or publication.reason != "initial":
                 found.append(_swap(function, previous, publication, by_number, story, tsc_hz))
             previous = publication
+    untold = max(0, tables.counters.swap_count - len(found))
     return Swaps(
         swaps=tuple(sorted(found, key=lambda swap: (swap.tsc, swap.to_version))),
         swap_count=tables.counters.swap_count,
         tsc_hz=tsc_hz,
-        forgotten=0 if tables.unread else max(0, tables.counters.swap_count - len(found)),
+        # What this memory does not have, or nobody read, the guest need not have forgotten.
+        forgotten=untold if tables.whole or not untold else None,
         unread=tables.unread,
     )
 

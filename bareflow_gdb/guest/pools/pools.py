@@ -211,7 +211,7 @@ def _problems(raw: Any, blocks: list[Block]) -> list[str]:
     """What the block table and the statistics contradict, without reading more."""
     found = wrong_statistics(raw, blocks, "the block table")
     if raw.stats.fragmentation > 100:
-        found.append(f"the fragmentation statistic is {raw.stats.fragmentation} percent: it has underflowed")
+        found.append(f"the fragmentation statistic is {raw.stats.fragmentation:,} percent: it has underflowed")
     at, base, end = raw.base, raw.base, raw.base + raw.total_size
     for block in blocks:
         if block.start < base or block.end > end:
@@ -246,7 +246,7 @@ def wrong_fragmentation(statistic: int) -> list[str]:
     """A statistic below zero, as 32 bits without a sign show it."""
     if statistic < 1 << 31:
         return []
-    return [f"the fragmentation statistic is {statistic}: it has underflowed, to {statistic - (1 << 32)}"]
+    return [f"the fragmentation statistic is {statistic:,}: it has underflowed, to {statistic - (1 << 32):,}"]
 
 
 def _walk(memory: Memory, raw: Any, blocks: list[Block]) -> list[str]:

@@ -20,6 +20,7 @@ from bareflow_gdb.memory.protocol import Memory
 
 THRESHOLDS = (100, 1000, 10000)
 """Constants in the code of stock kernels: they are not in its data."""
+BY_DEFAULT = "the thresholds: the default ones are shown, as they are not in this kernel's data"
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,7 @@ def to_jit(read: Entries) -> Jit:
         swap_count=read.swap_count,
         unread=0,
         version_count=read.version_count,
+        counted_by="levels",
         functions=tuple(_function(entry) for entry in read.entries),
         problems=read.problems,
     )

@@ -21,14 +21,14 @@ from bareflow_gdb.guest.pools.pools import Block, Pools
 from bareflow_gdb.guest.status import FunctionLine, PoolLine, Status, read_pool_lines
 from bareflow_gdb.guest.stock.bitcode import find_bitcode
 from bareflow_gdb.guest.stock.headers import header_of
-from bareflow_gdb.guest.stock.jit import THRESHOLDS, Entries, read_entries, to_jit
+from bareflow_gdb.guest.stock.jit import BY_DEFAULT, THRESHOLDS, Entries, read_entries, to_jit
 from bareflow_gdb.guest.stock.modules import read_modules
 from bareflow_gdb.guest.stock.places import Places
 from bareflow_gdb.guest.stock.pools import read_pools
 from bareflow_gdb.guest.stock.profile import differences, with_entries
 from bareflow_gdb.guest.stock.records import Records
 from bareflow_gdb.guest.stock.search import FAT16, JIT, JIT_PROFILE, MANAGER, POOLS
-from bareflow_gdb.guest.stock.swaps import BY_DEFAULTS, COMPARED, UNKNOWN, list_swaps
+from bareflow_gdb.guest.stock.swaps import BY_DEFAULTS, COMPARED, UNKNOWN, list_swaps, tells_calls
 from bareflow_gdb.guest.stock.window import Window
 from bareflow_gdb.memory.protocol import Memory
 
@@ -84,7 +84,7 @@ class StockKernel(Kernel):
         if jit is not None:
             entries = self.records.entries()
             profile = with_entries(read_profile_at(self.memory, jit, THRESHOLDS), entries)
-            self.unknown = differences(self.memory, jit, entries)
+            self.unknown = (BY_DEFAULT, *differences(self.memory, jit, entries))
             return profile
         try:
             return read_jit_profile(self.memory, self.records.address(JIT_PROFILE))
@@ -95,10 +95,7 @@ class StockKernel(Kernel):
             raise
 
     def jit(self, every: bool = False) -> Jit:  # noqa: ARG002 - it keeps no versions
-        self.unknown = (
-            "versions, arguments, results and control words: this kernel does not keep them",
-            "the thresholds are the default ones: they are not in this kernel's data",
-        )
+        self.unknown = ("versions, arguments, results and control words: this kernel does not keep them", BY_DEFAULT)
         entries = self._settled(self.records.entries)
         self.unknown += entries.notes
         return to_jit(entries)
@@ -110,7 +107,7 @@ class StockKernel(Kernel):
         entries = self.records.entries()
         sizes = self.records.code_sizes()
         log = self.serial_log() if self.serial_log is not None else None
-        self.unknown = UNKNOWN if log else (*UNKNOWN, BY_DEFAULTS)
+        self.unknown = UNKNOWN if tells_calls(entries, log or "") else (*UNKNOWN, BY_DEFAULTS)
         if len(entries.entries) > COMPARED:
             self.unknown += (f"whether swaps changed any code, for functions after the first {COMPARED}",)
         self.unknown += entries.notes
@@ -121,7 +118,7 @@ class StockKernel(Kernel):
         return {entry.name: entry.slot for entry in self.records.entries().entries}
 
     def jit_code(self, every: bool = False) -> tuple[JitCode, ...]:  # noqa: ARG002 - it keeps no versions
-        return of_levels(self.jit().functions, self.records.code_sizes())
+        return of_levels(self.jit().functions, self.records.own_code())
 
     def identify(self, address: int) -> Identity:
         from bareflow_gdb.guest.names.identify import identify
@@ -188,6 +185,7 @@ class StockKernel(Kernel):
         self.unknown = (
             "the stage is read off from what is in memory: this kernel keeps no boot record",
             "exceptions: this kernel prints them on the screen only",
+            *((BY_DEFAULT,) if jit is not None else ()),
             *entries.notes,
         )
         problems = (*entries.problems, *self.places.doubts)
@@ -196,8 +194,9 @@ class StockKernel(Kernel):
             ok=not problems,
             variant="stock unikernel" if profile is not None else "stock kernel",
             thresholds=THRESHOLDS if jit is not None else None,
-            swap_count=entries.swap_count,
-            version_count=entries.version_count,
+            swap_count=entries.swap_count if jit is not None else None,
+            version_count=entries.version_count if jit is not None else None,
+            counted_by="levels",
             functions=functions,
             publishing=entries.publishing,
             pools=pools,

@@ -54,6 +54,14 @@ class Records:
 
     def code_sizes(self) -> dict[Address, int]:
         """Bytes of each level's code by its address, as far as the records tell."""
+        return self._sizes()[0]
+
+    def own_code(self) -> dict[Address, int]:
+        """The same, and where the records do not tell it the bytes that are surely of that code."""
+        sizes, own = self._sizes()
+        return sizes | own
+
+    def _sizes(self) -> tuple[dict[Address, int], dict[Address, int]]:
         return _code_sizes(self.memory, self.entries(), self.if_there(MANAGER), self.places)
 
     def owners(self) -> dict[int, Owner]:
@@ -74,14 +82,17 @@ class Records:
 
 
 def known_code(memory: Memory, places: Places) -> dict[Address, int]:
-    """`code_sizes` of records that were found before: nothing is searched, and the CPU is not asked."""
+    """`own_code` of records that were found before: nothing is searched, and the CPU is not asked."""
     found = {finding.what: finding.address for finding in places.known()}
     if JIT not in found:
         return {}
-    return _code_sizes(memory, read_entries(memory, found[JIT]), found.get(MANAGER), places)
+    sizes, own = _code_sizes(memory, read_entries(memory, found[JIT]), found.get(MANAGER), places)
+    return sizes | own
 
 
-def _code_sizes(memory: Memory, entries: Entries, manager: Address | None, places: Places) -> dict[Address, int]:
+def _code_sizes(
+    memory: Memory, entries: Entries, manager: Address | None, places: Places
+) -> tuple[dict[Address, int], dict[Address, int]]:
     modules = [] if manager is None else module_names(memory, manager, places.generation())
     sizes = claimed_sizes(modules)
     for entry in entries.entries:
@@ -89,4 +100,5 @@ def _code_sizes(memory: Memory, entries: Entries, manager: Address | None, place
     known = {code: size for code, size in sizes.items() if code and size}
     levels = [(entry, code) for entry in entries.entries[:COMPARED] for code in entry.level_codes if code]
     open_ended = {code: entry.buffer_bytes or BUFFER_BYTES for entry, code in levels if code not in known}
-    return known | extents(memory, open_ended) if open_ended else known
+    seen, own = extents(memory, open_ended) if open_ended else ({}, {})
+    return known | seen, own

@@ -7,14 +7,14 @@ starts from a count that fits, because few words of memory do, and must then pas
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.stock import signatures
 from bareflow_gdb.guest.stock.generations import GENERATIONS
 from bareflow_gdb.guest.stock.signatures import Match
-from bareflow_gdb.guest.stock.window import Window
-from bareflow_gdb.memory.protocol import DEVICES_END, RAM_SIZE
+from bareflow_gdb.guest.stock.window import END, Window
+from bareflow_gdb.memory.protocol import RAM_SIZE
 
 MANAGER, JIT, POOLS, JIT_PROFILE, FAT16 = ("module manager", "adaptive JIT", "pool table", "JIT profile", "FAT16 state")
 _MOST_BLOCKS = 64
@@ -96,29 +96,41 @@ def _torn_down_pools(window: Window) -> Iterator[Match]:
 
 
 def _high_pools(window: Window) -> Iterator[Match]:
-    """A kernel with much .bss has them above 1 MiB: their lists lead to the magic of a block, and they to that."""
+    """A kernel with much .bss has them behind the window: by the magic of a block that their lists lead to."""
     if window.memory.packets or next(_pools(window), None) is not None:
         return
-    data = window.bytes(DEVICES_END, RAM_SIZE - DEVICES_END) or b""
+    behind = list(_behind(window))
     magic = layouts.const("BLOCK_MAGIC").to_bytes(4, "little")
     list_at = layouts.offset("memory_pool", "free_list")
-    for block in itertools.islice(_places(data, magic), _MOST_BLOCKS):
-        pointer = (DEVICES_END + block).to_bytes(4, "little")
-        for at in itertools.islice(_places(data, pointer), _MOST_BLOCKS):
+    # The blocks of a pool may be in the window all the same.
+    blocks = _places([(window.start, window.data), *behind], magic)
+    for block in itertools.islice(blocks, _MOST_BLOCKS):
+        for at in itertools.islice(_places(behind, block.to_bytes(4, "little")), _MOST_BLOCKS):
             # The first word of a pool in use, and the head of the list of one that is torn down.
-            for start in (DEVICES_END + at, DEVICES_END + at - list_at):
+            for start in (at, at - list_at):
                 match = signatures.pools(window.bytes, start)
                 if match is not None:
                     yield match
                     return
 
 
-def _places(data: bytes, wanted: bytes) -> Iterator[int]:
-    at = data.find(wanted)
-    while at >= 0:
-        if at % 4 == 0:
-            yield at
-        at = data.find(wanted, at + 1)
+def _behind(window: Window) -> Iterator[tuple[int, bytes]]:
+    """The RAM behind the window, as far as this memory has it: each piece with its address."""
+    for start, end in window.memory.ranges:
+        first, size = max(start, END), min(end, RAM_SIZE) - max(start, END)
+        data = window.bytes(first, size) if size > 0 else None
+        if data:
+            yield first, data
+
+
+def _places(pieces: Iterable[tuple[int, bytes]], wanted: bytes) -> Iterator[int]:
+    """The addresses of an aligned word."""
+    for start, data in pieces:
+        at = data.find(wanted)
+        while at >= 0:
+            if (start + at) % 4 == 0:
+                yield start + at
+            at = data.find(wanted, at + 1)
 
 
 def _is_pool_or_nothing(window: Window, address: int) -> bool:

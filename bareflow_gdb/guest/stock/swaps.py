@@ -26,7 +26,10 @@ UNKNOWN = (
     "when each swap was, how long it took, and roll-backs: this kernel keeps no events; a watchpoint on the slot sees "
     "the next one",
 )
-BY_DEFAULTS = "the calls at which swaps were decided are the default thresholds: they are not in this kernel's data"
+BY_DEFAULTS = (
+    "the calls at which swaps were decided, where no serial log tells them: the default thresholds are shown, as they "
+    "are not in this kernel's data"
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,12 @@ def parse_log(text: str) -> list[Logged]:
     return found
 
 
+def tells_calls(read: Entries, log: str) -> bool:
+    """Does the log say of every swap at which call it was decided?"""
+    told = {(item.function, item.to_level) for item in parse_log(log) if item.call is not None}
+    return told >= {(entry.name, level) for entry in read.entries for level in swapped_levels(entry)}
+
+
 def list_swaps(memory: Memory, read: Entries, sizes: Mapping[Address, int], log: str | None = None) -> Swaps:
     """`sizes`: bytes of the code at each address, as far as that is known."""
     logged = {(item.function, item.to_level): (place, item) for place, item in enumerate(parse_log(log or ""))}
@@ -65,7 +74,9 @@ def list_swaps(memory: Memory, read: Entries, sizes: Mapping[Address, int], log:
             before = level
     # Stable: what the log does not tell stays in the order of functions and levels.
     swaps = tuple(swap for _, swap in sorted(found, key=lambda pair: pair[0]))
-    return Swaps(swaps=swaps, swap_count=len(swaps), tsc_hz=0, forgotten=0, publishing=read.publishing)
+    return Swaps(
+        swaps=swaps, swap_count=len(swaps), tsc_hz=0, forgotten=None, counted_by="levels", publishing=read.publishing
+    )
 
 
 def _place(level: int, told: Mapping[int, int], log: str, end: int) -> int:

@@ -11,7 +11,7 @@ from bareflow_gdb.guest.code.swaps import Swap
 from bareflow_gdb.render.report.markup import Child, Markup, join, table, tag
 from bareflow_gdb.render.report.timeline import swap_timeline
 from bareflow_gdb.render.report.values import address, levels
-from bareflow_gdb.render.view import spoken
+from bareflow_gdb.render.view import milliseconds, spoken
 
 MAX_SWAPS = 2000
 MAX_ROWS = 1000
@@ -43,28 +43,33 @@ def header(digest: Digest) -> Markup:
     )
 
 
+def _card(number: int, what: str, where: str = "") -> tuple[str, str]:
+    value, name = counted(number, what).split(" ", 1)
+    return name + where, value
+
+
 def figures(digest: Digest) -> Markup:
     """The cards with the big numbers, and the clock."""
     view, swaps = digest.overview, digest.swaps
     cards: list[tuple[str, str]] = []
     if view is not None:
-        cards = [("events", f"{view.events:,}"), ("lost", f"{view.lost:,}")]
+        cards = [_card(view.events, "event"), ("lost", f"{view.lost:,}")]
     elif digest.status is not None:
         cards = [("stage", digest.status.stage)]
     if digest.serial is not None and view is None:
-        cards.append(("boots in the log", f"{len(boots(digest.serial.text)):,}"))
-    cards.append(("findings", f"{sum(1 for one in digest.checks.findings if one.bad):,}"))
+        cards.append(_card(len(boots(digest.serial.text)), "boot", " in the log"))
+    cards.append(_card(sum(1 for one in digest.checks.findings if one.bad), "finding"))
     if swaps is not None:
-        cards.append(("swaps", f"{len(swaps.swaps):,}"))
+        cards.append(_card(len(swaps.swaps), "swap"))
     if view is not None:
         cards += [
-            ("functions", f"{len(view.functions):,}"),
-            ("versions", f"{view.versions:,}"),
+            _card(len(view.functions), "function"),
+            _card(view.versions, "version"),
             ("first to last event", view.span),
         ]
     else:
-        cards += [("modules", f"{len(digest.modules.modules):,}")] if digest.modules else []
-        cards += [("functions", f"{len(digest.profile.functions):,}")] if digest.profile else []
+        cards += [_card(len(digest.modules.modules), "module")] if digest.modules else []
+        cards += [_card(len(digest.profile.functions), "function")] if digest.profile else []
     boxes = [tag("div", tag("b", value), tag("span", name), class_="card") for name, value in cards]
     keys = [tag("span", tag("i", class_=f"key l{number}"), f"O{number}", class_="legend") for number in range(4)]
     clock = f"Clock: {view.clock}. " if view else ""
@@ -122,8 +127,8 @@ def swaps(digest: Digest) -> Markup:
         ("old entry", [address(swap.old_code) for swap in listed]),
         ("new entry", [address(swap.new_code) for swap in listed]),
         (">bytes", [swap.code_size or None for swap in listed]),
-        (">threshold to publish, us", [swap.threshold_to_publish_us for swap in listed]),
-        (">publish to first call, us", [swap.publish_to_first_us for swap in listed]),
+        (">threshold to publish ms", [_time(swap.threshold_to_publish_us) for swap in listed]),
+        (">publish to first call ms", [_time(swap.publish_to_first_us) for swap in listed]),
         ("", same),
     )
     # A source that does not tell something has no column for it.
@@ -137,6 +142,10 @@ def swaps(digest: Digest) -> Markup:
     )
     shown = [tag("p", note, class_="quiet") for note in notes if note]
     return join(picture, table("|".join(head for head, _ in told), rows), shown)
+
+
+def _time(us: float | None) -> str | None:
+    return milliseconds(us).text if us is not None else None
 
 
 def latencies(digest: Digest) -> Markup:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from bareflow_gdb.analysis.digest import Digest, verdicts
 from bareflow_gdb.render import text
 from bareflow_gdb.render.report.sections import ENDED
-from bareflow_gdb.render.view import Cell, Table, View, address, facts, known, level_name, number, spoken, table
+from bareflow_gdb.render.view import Cell, Table, View, address, facts, known, level_name, milliseconds, spoken, table
 
 MAX_SWAPS = 200
 
@@ -63,12 +63,12 @@ def _swaps(digest: Digest) -> Table:
             address(swap.old_code),
             address(swap.new_code),
             swap.code_size or None,
-            number(swap.publish_to_first_us),
+            milliseconds(swap.publish_to_first_us),
         )
         for swap in listed[:MAX_SWAPS]
     ]
     title = "swaps" if len(listed) <= MAX_SWAPS else f"swaps (the first {MAX_SWAPS} of {len(listed):,})"
-    heads = ">time|function|level|>call|reason|old entry|new entry|>bytes|>to first call, us"
+    heads = ">time|function|level|>call|reason|old entry|new entry|>bytes|>publish to first call ms"
     return _told(table(heads, rows, title, "no code was swapped"))
 
 
