@@ -300,7 +300,8 @@ enum bf_reason {
     BF_REASON_DISK = 17,
     BF_REASON_EVICTED = 18,
     BF_REASON_REPLACED = 19,        /* retired because a newer version was published */
-    BF_REASON_APPLICATION = 20      /* the application asked for the level; since 1.2 */
+    BF_REASON_APPLICATION = 20,     /* the application asked for the level; since 1.2 */
+    BF_REASON_DIFFERS = 21          /* host: the new code does not do what the published code does; since 1.2 */
 };
 
 /* Record number n of version_table is any; search by `number`. Numbers start at 1 and are never reused. */

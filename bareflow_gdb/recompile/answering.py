@@ -1,6 +1,6 @@
-"""How is one request of the guest answered? Its bitcode is compiled beside others, linked, and staged or refused.
+"""How is one request of the guest answered? Its bitcode is compiled, linked, verified, and staged or refused.
 
-In parallel: compilations of different functions, as many as there are workers. In order: the requests of one
+In parallel: compilations and trials of different functions, as many as there are workers. In order: the requests of one
 function, and what is done in the mailbox.
 """
 
@@ -14,14 +14,28 @@ from bareflow_gdb.errors import ReadError
 from bareflow_gdb.guest.base.exports import read_exports, read_symbols
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.code.mailbox import MailSlot
+from bareflow_gdb.guest.code.outcome import Verification
 from bareflow_gdb.memory.protocol import Memory
-from bareflow_gdb.recompile import mailbox
+from bareflow_gdb.recompile import mailbox, verification
 from bareflow_gdb.recompile.compiler import Compilation, Compiler
 from bareflow_gdb.recompile.compilers import Compilers
 from bareflow_gdb.recompile.jobs import Job
 from bareflow_gdb.recompile.link import Linked, NeedMore, Room, link
 from bareflow_gdb.recompile.refusal import BadRequest, Refused
+from bareflow_gdb.recompile.verification import Plan
+from bareflow_gdb.recompile.verify.trial import Verdict
 from bareflow_gdb.recompile.wrapped import Wrapped, read_wrapped
+
+
+@dataclass
+class _Trial:
+    """New code that a worker compares, or compared, with the published code."""
+
+    room: Room
+    linked: Linked
+    compiler: Compiler
+    plan: Plan
+    came: Verdict | Refused | None = None
 
 
 @dataclass
@@ -32,12 +46,20 @@ class _Making:
     level: int
     compiler: Compiler
     made: Compilation | Refused | None = None
+    trial: _Trial | None = None
+
+    @property
+    def going_on(self) -> bool:
+        """Whether a worker is busy with it."""
+        return self.made is None or (self.trial is not None and self.trial.came is None)
 
 
 class Answering:
     """The requests that the host owns. Every method returns at once."""
 
-    def __init__(self, memory: Memory, root: Root, compilers: Compilers) -> None:
+    def __init__(self, memory: Memory, root: Root, compilers: Compilers, verify: bool) -> None:
+        """`verify`: the guest gets no code that does not do what the published code does."""
+        self.verify = verify
         self.memory = memory
         self.root = root
         self.compilers = compilers
@@ -45,13 +67,19 @@ class Answering:
         """By the index of the function: one at a time, also when the guest has taken the request back."""
 
     def look(self) -> None:
-        """Sees what has been compiled since."""
+        """Sees what has been compiled, or verified, since."""
         for making in self._making.values():
             if making.made is None:
                 try:
                     making.made = making.compiler.poll()
                 except Refused as refusal:
                     making.made = refusal
+            trial = making.trial
+            if trial is not None and trial.came is None:
+                try:
+                    trial.came = trial.compiler.poll_trial()
+                except Refused as refusal:
+                    trial.came = refusal
 
     def step(self, job: Job, slot: MailSlot, staging_size: int) -> None:
         """What can be done for this request now: begins its compilation, or answers when that has ended."""
@@ -88,6 +116,9 @@ class Answering:
         if compilation is None:
             return None
         room = Room(slot.code_address, slot.code_capacity, slot.rodata_address, slot.rodata_capacity)
+        making = self._making[job.function.index]
+        if making.trial is not None and making.trial.room == room:
+            return self._tried(job, making.trial)
         function = job.function
         problems: list[str] = []
         shared = read_symbols(self.memory, function.symbols, function.symbol_count, "shared data", problems)
@@ -96,13 +127,35 @@ class Answering:
         exports = {export.name: int(export.address) for export in read_exports(self.memory, self.root)}
         made = link(compilation.data, job.wrapped.entry, room, {item.name: item for item in shared}, exports)
         job.linked = made if isinstance(made, Linked) else None
-        return made
+        if job.linked is None or not self.verify:
+            return made
+        job.times.setdefault("linked", time.perf_counter())
+        compiler = self._free(job)
+        if compiler is None:
+            return None
+        begun = verification.begin(compiler, self.memory, self.root, function, job.linked, room, shared, edited=False)
+        if isinstance(begun, Verification):
+            job.verification = begun
+            return made
+        making.trial = _Trial(room, job.linked, compiler, begun)
+        return None
+
+    def _tried(self, job: Job, trial: _Trial) -> Linked | None:
+        """The new code, when it may go to the guest; None: it is not known yet."""
+        if trial.came is None:
+            return None
+        job.times.setdefault("verified", time.perf_counter())
+        if isinstance(trial.came, Refused):
+            raise trial.came
+        job.verification = verification.conclude(trial.plan, trial.came)
+        job.linked = trial.linked
+        return trial.linked
 
     def _compiled(self, job: Job, wrapped: Wrapped) -> Compilation | None:
         """Once for a request, although the guest asks again when it has made more room."""
         index = job.function.index
         making = self._making.get(index)
-        if making is not None and making.made is None:
+        if making is not None and making.going_on:
             # Perhaps for a request that the guest has taken back: this one comes after it.
             return None
         if making is not None and (making.wrapped, making.level) == (wrapped, job.level):
@@ -111,9 +164,12 @@ class Answering:
             job.times.setdefault("compiled", time.perf_counter())
             job.compilation = making.made
             return making.made
-        waited = time.perf_counter() - job.times["taken"]
-        compiler = self.compilers.free(waited, first_in_line=job.own)
+        compiler = self._free(job)
         if compiler is not None:
             self._making[index] = _Making(wrapped, job.level, compiler)
             compiler.begin(wrapped.payload, wrapped.entry, job.level)
         return None
+
+    def _free(self, job: Job) -> Compiler | None:
+        waited = time.perf_counter() - job.times["taken"]
+        return self.compilers.free(waited, first_in_line=job.own)

@@ -17,7 +17,7 @@ class Compilers(contextlib.AbstractContextManager["Compilers"]):
     def __init__(self, timeout: float = TIMEOUT_SECONDS) -> None:
         """`timeout`: seconds for one compilation."""
         self._timeout = timeout
-        self.all = [Compiler(timeout)]
+        self.all = [Compiler(timeout, verifies=True)]
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -34,7 +34,7 @@ class Compilers(contextlib.AbstractContextManager["Compilers"]):
         """
         idle = next((compiler for compiler in self.all if not compiler.busy), None)
         if idle is None and waited >= PATIENCE_SECONDS and len(self.all) < AT_ONCE + first_in_line:
-            idle = Compiler(self._timeout)
+            idle = Compiler(self._timeout, verifies=True)
             self.all.append(idle)
         return idle
 

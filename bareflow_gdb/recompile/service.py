@@ -49,8 +49,12 @@ class Service(AbstractContextManager["Service"]):
         directory: Path | None = None,
         progress: Callable[[str], None] = lambda _: None,
         compilers: Compilers | None = None,
+        *,
+        verify: bool = True,
     ) -> None:
         """`progress` is told of each request that is taken, and of what went wrong. Raises BadData without a root.
+
+        `verify`: new code is run on the host beside the published code first, and refused when it does something else.
 
         `compilers` that are given stay the caller's, warm for the next Service.
         """
@@ -65,7 +69,7 @@ class Service(AbstractContextManager["Service"]):
         self._follower = Follower(memory, self.root, self._store, self._say)
         self.compilers = Compilers() if compilers is None else compilers
         self._own_compilers = compilers is None
-        self._answering = Answering(memory, self.root, self.compilers)
+        self._answering = Answering(memory, self.root, self.compilers, verify)
         self._functions: list[Function] = []
         self._jobs: list[Job] = []
         self._become_host()

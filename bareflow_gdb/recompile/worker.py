@@ -1,10 +1,11 @@
 """The process in which LLVM runs: bitcode in, relocatable object out.
 
-    python -m bareflow_gdb.recompile.worker PARENT CPU_SECONDS        (started by recompile.compiler)
+    python -m bareflow_gdb.recompile.worker PARENT CPU_SECONDS [SNAPSHOT]      (started by recompile.compiler)
 
 LLVM aborts the whole process on some damaged input, so nothing else lives here. It ends with the process PARENT
 that started it, and when one answer takes more than CPU_SECONDS of processor time. Frames come in on stdin, go
-out on stdout; LLVM's own words (optimisation remarks) go to stderr, where the parent reads them.
+out on stdout; LLVM's own words (optimisation remarks) go to stderr, where the parent reads them. SNAPSHOT is the open
+file with guest memory: with it, compiled code can be run here before the guest gets it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import resource
 import signal
 import sys
 import time
-from typing import BinaryIO
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 import llvmlite.binding as llvm
 
@@ -99,8 +101,8 @@ def _compile(module: llvm.ModuleRef, level: int) -> tuple[bytes, float]:
         raise BadBitcode("LLVM made an object of it that is larger than its memory; make it smaller") from error
 
 
-def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int) -> None:
-    """Answers compile requests until the other side closes its end."""
+def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int, snapshot: int | None) -> None:
+    """Answers requests until the other side closes its end."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     llvm.initialize_native_asmparser()  # inline assembly; there is none for all targets
@@ -109,6 +111,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int) -> None:
     llvm.set_option("bareflow", "-enable-shrink-wrap=0")
     # The first compilation pays for LLVM's lazy initialisation; nobody waits for this one.
     _compile(llvm.parse_assembly(_WARM_UP), 3)
+    verify = _verifier(snapshot) if snapshot is not None else None
     # Assembly in the bitcode could name files of the host (.incbin): from here on none can be opened.
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
     answers.write(encode({"ready": True}))
@@ -116,6 +119,10 @@ def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int) -> None:
     while (frame := read_frame(requests)) is not None:
         head, payload = frame
         _limit_cpu(cpu_seconds)
+        if verify is not None and "trial" in head:
+            answers.write(encode({"verdict": verify(head["trial"], payload)}))
+            answers.flush()
+            continue
         try:
             data, notes, milliseconds = compile_bitcode(payload, str(head["entry"]), int(head["level"]))
             _check_size(data)
@@ -124,6 +131,18 @@ def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int) -> None:
             answer = encode({"refused": str(error)[:REFUSAL_CHARACTERS]})
         answers.write(answer)
         answers.flush()
+
+
+def _verifier(snapshot: int) -> Callable[[dict[str, Any], bytes], dict[str, Any]]:
+    """Loads and warms the emulator, as long as files can be opened."""
+    from bareflow_gdb.recompile.verify import verifier
+    from bareflow_gdb.recompile.verify.emulator import Emulator
+    from bareflow_gdb.recompile.verify.snapshot import mapped
+    from bareflow_gdb.recompile.verify.trial import Trial
+
+    emulator = Emulator(mapped(snapshot))
+    verifier.warm_up(emulator)
+    return lambda trial, new: verifier.verify(emulator, Trial.from_json(trial), new).to_json()
 
 
 def _check_size(data: bytes) -> None:
@@ -148,7 +167,7 @@ def _end_with(parent: int) -> None:
         sys.exit(1)
 
 
-def main(parent: int, cpu_seconds: int) -> None:
+def main(parent: int, cpu_seconds: int, snapshot: int | None = None) -> None:
     """Serves its parent over stdin and stdout, within limits."""
     _end_with(parent)
     _limit_cpu(cpu_seconds)
@@ -158,8 +177,8 @@ def main(parent: int, cpu_seconds: int) -> None:
     # Anything that a library prints must not end up between the frames.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    serve(sys.stdin.buffer, answers, cpu_seconds)
+    serve(sys.stdin.buffer, answers, cpu_seconds, snapshot)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*map(int, sys.argv[1:]))

@@ -32,8 +32,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--level", dest="tier", type=tier_of_level, help=argparse.SUPPRESS)
     parser.add_argument("--timeout", type=float, default=15.0, metavar="S", help="seconds to wait (15)")
     parser.add_argument("--remarks", action="store_true", help="show what LLVM says about its optimisations")
+    add_no_verify(parser)
     add_target(parser)
     parser.epilog = "Exit code 1 when it was rejected, or the new code's result is not the expected one."
+
+
+def add_no_verify(parser: argparse.ArgumentParser) -> None:
+    """For each verb that hands code over."""
+    parser.add_argument(
+        "--no-verify",
+        dest="verify",
+        action="store_false",
+        help="hand new code over without having run it on the host beside the published code",
+    )
 
 
 def main(options: argparse.Namespace) -> int:
@@ -42,7 +53,7 @@ def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.render.outcome import outcome
 
     target = open_target(options.target)
-    with open_service(target) as service:
+    with open_service(target, verify=options.verify) as service:
         record = service.request(options.function, TIERS.index(options.tier), options.timeout)
     if options.json:
         print(json.dumps(to_json(record), indent=2))
@@ -54,7 +65,11 @@ def main(options: argparse.Namespace) -> int:
 
 
 def open_service(
-    target: Target, progress: Callable[[str], None] = lambda _: None, compilers: Compilers | None = None
+    target: Target,
+    progress: Callable[[str], None] = lambda _: None,
+    compilers: Compilers | None = None,
+    *,
+    verify: bool = True,
 ) -> Service:
     """A service for a running guest; raises UsageError for a target that cannot answer."""
     from bareflow_gdb.recompile.service import Service
@@ -62,4 +77,4 @@ def open_service(
     if not target.memory.live:
         raise UsageError(f"{target.description} does not run; recompile a function of a running machine")
     directory = target.machine.directory if target.machine is not None else None
-    return Service(target.memory, directory, progress, compilers)
+    return Service(target.memory, directory, progress, compilers, verify=verify)

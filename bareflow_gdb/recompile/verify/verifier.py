@@ -1,0 +1,150 @@
+"""Do two versions of a function do the same? The worker's side of a trial."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bareflow_gdb.recompile.verify.emulator import BLOCK, Effect, Emulator
+from bareflow_gdb.recompile.verify.inputs import Pair, smaller
+from bareflow_gdb.recompile.verify.trial import Code, Span, Trial, Verdict
+
+SECONDS = 0.025
+"""Of processor time: no more inputs after that, but for the guest's own."""
+INSTRUCTIONS, INSTRUCTIONS_REQUIRED = 200_000, 5_000_000
+"""Of the published code with one input, and with one of the guest's own."""
+_SLACK, _SPARE = 8, 100_000
+"""The new code may execute so many times more, and so many more, before it is taken not to return."""
+_MOST_SMALLER = 64
+_RETURNS = b"\xc3"
+
+
+@dataclass(frozen=True)
+class _Difference:
+    words: str
+    breaks_caller: bool
+
+
+class _Unusable(Exception):
+    """The published code cannot be run with this input."""
+
+
+def warm_up(emulator: Emulator) -> None:
+    """Runs a trial, so that all that it needs has been used once."""
+    old, new = Code(0, ()), Code(BLOCK, ())
+    verify(emulator, Trial(old, new, 1, 0, BLOCK, ((0, 2 * BLOCK),), ((0, 0), (1, 1)), 1, True, ()), 2 * _RETURNS)
+
+
+def verify(emulator: Emulator, trial: Trial, new: bytes) -> Verdict:
+    """Runs both versions with one input after the other, until they differ."""
+    started = time.process_time()
+    placed = {trial.code_address: new[: trial.code_size], trial.rodata_address: new[trial.code_size :]}
+    emulator.load(trial.ranges, {address: data for address, data in placed.items() if data})
+    compared, noted = 0, ""
+    left_out: list[str] = []
+    for number, pair in enumerate(trial.inputs):
+        required = number < trial.required
+        if not required and time.process_time() - started > SECONDS:
+            break
+        most = INSTRUCTIONS_REQUIRED if required else INSTRUCTIONS
+        try:
+            difference = _difference(emulator, trial, pair, most)
+        except _Unusable as reason:
+            left_out.append(str(reason))
+            continue
+        compared += 1
+        if difference is not None and (trial.results_count or difference.breaks_caller):
+            pair, difference = _smallest(emulator, trial, pair, difference, most)
+            return Verdict(compared, _sentence(pair, difference), difference.breaks_caller, "", _since(started))
+        noted = noted or (_sentence(pair, difference) if difference is not None else "")
+    # Its usual input comes first, and is the one that a reader would ask about.
+    return Verdict(compared, noted, False, left_out[0] if left_out else "", _since(started))
+
+
+def _since(started: float) -> float:
+    return round((time.process_time() - started) * 1e3, 3)
+
+
+def _difference(emulator: Emulator, trial: Trial, pair: Pair, most: int) -> _Difference | None:
+    old = emulator.call(trial.old.entry, *pair, most)
+    if old.ended:
+        raise _Unusable(f"the published code {old.ended}")
+    new = emulator.call(trial.new.entry, *pair, _SLACK * most + _SPARE)
+    if new.ended or new.broken:
+        return _Difference(f"the new code {new.ended or new.broken}", True)
+    if not _same_word(trial, old.result, new.result):
+        return _Difference(f"returns {_signed(new.result)}, the published code {_signed(old.result)}", False)
+    address = next(_changed(emulator, trial, old, new), None)
+    if address is None:
+        return None
+    words = (_word_at(emulator, effect, address) for effect in (new, old))
+    told = ", the published code ".join(f"0x{word:08x}" for word in words)
+    return _Difference(f"leaves {told} {_named(trial, address)}", False)
+
+
+def _changed(emulator: Emulator, trial: Trial, old: Effect, new: Effect) -> Iterator[int]:
+    """Addresses of the words that the calls left different."""
+    for block in sorted({*old.memory, *new.memory}):
+        before = emulator.pristine(block)
+        one, other = old.memory.get(block, before), new.memory.get(block, before)
+        if one == other:
+            continue
+        words = struct.Struct(f"<{BLOCK // 4}I")
+        pairs = zip(words.unpack(one), words.unpack(other), strict=True)
+        for index, (first, second) in enumerate(pairs):
+            if first != second and not _same_word(trial, first, second):
+                yield block + 4 * index
+
+
+def _word_at(emulator: Emulator, effect: Effect, address: int) -> int:
+    block = address & -BLOCK
+    data = effect.memory.get(block, emulator.pristine(block))
+    return int.from_bytes(data[address - block : address - block + 4], "little")
+
+
+def _same_word(trial: Trial, old: int, new: int) -> bool:
+    """Also when both are addresses in the versions themselves: their code and constants lie in different places."""
+    return old == new or (_inside(old, trial.old.spans) and _inside(new, trial.new.spans))
+
+
+def _inside(address: int, spans: Sequence[Span]) -> bool:
+    return any(start <= address < end for start, end in spans)
+
+
+def _smallest(
+    emulator: Emulator, trial: Trial, pair: Pair, difference: _Difference, most: int
+) -> tuple[Pair, _Difference]:
+    """The input nearest to zero that is found to differ in the same way."""
+    tries = itertools.count()
+    found = True
+    while found:
+        found = False
+        for other in smaller(pair):
+            if next(tries) >= _MOST_SMALLER:
+                return pair, difference
+            try:
+                again = _difference(emulator, trial, other, most)
+            except _Unusable:
+                continue
+            if again is not None and again.breaks_caller == difference.breaks_caller:
+                pair, difference, found = other, again, True
+                break
+    return pair, difference
+
+
+def _sentence(pair: Pair, difference: _Difference) -> str:
+    return f"with ({pair[0]}, {pair[1]}) {difference.words}"
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 32) if value >> 31 else value
+
+
+def _named(trial: Trial, address: int) -> str:
+    for name, start, size in trial.symbols:
+        if start <= address < start + size:
+            return f"in {name}+0x{address - start:x}" if address > start else f"in {name}"
+    return f"at 0x{address:08x}"
