@@ -76,10 +76,10 @@ class Compiler:
         return self.process.poll() is None
 
     @contextlib.contextmanager
-    def request(self, function: str, level: int, *, called: bool) -> Iterator[Request]:
+    def request(self, function: str, level: int, *, called: bool, verify: bool) -> Iterator[Request]:
         """Asks; called: for the result of the first call too. The child ends if the request is given up."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        question = {"function": function, "level": level, "called": called}
+        question = {"function": function, "level": level, "called": called, "verify": verify}
         try:
             self.process.stdin.write(json.dumps(question) + "\n")
             self.process.stdin.flush()

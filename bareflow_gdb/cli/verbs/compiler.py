@@ -26,8 +26,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     add_target(parser)
     parser.epilog = (
-        'A question: {"function": "primes", "level": 3}, with "called": false not to wait for the first call. '
-        'An answer: as `bareflow recompile --json`, or {"error": "one sentence"}. Ends at the end of input.'
+        'A question: {"function": "primes", "level": 3}, with "called": false not to wait for the first call, '
+        '"verify": false as --no-verify of `bareflow recompile`. An answer: as `bareflow recompile --json`, or {"error": "one sentence"}. Ends at the end of input.'
     )
 
 
@@ -53,8 +53,8 @@ def _answer(target: Target, compilers: Compilers, line: str) -> Any:
     try:
         question = json.loads(line)
         function, level = str(question["function"]), int(question["level"])
-        called = bool(question.get("called", True))
+        called, verify = bool(question.get("called", True)), bool(question.get("verify", True))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsageError(f'this is not a question ({error!r}); ask as {{"function": "primes", "level": 3}}') from error
-    with open_service(target, compilers=compilers) as service:
+    with open_service(target, compilers=compilers, verify=verify) as service:
         return to_json(service.request(function, level, called=called))

@@ -32,6 +32,12 @@ GRACE_SECONDS = 5.0
         argument("--tier", choices=TIERS, default="O3", help="how far it is optimised (default O3)"),
         # As it was called before.
         argument("--level", dest="tier", type=tier_of_level, help=argparse.SUPPRESS),
+        argument(
+            "--no-verify",
+            dest="verify",
+            action="store_false",
+            help="hand new code over without having run it on the host beside the published code",
+        ),
         argument("--stop", action="store_true", help="stop in the new code, at its first execution"),
     ),
     show=lambda outcome: _text(outcome),
@@ -52,7 +58,8 @@ def recompile(options: argparse.Namespace, session: Session) -> Outcome:
     if options.stop and session.running:
         raise UsageError("the guest runs, and --stop begins at a stop: `interrupt` first, or leave it out")
     compiler = session.compiler(machine)
-    with compiler.request(options.function, TIERS.index(options.tier), called=not options.stop) as request:
+    level, called = TIERS.index(options.tier), not options.stop
+    with compiler.request(options.function, level, called=called, verify=options.verify) as request:
         session.say(f"compiling {options.function} at {options.tier} on the host, the guest runs meanwhile …")
         if session.running:
             request.wait(None)

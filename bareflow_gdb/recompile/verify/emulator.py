@@ -17,6 +17,7 @@ from typing import Any
 from unicorn import (
     UC_ARCH_X86,
     UC_HOOK_INSN,
+    UC_HOOK_INTR,
     UC_HOOK_MEM_INVALID,
     UC_MEM_WRITE_PROT,
     UC_MEM_WRITE_UNMAPPED,
@@ -80,8 +81,10 @@ class Emulator:
         self._uc.ctl_set_tcg_buffer_size(_TRANSLATED_BYTES)
         self._uc.mem_map_ptr(_STACK, _STACK_BYTES, UC_PROT_ALL, _place(self._stack))
         self._uc.hook_add(UC_HOOK_MEM_INVALID, self._touched)
+        self._uc.hook_add(UC_HOOK_INTR, self._exception)
         self._uc.hook_add(UC_HOOK_INSN, self._device, None, 1, 0, x86.UC_X86_INS_IN)
         self._uc.hook_add(UC_HOOK_INSN, self._device, None, 1, 0, x86.UC_X86_INS_OUT)
+        self._state = self._fresh()
 
     def load(self, ranges: Sequence[Span], placed: Mapping[int, bytes]) -> None:
         """Begins with the snapshot as it is now.
@@ -100,7 +103,8 @@ class Emulator:
         self._stack[:] = bytes(_STACK_BYTES)
         self._stack[_TOP : _TOP + 12] = struct.pack("<Iii", _RETURN, a, b)
         self._stack[_TOP + 12 : _TOP + 12 + len(_CALLER)] = _CALLER
-        self._set_registers()
+        # All of it: after an exception unicorn would take the next one for a double fault.
+        self._uc.context_restore(self._state)
         try:
             self._uc.emu_start(entry, _RETURN, count=most)
             ended = self._why or self._end(most)
@@ -109,11 +113,13 @@ class Emulator:
         memory = self._changes()
         return Effect(ended, self._read("EAX"), "" if ended else self._broken(), memory)
 
-    def _set_registers(self) -> None:
+    def _fresh(self) -> Any:
+        """The CPU's whole state at a call."""
         values = {"ESP": _STACK + _TOP, "EFLAGS": _FLAGS, "EAX": 0, "ECX": 0, "EDX": 0, **_SAVED}
         values |= {"FPCW": _CONTROL, "FPSW": 0, "FPTAG": 0xFFFF}
         for name, value in values.items():
             self._uc.reg_write(_register(name), value)
+        return self._uc.context_save()
 
     def _read(self, name: str) -> int:
         return int(self._uc.reg_read(_register(name)))
@@ -190,6 +196,10 @@ class Emulator:
             if first < last:
                 content[first - block : last - block] = data[first - address : last - address]
         return bytes(content)
+
+    def _exception(self, uc: Any, vector: int, *_: object) -> None:
+        self._why = f"raises exception {vector} at 0x{self._read('EIP'):08x}"
+        uc.emu_stop()
 
     def _device(self, uc: Any, port: int, *_: object) -> int:
         self._why = f"uses the device at port 0x{port:x}"
