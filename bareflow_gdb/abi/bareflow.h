@@ -456,6 +456,7 @@ struct bf_ring_header {
 
 /* ---- Mailbox: the host compiles, the guest installs ------------------------------------------------------------ */
 #define BF_MAILBOX_MAGIC 0x584F424D
+#define BF_ASK_BRINGS_BITCODE 0x100 /* in `ask`: the host has bitcode of its own; since 1.2 */
 
 /* In brackets: who owns the state, that is, who alone may leave it. */
 enum bf_mail_state {
@@ -513,7 +514,7 @@ struct bf_mail_slot {
     struct bf_segment rodata;
     uint32_t entry_offset;      /* into the code segment */
     uint32_t level;             /* that the code was compiled at */
-    uint32_t ask;               /* host: level + 1 to ask for, then the doorbell; the guest sets it to 0 */
+    uint32_t ask;               /* host: level + 1 to ask for, | BF_ASK_…, then the doorbell; the guest sets it to 0 */
     uint32_t control;           /* enum bf_control */
     uint32_t control_argument;
     uint32_t done_request;      /* the last request that ended … */

@@ -6,6 +6,7 @@ function, and what is done in the mailbox.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 
@@ -21,7 +22,8 @@ from bareflow_gdb.recompile.compiler import Compilation, Compiler
 from bareflow_gdb.recompile.compilers import Compilers
 from bareflow_gdb.recompile.jobs import Job
 from bareflow_gdb.recompile.link import Linked, NeedMore, Room, link
-from bareflow_gdb.recompile.refusal import BadRequest, Refused
+from bareflow_gdb.recompile.recipe import Recipe
+from bareflow_gdb.recompile.refusal import BadBitcode, BadRequest, Refused
 from bareflow_gdb.recompile.verification import Plan
 from bareflow_gdb.recompile.verify.trial import Verdict
 from bareflow_gdb.recompile.wrapped import Wrapped, read_wrapped
@@ -44,6 +46,7 @@ class _Making:
 
     wrapped: Wrapped
     level: int
+    recipe: Recipe
     compiler: Compiler
     made: Compilation | Refused | None = None
     trial: _Trial | None = None
@@ -111,7 +114,7 @@ class Answering:
                 f"the guest asks for level {slot.level_wanted}, which does not exist; is its memory damaged?"
             )
         if job.wrapped is None:
-            job.wrapped = read_wrapped(self.memory, slot.bitcode, slot.bitcode_size)
+            job.wrapped = self._bitcode(job, slot)
         compilation = self._compiled(job, job.wrapped)
         if compilation is None:
             return None
@@ -133,12 +136,25 @@ class Answering:
         compiler = self._free(job)
         if compiler is None:
             return None
-        begun = verification.begin(compiler, self.memory, self.root, function, job.linked, room, shared, edited=False)
+        begun = verification.begin(
+            compiler, self.memory, self.root, function, job.linked, room, shared, edited=job.recipe.source is not None
+        )
         if isinstance(begun, Verification):
             job.verification = begun
             return made
         making.trial = _Trial(room, job.linked, compiler, begun)
         return None
+
+    def _bitcode(self, job: Job, slot: MailSlot) -> Wrapped:
+        """What is compiled: the guest's bitcode, or the one that was given in its place."""
+        source = job.recipe.source
+        if source is None:
+            return read_wrapped(self.memory, slot.bitcode, slot.bitcode_size)
+        entry = source.entry or f"{job.function.name}_main"
+        if not source.entry and slot.bitcode:
+            with contextlib.suppress(BadBitcode):
+                entry = read_wrapped(self.memory, slot.bitcode, slot.bitcode_size).entry
+        return Wrapped(entry, source.payload)
 
     def _tried(self, job: Job, trial: _Trial) -> Linked | None:
         """The new code, when it may go to the guest; None: it is not known yet."""
@@ -158,7 +174,7 @@ class Answering:
         if making is not None and making.going_on:
             # Perhaps for a request that the guest has taken back: this one comes after it.
             return None
-        if making is not None and (making.wrapped, making.level) == (wrapped, job.level):
+        if making is not None and (making.wrapped, making.level, making.recipe) == (wrapped, job.level, job.recipe):
             if isinstance(making.made, Refused):
                 raise making.made
             job.times.setdefault("compiled", time.perf_counter())
@@ -166,8 +182,8 @@ class Answering:
             return making.made
         compiler = self._free(job)
         if compiler is not None:
-            self._making[index] = _Making(wrapped, job.level, compiler)
-            compiler.begin(wrapped.payload, wrapped.entry, job.level)
+            self._making[index] = _Making(wrapped, job.level, job.recipe, compiler)
+            compiler.begin(wrapped.payload, wrapped.entry, job.level, job.recipe)
         return None
 
     def _free(self, job: Job) -> Compiler | None:

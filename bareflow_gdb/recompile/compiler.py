@@ -15,6 +15,7 @@ from typing import IO, Any
 from bareflow_gdb import libraries
 from bareflow_gdb.recompile.death import death
 from bareflow_gdb.recompile.pipe import BadFrame, Frame, encode, take_frame
+from bareflow_gdb.recompile.recipe import USUAL, Recipe
 from bareflow_gdb.recompile.refusal import BadBitcode, CompilerDied, Refused
 from bareflow_gdb.recompile.verify.snapshot import Snapshot
 from bareflow_gdb.recompile.verify.trial import Trial, Verdict
@@ -107,10 +108,11 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
         while not self._ready:
             self._turn(self.timeout)
 
-    def begin(self, payload: bytes, entry: str, level: int) -> None:
+    def begin(self, payload: bytes, entry: str, level: int, recipe: Recipe = USUAL) -> None:
         """Hands a bitcode over; `poll` tells what became of it. Nothing else may be on its way."""
         self._level = level
-        self._begin(f"compile {entry} at O{level}", {"entry": entry, "level": level}, payload)
+        head = {"entry": entry, "level": level, "cpu": recipe.cpu, "passes": recipe.passes}
+        self._begin(f"compile {entry} at O{level}", head, payload)
 
     def begin_trial(self, trial: Trial, new: bytes) -> None:
         """Has old and new code compared over the snapshot; `poll_trial` tells what came of it."""

@@ -19,6 +19,7 @@ from bareflow_gdb.guest.code.outcome import Outcome, Phases, Verification
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.recompile.compiler import Compilation
 from bareflow_gdb.recompile.link import Linked
+from bareflow_gdb.recompile.recipe import USUAL, Recipe
 from bareflow_gdb.recompile.store import SymbolStore
 from bareflow_gdb.recompile.wrapped import Wrapped
 
@@ -39,6 +40,7 @@ class Job:
     """Asked for through this process."""
     called: bool = True
     """The first call of the new code is waited for."""
+    recipe: Recipe = USUAL
     times: dict[str, float] = field(default_factory=dict)
     """When it was rung, taken, compiled, linked, verified, staged, done, first called, as far as it came."""
     until_called: float | None = None

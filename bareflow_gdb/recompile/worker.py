@@ -11,18 +11,21 @@ file with guest memory: with it, compiled code can be run here before the guest 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
 import llvmlite.binding as llvm
 
-from bareflow_gdb.recompile import contract, ir
+from bareflow_gdb.errors import UsageError
+from bareflow_gdb.recompile import contract, ir, pipeline
 from bareflow_gdb.recompile.pipe import BODY_BYTES, encode, read_frame
+from bareflow_gdb.recompile.recipe import CPU
 from bareflow_gdb.recompile.refusal import BadBitcode
 
 MEMORY_LIMIT = 2 << 30
@@ -63,12 +66,18 @@ attributes #0 = { nounwind "frame-pointer"="all" }
 """
 
 
-def compile_bitcode(payload: bytes, entry: str, level: int) -> tuple[bytes, list[str], dict[str, float]]:
-    """The object for the guest at `level`, what was rewritten, and milliseconds per phase; raises BadBitcode."""
+def compile_bitcode(
+    payload: bytes, entry: str, level: int, cpu: str = CPU, passes: str = ""
+) -> tuple[bytes, list[str], dict[str, float]]:
+    """The object for the guest at `level`, what was rewritten, and milliseconds per phase; raises Refused, UsageError.
+
+    `passes`: a pipeline in the place of the level's own.
+    """
     started = time.perf_counter()
-    module, notes = contract.accept(ir.parse(payload), entry, str(_machine(level).target_data))
+    wanted = pipeline.parse(passes) if passes else [level]
+    module, notes = contract.accept(ir.parse(payload), entry, str(_machine(level, cpu).target_data), cpu)
     parsed = time.perf_counter()
-    data, optimised = _compile(module, level)
+    data, optimised = _compile(module, level, cpu, wanted)
     emitted = time.perf_counter()
     return (
         data,
@@ -81,24 +90,36 @@ def compile_bitcode(payload: bytes, entry: str, level: int) -> tuple[bytes, list
     )
 
 
-def _machine(level: int) -> llvm.TargetMachine:
+def _machine(level: int, cpu: str) -> llvm.TargetMachine:
     # `default` is what clang uses; llvmlite's own default, for JIT, makes calls through registers.
     return llvm.Target.from_triple(contract.TRIPLE).create_target_machine(
-        cpu=contract.CPU, features=contract.FEATURES, opt=level, reloc="static", codemodel="default"
+        cpu=cpu, features=contract.FEATURES, opt=level, reloc="static", codemodel="default"
     )
 
 
-def _compile(module: llvm.ModuleRef, level: int) -> tuple[bytes, float]:
-    machine = _machine(level)
-    tuning = llvm.create_pipeline_tuning_options(speed_level=level)
-    passes = llvm.create_pass_builder(machine, tuning)
-    passes.getModulePassManager().run(module, passes)
+def _compile(module: llvm.ModuleRef, level: int, cpu: str, wanted: Sequence[str | int]) -> tuple[bytes, float]:
+    """`wanted`: passes, or levels whose own pipelines are run."""
+    machine = _machine(level, cpu)
+    for defaults, steps in itertools.groupby(wanted, lambda step: isinstance(step, int)):
+        if not defaults:
+            passes = llvm.create_new_module_pass_manager()
+            for step in steps:
+                getattr(passes, f"add_{pipeline.PASSES[str(step)]}_pass")()
+            passes.run(module, _builder(machine, level))
+            continue
+        for step in steps:
+            builder = _builder(machine, int(step))
+            builder.getModulePassManager().run(module, builder)
     optimised = time.perf_counter()
     try:
         return machine.emit_object(module), optimised
     except (AssertionError, MemoryError) as error:
         # LLVM made it and could not hand it over: llvmlite finds neither an object nor words of LLVM's.
         raise BadBitcode("LLVM made an object of it that is larger than its memory; make it smaller") from error
+
+
+def _builder(machine: llvm.TargetMachine, level: int) -> llvm.PassBuilder:
+    return llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=level))
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int, snapshot: int | None) -> None:
@@ -110,7 +131,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int, snapshot: int
     # Every tier begins with its frame, also where its first branch leaves the function.
     llvm.set_option("bareflow", "-enable-shrink-wrap=0")
     # The first compilation pays for LLVM's lazy initialisation; nobody waits for this one.
-    _compile(llvm.parse_assembly(_WARM_UP), 3)
+    _compile(llvm.parse_assembly(_WARM_UP), 3, CPU, [3])
     verify = _verifier(snapshot) if snapshot is not None else None
     # Assembly in the bitcode could name files of the host (.incbin): from here on none can be opened.
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
@@ -124,10 +145,11 @@ def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int, snapshot: int
             answers.flush()
             continue
         try:
-            data, notes, milliseconds = compile_bitcode(payload, str(head["entry"]), int(head["level"]))
+            way = {word: str(head[word]) for word in ("cpu", "passes") if word in head}
+            data, notes, milliseconds = compile_bitcode(payload, str(head["entry"]), int(head["level"]), **way)
             _check_size(data)
             answer = encode({"milliseconds": milliseconds, "notes": notes}, data)
-        except BadBitcode as error:
+        except (BadBitcode, UsageError) as error:
             answer = encode({"refused": str(error)[:REFUSAL_CHARACTERS]})
         answers.write(answer)
         answers.flush()

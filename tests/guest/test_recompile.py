@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bitcode_in_guest import announce, replaced
@@ -322,9 +323,9 @@ def test_code_larger_than_the_first_room_gets_more_and_is_compiled_once(
     payload = bitcode(tmp_path, BIG.replace("TURNS", "900"), "-g0")
     compiled, taken, really = [], [], trusting.compiler.begin
 
-    def begin_and_count(payload: bytes, entry: str, level: int) -> None:
+    def begin_and_count(payload: bytes, entry: str, *others: Any) -> None:
         compiled.append(entry)
-        really(payload, entry, level)
+        really(payload, entry, *others)
 
     monkeypatch.setattr(trusting.compiler, "begin", begin_and_count)
     monkeypatch.setattr(trusting, "progress", taken.append)
@@ -344,7 +345,7 @@ def test_code_larger_than_the_mailbox_is_rejected_with_its_size(
         outcome = trusting.request("sum", 3, SECONDS)
     assert (outcome.state, outcome.reason) == ("rejected", "link_failed")
     assert "more than the mailbox carries" in outcome.message
-    assert guest_runs_on(service)
+    assert guest_runs_on(trusting)
 
 
 @pytest.mark.parametrize(

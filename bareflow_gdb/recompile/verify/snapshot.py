@@ -11,9 +11,6 @@ import os
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START, RAM_SIZE, Memory, Range
 
-COPIED: tuple[Range, ...] = ((0, DEVICES_START), (DEVICES_END, layouts.const("BF_RING0_HEADER")))
-"""Kernel, stack, heap and pools: what functions read and write. Rings and mailbox are the suite's."""
-
 
 class Snapshot:
     """The side that copies."""
@@ -24,9 +21,11 @@ class Snapshot:
 
     def take(self, memory: Memory) -> tuple[Range, ...]:
         """Copies what functions use of guest memory; returns the ranges. Raises ReadError, OSError."""
+        # Kernel, stack, heap and pools: what functions read and write. Rings and mailbox are the suite's.
+        copied = ((0, DEVICES_START), (DEVICES_END, layouts.const("BF_RING0_HEADER")))
         known = [
             (max(start, begin), min(end, stop))
-            for start, end in COPIED
+            for start, end in copied
             for begin, stop in memory.ranges
             if max(start, begin) < min(end, stop)
         ]
