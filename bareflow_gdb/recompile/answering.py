@@ -18,6 +18,7 @@ from bareflow_gdb.guest.code.mailbox import MailSlot
 from bareflow_gdb.guest.code.outcome import Verification
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.recompile import mailbox, verification
+from bareflow_gdb.recompile.cache import ObjectCache, key_of
 from bareflow_gdb.recompile.compiler import Compilation, Compiler
 from bareflow_gdb.recompile.compilers import Compilers
 from bareflow_gdb.recompile.jobs import Job
@@ -47,7 +48,10 @@ class _Making:
     wrapped: Wrapped
     level: int
     recipe: Recipe
-    compiler: Compiler
+    key: str
+    """Of the object in the cache."""
+    compiler: Compiler | None
+    """None: it was found in the cache."""
     made: Compilation | Refused | None = None
     trial: _Trial | None = None
 
@@ -60,9 +64,12 @@ class _Making:
 class Answering:
     """The requests that the host owns. Every method returns at once."""
 
-    def __init__(self, memory: Memory, root: Root, compilers: Compilers, verify: bool) -> None:
+    def __init__(
+        self, memory: Memory, root: Root, compilers: Compilers, verify: bool, cache: ObjectCache | None
+    ) -> None:
         """`verify`: the guest gets no code that does not do what the published code does."""
         self.verify = verify
+        self.cache = cache
         self.memory = memory
         self.root = root
         self.compilers = compilers
@@ -72,11 +79,13 @@ class Answering:
     def look(self) -> None:
         """Sees what has been compiled, or verified, since."""
         for making in self._making.values():
-            if making.made is None:
+            if making.made is None and making.compiler is not None:
                 try:
                     making.made = making.compiler.poll()
                 except Refused as refusal:
                     making.made = refusal
+                if self.cache is not None and isinstance(making.made, Compilation):
+                    self.cache.put(making.key, making.made)
             trial = making.trial
             if trial is not None and trial.came is None:
                 try:
@@ -180,11 +189,16 @@ class Answering:
             job.times.setdefault("compiled", time.perf_counter())
             job.compilation = making.made
             return making.made
-        compiler = self._free(job)
+        key, kept = "", None
+        if self.cache is not None:
+            key = key_of(wrapped.payload, wrapped.entry, job.level, job.recipe)
+            kept = self.cache.get(key)
+        compiler = self._free(job) if kept is None else None
+        if kept is not None or compiler is not None:
+            self._making[index] = _Making(wrapped, job.level, job.recipe, key, compiler, kept)
         if compiler is not None:
-            self._making[index] = _Making(wrapped, job.level, job.recipe, compiler)
             compiler.begin(wrapped.payload, wrapped.entry, job.level, job.recipe)
-        return None
+        return self._compiled(job, wrapped) if kept is not None else None
 
     def _free(self, job: Job) -> Compiler | None:
         waited = time.perf_counter() - job.times["taken"]

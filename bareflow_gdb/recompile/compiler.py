@@ -39,6 +39,8 @@ class Compilation:
     """What of the bitcode was rewritten for the guest."""
     milliseconds: dict[str, float]
     """Parse, optimise, emit."""
+    cached: bool = False
+    """It was made before, and kept."""
 
 
 class Compiler(contextlib.AbstractContextManager["Compiler"]):

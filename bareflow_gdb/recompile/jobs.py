@@ -163,6 +163,7 @@ class Follower:
             remarks=job.compilation.remarks if job.compilation is not None else (),
             notes=job.compilation.notes if job.compilation is not None else (),
             symbol_file=symbol_file,
+            from_cache=job.compilation is not None and job.compilation.cached,
             verification=job.verification,
         )
 

@@ -23,6 +23,7 @@ from bareflow_gdb.guest.stock.kernel import looks_stock
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.recompile import mailbox
 from bareflow_gdb.recompile.answering import Answering
+from bareflow_gdb.recompile.cache import ObjectCache
 from bareflow_gdb.recompile.compiler import Compiler
 from bareflow_gdb.recompile.compilers import Compilers
 from bareflow_gdb.recompile.jobs import Follower, Job
@@ -54,10 +55,12 @@ class Service(AbstractContextManager["Service"]):
         compilers: Compilers | None = None,
         *,
         verify: bool = True,
+        cache: ObjectCache | None = None,
     ) -> None:
         """`progress` is told of each request that is taken, and of what went wrong. Raises BadData without a root.
 
         `verify`: new code is run on the host beside the published code first, and refused when it does something else.
+        `cache`: what was compiled before is taken from there.
 
         `compilers` that are given stay the caller's, warm for the next Service.
         """
@@ -73,7 +76,7 @@ class Service(AbstractContextManager["Service"]):
         self._follower = Follower(memory, self.root, self._store, self._say)
         self.compilers = Compilers() if compilers is None else compilers
         self._own_compilers = compilers is None
-        self._answering = Answering(memory, self.root, self.compilers, verify)
+        self._answering = Answering(memory, self.root, self.compilers, verify, cache)
         self._functions: list[Function] = []
         self._jobs: list[Job] = []
         self._become_host()

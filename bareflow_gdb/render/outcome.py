@@ -28,6 +28,8 @@ def outcome(record: Outcome, *, remarks: bool = False) -> str:
     spent = {phase: f"{ms:,.1f}" for phase, ms in asdict(record.milliseconds).items() if ms is not None}
     total = f"; {spent.pop('total')} ms in all" if "total" in spent else ""
     parts = ", ".join(f"{phase} {ms}" for phase, ms in spent.items()).replace("first_execution", "first call")
+    if record.from_cache:
+        parts = parts.replace("compile ", "from the cache ")
     lines.append(f"  ms          {parts}{total}")
     lines += [f"  note        {note}" for note in record.notes]
     if record.symbol_file is not None:

@@ -123,3 +123,19 @@ def test_who_does_not_serve_cannot_choose_and_is_told_so(idle_machine: Machine, 
         finally:
             stop.set()
             thread.join()
+
+
+def test_what_was_compiled_before_comes_from_the_cache_and_a_damaged_entry_is_made_anew(
+    idle_machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    words = ["recompile", "primes", idle_machine.name]
+    told = []
+    for damaged in (False, False, True, False):
+        for entry in (tmp_path / "bareflow" / "objects").glob("*") if damaged else ():
+            entry.write_bytes(entry.read_bytes()[:-1])
+        assert bareflow(words) == 0
+        said = capsys.readouterr().out
+        assert "verified    as primes@O3 #" in said
+        told.append("from the cache" in said)
+    assert told == [False, True, False, True]

@@ -120,9 +120,10 @@ def open_service(
     verify: bool = True,
 ) -> Service:
     """A service for a running guest; raises UsageError for a target that cannot answer."""
+    from bareflow_gdb.recompile.cache import ObjectCache, usual_folder
     from bareflow_gdb.recompile.service import Service
 
     if not target.memory.live:
         raise UsageError(f"{target.description} does not run; recompile a function of a running machine")
     directory = target.machine.directory if target.machine is not None else None
-    return Service(target.memory, directory, progress, compilers, verify=verify)
+    return Service(target.memory, directory, progress, compilers, verify=verify, cache=ObjectCache(usual_folder()))

@@ -75,6 +75,8 @@ class Outcome:
     notes: tuple[str, ...] = ()
     """What of the bitcode was rewritten for the guest."""
     symbol_file: str | None = None
+    from_cache: bool = False
+    """It was compiled before, and kept."""
     verification: Verification | None = None
     """None when it was not asked for, another process served, or it did not come to that."""
 
