@@ -25,20 +25,18 @@ from bareflow_gdb.recompile.jobs import Job
 from bareflow_gdb.recompile.link import Linked, NeedMore, Room, link
 from bareflow_gdb.recompile.recipe import Recipe
 from bareflow_gdb.recompile.refusal import BadBitcode, BadRequest, Refused
-from bareflow_gdb.recompile.verification import Plan
-from bareflow_gdb.recompile.verify.trial import Verdict
+from bareflow_gdb.recompile.verification import Check
 from bareflow_gdb.recompile.wrapped import Wrapped, read_wrapped
 
 
 @dataclass
 class _Trial:
-    """New code that a worker compares, or compared, with the published code."""
+    """New code that is compared, or was, with the published code."""
 
     room: Room
     linked: Linked
-    compiler: Compiler
-    plan: Plan
-    came: Verdict | Refused | None = None
+    check: Check
+    came: Verification | Refused | None = None
 
 
 @dataclass
@@ -89,7 +87,7 @@ class Answering:
             trial = making.trial
             if trial is not None and trial.came is None:
                 try:
-                    trial.came = trial.compiler.poll_trial()
+                    trial.came = trial.check.poll()
                 except Refused as refusal:
                     trial.came = refusal
 
@@ -151,7 +149,7 @@ class Answering:
         if isinstance(begun, Verification):
             job.verification = begun
             return made
-        making.trial = _Trial(room, job.linked, compiler, begun)
+        making.trial = _Trial(room, job.linked, begun)
         return None
 
     def _bitcode(self, job: Job, slot: MailSlot) -> Wrapped:
@@ -172,7 +170,7 @@ class Answering:
         job.times.setdefault("verified", time.perf_counter())
         if isinstance(trial.came, Refused):
             raise trial.came
-        job.verification = verification.conclude(trial.plan, trial.came)
+        job.verification = trial.came
         job.linked = trial.linked
         return trial.linked
 

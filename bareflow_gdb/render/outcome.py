@@ -44,7 +44,9 @@ def _verified(record: Verification) -> str:
     if record.state == "not verified":
         return f"not verified: {record.reason}"
     seen = f", {record.seen} of them seen in its calls" if record.seen else ""
-    cost = f"{record.milliseconds:,.1f} ms" if record.milliseconds is not None else ""
+    seen += ", its x87 code on the host's own CPU" if record.native else ""
+    cost = f"({record.milliseconds:,.1f} ms)" if record.milliseconds is not None else ""
     if record.state == "differs":
-        return f"differs     from {record.against}, as edited source may: {record.reason} ({cost})"
-    return f"verified    as {record.against} with {record.inputs} inputs{seen} ({cost})"
+        return f"differs     from {record.against}, as edited source may: {record.reason} {cost}"
+    but = f"; {record.reason}" if record.reason else ""
+    return f"verified    as {record.against} with {record.inputs} inputs{seen} {cost}{but}"

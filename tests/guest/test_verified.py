@@ -22,6 +22,7 @@ from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.recompile import answering
 from bareflow_gdb.recompile.link import Linked
 from bareflow_gdb.recompile.service import Service
+from bareflow_gdb.recompile.verify.native import CannotRun, Native
 
 INTEGER = ("fibonacci", "sum", "compute", "primes", "sha256", "matrix_mul", "quicksort", "strops", "regex_dfa")
 X87 = ("fft_1d", "gemm_tile", "physics_step")
@@ -73,13 +74,38 @@ def test_every_level_is_verified_against_every_other(service: Service) -> None:
         assert told is not None and told.state == "agrees"
 
 
-def test_functions_with_x87_code_are_said_to_be_unverified_and_why(service: Service) -> None:
+def test_x87_code_is_compared_on_the_hosts_own_cpu(service: Service) -> None:
     for name in X87:
-        outcome = service.request(name, 3, SECONDS)
-        assert outcome.correct, outcome.message
-        told = outcome.verification
-        assert told is not None and told.state == "not verified"
-        assert "x87" in told.reason and told.inputs >= 1
+        for level in (0, 3):
+            outcome = service.request(name, level, SECONDS)
+            assert outcome.correct, outcome.message
+            told = outcome.verification
+            assert told is not None and (told.state, told.native) == ("agrees", True), told
+            assert told.inputs >= 1
+
+
+def test_x87_code_is_unverified_where_that_cannot_be_done_and_it_is_said_why(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(*_: object) -> None:
+        raise CannotRun("this host runs no programs for i386")
+
+    monkeypatch.setattr(Native, "start", cannot)
+    outcome = service.request("gemm_tile", 3, SECONDS)
+    assert outcome.correct, outcome.message
+    told = outcome.verification
+    assert told is not None and told.state == "not verified"
+    assert "it has x87 code" in told.reason and "this host runs no programs for i386" in told.reason
+
+
+def test_a_miscompilation_of_x87_code_is_refused(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = published(service, "gemm_tile")
+    # faddp becomes fsubrp.
+    miscompiled(monkeypatch, lambda code: code.replace(b"\xde\xc1", b"\xde\xe1"))
+    outcome = service.request("gemm_tile", 0, SECONDS)
+    assert (outcome.state, outcome.reason) == ("rejected", "differs"), outcome
+    assert "returns" in outcome.message
+    assert published(service, "gemm_tile") == before
 
 
 def test_a_miscompilation_is_refused_with_its_smallest_input_and_the_guest_keeps_its_code(

@@ -8,8 +8,8 @@ import pytest
 
 from bareflow_gdb.recompile.machine_code import uses
 from bareflow_gdb.recompile.verify import inputs
-from bareflow_gdb.recompile.verify.emulator import BLOCK, Emulator
-from bareflow_gdb.recompile.verify.trial import Code, Trial, Verdict
+from bareflow_gdb.recompile.verify.emulator import Emulator
+from bareflow_gdb.recompile.verify.trial import BLOCK, Code, Trial, Verdict
 from bareflow_gdb.recompile.verify.verifier import verify
 
 OLD, NEW, DATA = 0, BLOCK, 2 * BLOCK
@@ -155,7 +155,7 @@ def test_the_guests_own_inputs_come_first_and_once() -> None:
 def test_a_trial_and_a_verdict_survive_the_pipe() -> None:
     trial = Trial(Code(1, ((1, 2),)), Code(3, ((3, 4),)), 5, 6, 7, ((0, 8),), ((9, 10),), 1, True, (("n", 11, 4),))
     assert Trial.from_json(trial.to_json()) == trial
-    verdict = Verdict(3, "with (0, 0) …", True, "", 1.5)
+    verdict = Verdict(3, "with (0, 0) …", True, "", 1.5, (0, 2), (BLOCK,))
     assert Verdict.from_json(verdict.to_json()) == verdict
     for nonsense in ({}, {**verdict.to_json(), "compared": "many"}):
         with pytest.raises((KeyError, ValueError)):

@@ -40,10 +40,12 @@ class Verification:
     """With so many both did the same, or at least nothing that harms their caller."""
     seen: int
     """Of these inputs, from calls that the guest had made, apart from its usual one."""
+    native: bool
+    """It has x87 code, and was run on the host's own CPU too."""
     reason: str
     """Why it was not verified, or what differs, as a sentence."""
     milliseconds: float | None
-    """Of processor time; None when nothing was run."""
+    """Of processor time in the emulator; None when nothing was run."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,9 +30,8 @@ from unicorn import (
 )
 from unicorn import x86_const as x86
 
-from bareflow_gdb.recompile.verify.trial import Span
+from bareflow_gdb.recompile.verify.trial import BLOCK, Span
 
-BLOCK = 1 << 16
 MOST_BLOCKS = 256
 """16 MiB of guest memory."""
 
@@ -163,6 +162,11 @@ class Emulator:
                 # It may have been code.
                 self._uc.ctl_remove_cache(block, block + BLOCK)
         return found
+
+    @property
+    def written(self) -> tuple[int, ...]:
+        """The blocks that some call wrote to."""
+        return tuple(sorted(self._written))
 
     def pristine(self, block: int) -> bytes:
         """A block as every call finds it."""

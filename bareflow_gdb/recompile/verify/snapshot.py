@@ -33,6 +33,10 @@ class Snapshot:
             os.pwrite(self.file, memory.read(start, end - start, "what new code is verified over"), start)
         return tuple(known)
 
+    def content(self, span: Range) -> bytes:
+        """What was copied of one of the ranges."""
+        return os.pread(self.file, span[1] - span[0], span[0])
+
     def close(self) -> None:
         """Its memory is given back when the worker has ended, too."""
         os.close(self.file)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+BLOCK = 1 << 16
+"""Bytes in which the emulator takes guest memory."""
 Span = tuple[int, int]
 """Addresses [start, end)."""
 
@@ -78,6 +80,10 @@ class Verdict:
     not_run: str = ""
     """Why no input, or this one of those that were left out, could be compared."""
     milliseconds: float = 0.0
+    ran: tuple[int, ...] = ()
+    """Which of the inputs, by their place, were compared."""
+    written: tuple[int, ...] = ()
+    """Blocks of memory that a call wrote to."""
 
     def to_json(self) -> dict[str, Any]:
         """Its fields."""
@@ -92,4 +98,28 @@ class Verdict:
             breaks_caller=bool(record["breaks_caller"]),
             not_run=str(record["not_run"])[:WORDS],
             milliseconds=float(record["milliseconds"]),
+            ran=tuple(int(number) for number in record["ran"][:MOST_INPUTS]),
+            written=tuple(int(address) for address in record["written"][:MOST_INPUTS]),
         )
+
+
+def same_word(trial: Trial, old: int, new: int) -> bool:
+    """Also when both are addresses in the versions themselves: their code and constants lie in different places."""
+    return old == new or (_inside(old, trial.old.spans) and _inside(new, trial.new.spans))
+
+
+def named(trial: Trial, address: int) -> str:
+    """Where that is: `in sum_calls`, or the address."""
+    for name, start, size in trial.symbols:
+        if start <= address < start + size:
+            return f"in {name}+0x{address - start:x}" if address > start else f"in {name}"
+    return f"at 0x{address:08x}"
+
+
+def signed(value: int) -> int:
+    """A word as the function's type has it."""
+    return value - (1 << 32) if value >> 31 else value
+
+
+def _inside(address: int, spans: Sequence[Span]) -> bool:
+    return any(start <= address < end for start, end in spans)

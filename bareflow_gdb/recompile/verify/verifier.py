@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bareflow_gdb.recompile.verify.emulator import BLOCK, Effect, Emulator
+from bareflow_gdb.recompile.verify.emulator import Effect, Emulator
 from bareflow_gdb.recompile.verify.inputs import Pair, smaller
-from bareflow_gdb.recompile.verify.trial import Code, Span, Trial, Verdict
+from bareflow_gdb.recompile.verify.trial import BLOCK, Code, Trial, Verdict, named, same_word, signed
 
 SECONDS = 0.025
 """Of processor time: no more inputs after that, but for the guest's own."""
@@ -43,7 +43,8 @@ def verify(emulator: Emulator, trial: Trial, new: bytes) -> Verdict:
     started = time.process_time()
     placed = {trial.code_address: new[: trial.code_size], trial.rodata_address: new[trial.code_size :]}
     emulator.load(trial.ranges, {address: data for address, data in placed.items() if data})
-    compared, noted = 0, ""
+    ran: list[int] = []
+    noted = ""
     left_out: list[str] = []
     for number, pair in enumerate(trial.inputs):
         required = number < trial.required
@@ -55,13 +56,14 @@ def verify(emulator: Emulator, trial: Trial, new: bytes) -> Verdict:
         except _Unusable as reason:
             left_out.append(str(reason))
             continue
-        compared += 1
+        ran.append(number)
         if difference is not None and (trial.results_count or difference.breaks_caller):
             pair, difference = _smallest(emulator, trial, pair, difference, most)
-            return Verdict(compared, _sentence(pair, difference), difference.breaks_caller, "", _since(started))
+            return Verdict(len(ran), _sentence(pair, difference), difference.breaks_caller, "", _since(started))
         noted = noted or (_sentence(pair, difference) if difference is not None else "")
     # Its usual input comes first, and is the one that a reader would ask about.
-    return Verdict(compared, noted, False, left_out[0] if left_out else "", _since(started))
+    not_run = left_out[0] if left_out else ""
+    return Verdict(len(ran), noted, False, not_run, _since(started), tuple(ran), emulator.written)
 
 
 def _since(started: float) -> float:
@@ -75,14 +77,14 @@ def _difference(emulator: Emulator, trial: Trial, pair: Pair, most: int) -> _Dif
     new = emulator.call(trial.new.entry, *pair, _SLACK * most + _SPARE)
     if new.ended or new.broken:
         return _Difference(f"the new code {new.ended or new.broken}", True)
-    if not _same_word(trial, old.result, new.result):
-        return _Difference(f"returns {_signed(new.result)}, the published code {_signed(old.result)}", False)
+    if not same_word(trial, old.result, new.result):
+        return _Difference(f"returns {signed(new.result)}, the published code {signed(old.result)}", False)
     address = next(_changed(emulator, trial, old, new), None)
     if address is None:
         return None
     words = (_word_at(emulator, effect, address) for effect in (new, old))
     told = ", the published code ".join(f"0x{word:08x}" for word in words)
-    return _Difference(f"leaves {told} {_named(trial, address)}", False)
+    return _Difference(f"leaves {told} {named(trial, address)}", False)
 
 
 def _changed(emulator: Emulator, trial: Trial, old: Effect, new: Effect) -> Iterator[int]:
@@ -95,7 +97,7 @@ def _changed(emulator: Emulator, trial: Trial, old: Effect, new: Effect) -> Iter
         words = struct.Struct(f"<{BLOCK // 4}I")
         pairs = zip(words.unpack(one), words.unpack(other), strict=True)
         for index, (first, second) in enumerate(pairs):
-            if first != second and not _same_word(trial, first, second):
+            if first != second and not same_word(trial, first, second):
                 yield block + 4 * index
 
 
@@ -103,15 +105,6 @@ def _word_at(emulator: Emulator, effect: Effect, address: int) -> int:
     block = address & -BLOCK
     data = effect.memory.get(block, emulator.pristine(block))
     return int.from_bytes(data[address - block : address - block + 4], "little")
-
-
-def _same_word(trial: Trial, old: int, new: int) -> bool:
-    """Also when both are addresses in the versions themselves: their code and constants lie in different places."""
-    return old == new or (_inside(old, trial.old.spans) and _inside(new, trial.new.spans))
-
-
-def _inside(address: int, spans: Sequence[Span]) -> bool:
-    return any(start <= address < end for start, end in spans)
 
 
 def _smallest(
@@ -137,14 +130,3 @@ def _smallest(
 
 def _sentence(pair: Pair, difference: _Difference) -> str:
     return f"with ({pair[0]}, {pair[1]}) {difference.words}"
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 32) if value >> 31 else value
-
-
-def _named(trial: Trial, address: int) -> str:
-    for name, start, size in trial.symbols:
-        if start <= address < start + size:
-            return f"in {name}+0x{address - start:x}" if address > start else f"in {name}"
-    return f"at 0x{address:08x}"
