@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 import llvmlite.binding as llvm
 
 from bareflow_gdb.errors import UsageError
-from bareflow_gdb.recompile import contract, ir, pipeline
+from bareflow_gdb.recompile import contract, ir, pipeline, sandbox
 from bareflow_gdb.recompile.pipe import BODY_BYTES, encode, read_frame
 from bareflow_gdb.recompile.recipe import CPU
 from bareflow_gdb.recompile.refusal import BadBitcode
@@ -135,6 +135,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int, snapshot: int
     verify = _verifier(snapshot) if snapshot is not None else None
     # Assembly in the bitcode could name files of the host (.incbin): from here on none can be opened.
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+    sandbox.enter()
     answers.write(encode({"ready": True}))
     answers.flush()
     while (frame := read_frame(requests)) is not None:
