@@ -119,6 +119,22 @@ def test_inputs_that_the_published_code_does_not_end_with_are_left_out(emulator:
     assert verdict.not_run == "the published code does not return within 200,000 instructions"
 
 
+def test_a_loop_that_llvm_had_made_one_step_of_is_not_taken_to_be_endless(emulator: Emulator) -> None:
+    loop = body("89c1 31c0 85c9 7e05 83c002 e2fb")  # mov ecx, eax; xor eax, eax; test; jle; add eax, 2; loop
+    positive = body("85c0 7902 31c0 01c0")  # negative ones are 0
+    verdict = compared(emulator, positive, loop)
+    assert (verdict.compared, verdict.difference) == (len(TYPICAL) - 1, "")
+    assert verdict.not_run == "the new code does not return within 1,700,000 instructions", "with 2^30"
+
+
+def test_recursion_that_llvm_had_made_a_loop_of_is_not_taken_to_be_wrong(emulator: Emulator) -> None:
+    # test eax, eax; jle; dec eax; push 0; push eax; call itself; add esp, 8; inc eax; jmp; xor eax, eax
+    recursive = body("85c0 7e0f 48 6a00 50 e8edffffff 83c408 40 eb02 31c0")
+    verdict = compared(emulator, body("85c0 7902 31c0"), recursive)
+    assert (verdict.compared, verdict.difference) == (len(TYPICAL) - 1, "")
+    assert verdict.not_run == "the new code needs more than 262,144 bytes of stack"
+
+
 def test_nothing_is_agreed_upon_when_nothing_could_be_run(emulator: Emulator) -> None:
     verdict = compared(emulator, body("e464"), TWICE)  # in al, 0x64
     assert (verdict.compared, verdict.not_run) == (0, "the published code uses the device at port 0x64")

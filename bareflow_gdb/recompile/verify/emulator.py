@@ -38,6 +38,8 @@ MOST_BLOCKS = 256
 _TRANSLATED_BYTES = 32 << 20
 _STACK, _STACK_BYTES = 0xF0000000, 1 << 18
 _TOP = _STACK_BYTES - 256
+_BELOW = 1 << 20
+"""What is touched there was meant to be stack."""
 _RETURN = 0xFFFF0000
 _SAVED = {"EBX": 0x1B1B1B1B, "ESI": 0x51515151, "EDI": 0xD1D1D1D1, "EBP": _STACK + _STACK_BYTES - 64}
 _CALLER = bytes(range(1, 201))
@@ -53,6 +55,8 @@ class Effect:
 
     ended: str
     """Empty when it returned, else what it did instead."""
+    exhausted: bool
+    """It went on when its instructions, or its stack, were used up."""
     result: int
     broken: str
     """What of its caller it did not keep; empty when it kept all."""
@@ -74,7 +78,7 @@ class Emulator:
         self._pristine: dict[int, bytes] = {}
         self._written: set[int] = set()
         """Blocks that some call wrote to."""
-        self._why = ""
+        self._why, self._exhausted = "", False
         self._stack = mmap.mmap(-1, _STACK_BYTES)
         self._uc = Uc(UC_ARCH_X86, UC_MODE_32)
         self._uc.ctl_set_tcg_buffer_size(_TRANSLATED_BYTES)
@@ -98,7 +102,7 @@ class Emulator:
 
     def call(self, entry: int, a: int, b: int, most: int) -> Effect:
         """Calls `entry` with two arguments and lets it execute at most that many instructions."""
-        self._why = ""
+        self._why, self._exhausted = "", False
         self._stack[:] = bytes(_STACK_BYTES)
         self._stack[_TOP : _TOP + 12] = struct.pack("<Iii", _RETURN, a, b)
         self._stack[_TOP + 12 : _TOP + 12 + len(_CALLER)] = _CALLER
@@ -110,7 +114,7 @@ class Emulator:
         except UcError as error:
             ended = self._why or f"stops at 0x{self._read('EIP'):08x}: {_plain(error)}"
         memory = self._changes()
-        return Effect(ended, self._read("EAX"), "" if ended else self._broken(), memory)
+        return Effect(ended, self._exhausted, self._read("EAX"), "" if ended else self._broken(), memory)
 
     def _fresh(self) -> Any:
         """The CPU's whole state at a call."""
@@ -130,6 +134,7 @@ class Emulator:
         block = self._blocks.get(at - 1 & -BLOCK)
         if block is not None and block[(at - 1) % BLOCK] == 0xF4:
             return f"halts at 0x{at - 1:08x}"
+        self._exhausted = True
         return f"does not return within {most:,} instructions"
 
     def _broken(self) -> str:
@@ -178,6 +183,9 @@ class Emulator:
             self._uc.mem_protect(block, BLOCK, UC_PROT_ALL)
             self._written.add(block)
             return True
+        if _STACK - _BELOW <= address < _STACK:
+            self._why, self._exhausted = f"needs more than {_STACK_BYTES:,} bytes of stack", True
+            return False
         inside = any(start <= block and block + BLOCK <= end for start, end in self._ranges)
         if block in self._blocks or not inside or len(self._blocks) >= MOST_BLOCKS:
             self._why = f"touches {size} bytes at 0x{address:08x}, outside of the memory that was copied"

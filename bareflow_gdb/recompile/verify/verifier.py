@@ -17,7 +17,11 @@ SECONDS = 0.025
 INSTRUCTIONS, INSTRUCTIONS_REQUIRED = 200_000, 5_000_000
 """Of the published code with one input, and with one of the guest's own."""
 _SLACK, _SPARE = 8, 100_000
-"""The new code may execute so many times more, and so many more, before it is taken not to return."""
+"""So many times more, and so many more, for the new code. Then it is not known whether it would return: at a high level
+LLVM makes one step of a loop, and a loop of recursion."""
+PLENTY, SMALL = 40_000_000, 256
+"""With so many, and an input of the guest's own or no larger than that, it is taken not to return."""
+_SMALLER_SECONDS = 0.2
 _MOST_SMALLER = 64
 _RETURNS = b"\xc3"
 
@@ -50,15 +54,14 @@ def verify(emulator: Emulator, trial: Trial, new: bytes) -> Verdict:
         required = number < trial.required
         if not required and time.process_time() - started > SECONDS:
             break
-        most = INSTRUCTIONS_REQUIRED if required else INSTRUCTIONS
         try:
-            difference = _difference(emulator, trial, pair, most)
+            difference = _difference(emulator, trial, pair, own=required)
         except _Unusable as reason:
             left_out.append(str(reason))
             continue
         ran.append(number)
         if difference is not None and (trial.results_count or difference.breaks_caller):
-            pair, difference = _smallest(emulator, trial, pair, difference, most)
+            pair, difference = _smallest(emulator, trial, pair, difference)
             return Verdict(len(ran), _sentence(pair, difference), difference.breaks_caller, "", _since(started))
         noted = noted or (_sentence(pair, difference) if difference is not None else "")
     # Its usual input comes first, and is the one that a reader would ask about.
@@ -70,11 +73,15 @@ def _since(started: float) -> float:
     return round((time.process_time() - started) * 1e3, 3)
 
 
-def _difference(emulator: Emulator, trial: Trial, pair: Pair, most: int) -> _Difference | None:
+def _difference(emulator: Emulator, trial: Trial, pair: Pair, *, own: bool) -> _Difference | None:
+    most = INSTRUCTIONS_REQUIRED if own else INSTRUCTIONS
     old = emulator.call(trial.old.entry, *pair, most)
     if old.ended:
         raise _Unusable(f"the published code {old.ended}")
-    new = emulator.call(trial.new.entry, *pair, _SLACK * most + _SPARE)
+    decides = own or all(abs(value) <= SMALL for value in pair)
+    new = emulator.call(trial.new.entry, *pair, PLENTY if decides else _SLACK * most + _SPARE)
+    if new.exhausted and not decides:
+        raise _Unusable(f"the new code {new.ended}")
     if new.ended or new.broken:
         return _Difference(f"the new code {new.ended or new.broken}", True)
     if not same_word(trial, old.result, new.result):
@@ -107,19 +114,17 @@ def _word_at(emulator: Emulator, effect: Effect, address: int) -> int:
     return int.from_bytes(data[address - block : address - block + 4], "little")
 
 
-def _smallest(
-    emulator: Emulator, trial: Trial, pair: Pair, difference: _Difference, most: int
-) -> tuple[Pair, _Difference]:
+def _smallest(emulator: Emulator, trial: Trial, pair: Pair, difference: _Difference) -> tuple[Pair, _Difference]:
     """The input nearest to zero that is found to differ in the same way."""
-    tries = itertools.count()
+    tries, until = itertools.count(), time.process_time() + _SMALLER_SECONDS
     found = True
     while found:
         found = False
         for other in smaller(pair):
-            if next(tries) >= _MOST_SMALLER:
+            if next(tries) >= _MOST_SMALLER or time.process_time() > until:
                 return pair, difference
             try:
-                again = _difference(emulator, trial, other, most)
+                again = _difference(emulator, trial, other, own=False)
             except _Unusable:
                 continue
             if again is not None and again.breaks_caller == difference.breaks_caller:
