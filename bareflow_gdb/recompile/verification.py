@@ -31,7 +31,7 @@ EVENTS = 4096
 """The last ones of the ring, among which calls are looked for."""
 _LARGEST = 64 << 10
 """Bytes of a published version that are believed."""
-_MOST_SYMBOLS = 256
+_MOST_SYMBOLS = 64
 X87 = (
     "it has x87 code, which the host's emulator does not compute rightly, and {}; what its caller relies on was "
     "checked with {} inputs"
