@@ -68,7 +68,7 @@ class Argument:
     @property
     def dest(self) -> str:
         """The attribute that holds its value."""
-        return self.flags[0].lstrip("-").replace("-", "_")
+        return str(self.keywords.get("dest") or self.flags[0].lstrip("-").replace("-", "_"))
 
     @property
     def usage(self) -> str:

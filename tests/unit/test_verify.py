@@ -67,6 +67,16 @@ def test_the_smallest_input_that_differs_is_told(emulator: Emulator) -> None:
     assert not verdict.breaks_caller
 
 
+def test_what_differs_with_large_arguments_only_may_be_the_sources_own_overflow(emulator: Emulator) -> None:
+    halves_and_doubles = body("d1f8 01c0 8b5508 83e201 01d0")  # sar; add; mov edx, a; and edx, 1; add: a again
+    overflows = body("01c0 d1f8")  # (2 * a) / 2
+    verdict = compared(emulator, halves_and_doubles, overflows)
+    assert verdict.difference.startswith(
+        "with (1073741824, 0) returns -1073741824, the published code 1073741824 (the "
+    )
+    assert "signed overflow in its source may be the reason" in verdict.difference
+
+
 @pytest.mark.parametrize(
     ("new", "words"),
     [

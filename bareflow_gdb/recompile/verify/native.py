@@ -33,7 +33,7 @@ DRIVER = bytes.fromhex(
 
 MOST_INPUTS = 32
 SECONDS = 1
-WALL_SECONDS = 20.0
+WALL_SECONDS = 10.0
 LOWEST = 0x10000
 """Programs cannot have memory below that (vm.mmap_min_addr)."""
 _CODE, _CONTROL, _INPUTS, _OUT, _STACK = 0x70000000, 0x70010000, 0x70011000, 0x70020000, 0x71000000

@@ -22,6 +22,8 @@ LLVM makes one step of a loop, and a loop of recursion."""
 PLENTY, SMALL = 40_000_000, 256
 """With so many, and an input of the guest's own or no larger than that, it is taken not to return."""
 _SMALLER_SECONDS = 0.2
+LARGE = 0xFFFF
+OVERFLOW = " (the smaller arguments that were tried agree: signed overflow in its source may be the reason)"
 _MOST_SMALLER = 64
 _RETURNS = b"\xc3"
 
@@ -134,4 +136,5 @@ def _smallest(emulator: Emulator, trial: Trial, pair: Pair, difference: _Differe
 
 
 def _sentence(pair: Pair, difference: _Difference) -> str:
-    return f"with ({pair[0]}, {pair[1]}) {difference.words}"
+    large = max(map(abs, pair)) > LARGE and not difference.breaks_caller
+    return f"with ({pair[0]}, {pair[1]}) {difference.words}{OVERFLOW if large else ''}"
