@@ -50,7 +50,7 @@ class ObjectCache:
         try:
             data = read_start(path, _MOST_ENTRY + 1)
             made = _decode(data)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return None
         with suppress(OSError):
             os.utime(path)  # the least recently used ones go first

@@ -153,7 +153,7 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
             return None
         try:
             return Verdict.from_json(frame[0]["verdict"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise self._died(NONSENSE) from error
 
     def _answer(self, seconds: float) -> Frame | None:

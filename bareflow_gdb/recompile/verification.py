@@ -150,18 +150,19 @@ def begin(
     used = machine_code.uses(old) | machine_code.uses(linked.code)
     if "clock" in used:
         return _not_verified("it reads the CPU's clock, which never says the same twice", against)
+    ranges = compiler.snapshot.take(memory)
+    places = [_span(room.code, len(linked.code)), _span(room.rodata, len(linked.rodata))]
+    if not all(start == end or any(a <= start and end <= b for a, b in ranges) for start, end in places):
+        return _not_verified("the guest wants it outside of the memory in which its code lies", against)
     usual = (int(record.arguments[0]), int(record.arguments[1]))
     pairs, own = inputs.choose(usual, _seen(memory, root, function.index), function.name)
     trial = Trial(
         old=Code(entry, (_span(version.code, version.code_size), _span(version.rodata, version.rodata_size))),
-        new=Code(
-            room.code + linked.entry_offset,
-            (_span(room.code, len(linked.code)), _span(room.rodata, len(linked.rodata))),
-        ),
+        new=Code(room.code + linked.entry_offset, tuple(places)),
         code_size=len(linked.code),
         code_address=room.code,
         rodata_address=room.rodata,
-        ranges=compiler.snapshot.take(memory),
+        ranges=ranges,
         inputs=pairs,
         required=own,
         results_count=not (edited or "x87" in used),

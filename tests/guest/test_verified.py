@@ -17,9 +17,10 @@ from machines import SECONDS
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.cli.main import main as bareflow
 from bareflow_gdb.guest.base.reading import one
+from bareflow_gdb.guest.code.outcome import Verification
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.qemu.machine import Machine
-from bareflow_gdb.recompile import answering
+from bareflow_gdb.recompile import answering, verification
 from bareflow_gdb.recompile.link import Linked
 from bareflow_gdb.recompile.service import Service
 from bareflow_gdb.recompile.verify.native import CannotRun, Native
@@ -171,6 +172,22 @@ def test_what_the_guest_was_seen_to_call_is_compared_first(service: Service, mem
         memory.write(arguments, struct.pack("<i", 20), "arguments")
     assert outcome.verification is not None
     assert outcome.verification.seen == 1, "fibonacci(20), which is not its usual input now"
+
+
+def test_an_impossible_place_for_the_new_code_is_outlived(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    really = verification.begin
+
+    def elsewhere(*words: Any, **more: Any) -> Any:
+        room = dataclasses.replace(words[5], code=0xFFFFFFF0)
+        told = really(*words[:5], room, *words[6:], **more)
+        assert isinstance(told, Verification)
+        return told
+
+    monkeypatch.setattr(verification, "begin", elsewhere)
+    for name in ("primes", "gemm_tile"):
+        told = service.request(name, 3, SECONDS).verification
+        assert told is not None and told.state == "not verified"
+        assert "outside of the memory" in told.reason
 
 
 def test_the_answer_tells_it_in_text_and_in_json(idle_machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:

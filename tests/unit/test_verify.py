@@ -183,8 +183,9 @@ def test_a_trial_and_a_verdict_survive_the_pipe() -> None:
     assert Trial.from_json(trial.to_json()) == trial
     verdict = Verdict(3, "with (0, 0) …", True, "", 1.5, (0, 2), (BLOCK,))
     assert Verdict.from_json(verdict.to_json()) == verdict
-    for nonsense in ({}, {**verdict.to_json(), "compared": "many"}):
-        with pytest.raises((KeyError, ValueError)):
+    for field, value in (("compared", "many"), ("compared", float("inf")), ("ran", 7), ("milliseconds", float("nan"))):
+        nonsense = verdict.to_json() | {field: value}
+        with pytest.raises((KeyError, TypeError, ValueError, OverflowError)):
             Verdict.from_json(nonsense)
 
 

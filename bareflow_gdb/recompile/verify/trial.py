@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -91,13 +92,16 @@ class Verdict:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Verdict:
-        """From a worker that may say anything; raises KeyError, TypeError, ValueError."""
+        """From a worker that may say anything; raises KeyError, TypeError, ValueError, OverflowError."""
+        spent = float(record["milliseconds"])
+        if not math.isfinite(spent):
+            raise ValueError(f"{spent} ms")
         return cls(
             compared=int(record["compared"]),
             difference=str(record["difference"])[:WORDS],
             breaks_caller=bool(record["breaks_caller"]),
             not_run=str(record["not_run"])[:WORDS],
-            milliseconds=float(record["milliseconds"]),
+            milliseconds=spent,
             ran=tuple(int(number) for number in record["ran"][:MOST_INPUTS]),
             written=tuple(int(address) for address in record["written"][:MOST_INPUTS]),
         )

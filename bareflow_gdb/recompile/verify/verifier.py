@@ -12,7 +12,7 @@ from bareflow_gdb.recompile.verify.emulator import Effect, Emulator
 from bareflow_gdb.recompile.verify.inputs import Pair, smaller
 from bareflow_gdb.recompile.verify.trial import BLOCK, Code, Trial, Verdict, named, same_word, signed
 
-SECONDS = 0.025
+SECONDS = 0.02
 """Of processor time: no more inputs after that, but for the guest's own."""
 INSTRUCTIONS, INSTRUCTIONS_REQUIRED = 200_000, 5_000_000
 """Of the published code with one input, and with one of the guest's own."""
