@@ -151,11 +151,12 @@ def test_nothing_is_agreed_upon_when_nothing_could_be_run(emulator: Emulator) ->
 
 
 def test_code_that_changes_itself_and_exceptions_leave_nothing_for_the_next_call(emulator: Emulator) -> None:
-    adds_one_then_seven = body(f"83c001 c605{word(8)}07")  # add eax, 1; mov byte [the 1], 7
-    emulator._snapshot = adds_one_then_seven.ljust(64, b"\0") + body("31c9 f7f1") + bytes(3 * BLOCK)
+    # cmp eax, 1; jne; mov byte [the 1], 7; jmp; add eax, 1
+    adds_seven_to_one = body(f"83f801 7507 c605{word(0x16)}07 eb00 83c001")
+    emulator._snapshot = adds_seven_to_one.ljust(64, b"\0") + body("31c9 f7f1") + bytes(3 * BLOCK)
     emulator.load(ALL, {})
     for _ in range(3):
-        assert emulator.call(0, 21, 0, 1000).result == 22
+        assert [emulator.call(0, value, 0, 1000).result for value in (2, 1, 2)] == [3, 8, 3]
         assert emulator.call(64, 0, 0, 1000).ended.startswith("raises exception 0 ")
 
 
