@@ -74,7 +74,7 @@ class Service(AbstractContextManager["Service"]):
         self.serving = False
         self.root: Root = find_root(memory).root
         self._follower = Follower(memory, self.root, self._store, self._say)
-        self.compilers = Compilers() if compilers is None else compilers
+        self.compilers = Compilers(verifies=verify) if compilers is None else compilers
         self._own_compilers = compilers is None
         self._answering = Answering(memory, self.root, self.compilers, verify, cache)
         self._functions: list[Function] = []

@@ -158,13 +158,18 @@ def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int, snapshot: int
 
 def _verifier(snapshot: int) -> Callable[[dict[str, Any], bytes], dict[str, Any]]:
     """Loads and warms the emulator, as long as files can be opened."""
-    from bareflow_gdb.recompile.verify import verifier
-    from bareflow_gdb.recompile.verify.emulator import Emulator
-    from bareflow_gdb.recompile.verify.snapshot import mapped
-    from bareflow_gdb.recompile.verify.trial import Trial
+    from bareflow_gdb.recompile.verify.trial import Trial, Verdict
 
-    emulator = Emulator(mapped(snapshot))
-    verifier.warm_up(emulator)
+    try:
+        from bareflow_gdb.recompile.verify import verifier
+        from bareflow_gdb.recompile.verify.emulator import Emulator
+        from bareflow_gdb.recompile.verify.snapshot import mapped
+
+        emulator = Emulator(mapped(snapshot))
+        verifier.warm_up(emulator)
+    except Exception as error:  # noqa: BLE001 - a broken library raises what it likes, and LLVM works without it
+        why = f"unicorn cannot be used here ({type(error).__name__}: {error})"
+        return lambda _trial, _new: Verdict(0, not_run=why).to_json()
     return lambda trial, new: verifier.verify(emulator, Trial.from_json(trial), new).to_json()
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import pytest
+from guest_code import bitcode
 
+from bareflow_gdb.recompile.compiler import Compiler
 from bareflow_gdb.recompile.machine_code import uses
 from bareflow_gdb.recompile.verify import inputs
 from bareflow_gdb.recompile.verify.emulator import Emulator
@@ -194,3 +197,19 @@ def test_what_cannot_be_compared_is_seen_in_the_code() -> None:
     assert uses(body("01c0")) == frozenset()
     assert uses(body("d9e8 ddd8")) == {"x87"}
     assert uses(body("0f31")) == {"clock"}
+
+
+def test_without_unicorn_llvm_works_and_it_is_said_that_nothing_was_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unicorn.py").write_text("raise ImportError('libunicorn.so is for another CPU')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    payload = bitcode(tmp_path, "int f(int a, int b) { return a + b; }")
+    with Compiler(verifies=True) as compiler:
+        assert compiler.compile(payload, "f", 3).data
+        nowhere = Code(0, ())
+        compiler.begin_trial(Trial(nowhere, nowhere, 0, 0, 0, (), (), 0, True, ()), b"")
+        while (verdict := compiler.poll_trial(1.0)) is None:
+            pass
+    assert verdict.compared == 0
+    assert verdict.not_run == "unicorn cannot be used here (ImportError: libunicorn.so is for another CPU)"
