@@ -301,7 +301,7 @@ enum bf_reason {
     BF_REASON_EVICTED = 18,
     BF_REASON_REPLACED = 19,        /* retired because a newer version was published */
     BF_REASON_APPLICATION = 20,     /* the application asked for the level; since 1.2 */
-    BF_REASON_DIFFERS = 21          /* host: the new code does not do what the published code does; since 1.2 */
+    BF_REASON_DIFFERS = 21          /* host: the new code does not do what the published code does; since 1.3 */
 };
 
 /* Record number n of version_table is any; search by `number`. Numbers start at 1 and are never reused. */
@@ -456,7 +456,7 @@ struct bf_ring_header {
 
 /* ---- Mailbox: the host compiles, the guest installs ------------------------------------------------------------ */
 #define BF_MAILBOX_MAGIC 0x584F424D
-#define BF_ASK_BRINGS_BITCODE 0x100 /* in `ask`: the host has bitcode of its own; since 1.2 */
+#define BF_ASK_BRINGS_BITCODE 0x100 /* in `ask`: the host has bitcode of its own; since 1.3 */
 
 /* In brackets: who owns the state, that is, who alone may leave it. */
 enum bf_mail_state {

@@ -36,7 +36,7 @@ TROUBLE_SECONDS = 0.5
 JOBS_PER_FUNCTION = 4
 """Requests of the guest whose end is waited for; one that it never ends must not be kept for ever."""
 ANSWER_SECONDS = 15.0
-BRINGING_SINCE = 2
+BRINGING_SINCE = 3
 """Minor version of the debug interface that knows BF_ASK_BRINGS_BITCODE."""
 
 
