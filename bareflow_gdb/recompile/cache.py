@@ -21,7 +21,7 @@ from bareflow_gdb.small_files import read_start
 
 MOST_FILES = 512
 MOST_BYTES = 64 << 20
-_RULES = ("contract.py", "assembly.py", "ir.py", "pipeline.py", "worker.py")
+_RULES = ("contract.py", "assembly.py", "runtimes.py", "ir.py", "pipeline.py", "worker.py")
 """What decides which object is made of a bitcode: another text of them, another key."""
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _MOST_ENTRY = _DIGEST_BYTES + 8 + HEAD_BYTES + BODY_BYTES
