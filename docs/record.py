@@ -198,7 +198,7 @@ def main() -> int:
     options = parser.parse_args()
     names = options.names or list(SESSIONS)
     with tempfile.TemporaryDirectory(prefix="bfd-") as folder:
-        os.environ["XDG_RUNTIME_DIR"] = folder
+        os.environ["XDG_RUNTIME_DIR"] = os.environ["XDG_CACHE_HOME"] = folder
         for kind in ("none", "idle", "held", "paused", "stock", "core"):
             for group in _groups(kind, names):
                 with guest(kind):

@@ -36,10 +36,11 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_machines() -> Iterator[Path]:
-    """A runtime directory for this test session: its machines are not the user's."""
+    """A runtime directory for this test session, and a cache: its machines and its objects are not the user's."""
     patch = pytest.MonkeyPatch()
     folder = Path(tempfile.mkdtemp(prefix="bft-"))
     patch.setenv("XDG_RUNTIME_DIR", str(folder))
+    patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     yield folder
     for machine in Machine.all() + Machine.stale():
         machine.stop()

@@ -300,7 +300,8 @@ enum bf_reason {
     BF_REASON_DISK = 17,
     BF_REASON_EVICTED = 18,
     BF_REASON_REPLACED = 19,        /* retired because a newer version was published */
-    BF_REASON_APPLICATION = 20      /* the application asked for the level; since 1.2 */
+    BF_REASON_APPLICATION = 20,     /* the application asked for the level; since 1.2 */
+    BF_REASON_DIFFERS = 21          /* host: the new code does not do what the published code does; since 1.3 */
 };
 
 /* Record number n of version_table is any; search by `number`. Numbers start at 1 and are never reused. */
@@ -455,6 +456,7 @@ struct bf_ring_header {
 
 /* ---- Mailbox: the host compiles, the guest installs ------------------------------------------------------------ */
 #define BF_MAILBOX_MAGIC 0x584F424D
+#define BF_ASK_BRINGS_BITCODE 0x100 /* in `ask`: the host has bitcode of its own; since 1.3 */
 
 /* In brackets: who owns the state, that is, who alone may leave it. */
 enum bf_mail_state {
@@ -512,7 +514,7 @@ struct bf_mail_slot {
     struct bf_segment rodata;
     uint32_t entry_offset;      /* into the code segment */
     uint32_t level;             /* that the code was compiled at */
-    uint32_t ask;               /* host: level + 1 to ask for, then the doorbell; the guest sets it to 0 */
+    uint32_t ask;               /* host: level + 1 to ask for, | BF_ASK_…, then the doorbell; the guest sets it to 0 */
     uint32_t control;           /* enum bf_control */
     uint32_t control_argument;
     uint32_t done_request;      /* the last request that ended … */

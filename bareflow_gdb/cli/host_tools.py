@@ -104,7 +104,7 @@ def _run(words: Sequence[str], folder: Path, typed: str = "") -> str:
 
 
 def _llvm() -> Check:
-    """In a process of its own, as LLVM may abort: the worker compiles something for the guest when it starts."""
+    """In a process of its own, as LLVM may abort: the worker compiles something when it starts, and runs something."""
     from bareflow_gdb.recompile.compiler import Compiler
 
     code = "import llvmlite.binding as b; print(*b.llvm_version_info)"

@@ -9,11 +9,12 @@ import contextlib
 import json
 import tempfile
 import threading
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
 
 import gdb
 
+from bareflow_gdb import foreign
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import child
 from bareflow_gdb.guest.code.outcome import Outcome
@@ -58,6 +59,8 @@ class Request:
             record = dict(json.loads(self._line))
         except ValueError:
             raise BareflowError(_last_words(self._errors)) from None
+        for line in record.get("lines", ()):
+            gdb.write(foreign.lines(f"{line}\n"), gdb.STDERR)
         if "error" in record:
             raise BareflowError(str(record["error"]))
         return Outcome.from_json(record)
@@ -76,10 +79,9 @@ class Compiler:
         return self.process.poll() is None
 
     @contextlib.contextmanager
-    def request(self, function: str, level: int, *, called: bool) -> Iterator[Request]:
-        """Asks; called: for the result of the first call too. The child ends if the request is given up."""
+    def request(self, question: Mapping[str, Any]) -> Iterator[Request]:
+        """Asks, as `bareflow compiler --help` says. The child ends if the request is given up."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        question = {"function": function, "level": level, "called": called}
         try:
             self.process.stdin.write(json.dumps(question) + "\n")
             self.process.stdin.flush()

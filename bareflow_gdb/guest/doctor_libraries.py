@@ -103,6 +103,17 @@ def _query() -> bool:
         return bool(connection.execute("select 1 + 2").fetchone() == (3,))
 
 
+def _emulate() -> bool:
+    from unicorn import UC_ARCH_X86, UC_MODE_32, Uc
+    from unicorn.x86_const import UC_X86_REG_EAX
+
+    engine = Uc(UC_ARCH_X86, UC_MODE_32)
+    engine.mem_map(0, 4096)
+    engine.mem_write(0, b"\x40")  # inc eax
+    engine.emu_start(0, 1)
+    return bool(engine.reg_read(UC_X86_REG_EAX) == 1)
+
+
 def _complete() -> bool:
     from argcomplete.shell_integration import shellcode
 
@@ -118,5 +129,6 @@ LIBRARIES = (
     Library("numpy", "event rings", _count),
     Library("pyarrow", "traces", _store),
     Library("duckdb", "questions to traces", _query),
+    Library("unicorn", "verifying new code", _emulate, needed=False),
     Library("argcomplete", "completion in a shell", _complete, needed=False),
 )

@@ -68,7 +68,7 @@ class Argument:
     @property
     def dest(self) -> str:
         """The attribute that holds its value."""
-        return self.flags[0].lstrip("-").replace("-", "_")
+        return str(self.keywords.get("dest") or self.flags[0].lstrip("-").replace("-", "_"))
 
     @property
     def usage(self) -> str:
@@ -76,7 +76,7 @@ class Argument:
         if not self.is_option:
             name = str(self.keywords.get("metavar", self.flags[0].upper()))
             return f"[{name}]" if self.keywords.get("nargs") == "?" else name
-        if self.keywords.get("action") == "store_true":
+        if self.keywords.get("action") in ("store_true", "store_false"):
             return f"[{self.flags[0]}]"
         choices = self.keywords.get("choices")
         value = "|".join(map(str, choices)) if choices else self.keywords.get("metavar", "N")

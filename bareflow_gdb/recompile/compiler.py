@@ -10,16 +10,20 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from bareflow_gdb import libraries
 from bareflow_gdb.recompile.death import death
 from bareflow_gdb.recompile.pipe import BadFrame, Frame, encode, take_frame
+from bareflow_gdb.recompile.recipe import USUAL, Recipe
 from bareflow_gdb.recompile.refusal import BadBitcode, CompilerDied, Refused
+from bareflow_gdb.recompile.verify.snapshot import Snapshot
+from bareflow_gdb.recompile.verify.trial import Trial, Verdict
 
 WORKER = "bareflow_gdb.recompile.worker"
 TIMEOUT_SECONDS = 30.0
 REMARK_BYTES = 64 << 10
+NONSENSE = "answered with a frame that says something else"
 _CHUNK = 1 << 16
 
 
@@ -35,6 +39,8 @@ class Compilation:
     """What of the bitcode was rewritten for the guest."""
     milliseconds: dict[str, float]
     """Parse, optimise, emit."""
+    cached: bool = False
+    """It was made before, and kept."""
 
 
 class Compiler(contextlib.AbstractContextManager["Compiler"]):
@@ -43,13 +49,17 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
     The worker ends with the thread that started it.
     """
 
-    def __init__(self, timeout: float = TIMEOUT_SECONDS) -> None:
-        """`timeout`: seconds for one compilation, and for the start of a worker."""
+    def __init__(self, timeout: float = TIMEOUT_SECONDS, *, verifies: bool = False) -> None:
+        """`timeout`: seconds for one compilation, and for the start of a worker. `verifies`: it can run code too."""
         self.timeout = timeout
+        self.snapshot = Snapshot() if verifies else None
+        """Guest memory for the worker, to be taken before a trial."""
         self._process: subprocess.Popen[bytes] | None = None
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._ready = False
-        self._task: tuple[str, int] | None = None
+        self._task = ""
+        """What it is asked to do, after "to"."""
+        self._level = 0
         self._unsent = b""
         self._received = bytearray()
         self._deadline = 0.0
@@ -65,7 +75,7 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
     @property
     def busy(self) -> bool:
         """Whether it compiles something: `poll` tells what becomes of it."""
-        return self._task is not None
+        return bool(self._task)
 
     def start(self) -> None:
         """Begins to warm a worker up; does not wait for it."""
@@ -74,6 +84,8 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
         self._discard()
         # It ends when this process does, and when it has used its time twice over without being ended.
         words = [sys.executable, "-m", WORKER, str(os.getpid()), str(2 * int(self.timeout) + 1)]
+        files = [self.snapshot.file] if self.snapshot is not None else []
+        words += map(str, files)
         try:
             self._process = subprocess.Popen(
                 words,
@@ -81,6 +93,7 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
                 stdout=subprocess.PIPE,
                 stderr=self._words,
                 bufsize=0,
+                pass_fds=files,
                 env=libraries.environment(),
                 start_new_session=True,  # Ctrl-C is for the parent, which then ends it
             )
@@ -97,14 +110,23 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
         while not self._ready:
             self._turn(self.timeout)
 
-    def begin(self, payload: bytes, entry: str, level: int) -> None:
+    def begin(self, payload: bytes, entry: str, level: int, recipe: Recipe = USUAL) -> None:
         """Hands a bitcode over; `poll` tells what became of it. Nothing else may be on its way."""
+        self._level = level
+        head = {"entry": entry, "level": level, "cpu": recipe.cpu, "passes": recipe.passes}
+        self._begin(f"compile {entry} at O{level}", head, payload)
+
+    def begin_trial(self, trial: Trial, new: bytes) -> None:
+        """Has old and new code compared over the snapshot; `poll_trial` tells what came of it."""
+        self._begin("verify the new code", {"trial": trial.to_json()}, new)
+
+    def _begin(self, task: str, head: dict[str, Any], body: bytes) -> None:
         assert not self.busy
         self.start()
         self._words.seek(0)
         self._words.truncate()
-        self._task = (entry, level)
-        self._unsent = encode({"entry": entry, "level": level}, payload)
+        self._task = task
+        self._unsent = encode(head, body)
         self._deadline = time.monotonic() + self.timeout
 
     def poll(self, seconds: float = 0.0) -> Compilation | None:
@@ -112,20 +134,36 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
 
         Raises BadBitcode when LLVM refuses, CompilerDied when it did not survive.
         """
-        until = time.monotonic() + seconds
-        while (frame := self._turn(until - time.monotonic())) is None:
-            if time.monotonic() >= until:
-                return None
-        assert self._task is not None
-        (_, level), (head, body) = self._task, frame
-        self._task = None
+        frame = self._answer(seconds)
+        if frame is None:
+            return None
+        head, body = frame
         if "refused" in head:
             raise BadBitcode(str(head["refused"]))
         remarks = tuple(line for line in self._said() if line.startswith("remark:"))
         notes, spent = head.get("notes", []), head.get("milliseconds", {})
         if not isinstance(notes, list) or not isinstance(spent, dict):
-            raise self._died("answered with a frame that says something else")
-        return Compilation(body, level, remarks, tuple(map(str, notes)), spent)
+            raise self._died(NONSENSE)
+        return Compilation(body, self._level, remarks, tuple(map(str, notes)), spent)
+
+    def poll_trial(self, seconds: float = 0.0) -> Verdict | None:
+        """What came of the trial, None while it goes on; raises CompilerDied."""
+        frame = self._answer(seconds)
+        if frame is None:
+            return None
+        try:
+            return Verdict.from_json(frame[0]["verdict"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise self._died(NONSENSE) from error
+
+    def _answer(self, seconds: float) -> Frame | None:
+        """The answer to what was begun, which is over then."""
+        until = time.monotonic() + seconds
+        while (frame := self._turn(until - time.monotonic())) is None:
+            if time.monotonic() >= until:
+                return None
+        self._task = ""
+        return frame
 
     def compile(self, payload: bytes, entry: str, level: int) -> Compilation:
         """Compiles at `level` and waits for it; raises like `poll`."""
@@ -143,6 +181,9 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
         """Ends the worker."""
         self._discard()
         self._words.close()
+        if self.snapshot is not None:
+            self.snapshot.close()
+            self.snapshot = None
 
     def _turn(self, seconds: float) -> Frame | None:
         """Moves bytes both ways, waiting at most `seconds` for some; returns the answer to what was begun."""
@@ -192,7 +233,7 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
         return CompilerDied(f"LLVM {how}; {advice}")
 
     def _doing(self) -> str:
-        return f"compile {self._task[0]} at O{self._task[1]}" if self._task and self._ready else "start"
+        return self._task if self._task and self._ready else "start"
 
     def _said(self) -> list[str]:
         self._words.seek(0)
@@ -201,7 +242,7 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
 
     def _discard(self) -> None:
         process, self._process = self._process, None
-        self._task, self._unsent, self._ready = None, b"", False
+        self._task, self._unsent, self._ready = "", b"", False
         self._received.clear()
         if process is not None:
             process.kill()

@@ -14,10 +14,11 @@ PATIENCE_SECONDS = 0.2
 class Compilers(contextlib.AbstractContextManager["Compilers"]):
     """Workers that are started as they are needed, and end with this object."""
 
-    def __init__(self, timeout: float = TIMEOUT_SECONDS) -> None:
-        """`timeout`: seconds for one compilation."""
+    def __init__(self, timeout: float = TIMEOUT_SECONDS, *, verifies: bool = True) -> None:
+        """`timeout`: seconds for one compilation; `verifies`: they can run code too."""
         self._timeout = timeout
-        self.all = [Compiler(timeout)]
+        self._verifies = verifies
+        self.all = [Compiler(timeout, verifies=verifies)]
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -34,7 +35,7 @@ class Compilers(contextlib.AbstractContextManager["Compilers"]):
         """
         idle = next((compiler for compiler in self.all if not compiler.busy), None)
         if idle is None and waited >= PATIENCE_SECONDS and len(self.all) < AT_ONCE + first_in_line:
-            idle = Compiler(self._timeout)
+            idle = Compiler(self._timeout, verifies=self._verifies)
             self.all.append(idle)
         return idle
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import llvmlite.binding as llvm
 
 from bareflow_gdb.recompile import assembly, ir, runtimes
+from bareflow_gdb.recompile.recipe import CPU
 from bareflow_gdb.recompile.refusal import BadBitcode
 
 TRIPLE = "i686-unknown-none-elf"
-CPU = "i686"
 FEATURES = "-mmx,-sse"  # the kernel does not save their registers
 
 ENTRY_TYPE = "i32 (i32, i32)"
@@ -48,11 +48,11 @@ _PROTECTOR = re.compile(r"^(attributes #.*?) ssp(?:strong|req)?(?= )", re.MULTIL
 _BRANCHES = re.compile(r'^(!\d+ = !\{i32 \d+, !")cf-protection-', re.MULTILINE)
 
 
-def accept(module: llvm.ModuleRef, entry: str, layout: str) -> tuple[llvm.ModuleRef, list[str]]:
+def accept(module: llvm.ModuleRef, entry: str, layout: str, cpu: str = CPU) -> tuple[llvm.ModuleRef, list[str]]:
     """The module as it is compiled for the guest, and a sentence for each thing that was rewritten.
 
-    `layout` is the data layout of TRIPLE. Raises BadBitcode unless the module can become a version of a JIT function
-    that starts at `entry`.
+    `layout` is the data layout of TRIPLE, `cpu` what the code is laid out for. Raises BadBitcode unless the module can
+    become a version of a JIT function that starts at `entry`.
     """
     _check_target(module, layout)
     text = str(module)
@@ -60,7 +60,7 @@ def accept(module: llvm.ModuleRef, entry: str, layout: str) -> tuple[llvm.Module
     _check_variables(text)
     _check_flags(text)
     assembly.check(text)
-    changed, notes = _for_guest(text)
+    changed, notes = _for_guest(text, cpu)
     if notes:
         module = ir.parse_text(changed)
     module.triple, module.data_layout = TRIPLE, layout
@@ -185,7 +185,7 @@ def _check_flags(text: str) -> None:
         )
 
 
-def _for_guest(text: str) -> tuple[str, list[str]]:
+def _for_guest(text: str, cpu: str) -> tuple[str, list[str]]:
     """The text with the guest's CPU in place of another one, and without protection that the kernel does not have."""
     notes = []
     cpus = set(re.findall(r'"target-cpu"="([^"]*)"', text)) - set(_CPUS)
@@ -196,6 +196,10 @@ def _for_guest(text: str) -> tuple[str, list[str]]:
         text = _TARGET.sub("", text)
         named = ", ".join([*sorted(cpus), *sorted(wider), *narrower])
         notes.append(f"built for {named}: compiled for the guest's {CPU} without SSE and MMX, floats with x87")
+    if cpu != CPU:
+        # What the functions themselves say would count more.
+        text = _TARGET.sub("", text)
+        notes.append(f"laid out for {cpu}, with the instructions that the guest has")
     text, protected = _PROTECTOR.subn(r"\1", text)
     if protected:
         notes.append("the stack protector is left out: the kernel has no canary")

@@ -10,15 +10,16 @@ from typing import Any
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.clock import read_counters
-from bareflow_gdb.guest.base.reading import filled, many, one
+from bareflow_gdb.guest.base.reading import filled, one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import milliseconds
-from bareflow_gdb.guest.code.functions import Function
+from bareflow_gdb.guest.code.functions import Function, find_version
 from bareflow_gdb.guest.code.mailbox import MailSlot
-from bareflow_gdb.guest.code.outcome import Outcome, Phases
+from bareflow_gdb.guest.code.outcome import Outcome, Phases, Verification
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.recompile.compiler import Compilation
 from bareflow_gdb.recompile.link import Linked
+from bareflow_gdb.recompile.recipe import USUAL, Recipe
 from bareflow_gdb.recompile.store import SymbolStore
 from bareflow_gdb.recompile.wrapped import Wrapped
 
@@ -39,14 +40,16 @@ class Job:
     """Asked for through this process."""
     called: bool = True
     """The first call of the new code is waited for."""
+    recipe: Recipe = USUAL
     times: dict[str, float] = field(default_factory=dict)
-    """When it was rung, taken, compiled, staged, done and first called, as far as it came: time.perf_counter()."""
+    """When it was rung, taken, compiled, linked, verified, staged, done, first called, as far as it came."""
     until_called: float | None = None
     """Milliseconds on the guest's clock."""
     wrapped: Wrapped | None = None
     """The bitcode, as it was when the guest asked."""
     compilation: Compilation | None = None
     linked: Linked | None = None
+    verification: Verification | None = None
     ended: MailSlot | None = None
     """The slot as it was when the guest had ended the request."""
     progress: tuple[int, int] | None = None
@@ -63,10 +66,12 @@ class Job:
 
     def phases(self) -> Phases:
         """How long each step took, as far as it came."""
+        link, verify = self._between("compiled", "staged"), self._between("linked", "verified")
         return Phases(
             request=self._between("rung", "taken"),
             compile=self._between("taken", "compiled"),
-            link=self._between("compiled", "staged"),
+            link=round(link - (verify or 0.0), 3) if link is not None else None,
+            verify=verify,
             install=self._between("staged", "done"),
             first_execution=self.until_called,
             total=self._between("rung" if "rung" in self.times else "taken", "first"),
@@ -107,7 +112,7 @@ class Follower:
                     else f"the guest refused to recompile {slot.function} ({why}); see its log"
                 )
             return self._outcome(job, slot, None, None)
-        version = self._version(slot.done_version)
+        version = find_version(self.memory, self.root, slot.done_version)
         if version is None or not version.tsc_first:
             waits = job.called and now - done < CALL_SECONDS
             return None if waits else self._outcome(job, slot, version, None)
@@ -123,16 +128,6 @@ class Follower:
         if progress != job.progress:
             return self._outcome(job, slot, version, self._result(job))
         return None if now - first < CALL_SECONDS else self._outcome(job, slot, version, None)
-
-    def _version(self, number: int) -> Any | None:
-        """The raw record of a version; numbers start at 1 and records are reused when the table is full."""
-        capacity, size = layouts.const("BF_MAX_VERSIONS"), layouts.size("bf_version")
-        likely = self.root.version_table + (number - 1) % capacity * size
-        record = one(self.memory, "bf_version", likely, "version record")
-        if record.number == number:
-            return record
-        table = many(self.memory, "bf_version", self.root.version_table, capacity, "version table")
-        return next((record for record in table if record.number == number), None)
 
     def _result(self, job: Job) -> tuple[int, int]:
         """What the function's last call returned, and what was expected of it."""
@@ -168,6 +163,8 @@ class Follower:
             remarks=job.compilation.remarks if job.compilation is not None else (),
             notes=job.compilation.notes if job.compilation is not None else (),
             symbol_file=symbol_file,
+            from_cache=job.compilation is not None and job.compilation.cached,
+            verification=job.verification,
         )
 
     def _keep(self, job: Job, version: Any) -> str | None:

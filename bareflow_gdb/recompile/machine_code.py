@@ -43,6 +43,7 @@ _FRAME = re.compile(r"esp, (0x[0-9a-f]+)")
 STACK = layouts.const("BF_STACK_TOP") - layouts.const("BF_STACK_BOTTOM")
 MOST_STACK = STACK // 2
 """Of one function: nothing lies below the stack that would stop an overrun."""
+_CLOCKS = frozenset(["rdtsc", "rdpmc"])
 _PREFIXES = frozenset(["lock", "rep", "repe", "repne", "repz", "repnz", "notrack", "data16", "addr16"])
 _WIDE_REGISTER = re.compile(r"\b(?:[xyz]?mm\d+|k[0-7]|bnd[0-3]|tmm\d)\b")
 
@@ -90,6 +91,17 @@ def instructions(code: bytes, place: Callable[[int], str]) -> Iterator[tuple[int
             f"{place(end)} has bytes that are not an instruction ({code[end : end + 8].hex(' ')}); "
             "put data into a section of its own"
         )
+
+
+def uses(code: bytes) -> frozenset[str]:
+    """Which of "x87" and "clock" it has instructions for; bytes that are none are passed over."""
+    from capstone import CS_ARCH_X86, CS_MODE_32, Cs
+
+    decoder = Cs(CS_ARCH_X86, CS_MODE_32)
+    decoder.skipdata = True
+    names = {words.split()[-1] for _, _, words, _ in decoder.disasm_lite(code, 0)}
+    x87, clock = any(name.startswith("f") for name in names), not _CLOCKS.isdisjoint(names)
+    return frozenset(word for word, used in (("x87", x87), ("clock", clock)) if used)
 
 
 def _check_instructions(compiled: Compiled, piece: Piece, entry: Symbol) -> None:

@@ -57,9 +57,12 @@ def reject(memory: Memory, slot: MailSlot, reason: str) -> None:
     _move(memory, slot, "BF_MAIL_REJECTED")
 
 
-def ask(memory: Memory, slot: MailSlot, doorbell: int, level: int) -> None:
-    """Asks the guest to request this level; `doorbell` is the address of that word."""
-    _set(memory, slot, "ask", level + 1)
+def ask(memory: Memory, slot: MailSlot, doorbell: int, level: int, brings: bool = False) -> None:
+    """Asks the guest to request this level; `doorbell` is the address of that word.
+
+    `brings`: the host has bitcode of its own, and the guest need not have any.
+    """
+    _set(memory, slot, "ask", level + 1 | (layouts.const("BF_ASK_BRINGS_BITCODE") if brings else 0))
     memory.write(doorbell, struct.pack("<I", 1), "doorbell")
 
 

@@ -33,3 +33,9 @@ class BadRequest(Refused):
     """The guest's request cannot be right."""
 
     reason = "BF_REASON_BAD_BOUNDS"
+
+
+class Differs(Refused):
+    """The new code does something else than the published code."""
+
+    reason = "BF_REASON_DIFFERS"

@@ -23,9 +23,11 @@ from bareflow_gdb.guest.stock.kernel import looks_stock
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.recompile import mailbox
 from bareflow_gdb.recompile.answering import Answering
+from bareflow_gdb.recompile.cache import ObjectCache
 from bareflow_gdb.recompile.compiler import Compiler
 from bareflow_gdb.recompile.compilers import Compilers
 from bareflow_gdb.recompile.jobs import Follower, Job
+from bareflow_gdb.recompile.recipe import USUAL, Recipe
 from bareflow_gdb.recompile.store import SymbolStore
 
 BUSY_SECONDS = 0.0005
@@ -34,6 +36,8 @@ TROUBLE_SECONDS = 0.5
 JOBS_PER_FUNCTION = 4
 """Requests of the guest whose end is waited for; one that it never ends must not be kept for ever."""
 ANSWER_SECONDS = 15.0
+BRINGING_SINCE = 3
+"""Minor version of the debug interface that knows BF_ASK_BRINGS_BITCODE."""
 
 
 class Service(AbstractContextManager["Service"]):
@@ -49,8 +53,14 @@ class Service(AbstractContextManager["Service"]):
         directory: Path | None = None,
         progress: Callable[[str], None] = lambda _: None,
         compilers: Compilers | None = None,
+        *,
+        verify: bool = True,
+        cache: ObjectCache | None = None,
     ) -> None:
         """`progress` is told of each request that is taken, and of what went wrong. Raises BadData without a root.
+
+        `verify`: new code is run on the host beside the published code first, and refused when it does something else.
+        `cache`: what was compiled before is taken from there.
 
         `compilers` that are given stay the caller's, warm for the next Service.
         """
@@ -58,14 +68,15 @@ class Service(AbstractContextManager["Service"]):
         if looks_stock(memory):
             raise BadData("this is a stock kernel, without the debug interface: it takes no code from outside")
         self.progress = progress
+        self.verify = verify
         self._store = SymbolStore(directory) if directory is not None else None
         self._lock: TextIO | None = None
         self.serving = False
         self.root: Root = find_root(memory).root
         self._follower = Follower(memory, self.root, self._store, self._say)
-        self.compilers = Compilers() if compilers is None else compilers
+        self.compilers = Compilers(verifies=verify) if compilers is None else compilers
         self._own_compilers = compilers is None
-        self._answering = Answering(memory, self.root, self.compilers)
+        self._answering = Answering(memory, self.root, self.compilers, verify, cache)
         self._functions: list[Function] = []
         self._jobs: list[Job] = []
         self._become_host()
@@ -106,22 +117,36 @@ class Service(AbstractContextManager["Service"]):
             )
         raise UsageError(f"the guest has no function {name!r}; its functions are {known}")
 
-    def request(self, name: str, level: int, timeout: float = ANSWER_SECONDS, *, called: bool = True) -> Outcome:
+    def request(
+        self, name: str, level: int, timeout: float = ANSWER_SECONDS, *, called: bool = True, recipe: Recipe = USUAL
+    ) -> Outcome:
         """Asks for `name` at `level`, serves until it is installed and has run once, or is rejected.
 
         Without `called` until it is installed: the guest may be kept from calling it.
-        Raises UsageError for an unknown function, BareflowError when the guest does not answer in time.
+        Raises UsageError for an unknown function, BareflowError when the guest does not answer in time, or another
+        process serves it and would not know of the recipe.
         """
         if level not in range(layouts.const("BF_LEVELS")):
             raise UsageError(f"there is no level {level}; levels are 0 to {layouts.const('BF_LEVELS') - 1}")
         function = self.find(name)
         if self.serving:
             self.compiler.wait_ready()
+        elif recipe != USUAL or not self.verify:
+            raise BareflowError(
+                f"another process serves this guest, and compiles {name} in its own way: end that one to choose "
+                "source, passes, CPU or verification here"
+            )
+        brings = recipe.source is not None and not function.bitcode
+        if brings and int(self.root.abi.partition(".")[2]) < BRINGING_SINCE:
+            raise BareflowError(
+                f"{name} has no bitcode, and this kernel is too old to take any from outside; update it"
+            )
         self._refuse_the_dead()
         slot = self._slot_of(function, self._slots()[1])
         job = Job(function, level, after=slot.request, own=True, times={"rung": time.perf_counter()}, called=called)
+        job.recipe = recipe
         self._jobs.append(job)
-        mailbox.ask(self.memory, slot, self._doorbell, level)
+        mailbox.ask(self.memory, slot, self._doorbell, level, brings)
         deadline = time.monotonic() + timeout
         try:
             while time.monotonic() < deadline:

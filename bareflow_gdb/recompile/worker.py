@@ -1,26 +1,31 @@
 """The process in which LLVM runs: bitcode in, relocatable object out.
 
-    python -m bareflow_gdb.recompile.worker PARENT CPU_SECONDS        (started by recompile.compiler)
+    python -m bareflow_gdb.recompile.worker PARENT CPU_SECONDS [SNAPSHOT]      (started by recompile.compiler)
 
 LLVM aborts the whole process on some damaged input, so nothing else lives here. It ends with the process PARENT
 that started it, and when one answer takes more than CPU_SECONDS of processor time. Frames come in on stdin, go
-out on stdout; LLVM's own words (optimisation remarks) go to stderr, where the parent reads them.
+out on stdout; LLVM's own words (optimisation remarks) go to stderr, where the parent reads them. SNAPSHOT is the open
+file with guest memory: with it, compiled code can be run here before the guest gets it.
 """
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import resource
 import signal
 import sys
 import time
-from typing import BinaryIO
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO
 
 import llvmlite.binding as llvm
 
-from bareflow_gdb.recompile import contract, ir
+from bareflow_gdb.errors import UsageError
+from bareflow_gdb.recompile import contract, ir, pipeline, sandbox
 from bareflow_gdb.recompile.pipe import BODY_BYTES, encode, read_frame
+from bareflow_gdb.recompile.recipe import CPU
 from bareflow_gdb.recompile.refusal import BadBitcode
 
 MEMORY_LIMIT = 2 << 30
@@ -61,12 +66,18 @@ attributes #0 = { nounwind "frame-pointer"="all" }
 """
 
 
-def compile_bitcode(payload: bytes, entry: str, level: int) -> tuple[bytes, list[str], dict[str, float]]:
-    """The object for the guest at `level`, what was rewritten, and milliseconds per phase; raises BadBitcode."""
+def compile_bitcode(
+    payload: bytes, entry: str, level: int, cpu: str = CPU, passes: str = ""
+) -> tuple[bytes, list[str], dict[str, float]]:
+    """The object for the guest at `level`, what was rewritten, and milliseconds per phase; raises Refused, UsageError.
+
+    `passes`: a pipeline in the place of the level's own.
+    """
     started = time.perf_counter()
-    module, notes = contract.accept(ir.parse(payload), entry, str(_machine(level).target_data))
+    wanted = pipeline.parse(passes) if passes else [level]
+    module, notes = contract.accept(ir.parse(payload), entry, str(_machine(level, cpu).target_data), cpu)
     parsed = time.perf_counter()
-    data, optimised = _compile(module, level)
+    data, optimised = _compile(module, level, cpu, wanted)
     emitted = time.perf_counter()
     return (
         data,
@@ -79,18 +90,26 @@ def compile_bitcode(payload: bytes, entry: str, level: int) -> tuple[bytes, list
     )
 
 
-def _machine(level: int) -> llvm.TargetMachine:
+def _machine(level: int, cpu: str) -> llvm.TargetMachine:
     # `default` is what clang uses; llvmlite's own default, for JIT, makes calls through registers.
     return llvm.Target.from_triple(contract.TRIPLE).create_target_machine(
-        cpu=contract.CPU, features=contract.FEATURES, opt=level, reloc="static", codemodel="default"
+        cpu=cpu, features=contract.FEATURES, opt=level, reloc="static", codemodel="default"
     )
 
 
-def _compile(module: llvm.ModuleRef, level: int) -> tuple[bytes, float]:
-    machine = _machine(level)
-    tuning = llvm.create_pipeline_tuning_options(speed_level=level)
-    passes = llvm.create_pass_builder(machine, tuning)
-    passes.getModulePassManager().run(module, passes)
+def _compile(module: llvm.ModuleRef, level: int, cpu: str, wanted: Sequence[str | int]) -> tuple[bytes, float]:
+    """`wanted`: passes, or levels whose own pipelines are run."""
+    machine = _machine(level, cpu)
+    for defaults, steps in itertools.groupby(wanted, lambda step: isinstance(step, int)):
+        if not defaults:
+            passes = llvm.create_new_module_pass_manager()
+            for step in steps:
+                getattr(passes, f"add_{pipeline.PASSES[str(step)]}_pass")()
+            passes.run(module, _builder(machine, level))
+            continue
+        for step in steps:
+            builder = _builder(machine, int(step))
+            builder.getModulePassManager().run(module, builder)
     optimised = time.perf_counter()
     try:
         return machine.emit_object(module), optimised
@@ -99,8 +118,12 @@ def _compile(module: llvm.ModuleRef, level: int) -> tuple[bytes, float]:
         raise BadBitcode("LLVM made an object of it that is larger than its memory; make it smaller") from error
 
 
-def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int) -> None:
-    """Answers compile requests until the other side closes its end."""
+def _builder(machine: llvm.TargetMachine, level: int) -> llvm.PassBuilder:
+    return llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=level))
+
+
+def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int, snapshot: int | None) -> None:
+    """Answers requests until the other side closes its end."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     llvm.initialize_native_asmparser()  # inline assembly; there is none for all targets
@@ -108,22 +131,46 @@ def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int) -> None:
     # Every tier begins with its frame, also where its first branch leaves the function.
     llvm.set_option("bareflow", "-enable-shrink-wrap=0")
     # The first compilation pays for LLVM's lazy initialisation; nobody waits for this one.
-    _compile(llvm.parse_assembly(_WARM_UP), 3)
+    _compile(llvm.parse_assembly(_WARM_UP), 3, CPU, [3])
+    verify = _verifier(snapshot) if snapshot is not None else None
     # Assembly in the bitcode could name files of the host (.incbin): from here on none can be opened.
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+    sandbox.enter()
     answers.write(encode({"ready": True}))
     answers.flush()
     while (frame := read_frame(requests)) is not None:
         head, payload = frame
         _limit_cpu(cpu_seconds)
+        if verify is not None and "trial" in head:
+            answers.write(encode({"verdict": verify(head["trial"], payload)}))
+            answers.flush()
+            continue
         try:
-            data, notes, milliseconds = compile_bitcode(payload, str(head["entry"]), int(head["level"]))
+            way = {word: str(head[word]) for word in ("cpu", "passes") if word in head}
+            data, notes, milliseconds = compile_bitcode(payload, str(head["entry"]), int(head["level"]), **way)
             _check_size(data)
             answer = encode({"milliseconds": milliseconds, "notes": notes}, data)
-        except BadBitcode as error:
+        except (BadBitcode, UsageError) as error:
             answer = encode({"refused": str(error)[:REFUSAL_CHARACTERS]})
         answers.write(answer)
         answers.flush()
+
+
+def _verifier(snapshot: int) -> Callable[[dict[str, Any], bytes], dict[str, Any]]:
+    """Loads and warms the emulator, as long as files can be opened."""
+    from bareflow_gdb.recompile.verify.trial import Trial, Verdict
+
+    try:
+        from bareflow_gdb.recompile.verify import verifier
+        from bareflow_gdb.recompile.verify.emulator import Emulator
+        from bareflow_gdb.recompile.verify.snapshot import mapped
+
+        emulator = Emulator(mapped(snapshot))
+        verifier.warm_up(emulator)
+    except Exception as error:  # noqa: BLE001 - a broken library raises what it likes, and LLVM works without it
+        why = f"unicorn cannot be used here ({type(error).__name__}: {error})"
+        return lambda _trial, _new: Verdict(0, not_run=why).to_json()
+    return lambda trial, new: verifier.verify(emulator, Trial.from_json(trial), new).to_json()
 
 
 def _check_size(data: bytes) -> None:
@@ -148,7 +195,7 @@ def _end_with(parent: int) -> None:
         sys.exit(1)
 
 
-def main(parent: int, cpu_seconds: int) -> None:
+def main(parent: int, cpu_seconds: int, snapshot: int | None = None) -> None:
     """Serves its parent over stdin and stdout, within limits."""
     _end_with(parent)
     _limit_cpu(cpu_seconds)
@@ -158,8 +205,8 @@ def main(parent: int, cpu_seconds: int) -> None:
     # Anything that a library prints must not end up between the frames.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    serve(sys.stdin.buffer, answers, cpu_seconds)
+    serve(sys.stdin.buffer, answers, cpu_seconds, snapshot)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*map(int, sys.argv[1:]))

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from bareflow_gdb import foreign
 from bareflow_gdb.guest.base.values import code_name
-from bareflow_gdb.guest.code.outcome import Outcome
+from bareflow_gdb.guest.code.outcome import Outcome, Verification
 from bareflow_gdb.render.view import spoken
 
 
@@ -23,9 +23,13 @@ def outcome(record: Outcome, *, remarks: bool = False) -> str:
     if record.result is not None:
         verdict = "as expected" if record.correct else f"expected {record.expected:,}"
         lines.append(f"  first call  {record.result:,} ({verdict})")
+    if record.verification is not None:
+        lines.append(f"  {_verified(record.verification)}")
     spent = {phase: f"{ms:,.1f}" for phase, ms in asdict(record.milliseconds).items() if ms is not None}
     total = f"; {spent.pop('total')} ms in all" if "total" in spent else ""
     parts = ", ".join(f"{phase} {ms}" for phase, ms in spent.items()).replace("first_execution", "first call")
+    if record.from_cache:
+        parts = parts.replace("compile ", "from the cache ")
     lines.append(f"  ms          {parts}{total}")
     lines += [f"  note        {note}" for note in record.notes]
     if record.symbol_file is not None:
@@ -34,3 +38,15 @@ def outcome(record: Outcome, *, remarks: bool = False) -> str:
         lines += [f"  {remark}" for remark in record.remarks] or ["  no remarks"]
     # What LLVM remarks upon has names of the bitcode.
     return foreign.lines("\n".join(lines))
+
+
+def _verified(record: Verification) -> str:
+    if record.state == "not verified":
+        return f"not verified: {record.reason}"
+    seen = f", {record.seen} of them seen in its calls" if record.seen else ""
+    seen += ", its x87 code on the host's own CPU" if record.native else ""
+    cost = f"({record.milliseconds:,.1f} ms)" if record.milliseconds is not None else ""
+    if record.state == "differs":
+        return f"differs     from {record.against}, as edited source may: {record.reason} {cost}"
+    but = f"; {record.reason}" if record.reason else ""
+    return f"verified    as {record.against} with {record.inputs} inputs{seen} {cost}{but}"

@@ -20,6 +20,7 @@ static struct {
     uint32_t reason;
     uint32_t seen;              /* the state that was told last */
     bool compile_begun;
+    bool host_has_bitcode;      /* of its own, for the next request */
     uint64_t since;             /* when that was */
 } requests[BF_MAX_FUNCTIONS];
 
@@ -141,12 +142,12 @@ bool mailbox_request(uint32_t function, uint32_t level, uint32_t reason) {
         refusal = BF_REASON_BAD_BOUNDS;
     else if (slot->control == BF_CONTROL_VETO)
         refusal = BF_REASON_VETOED;
-    else if (record->bitcode == 0)
+    else if (record->bitcode == 0 && !requests[function].host_has_bitcode)
         refusal = BF_REASON_NO_BITCODE;
     if (refusal == BF_REASON_VETOED)
         event(BF_EVENT_VETO, function, level, reason, 0, 0);
     if (refusal == BF_REASON_NONE) {
-        slot->bitcode_level = ((const bitcode_header_t *)record->bitcode)->opt_level;
+        slot->bitcode_level = record->bitcode == 0 ? 0 : ((const bitcode_header_t *)record->bitcode)->opt_level;
         requests[function].version = version_new(function, level, BF_PROVIDER_HOST, reason);
         if (requests[function].version == NULL || !allocate(function, DEFAULT_CODE_BYTES, DEFAULT_RODATA_BYTES))
             refusal = BF_REASON_NO_MEMORY;
@@ -305,7 +306,9 @@ void mailbox_answer(uint32_t function) {
     if (ask == 0 || (mailbox_active & 1u << function) != 0)
         return;
     mail_slots[function].ask = 0;
-    mailbox_request(function, ask - 1, BF_REASON_HOST_ASKED);
+    requests[function].host_has_bitcode = (ask & BF_ASK_BRINGS_BITCODE) != 0;
+    mailbox_request(function, (ask & ~BF_ASK_BRINGS_BITCODE) - 1, BF_REASON_HOST_ASKED);
+    requests[function].host_has_bitcode = false;
 }
 
 /* True when the host rang. Lowered before the words are read: what the host writes later rings again. */

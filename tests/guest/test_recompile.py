@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bitcode_in_guest import announce, replaced
@@ -47,6 +48,13 @@ def memory(idle_machine: Machine) -> Memory:
 @pytest.fixture
 def service(idle_machine: Machine, memory: Memory) -> Iterator[Service]:
     with Service(memory, idle_machine.directory) as service:
+        yield service
+
+
+@pytest.fixture
+def trusting(idle_machine: Machine, memory: Memory) -> Iterator[Service]:
+    """Hands over what does something else than the published code, too."""
+    with Service(memory, idle_machine.directory, verify=False) as service:
         yield service
 
 
@@ -147,17 +155,17 @@ def test_read_only_data_is_installed_with_the_version(service: Service) -> None:
 
 
 def test_a_changed_constant_in_guest_memory_changes_the_result(
-    service: Service, memory: Memory, tmp_path: Path
+    trusting: Service, memory: Memory, tmp_path: Path
 ) -> None:
     source = (MODULES / "compute.c").read_text()
     assert source.count("#define MODULUS 1000") == 1
     payload = bitcode(tmp_path, source.replace("MODULUS 1000", "MODULUS 999"), "-g0")
-    with replaced(memory, service.find("compute"), payload):
-        outcome = service.request("compute", 3, SECONDS)
+    with replaced(memory, trusting.find("compute"), payload):
+        outcome = trusting.request("compute", 3, SECONDS)
     assert outcome.installed
     assert outcome.result == sum(i * j % 999 for i in range(100) for j in range(100))
     assert outcome.correct is False
-    assert service.request("compute", 3, SECONDS).correct
+    assert trusting.request("compute", 3, SECONDS).correct
 
 
 @pytest.mark.parametrize("kept", [1, 4, 1000, -4])
@@ -310,19 +318,19 @@ int32_t sum_main(int32_t a, int32_t b) {
 
 
 def test_code_larger_than_the_first_room_gets_more_and_is_compiled_once(
-    service: Service, memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trusting: Service, memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     payload = bitcode(tmp_path, BIG.replace("TURNS", "900"), "-g0")
-    compiled, taken, really = [], [], service.compiler.begin
+    compiled, taken, really = [], [], trusting.compiler.begin
 
-    def begin_and_count(payload: bytes, entry: str, level: int) -> None:
+    def begin_and_count(payload: bytes, entry: str, *others: Any) -> None:
         compiled.append(entry)
-        really(payload, entry, level)
+        really(payload, entry, *others)
 
-    monkeypatch.setattr(service.compiler, "begin", begin_and_count)
-    monkeypatch.setattr(service, "progress", taken.append)
-    with replaced(memory, service.find("sum"), payload):
-        outcome = service.request("sum", 3, SECONDS)
+    monkeypatch.setattr(trusting.compiler, "begin", begin_and_count)
+    monkeypatch.setattr(trusting, "progress", taken.append)
+    with replaced(memory, trusting.find("sum"), payload):
+        outcome = trusting.request("sum", 3, SECONDS)
     assert (len(taken), compiled) == (2, ["sum_main"]), "the guest asked twice"
     assert outcome.installed, outcome.message
     assert outcome.code_size > 8192
@@ -330,14 +338,14 @@ def test_code_larger_than_the_first_room_gets_more_and_is_compiled_once(
 
 
 def test_code_larger_than_the_mailbox_is_rejected_with_its_size(
-    service: Service, memory: Memory, tmp_path: Path
+    trusting: Service, memory: Memory, tmp_path: Path
 ) -> None:
     payload = bitcode(tmp_path, BIG.replace("TURNS", "3200"), "-g0")
-    with replaced(memory, service.find("sum"), payload):
-        outcome = service.request("sum", 3, SECONDS)
+    with replaced(memory, trusting.find("sum"), payload):
+        outcome = trusting.request("sum", 3, SECONDS)
     assert (outcome.state, outcome.reason) == ("rejected", "link_failed")
     assert "more than the mailbox carries" in outcome.message
-    assert guest_runs_on(service)
+    assert guest_runs_on(trusting)
 
 
 @pytest.mark.parametrize(
@@ -429,18 +437,18 @@ int sum_main(int a, int b) {{
 
 
 def test_a_result_is_not_told_before_the_first_call_has_returned(
-    service: Service, memory: Memory, tmp_path: Path
+    trusting: Service, memory: Memory, tmp_path: Path
 ) -> None:
     memory.write(GATE, bytes(4), "gate")
     try:
-        with replaced(memory, service.find("sum"), bitcode(tmp_path, SLOW, "-g0")):
-            outcome = service.request("sum", 3, SECONDS)
+        with replaced(memory, trusting.find("sum"), bitcode(tmp_path, SLOW, "-g0")):
+            outcome = trusting.request("sum", 3, SECONDS)
     finally:
         memory.write(GATE, b"open", "gate")
     assert outcome.installed
     assert outcome.milliseconds.first_execution is not None
     assert (outcome.result, outcome.correct) == (None, None)
-    assert service.request("sum", 3, SECONDS).correct
+    assert trusting.request("sum", 3, SECONDS).correct
 
 
 def test_a_guest_in_the_middle_of_its_run_is_served(booted: Boot) -> None:

@@ -316,7 +316,7 @@ DEADLY = "unsigned sum_calls; int sum_main(int a, int b) { sum_calls++; __builti
 def test_a_dead_guest_is_named_before_and_while_it_is_asked(booted: Boot, tmp_path: Path) -> None:
     machine = booted()
     memory = machine.memory()
-    with Service(memory, machine.directory) as service:
+    with Service(memory, machine.directory, verify=False) as service:
         payload = bitcode(tmp_path, DEADLY, "-g0")
         why = (
             r"nothing can be recompiled: the guest took #UD invalid opcode at 0x.* has stopped for good; `bareflow exc"

@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.recompile.recipe import CPU
 
 if TYPE_CHECKING:
     from bareflow_gdb.cli.target import Target
@@ -26,20 +28,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     add_target(parser)
     parser.epilog = (
-        'A question: {"function": "primes", "level": 3}, with "called": false not to wait for the first call. '
-        'An answer: as `bareflow recompile --json`, or {"error": "one sentence"}. Ends at the end of input.'
+        'A question: {"function": "primes", "level": 3}, with "called": false not to wait for the first call, and what '
+        '`bareflow recompile` has as options: "verify": false, "from", "entry", "passes", "cpu". '
+        'An answer: as `bareflow recompile --json`, or {"error": "one sentence"}, with "lines" when clang said more. '
+        "Ends at the end of input."
     )
 
 
 def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.cli.targets import open_target
     from bareflow_gdb.recompile.compilers import Compilers
+    from bareflow_gdb.recompile.source import DoesNotCompile
 
     target = open_target(options.target)
     with Compilers() as compilers:
         for line in sys.stdin:
             try:
                 answer = _answer(target, compilers, line)
+            except DoesNotCompile as error:
+                answer = {"error": str(error), "lines": error.lines}
             except BareflowError as error:
                 answer = {"error": str(error)}
             print(json.dumps(answer), flush=True)
@@ -47,14 +54,17 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _answer(target: Target, compilers: Compilers, line: str) -> Any:
-    from bareflow_gdb.cli.verbs.recompile import open_service
+    from bareflow_gdb.cli.verbs.recompile import open_service, recipe_of
     from bareflow_gdb.render.jsonable import to_json
 
     try:
         question = json.loads(line)
         function, level = str(question["function"]), int(question["level"])
-        called = bool(question.get("called", True))
+        called, verify = bool(question.get("called", True)), bool(question.get("verify", True))
+        path = str(question.get("from", ""))
+        way = {word: str(question.get(word, usual)) for word, usual in (("entry", ""), ("passes", ""), ("cpu", CPU))}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsageError(f'this is not a question ({error!r}); ask as {{"function": "primes", "level": 3}}') from error
-    with open_service(target, compilers=compilers) as service:
-        return to_json(service.request(function, level, called=called))
+    recipe, _ = recipe_of(Path(path) if path else None, **way)
+    with open_service(target, compilers=compilers, verify=verify) as service:
+        return to_json(service.request(function, level, called=called, recipe=recipe))

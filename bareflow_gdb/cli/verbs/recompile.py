@@ -6,12 +6,14 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.cli.completers import COMPLETERS, completed
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.guest.base.values import TIERS, tier_of_level
 from bareflow_gdb.questions.question import FUNCTIONS
+from bareflow_gdb.recompile.recipe import CPU, CPUS, Recipe
 
 if TYPE_CHECKING:
     from bareflow_gdb.cli.target import Target
@@ -32,8 +34,48 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--level", dest="tier", type=tier_of_level, help=argparse.SUPPRESS)
     parser.add_argument("--timeout", type=float, default=15.0, metavar="S", help="seconds to wait (15)")
     parser.add_argument("--remarks", action="store_true", help="show what LLVM says about its optimisations")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="FILE",
+        help="compile this C file, or bitcode, instead of the function's own bitcode: fix it and go on",
+    )
+    parser.add_argument("--entry", default="", metavar="NAME", help="the function that FILE starts with")
+    parser.add_argument(
+        "--passes", default="", metavar="PIPELINE", help="LLVM's passes, as sroa,instcombine,default<O2>"
+    )
+    parser.add_argument("--cpu", choices=CPUS, default=CPU, help=f"lay the code out for this one ({CPU})")
+    add_no_verify(parser)
     add_target(parser)
     parser.epilog = "Exit code 1 when it was rejected, or the new code's result is not the expected one."
+
+
+def add_no_verify(parser: argparse.ArgumentParser) -> None:
+    """For each verb that hands code over."""
+    parser.add_argument(
+        "--no-verify",
+        dest="verify",
+        action="store_false",
+        help="hand new code over without having run it on the host beside the published code",
+    )
+
+
+def recipe_of(source: Path | None, entry: str, passes: str, cpu: str) -> tuple[Recipe, tuple[str, ...]]:
+    """How it is to be compiled, and what clang warned of; raises UsageError, DoesNotCompile, Unreachable."""
+    from bareflow_gdb.recompile import pipeline
+    from bareflow_gdb.recompile.source import read_source
+
+    if passes:
+        pipeline.parse(passes)
+    if cpu not in CPUS:
+        raise UsageError(f"{cpu} is not a CPU that code can be laid out for; there are {', '.join(CPUS)}")
+    if source is None:
+        if entry:
+            raise UsageError("--entry names a function of the file that --from gives; give both")
+        return Recipe(cpu, passes), ()
+    made, warnings = read_source(source, entry)
+    return Recipe(cpu, passes, made), warnings
 
 
 def main(options: argparse.Namespace) -> int:
@@ -41,9 +83,10 @@ def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.render.jsonable import to_json
     from bareflow_gdb.render.outcome import outcome
 
+    recipe = _recipe(options)
     target = open_target(options.target)
-    with open_service(target) as service:
-        record = service.request(options.function, TIERS.index(options.tier), options.timeout)
+    with open_service(target, verify=options.verify) as service:
+        record = service.request(options.function, TIERS.index(options.tier), options.timeout, recipe=recipe)
     if options.json:
         print(json.dumps(to_json(record), indent=2))
     elif record.installed:
@@ -53,13 +96,34 @@ def main(options: argparse.Namespace) -> int:
     return 0 if record.right else 1
 
 
+def _recipe(options: argparse.Namespace) -> Recipe:
+    """What clang said is shown in its place: above the answer, or above the sentence about its end."""
+    from bareflow_gdb.recompile.source import DoesNotCompile
+
+    said: tuple[str, ...] = ()
+    try:
+        recipe, said = recipe_of(options.source, options.entry, options.passes, options.cpu)
+    except DoesNotCompile as error:
+        said = error.lines
+        raise
+    finally:
+        for line in said:
+            print(line, file=sys.stderr)
+    return recipe
+
+
 def open_service(
-    target: Target, progress: Callable[[str], None] = lambda _: None, compilers: Compilers | None = None
+    target: Target,
+    progress: Callable[[str], None] = lambda _: None,
+    compilers: Compilers | None = None,
+    *,
+    verify: bool = True,
 ) -> Service:
     """A service for a running guest; raises UsageError for a target that cannot answer."""
+    from bareflow_gdb.recompile.cache import ObjectCache, usual_folder
     from bareflow_gdb.recompile.service import Service
 
     if not target.memory.live:
         raise UsageError(f"{target.description} does not run; recompile a function of a running machine")
     directory = target.machine.directory if target.machine is not None else None
-    return Service(target.memory, directory, progress, compilers)
+    return Service(target.memory, directory, progress, compilers, verify=verify, cache=ObjectCache(usual_folder()))

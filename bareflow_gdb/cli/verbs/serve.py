@@ -16,7 +16,9 @@ HELP = "compile what a running guest asks for, until Ctrl-C"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     from bareflow_gdb.cli.arguments import add_target
+    from bareflow_gdb.cli.verbs.recompile import add_no_verify
 
+    add_no_verify(parser)
     add_target(parser)
     parser.epilog = (
         "Up to three functions are compiled at the same time, the requests of one function in their order. A request "
@@ -59,7 +61,7 @@ def main(options: argparse.Namespace) -> int:
         answers.write,
         lambda count: json.dumps({"left_out": count}) if options.json else f"({count:,} answers are left out)",
     )
-    with open_service(target, say) as service:
+    with open_service(target, say, verify=options.verify) as service:
         if not service.serving:
             raise BareflowError(f"another process serves {target.description} already; end that one first")
         names = ", ".join(function.name for function in service.functions()) or "no functions yet"

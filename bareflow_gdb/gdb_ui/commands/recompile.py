@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import gdb
 
@@ -32,6 +33,21 @@ GRACE_SECONDS = 5.0
         argument("--tier", choices=TIERS, default="O3", help="how far it is optimised (default O3)"),
         # As it was called before.
         argument("--level", dest="tier", type=tier_of_level, help=argparse.SUPPRESS),
+        argument(
+            "--from",
+            dest="source",
+            metavar="FILE",
+            help="compile this C file, or bitcode, instead of the function's own bitcode: fix it and go on",
+        ),
+        argument("--entry", default="", metavar="NAME", help="the function that FILE starts with"),
+        argument("--passes", default="", metavar="PIPELINE", help="LLVM's passes, as sroa,instcombine,default<O2>"),
+        argument("--cpu", metavar="CPU", help="lay the code out for this one, for instance pentium3 (default i686)"),
+        argument(
+            "--no-verify",
+            dest="verify",
+            action="store_false",
+            help="hand new code over without having run it on the host beside the published code",
+        ),
         argument("--stop", action="store_true", help="stop in the new code, at its first execution"),
     ),
     show=lambda outcome: _text(outcome),
@@ -52,7 +68,7 @@ def recompile(options: argparse.Namespace, session: Session) -> Outcome:
     if options.stop and session.running:
         raise UsageError("the guest runs, and --stop begins at a stop: `interrupt` first, or leave it out")
     compiler = session.compiler(machine)
-    with compiler.request(options.function, TIERS.index(options.tier), called=not options.stop) as request:
+    with compiler.request(_question(options)) as request:
         session.say(f"compiling {options.function} at {options.tier} on the host, the guest runs meanwhile …")
         if session.running:
             request.wait(None)
@@ -69,6 +85,17 @@ def recompile(options: argparse.Namespace, session: Session) -> Outcome:
     if not attached:
         session.say("the guest runs: its debug information is attached by the first bf command after a stop")
     return outcome
+
+
+def _question(options: argparse.Namespace) -> dict[str, Any]:
+    """For `bareflow compiler`, whose folder may be another one."""
+    question = {"function": options.function, "level": TIERS.index(options.tier), "called": not options.stop}
+    question |= {"verify": options.verify, "entry": options.entry, "passes": options.passes}
+    if options.source is not None:
+        question["from"] = str(Path(options.source).expanduser().absolute())
+    if options.cpu is not None:
+        question["cpu"] = options.cpu
+    return question
 
 
 def _run_until_done(request: Request) -> None:

@@ -17,7 +17,7 @@ from bareflow_gdb.errors import BadData
 from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.absent import need
 from bareflow_gdb.guest.base.clock import Counters, read_counters
-from bareflow_gdb.guest.base.reading import ONE_PACKET, bulk, capped, filled, many, optional
+from bareflow_gdb.guest.base.reading import ONE_PACKET, bulk, capped, filled, many, one, optional
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word, code_name, word
 from bareflow_gdb.memory.protocol import Memory
@@ -168,6 +168,17 @@ def read_versions(
         if raw.number and raw.state != none
     ]
     return sorted(found, key=lambda version: version.number)
+
+
+def find_version(memory: Memory, root: Root, number: int) -> Any | None:
+    """The raw record of a version: numbers start at 1, records are reused when the table is full. Raises ReadError."""
+    capacity, size = layouts.const("BF_MAX_VERSIONS"), layouts.size("bf_version")
+    likely = root.version_table + (number - 1) % capacity * size
+    record = one(memory, "bf_version", likely, "version record")
+    if record.number == number:
+        return record
+    table = many(memory, "bf_version", root.version_table, capacity, "version table")
+    return next((record for record in table if record.number == number), None)
 
 
 def _spans(memory: Memory, counters: Counters, functions: Iterable[Function]) -> list[tuple[int, int]]:

@@ -18,12 +18,34 @@ class Phases:
     compile: float | None = None
     link: float | None = None
     """Linking and staging."""
+    verify: float | None = None
+    """The new code was run beside the published code."""
     install: float | None = None
     """Staged to installed, or to rejected, by the guest."""
     first_execution: float | None = None
     """Published to first called, on the guest's clock."""
     total: float | None = None
     """From the doorbell (without one: from the guest's request) to the first call."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of running the new code on the host, beside the published code, before the guest got it."""
+
+    state: str
+    """"agrees", "differs" (as edited source may), or "not verified"."""
+    against: str
+    """The version that was published."""
+    inputs: int
+    """With so many both did the same, or at least nothing that harms their caller."""
+    seen: int
+    """Of these inputs, from calls that the guest had made, apart from its usual one."""
+    native: bool
+    """It has x87 code, and was run on the host's own CPU too."""
+    reason: str
+    """Why it was not verified, or what differs, as a sentence."""
+    milliseconds: float | None
+    """Of processor time in the emulator; None when nothing was run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +77,10 @@ class Outcome:
     notes: tuple[str, ...] = ()
     """What of the bitcode was rewritten for the guest."""
     symbol_file: str | None = None
+    from_cache: bool = False
+    """It was compiled before, and kept."""
+    verification: Verification | None = None
+    """None when it was not asked for, another process served, or it did not come to that."""
 
     @property
     def installed(self) -> bool:
@@ -77,5 +103,6 @@ class Outcome:
                 "milliseconds": Phases(**record["milliseconds"]),
                 "remarks": tuple(record["remarks"]),
                 "notes": tuple(record["notes"]),
+                "verification": Verification(**record["verification"]) if record["verification"] else None,
             }
         )

@@ -23,6 +23,7 @@ from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.qemu.process import started_at
 from bareflow_gdb.recompile.compiler import Compiler
 from bareflow_gdb.recompile.pipe import encode
+from bareflow_gdb.recompile.verify.trial import BLOCK, Code, Trial, Verdict
 from bareflow_gdb.render.jsonable import dumps, dumps_answer
 from fuzz import mutate
 from fuzz.peer import listening
@@ -213,18 +214,25 @@ class WorkerFrames(Target):
 
     def inputs(self, chance: Random) -> Iterator[str]:
         times = {"parse": 1.0, "optimise": 1.0, "emit": 1.0}
-        heads = [{"ready": True}, {"milliseconds": times}, {"refused": "no"}]
+        verdict = Verdict(3, "with (0, 0) returns 1, the published code 2", False, "", 1.5, (0, 1), (BLOCK,))
+        heads = [{"ready": True}, {"milliseconds": times}, {"refused": "no"}, {"verdict": verdict.to_json()}]
         frames = [encode(heads[0]), encode(chance.choice(heads), bytes(600))]
         if chance.random() < 0.5:
-            head = mutate.json_text(chance, json.dumps(heads[chance.choice((1, 2))]).encode())
+            head = mutate.json_text(chance, json.dumps(heads[chance.choice((1, 2, 3))]).encode())
             frames[1] = len(head).to_bytes(4, "little") + (600).to_bytes(4, "little") + head + bytes(600)
         said = b"".join(frames)
         if chance.random() < 0.6:
             said = mutate.blob(chance, said)
         (self.folder / "said").write_bytes(said)
-        yield "compile"
+        yield from ("compile", "verify")
 
-    def ask(self, folder: Path, words: str) -> str:  # noqa: ARG002 - one question
+    def ask(self, folder: Path, words: str) -> str:
         with _Played(folder / "said") as compiler:
+            if words == "verify":
+                nowhere = Code(0, ())
+                compiler.begin_trial(Trial(nowhere, nowhere, 0, 0, 0, (), (), 0, True, ()), b"")
+                while (verdict := compiler.poll_trial(0.5)) is None:
+                    pass
+                return dumps(verdict)
             made = compiler.compile(b"BC\xc0\xde", "main", 2)
             return dumps((made.level, made.remarks, made.milliseconds, len(made.data)))
