@@ -29,6 +29,7 @@ from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.tracing.events import decode
 from bareflow_gdb.tracing.recorder import Recorder
 from bareflow_gdb.tracing.ring import MODE_FLIGHT
+from bareflow_gdb.tracing.sql import answer
 from bareflow_gdb.tracing.store import Trace, recover
 
 Boot = Callable[..., Machine]
@@ -131,11 +132,12 @@ def test_sql_answers_from_the_trace_and_reaches_nothing_else(recorded: Recorded)
     trace = Trace.open(recorded[1])
     query = """select f.name, count(*) as swaps from events join types t on t.number = type
         join functions f on f.number = id where t.name = 'publish' group by 1 order by 1"""
-    rows = {row["name"]: row["swaps"] for row in trace.sql(query).to_pylist()}
+    with answer(trace, query) as reader:
+        rows = {row["name"]: row["swaps"] for row in reader.read_all().to_pylist()}
     assert rows["fibonacci"] == 3
     for forbidden in ("select * from read_text('/etc/passwd')", "select * from query", "nonsense", "attach 'x'"):
-        with pytest.raises(UsageError):
-            trace.sql(forbidden)
+        with pytest.raises(UsageError), answer(trace, forbidden) as reader:
+            reader.read_all()
 
 
 def test_a_directory_with_something_in_it_is_not_recorded_into(recorded: Recorded) -> None:
