@@ -6,6 +6,7 @@ metadata.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -76,10 +77,11 @@ def convert_journal(journal: Path, segment: Path) -> int:
 
 def write_segment(table: Any, segment: Path) -> None:
     """Writes events, which are in the order of time, as a segment. Raises CannotWrite."""
-    with replacing(segment) as partial:
+    # Arrow takes a name that is not UTF-8 as bytes only.
+    with replacing(segment) as partial, pa.OSFile(os.fsencode(partial), "wb") as file:
         pq.write_table(
             table,
-            partial,
+            file,
             row_group_size=BATCH_ROWS,
             compression="zstd",
             use_dictionary=[name for name in SCHEMA.names if name not in _DELTAS],
@@ -93,7 +95,7 @@ def open_segment(path: Path) -> Any:
         # A pipe would be waited for.
         if not path.is_file():
             raise ValueError("it is not a file")
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(pa.OSFile(os.fsencode(path)))
         if file.metadata.num_rows > _MOST_ROWS:
             raise ValueError(f"it claims {file.metadata.num_rows:,} events")
         if file.schema_arrow.names != SCHEMA.names or file.schema_arrow.types != SCHEMA.types:
