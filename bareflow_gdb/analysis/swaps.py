@@ -5,8 +5,9 @@ from __future__ import annotations
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.clock import Counters
-from bareflow_gdb.guest.base.reading import filled
+from bareflow_gdb.guest.base.reading import filled, optional
 from bareflow_gdb.guest.base.values import NOWHERE
+from bareflow_gdb.guest.code.costs import Costs, read_costs
 from bareflow_gdb.guest.code.functions import Function, Tables, read_tables
 from bareflow_gdb.guest.code.swaps import Swap, Swaps, list_swaps
 from bareflow_gdb.guest.guest import Guest
@@ -25,7 +26,8 @@ def trace_swaps(trace: Trace) -> Swaps:
     """
     chosen = trace.events(*TYPES)
     events = sorted(decode(chosen[chosen["ring"] == MAIN_RING]), key=lambda event: event.seq)
-    return list_swaps(_tables(trace), events)
+    tables, costs, no_worth = _tables(trace)
+    return list_swaps(tables, events, costs, no_worth)
 
 
 def logged_swaps(log: str) -> Swaps:
@@ -49,11 +51,12 @@ def logged_swaps(log: str) -> Swaps:
     return Swaps(swaps, len(swaps), 0, 0)
 
 
-def _tables(trace: Trace) -> Tables:
+def _tables(trace: Trace) -> tuple[Tables, Costs | None, str]:
+    """The tables of the last moment, and what calls took, or why that is not known."""
     try:
         guest = Guest.attach(trace.memory(), trace.symbols)
-        return read_tables(guest.memory, guest.root(), [])
-    except BareflowError:
+        tables = read_tables(guest.memory, guest.root(), [])
+    except BareflowError as error:
         # Of the functions nothing but their names was saved.
         nothing = layouts.unpack("bf_function", bytes(layouts.size("bf_function")))
         names = enumerate(trace.manifest.functions)
@@ -61,4 +64,8 @@ def _tables(trace: Trace) -> Tables:
             filled(Function, nothing, index=index, name=name, provider="none", module=None) for index, name in names
         ]
         swaps = len(trace.events("publish"))
-        return Tables(Counters(trace.manifest.tsc_hz, len(functions), 0, swaps, 0, 0), functions, [])
+        counters = Counters(trace.manifest.tsc_hz, len(functions), 0, swaps, 0, 0)
+        return Tables(counters, functions, []), None, f"the tables of the last moment cannot be read: {error}"
+    no_worth: list[str] = []
+    costs = optional(lambda: read_costs(guest.memory, guest.root(), tables), no_worth)
+    return tables, costs, "".join(no_worth[:1])

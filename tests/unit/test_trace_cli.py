@@ -152,3 +152,17 @@ def test_swaps_of_a_trace_without_any_are_a_no(tmp_path: Path, capsys: Captured)
 def test_what_cannot_be_answered_is_one_sentence(words: tuple[str, ...], sentence: str, capsys: Captured) -> None:
     assert sentence in complaint(capsys, *words)
     assert not Path("/tmp/never-made").exists()
+
+
+def test_a_kernel_that_measures_no_versions_is_not_said_to_have_gained_anything(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    why = "the kernel does not measure what the calls of each version take (debug interface 1.0, 1.3 does)"
+    found = told(capsys, "swaps", SAMPLE)
+    assert found["no_worth"] == why and all(swap["worth"] is None for swap in found["swaps"])
+    assert cli.main(["swaps", SAMPLE]) == 0
+    assert f"What the swaps were worth is not known: {why}." in capsys.readouterr().out
+    assert cli.main(["report", SAMPLE, "--out", str(tmp_path / "page")]) == 0
+    assert why in (tmp_path / "page").read_text()
+    alone = told(capsys, "swaps", str(make(tmp_path / "trace", [batch(SWAP)])))["no_worth"]
+    assert alone.startswith("the tables of the last moment cannot be read: ")
