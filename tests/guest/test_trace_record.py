@@ -128,6 +128,15 @@ def test_the_rings_are_flight_recorders_again_afterwards(recorded: Recorded) -> 
         assert memory.read(address + offset, 4, "ring mode") == MODE_FLIGHT.to_bytes(4, "little")
 
 
+@pytest.mark.parametrize("words", [(), ("--type", "console"), ("--type", "publish", "--type", "emit"), ("--last", "7")])
+def test_events_are_the_same_from_the_machine_and_from_its_trace(
+    recorded: Recorded, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    machine, directory = recorded
+    live, traced = (answers(capsys, "events", "--json", target, *words) for target in (machine.name, str(directory)))
+    assert live == traced and isinstance(live, list) and len(live) >= 7
+
+
 def test_sql_answers_from_the_trace_and_reaches_nothing_else(recorded: Recorded) -> None:
     trace = Trace.open(recorded[1])
     query = """select f.name, count(*) as swaps from events join types t on t.number = type

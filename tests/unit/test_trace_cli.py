@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -166,3 +167,50 @@ def test_a_kernel_that_measures_no_versions_is_not_said_to_have_gained_anything(
     assert why in (tmp_path / "page").read_text()
     alone = told(capsys, "swaps", str(make(tmp_path / "trace", [batch(SWAP)])))["no_worth"]
     assert alone.startswith("the tables of the last moment cannot be read: ")
+
+
+def test_verify_reads_all_of_a_sound_trace(capsys: Captured) -> None:
+    found = told(capsys, "trace", "verify", SAMPLE)
+    assert found["good"] and {part["name"] for part in found["parts"]} == {*PARTS}
+    assert cli.main(["trace", "verify", SAMPLE]) == 0
+    said = capsys.readouterr().out
+    assert "1,984 events" in said and "48 of 48 versions" in said
+
+
+PARTS = ("recording", "events", "code", "memory", "symbols", "serial log")
+
+
+@pytest.mark.parametrize(
+    ("file", "part", "sentence"),
+    [
+        ("manifest.json", "recording", "not complete"),
+        ("events-000.parquet", "events", "damaged"),
+        ("code/*.bin", "code", "another digest"),
+        ("memory/*.z", "memory", "damaged"),
+        ("memory/screen.bin", "memory", "2000 bytes instead of 4000"),
+        ("symbols.json", "symbols", "damaged"),
+        ("serial.log", "serial log", "is a directory"),
+        ("account", "events", "ring 0 has 1,"),
+    ],
+)
+def test_verify_names_the_part_that_is_damaged(
+    tmp_path: Path, capsys: Captured, file: str, part: str, sentence: str
+) -> None:
+    directory = tmp_path / "trace"
+    shutil.copytree(SAMPLE, directory)
+    if file == "serial.log":
+        (directory / file).unlink()
+        (directory / file).mkdir()
+    elif file in ("manifest.json", "account"):
+        text = (directory / "manifest.json").read_text()
+        change = ('"complete": true', '"complete": false') if file != "account" else ('"events": 1', '"events": 2')
+        (directory / "manifest.json").write_text(text.replace(*change, 1))
+    else:
+        victim = sorted(directory.glob(file))[0]
+        content = victim.read_bytes()
+        victim.write_bytes(content[: len(content) // 2])
+    found = told(capsys, "trace", "verify", str(directory), code=1)
+    wrong = {one["name"]: one["problems"] for one in found["parts"] if one["problems"]}
+    assert list(wrong) == [part] and sentence in wrong[part][0]
+    assert cli.main(["trace", "verify", str(directory)]) == 1
+    assert "WRONG" in capsys.readouterr().out

@@ -11,10 +11,12 @@ from bareflow_gdb.cli.completers import completed, targets
 GROUP = "record"
 HELP = "hold a trace, a machine or a core to rules: tiers, swaps, pools, exceptions, findings"
 
-_RULES = """rules: a TOML file of
-  [reaches]     primes = { tier = 3, by_call = 10000 }, "*" = { tier = 1 }: a function, or each, by that call
-  [at_most]     regretted_swaps, exceptions, findings, lost_events = N
-  [pool_below]  code, data, metadata = PERCENT, at the pool's peak
+_RULES = """RULES is a TOML file with one of these tables, or more:
+
+- `[reaches]`: `primes = { tier = 3, by_call = 10000 }`, `"*" = { tier = 1 }`: a function, or each, at that call or before
+- `[at_most]`: `regretted_swaps`, `exceptions`, `findings`, `lost_events` = a number
+- `[pool_below]`: `code`, `data`, `metadata` = percent of the pool in use at its peak
+
 Exit code 0 when all are kept, 1 when one is broken, 2 when none is broken and one is not known."""
 
 
