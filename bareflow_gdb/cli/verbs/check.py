@@ -13,7 +13,7 @@ HELP = "hold a trace, a machine or a core to rules: tiers, swaps, pools, excepti
 
 _RULES = """RULES is a TOML file with one of these tables, or more:
 
-- `[reaches]`: `primes = { tier = 3, by_call = 10000 }`, `"*" = { tier = 1 }`: a function, or each, at that call or before
+- `[reaches]`: `primes = { tier = 3, by_call = 10000 }`, `"*" = { tier = 1 }`: a function, or each, by that call
 - `[at_most]`: `regretted_swaps`, `exceptions`, `findings`, `lost_events` = a number
 - `[pool_below]`: `code`, `data`, `metadata` = percent of the pool in use at its peak
 
