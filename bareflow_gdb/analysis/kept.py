@@ -6,7 +6,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-from bareflow_gdb.analysis.rules import EVERY, EXCEPTIONS, FINDINGS, LOST, REGRETTED, Reach, Rules
+from bareflow_gdb.analysis.rules import (
+    BROKEN,
+    EVERY,
+    EXCEPTIONS,
+    FINDINGS,
+    KEPT,
+    LOST,
+    NOT_KNOWN,
+    REGRETTED,
+    Judged,
+    Reach,
+    Rules,
+)
 from bareflow_gdb.analysis.swaps import trace_swaps
 from bareflow_gdb.checks import registry
 from bareflow_gdb.checks.subject import Subject
@@ -14,17 +26,6 @@ from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.code.swaps import Swap, Swaps
 from bareflow_gdb.guest.code.worth import SLOWER, UNKNOWN
 from bareflow_gdb.tracing.store import Trace
-
-KEPT, BROKEN, NOT_KNOWN = "kept", "broken", "not known"
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One rule in words, its verdict, and what it is known by."""
-
-    rule: str
-    verdict: str
-    why: str
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which rules may a guest be held to? A small TOML file:
+"""Which rules may a guest be held to, and with which verdicts? A small TOML file:
 
 [reaches]                                       # a function, or "*" for each, and the tier that it must reach
 primes = { tier = 3, by_call = 10000 }          # at this call or before
@@ -31,6 +31,7 @@ from bareflow_gdb.small_files import read_small
 EVERY = "*"
 REGRETTED, EXCEPTIONS, FINDINGS, LOST = "regretted_swaps", "exceptions", "findings", "lost_events"
 COUNTED = (REGRETTED, EXCEPTIONS, FINDINGS, LOST)
+KEPT, BROKEN, NOT_KNOWN = "kept", "broken", "not known"
 _MAX_BYTES = 1 << 16
 
 
@@ -50,6 +51,16 @@ class Rules:
     reaches: tuple[Reach, ...]
     at_most: Mapping[str, int]
     pool_below: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One rule in words, its verdict, and what it is known by."""
+
+    rule: str
+    verdict: str
+    """KEPT, BROKEN or NOT_KNOWN."""
+    why: str
 
 
 def read_rules(path: Path) -> Rules:

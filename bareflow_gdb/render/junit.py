@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from bareflow_gdb.analysis.kept import BROKEN, KEPT, Judged
+from bareflow_gdb.analysis.rules import BROKEN, KEPT, Judged
 from bareflow_gdb.foreign import printable
 
 

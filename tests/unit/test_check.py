@@ -10,8 +10,8 @@ from xml.dom import minidom
 import pytest
 from trace_maker import SWAP, batch, make
 
-from bareflow_gdb.analysis.kept import BROKEN, KEPT, NOT_KNOWN, judge
-from bareflow_gdb.analysis.rules import Rules, read_rules
+from bareflow_gdb.analysis.kept import judge
+from bareflow_gdb.analysis.rules import BROKEN, KEPT, NOT_KNOWN, Rules, read_rules
 from bareflow_gdb.checks.subject import Subject
 from bareflow_gdb.cli import main as cli
 from bareflow_gdb.errors import UsageError

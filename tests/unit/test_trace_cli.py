@@ -165,6 +165,7 @@ def test_a_kernel_that_measures_no_versions_is_not_said_to_have_gained_anything(
     assert f"What the swaps were worth is not known: {why}." in capsys.readouterr().out
     assert cli.main(["report", SAMPLE, "--out", str(tmp_path / "page")]) == 0
     assert why in (tmp_path / "page").read_text()
+    capsys.readouterr()
     alone = told(capsys, "swaps", str(make(tmp_path / "trace", [batch(SWAP)])))["no_worth"]
     assert alone.startswith("the tables of the last moment cannot be read: ")
 

@@ -36,8 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    from bareflow_gdb.analysis.kept import BROKEN, KEPT, judge
-    from bareflow_gdb.analysis.rules import read_rules
+    from bareflow_gdb.analysis.kept import judge
+    from bareflow_gdb.analysis.rules import BROKEN, KEPT, read_rules
     from bareflow_gdb.cli.ask import TargetContext
     from bareflow_gdb.cli.targets import asked_target
     from bareflow_gdb.errors import UsageError
