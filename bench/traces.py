@@ -6,7 +6,6 @@ highest resident memory is counted.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,15 +16,25 @@ from typing import Any
 from bareflow_gdb.errors import BareflowError
 from bench.big_trace import EVENTS, make
 
-PROGRAM = [sys.executable, "-m", "bareflow_gdb.cli.main"]
 QUERY = "select name, count(*), max(tsc) from events join types on type = number group by all"
-# How it was done before the events were streamed: all of them as one Arrow table in the order of time.
-AT_ONCE = """
+# What a process has had in memory since it began to be this program; getrusage() counts its parent's memory too.
+ENDS = "Path(sys.argv[1]).write_text(Path('/proc/self/status').read_text())"
+PROGRAM = f"""
 import sys
 from pathlib import Path
-from bareflow_gdb.tracing import segments
+from bareflow_gdb.cli import main
+code = main.main(sys.argv[2:])
+{ENDS}
+sys.exit(code)
+"""
+# How it was done before the events were streamed: all of them as one Arrow table in the order of time.
+AT_ONCE = f"""
+import sys
+from pathlib import Path
+from bareflow_gdb.tracing import blocks
 from bareflow_gdb.tracing.store import Trace
-segments.to_table(Trace.open(Path(sys.argv[1])).events())
+blocks.in_order(Trace.open(Path(sys.argv[2])).parts())
+{ENDS}
 """
 
 Row = dict[str, Any]
@@ -36,7 +45,7 @@ def measure(image: Path) -> list[Row]:  # noqa: ARG001 - no guest runs
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         trace = str(make(folder / "trace", EVENTS))
-        loaded = _cost([sys.executable, "-c", AT_ONCE, trace])
+        loaded = _cost(folder, AT_ONCE, trace)
         asked = {
             "show": (["trace", "show", trace], 1.0, 300),
             "sql": (["events", trace, "--sql", QUERY], 1.0, 500),
@@ -47,25 +56,24 @@ def measure(image: Path) -> list[Row]:  # noqa: ARG001 - no guest runs
         }
         rows = []
         for question, (words, seconds, megabytes) in asked.items():
-            took, used = _cost([*PROGRAM, *words])
+            took, used = _cost(folder, PROGRAM, *words)
             rows.append(_row(f"trace_10m_{question}_s", took, "s", seconds, loaded[0]))
             rows.append(_row(f"trace_10m_{question}_mb", used, "MB", megabytes, loaded[1]))
         return rows
 
 
-def _cost(words: list[str]) -> tuple[float, float]:
-    """Seconds, and megabytes of resident memory at most; raises BareflowError when the process fails."""
+def _cost(folder: Path, program: str, *words: str) -> tuple[float, float]:
+    """Seconds, and megabytes of resident memory at most; raises BareflowError when the program fails."""
+    status = folder / "status"
     began = time.monotonic()
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        said = process.stderr.read().decode(errors="replace")
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+    asked = [sys.executable, "-c", program, str(status), *words]
+    done = subprocess.run(asked, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     took = time.monotonic() - began
     # 1: it was answered, and there are findings.
-    if process.returncode not in (0, 1):
-        raise BareflowError(f"{' '.join(words[2:])} failed: {said.strip()}")
-    return took, usage.ru_maxrss / 1000
+    if done.returncode not in (0, 1):
+        raise BareflowError(f"{' '.join(words[:2])} failed: {done.stderr.strip()}")
+    kilobytes = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return took, int(kilobytes) / 1000
 
 
 def _row(name: str, value: float, unit: str, goal: float, peer_value: float) -> Row:
