@@ -18,7 +18,7 @@ from bench.big_trace import EVENTS, make
 
 QUERY = "select name, count(*), max(tsc) from events join types on type = number group by all"
 # What a process has had in memory since it began to be this program; getrusage() counts its parent's memory too.
-ENDS = "Path(sys.argv[1]).write_text(Path('/proc/self/status').read_text())"
+ENDS = "Path(sys.argv[1]).write_bytes(Path('/proc/self/status').read_bytes())"
 PROGRAM = f"""
 import sys
 from pathlib import Path
@@ -67,12 +67,12 @@ def _cost(folder: Path, program: str, *words: str) -> tuple[float, float]:
     status = folder / "status"
     began = time.monotonic()
     asked = [sys.executable, "-c", program, str(status), *words]
-    done = subprocess.run(asked, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(asked, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8")
     took = time.monotonic() - began
     # 1: it was answered, and there are findings.
     if done.returncode not in (0, 1):
         raise BareflowError(f"{' '.join(words[:2])} failed: {done.stderr.strip()}")
-    kilobytes = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    kilobytes = next(line.split()[1] for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
     return took, int(kilobytes) / 1000
 
 
