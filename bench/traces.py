@@ -72,7 +72,8 @@ def _cost(folder: Path, program: str, *words: str) -> tuple[float, float]:
     # 1: it was answered, and there are findings.
     if done.returncode not in (0, 1):
         raise BareflowError(f"{' '.join(words[:2])} failed: {done.stderr.strip()}")
-    kilobytes = next(line.split()[1] for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+    lines = status.read_text(encoding="ascii").splitlines()
+    kilobytes = next(line.split()[1] for line in lines if line.startswith("VmHWM"))
     return took, int(kilobytes) / 1000
 
 
