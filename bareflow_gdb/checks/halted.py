@@ -19,7 +19,7 @@ _HLT = b"\xf4"
 
 def _look(subject: Subject) -> Iterator[Finding]:
     registers = subject.registers
-    linear = registers.segments["cs"].base + registers.general["eip"] & 0xFFFFFFFF
+    linear = registers.linear_eip
     if subject.stock is not None:
         yield from _stock(subject, linear)
         return

@@ -18,7 +18,7 @@ from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.guest.base.absent import Absent
 from bareflow_gdb.guest.base.finding import Finding
 
-_NOT_CHECKS = ("check", "registry", "subject")
+_NOT_CHECKS = ("causes", "check", "registry", "subject")
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.doctor import Check as Part
@@ -27,7 +27,7 @@ _OF_THE_CODE = ("plausible", "cpu_features")
 """These need the root, and do not believe its tables."""
 _AGAIN, _MOMENT_SECONDS = 2, 0.02
 
-PASSED, FOUND, NOT_ASKED, COULD_NOT = "passed", "found", "not asked", "could not look"
+STATES = PASSED, FOUND, NOT_ASKED, COULD_NOT = "passed", "found", "not asked", "could not look"
 
 
 @dataclass(frozen=True)

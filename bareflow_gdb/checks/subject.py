@@ -15,6 +15,7 @@ from bareflow_gdb.guest.code.log_lines import FIRST_LINE, boots
 if TYPE_CHECKING:
     from bareflow_gdb.guest.base.clock import Counters
     from bareflow_gdb.guest.boot.boot import Boot
+    from bareflow_gdb.guest.boot.watch import Watched
     from bareflow_gdb.guest.code.cache import Cache
     from bareflow_gdb.guest.code.functions import Function, Version
     from bareflow_gdb.guest.code.jit import Jit
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 MEMORY, KERNEL, ROOT, KERNEL_UP, REGISTERS = "memory", "kernel", "root", "kernel in protected mode", "registers"
 SERIAL, MACHINE, TRACE, STOCK, LOADED = "serial log", "machine", "trace", "stock kernel", "a load"
+WATCHED = "a start that was watched"
 
 _END_CHARACTERS = 200
 
@@ -47,16 +49,21 @@ class Subject:
         machine: Machine | None = None,
         serial: Callable[[], str] | None = None,
         trace: Any = None,
+        watched: Watched | None = None,
     ) -> None:
-        """`kernel` gives the kernel in memory; `serial` what was printed on COM1, where that is kept outside."""
+        """`kernel` gives the kernel in memory; `serial` what was printed on COM1, where that is kept outside.
+
+        watched: how its start went, when somebody looked on.
+        """
         self._kernel = kernel
         self._serial = serial
         self.machine = machine
         self.trace = trace
+        self.watched = watched
 
     def again(self) -> Subject:
         """The same guest a moment later."""
-        return Subject(self._kernel, machine=self.machine, serial=self._serial, trace=self.trace)
+        return Subject(self._kernel, machine=self.machine, serial=self._serial, trace=self.trace, watched=self.watched)
 
     def lacks(self, need: str) -> str:
         """Why this cannot be had here; "" = it can."""
@@ -81,6 +88,8 @@ class Subject:
                 return "nothing was loaded: this is its file" if isinstance(self.kernel.memory, KernelFile) else ""
             if need == MACHINE:
                 return "" if self.machine is not None else "this is not a machine of `bareflow run`"
+            if need == WATCHED:
+                return "" if self.watched is not None else "nobody watched its start: `diagnose IMAGE` does"
             if need == TRACE:
                 return "" if self.trace is not None else "this is not a trace"
             return "" if self.kernel else "no memory"

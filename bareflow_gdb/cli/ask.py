@@ -118,7 +118,11 @@ def main(question: Question[R], options: argparse.Namespace) -> int:
         from bareflow_gdb.cli.kernel_file import as_loaded
 
         target = as_loaded(target)
-    context = TargetContext(target, options.elf)
+    return asked_of(TargetContext(target, options.elf), question, options)
+
+
+def asked_of(context: TargetContext, question: Question[R], options: argparse.Namespace) -> int:
+    """The same of a target that has been found."""
     answer = question.answer(context, options)
     print_answer(question, options, answer, context.source(answer))
     if question.name == "status" and context.machine is not None:

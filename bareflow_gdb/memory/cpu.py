@@ -35,6 +35,11 @@ class CpuRegisters:
     segments: dict[str, SegmentRegister]
     control: dict[str, int]
 
+    @property
+    def linear_eip(self) -> int:
+        """Where the next instruction is: EIP from the base of CS, which real mode moves."""
+        return self.segments["cs"].base + self.general["eip"] & 0xFFFFFFFF
+
 
 def _is_long(text: str) -> bool:
     """EFER.LMA: in its compatibility mode too, where code is of 32 bits, the page tables are those of 64-bit mode."""

@@ -21,6 +21,7 @@ from bareflow_gdb.render.view import View
 
 if TYPE_CHECKING:
     from bareflow_gdb.checks.subject import Subject
+    from bareflow_gdb.guest.boot.watch import Watched
     from bareflow_gdb.guest.guest import Guest
     from bareflow_gdb.guest.kernel import Kernel
     from bareflow_gdb.qemu.machine import Machine
@@ -106,6 +107,8 @@ class Context(ABC):
     """Where COM1 was written to."""
     disk_image: Path | None = None
     """The disk image that is asked, when nothing else is."""
+    watched: Watched | None = None
+    """How the guest's start went, when somebody looked on."""
 
     @property
     @abstractmethod
@@ -116,7 +119,13 @@ class Context(ABC):
         """What checks look at: this guest, and what is kept outside of it."""
         from bareflow_gdb.checks.subject import Subject
 
-        return Subject(lambda: self.guest.kernel(), machine=self.machine, serial=self._printed(), trace=self.trace)
+        return Subject(
+            lambda: self.guest.kernel(),
+            machine=self.machine,
+            serial=self._printed(),
+            trace=self.trace,
+            watched=self.watched,
+        )
 
     def _printed(self) -> Callable[[], str] | None:
         path = self.serial_file

@@ -28,6 +28,7 @@ WITHOUT_KERNEL = {
     "identify 0x200010",
     "identify $esp",
     "checks",
+    "diagnose",
     "cpu",
     "irq",
     "screen",

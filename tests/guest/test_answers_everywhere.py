@@ -27,7 +27,7 @@ from bareflow_gdb.questions import registry
 from bareflow_gdb.render.jsonable import to_json
 
 # What else than tables they read: registers, the screen, files.
-BESIDE = ("cpu", "irq", "stack", "screen", "serial", "fat", "checks")
+BESIDE = ("cpu", "irq", "stack", "screen", "serial", "fat", "checks", "diagnose")
 VERBS = [name for name in registry.plain() if name not in BESIDE]
 QUESTIONS = (*VERBS, "mailbox", "rings", "bitcode")
 PACKETS = 10

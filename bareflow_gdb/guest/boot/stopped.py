@@ -1,4 +1,4 @@
-"""Is a machine stopped though its QEMU runs, why, and how does it go on? As QEMU's own monitor tells it."""
+"""Does a machine stand still though its QEMU runs, why, and how does it go on? As QEMU's own monitor tells it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import re
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.memory.protocol import Memory
+from bareflow_gdb.qemu.machine import Machine
 
 _STATUS = re.compile(r"VM status: (\w+)(?: \((\w[\w -]*)\))?")
+_FLAGS = re.compile(r"\bEFL=([0-9a-f]+)")
+_INTERRUPTS_ON = 1 << 9
 
 # QEMU's words (qapi/run-state.json, RunState) whose remedy is not `cont`.
 _STOPPED = {
@@ -47,3 +50,12 @@ def _told(memory: Memory) -> re.Match[str] | None:
         return _STATUS.search(memory.monitor("info status"))
     except BareflowError:
         return None
+
+
+def can_wake(machine: Machine) -> bool | None:
+    """Can an interrupt wake the CPU, which stands at `hlt`? None: it does not stand there. Raises Unreachable."""
+    registers = machine.monitor("info registers")
+    flags = _FLAGS.search(registers)
+    if flags is None or "HLT=1" not in registers:
+        return None
+    return bool(int(flags[1], 16) & _INTERRUPTS_ON)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -14,7 +13,7 @@ from bareflow_gdb.guest.base.root import release_hold
 from bareflow_gdb.guest.base.values import word
 from bareflow_gdb.guest.boot.boot import fatal_of, stage_number, stage_of, was_reached
 from bareflow_gdb.guest.boot.foreign import refuse_foreign
-from bareflow_gdb.guest.boot.stopped import stopped_machine
+from bareflow_gdb.guest.boot.stopped import can_wake, stopped_machine
 from bareflow_gdb.guest.code.log_lines import LOOP, boots
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu.directory import qemu_messages
@@ -23,7 +22,6 @@ from bareflow_gdb.qemu.machine import Machine
 POLL_SECONDS = 0.005
 SLOW_POLL_SECONDS = 0.5
 """How often it is looked whether the guest can still get there."""
-_INTERRUPTS_ON = 1 << 9
 
 
 def last_stage(machine: Machine) -> int:
@@ -90,9 +88,7 @@ class _Hopeless:
 
     def _stopped(self, memory: QemuRam) -> str | None:
         with suppress(BareflowError):
-            registers = self.machine.monitor("info registers")
-            flags = re.search(r"\bEFL=([0-9a-f]+)", registers)
-            if flags and "HLT=1" in registers and not int(flags[1], 16) & _INTERRUPTS_ON:
+            if can_wake(self.machine) is False:
                 return fatal_of(memory) or "its CPU has halted for good, with interrupts off"
         return None
 

@@ -97,7 +97,7 @@ def read_cpu(memory: Memory, root: Root | None, names: Names) -> Cpu:
     return Cpu(
         mode=mode,
         registers=registers,
-        place=names.place(linear_eip(raw)) if raw else None,
+        place=names.place(raw.linear_eip) if raw else None,
         eflags=_bits(raw.general["eflags"] if raw else 0, _EFLAGS),
         cr0=_bits(raw.control["cr0"] if raw else 0, _CR0),
         cr4=_bits(raw.control["cr4"] if raw else 0, _CR4),
@@ -163,11 +163,6 @@ def table_memory(memory: Memory, raw: CpuRegisters | None, base: int) -> Memory:
     return seen if not isinstance(seen, Linear) or seen.physical(base) is not None else memory
 
 
-def linear_eip(raw: CpuRegisters) -> int:
-    """Where the next instruction is: EIP from the base of CS, which real mode moves."""
-    return raw.segments["cs"].base + raw.general["eip"] & 0xFFFFFFFF
-
-
 def at_reset(memory: Memory) -> bool:
     """Has the CPU not executed one instruction since it was reset? Not asked where that would stop a running guest."""
     if memory.asking_stops:
@@ -176,7 +171,7 @@ def at_reset(memory: Memory) -> bool:
         raw = memory.cpu()
     except BareflowError:
         return False
-    return mode_of(raw) == "real" and linear_eip(raw) == _RESET_VECTOR
+    return mode_of(raw) == "real" and raw.linear_eip == _RESET_VECTOR
 
 
 def interrupts_on(raw: CpuRegisters) -> bool:

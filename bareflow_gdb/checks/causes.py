@@ -1,0 +1,78 @@
+"""Which finding may follow from which? The cause is told first, and what may be its consequence with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bareflow_gdb.guest.base.finding import Finding
+
+_CRASHES = ("exceptions", "start", "resets", "halted")
+_TABLES = ("plausible", "records", "statistics", "counted", "thresholds", "published")
+
+MAY_CAUSE: dict[str, tuple[str, ...]] = {
+    # What is in memory is not what was built.
+    "loaded": ("slide", "stubs", "refused", "self_tests", "results", "equal_tiers", *_TABLES, *_CRASHES),
+    "slide": ("data_over_stack", "baud", "refused", "results", *_TABLES, *_CRASHES),
+    "data_over_stack": ("stack_overrun", "results", "refused", *_TABLES, *_CRASHES),
+    # The code cannot run on this CPU as it is set up.
+    "cpu_features": ("self_tests", "published", *_CRASHES),
+    "interrupt_table": ("start", "resets"),
+    # Something wrote where it must not.
+    "stack_overrun": ("code_crc", "images", "results", *_TABLES, *_CRASHES),
+    "code_crc": ("registers_kept", "results", *_CRASHES),
+    "images": ("refused", "results", "self_tests", *_CRASHES),
+    "plausible": ("records", "statistics", "counted", "thresholds", "published"),
+    # JIT code breaks its callers.
+    "registers_kept": ("frozen_count", "results", "statistics", "counted", "thresholds", *_CRASHES),
+    "frozen_count": ("statistics", "counted", "thresholds"),
+    "equal_tiers": ("thresholds",),
+    # Something is not there.
+    "no_disk": ("refused", "self_tests", "thresholds", "stubs"),
+    "refused": ("self_tests", "stubs", "thresholds", "published"),
+    "stubs": ("results", "statistics"),
+    # The fault itself, before what it led to.
+    "exceptions": ("published", "start", "resets", "halted"),
+    "start": ("resets", "halted"),
+    "published": ("thresholds", "counted"),
+    "resets": ("halted",),
+}
+"""Names of checks; what a check may cause never causes it."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A finding that no other one explains, and those that it may explain."""
+
+    finding: Finding
+    may_follow: tuple[Finding, ...]
+
+
+def ranked(findings: Iterable[Finding]) -> tuple[Cause, ...]:
+    """What is wrong, by cause: of several that may explain a finding the one that explains most is taken.
+
+    Causes come by severity, then by how much they may explain. Notes are nothing that is wrong, and are left out.
+    """
+    bad = [finding for finding in findings if finding.bad]
+    names = {finding.check for finding in bad}
+    caused = {name for cause in names for name in MAY_CAUSE.get(cause, ())}
+    roots = [finding for finding in bad if finding.check not in caused]
+    follow: dict[int, list[Finding]] = {number: [] for number in range(len(roots))}
+    for finding in bad:
+        explained_by = [number for number, root in enumerate(roots) if finding.check in _reach(root.check, names)]
+        if explained_by:
+            follow[max(explained_by, key=lambda number: len(_reach(roots[number].check, names)))].append(finding)
+    causes = [Cause(root, tuple(follow[number])) for number, root in enumerate(roots)]
+    return tuple(sorted(causes, key=lambda one: (one.finding.severity != "error", -len(one.may_follow))))
+
+
+def _reach(name: str, among: set[str]) -> set[str]:
+    """Which checks of `among` this one may explain, by several steps too."""
+    reached: set[str] = set()
+    ahead = [name]
+    while ahead:
+        for effect in MAY_CAUSE.get(ahead.pop(), ()):
+            if effect in among and effect not in reached:
+                reached.add(effect)
+                ahead.append(effect)
+    return reached

@@ -1,0 +1,57 @@
+"""`bareflow diagnose IMAGE`: starts a boot disk, watches it, and asks why. Adds to the question `diagnose`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from bareflow_gdb.cli import ask
+from bareflow_gdb.errors import UsageError
+from bareflow_gdb.questions.diagnose import QUESTION
+
+GROUP = "look"
+HELP = QUESTION.help
+SECONDS = 20.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    ask.configure(QUESTION, parser)
+    words = parser.add_argument_group("when TARGET is a boot disk")
+    words.add_argument("--no-start", action="store_true", help="only look at the file; a stock kernel's can be asked")
+    words.add_argument("--disk", type=Path, metavar="FILE", help="second disk, as with `bareflow run`")
+    words.add_argument("--timeout", type=float, default=SECONDS, metavar="S", help=f"watch so long ({SECONDS:g})")
+    words.add_argument("--keep", action="store_true", help="leave the machine as it is then, for gdb")
+
+
+def main(options: argparse.Namespace) -> int:
+    from bareflow_gdb.cli.targets import asked_target
+
+    target = asked_target(options)
+    if target.kind != "disk" or target.path is None or options.no_start:
+        return ask.main(QUESTION, options)
+    if "FAT16" in target.description:
+        raise UsageError(f"{target.path} is a disk of modules; give the boot disk, and this one as --disk")
+    return _started(target.path, options)
+
+
+def _started(image: Path, options: argparse.Namespace) -> int:
+    from bareflow_gdb.cli.target import Target
+    from bareflow_gdb.guest.boot.watch import watch
+    from bareflow_gdb.qemu.launch import launch
+
+    with ExitStack() as undo:
+        folder = None if options.keep else Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="bareflow-")))
+        machine = launch(image, paused=True, disk=options.disk, directory=folder and folder / "machine")
+        if not options.keep:
+            undo.callback(machine.stop)
+        print(f"bareflow diagnose: {image} was started, watching it for up to {options.timeout:g} s", file=sys.stderr)
+        target = Target("machine", f"{image}, started", machine=machine, source=machine.memory())
+        context = ask.TargetContext(target, options.elf)
+        context.watched = watch(machine, options.timeout)
+        code = ask.asked_of(context, QUESTION, options)
+        if options.keep:
+            print(f"machine {machine.name} was kept: `bareflow gdb {machine.name}`, `bareflow stop {machine.name}`")
+        return code
