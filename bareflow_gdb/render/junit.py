@@ -15,7 +15,7 @@ def junit(title: str, judged: Sequence[Judged]) -> str:
     unknown = sum(1 for one in judged if one.verdict not in (BROKEN, KEPT))
     counts = {"tests": str(len(judged)), "failures": str(broken), "errors": str(unknown)}
     suites = ElementTree.Element("testsuites", counts)
-    suite = ElementTree.SubElement(suites, "testsuite", {"name": f"bareflow check {printable(title)}", **counts})
+    suite = ElementTree.SubElement(suites, "testsuite", {"name": f"rules for {printable(title)}", **counts})
     for one in judged:
         case = ElementTree.SubElement(suite, "testcase", {"classname": "bareflow.check", "name": printable(one.rule)})
         if one.verdict == KEPT:
