@@ -30,7 +30,7 @@ class VersionCost:
     every: int
     """One of so many calls is a sample."""
     cycles: tuple[int, ...]
-    """The samples, TSC ticks of single calls, in ascending order."""
+    """The samples, TSC ticks of single calls, in the order of time."""
 
 
 Costs = Mapping[int, VersionCost]
@@ -59,6 +59,6 @@ def read_costs(memory: Memory, root: Root, tables: Tables) -> Costs:
             known = record.function < len(tables.functions)
             of_function = total.get(tables.functions[record.function].profiler_id) if known else None
             calls = None if of_function is None else raw.calls + max(0, of_function - raw.since)
-        cycles = tuple(sorted(raw.cycles[: min(raw.taken, layouts.const("BF_COST_SAMPLES"))]))
+        cycles = tuple(raw.cycles[: min(raw.taken, layouts.const("BF_COST_SAMPLES"))])
         found[record.number] = VersionCost(calls, raw.every, cycles)
     return found

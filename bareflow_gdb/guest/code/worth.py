@@ -3,11 +3,15 @@
 Nothing is supposed of how the times of calls are spread: a host that looks away for a moment makes single calls a
 thousand times longer. So medians are compared, with intervals that depend on the order of the samples alone: of a
 median by the binomial distribution, of the difference by Mann and Whitney's test (Hodges and Lehmann).
+
+The host's own speed changes between one version's calls and the next one's. So the interval of the difference is made
+wider: by what a version's first and second half of samples differ, and by NOISE at least.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -15,6 +19,8 @@ from bareflow_gdb.guest.code.costs import VersionCost
 
 CONFIDENCE = 0.95
 _DEVIATIONS = 1.96
+NOISE = 0.1
+"""Of a call: equal code was seen to differ by 6 % on a busy host."""
 FEWEST = 8
 """Samples on each side, below which no difference is told."""
 
@@ -46,6 +52,7 @@ class Worth:
     saved: float | None = None
     """Cycles per call; less than 0 when it is slower."""
     saved_low: int | None = None
+    """Between these with CONFIDENCE, the host's noise considered."""
     saved_high: int | None = None
     made: int | None = None
     """Cycles from the threshold to the publishing store, which the guest spent on the new version."""
@@ -69,7 +76,9 @@ def judge(before: VersionCost | None, after: VersionCost | None, made: int | Non
         calls = "1 call was" if short == 1 else f"{short} calls were"
         why = f"{calls} measured {few} it, fewer than {FEWEST}"
         return Worth(UNKNOWN, *sides, made=made, why=why)
-    saved, low, high = _shift(before.cycles, after.cycles)
+    saved, low, high = shift(before.cycles, after.cycles)
+    noise = math.ceil(max(NOISE * median(before.cycles), _drift(before.cycles), _drift(after.cycles)))
+    low, high = low - noise, high + noise
     if low <= 0 <= high:
         net = None if made is None else -made
         return Worth(EQUAL, *sides, saved, low, high, made, net=net)
@@ -83,7 +92,7 @@ def judge(before: VersionCost | None, after: VersionCost | None, made: int | Non
 
 
 def _measured(cost: VersionCost) -> Measured | None:
-    samples = cost.cycles
+    samples = sorted(cost.cycles)
     if not samples:
         return None
     rank = _rank(len(samples))
@@ -102,8 +111,14 @@ def _rank(count: int) -> int:
     return rank
 
 
-def _shift(before: tuple[int, ...], after: tuple[int, ...]) -> tuple[float, int, int]:
-    """By how much a call is shorter: the median of all differences, and its interval."""
+def _drift(samples: Sequence[int]) -> float:
+    """By how much the samples changed while they were taken."""
+    half = len(samples) // 2
+    return abs(median(samples[:half]) - median(samples[half:]))
+
+
+def shift(before: Sequence[int], after: Sequence[int]) -> tuple[float, int, int]:
+    """By how much a call is shorter: the median of all differences, and its interval, as if the host were steady."""
     differences = sorted(old - new for old in before for new in after)
     n, m = len(before), len(after)
     rank = max(0, math.floor(n * m / 2 - _DEVIATIONS * math.sqrt(n * m * (n + m + 1) / 12)))
