@@ -67,6 +67,14 @@ SESSIONS = {question.name: Session("idle", (ATTACH, f"bf {question.example}")) f
         "paused", (ATTACH, "bf break-boot stage2 --run", "bf step-boot 5 --over", "bf break-boot pm --run")
     ),
     "step-swap": Session("held", (ATTACH, "bf release", "bf step-swap sum --stay --lines 14")),
+    "swap": Session(
+        "idle",
+        (ATTACH, "bf swap force primes O1", "bf swap rollback primes", "bf swap allow primes", "bf swap veto sum"),
+    ),
+    "swap-phases": Session(
+        "held",
+        (ATTACH, "bf release", "bf step-swap sum --phase copied --lines 5", "bf step-swap sum --phase published"),
+    ),
     "disas": Session("idle", (ATTACH, "bf disas sum", "bf disas sum --diff O0 O1")),
     "break-swap": Session(
         "held", (ATTACH, "bf break-swap sum", "bf release", "continue", "delete", "bf watch primes", "continue")

@@ -156,7 +156,8 @@ enum bf_hook {
     BF_HOOK_POOL_FAIL = 4,      /* bareflow_hook_pool_fail(pool, size) */
     BF_HOOK_REGISTER = 8,       /* bareflow_hook_register(function, name) */
     BF_HOOK_MODULE_LOAD = 16,   /* bareflow_hook_module_load(module, code, size) */
-    BF_HOOK_REJECT = 32         /* bareflow_hook_reject(function, reason) */
+    BF_HOOK_REJECT = 32,        /* bareflow_hook_reject(function, reason) */
+    BF_HOOK_PHASE = 64          /* bareflow_hook_phase(function, phase, level), at each change; since 1.3 */
 };
 
 enum bf_scenario {
@@ -484,8 +485,20 @@ enum bf_mail_state {
 enum bf_control {
     BF_CONTROL_ALLOW = 0,
     BF_CONTROL_VETO = 1,        /* no swap of this function */
-    BF_CONTROL_FORCE = 2,       /* control_argument = level; becomes ALLOW when done */
-    BF_CONTROL_ROLLBACK = 3     /* control_argument = version number; becomes VETO when done */
+    BF_CONTROL_FORCE = 2,       /* control_argument = level; becomes ALLOW when done, or refused with `refusal` */
+    BF_CONTROL_ROLLBACK = 3     /* control_argument = version number; becomes VETO likewise */
+};
+
+/* How far the swap of a function is. Each is entered before the guest goes on to the next. */
+enum bf_swap_phase {
+    BF_PHASE_NONE = 0,
+    BF_PHASE_REQUESTED = 1,     /* a level is asked for */
+    BF_PHASE_COMPILED = 2,      /* its code is there: made at build time, by the micro-JIT, or staged by the host */
+    BF_PHASE_COPIED = 3,        /* it stands in the CODE pool, and its version is emitted */
+    BF_PHASE_ABOUT_TO_PUBLISH = 4, /* the publishing store comes next */
+    BF_PHASE_PUBLISHED = 5,     /* the store is made, and the records tell of it */
+    BF_PHASE_OLD_VERSION_RETIRED = 6,   /* the version before is retired; the new one was not called yet */
+    BF_PHASE_FIRST_CALL = 7     /* the new version is about to be called for the first time; over with the call */
 };
 
 struct bf_segment {
@@ -522,7 +535,10 @@ struct bf_mail_slot {
     uint32_t done_reason;
     uint32_t done_version;      /* version number installed */
     uint32_t requested_by;      /* enum bf_reason of the request; since 1.2, 0 before */
-    uint32_t reserved[1];
+    uint8_t phase;              /* enum bf_swap_phase of the function's swap under way; since 1.3, 0 before */
+    uint8_t phase_level;        /* the level that it leads to */
+    uint8_t refusal;            /* enum bf_reason: why the last swap came to nothing; since 1.3, 0 before */
+    uint8_t reserved;
 };
 
 struct bf_mailbox {

@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from bareflow_gdb.guest.code.jit import JitFunction
 
 
-_CHOSEN = ("host_asked", "forced", "rollback")
-"""Reasons of a version that stays because somebody wanted it."""
-
-
 def _look(subject: Subject) -> Iterator[Finding]:
     thresholds = subject.jit.thresholds
     for swap in subject.kernel.swaps(every=True).swaps:
@@ -36,7 +32,7 @@ def _look(subject: Subject) -> Iterator[Finding]:
 
 def _behind(subject: Subject) -> Iterator[Finding]:
     """Functions that stay where they are, all of one tier in one finding."""
-    chosen = {one.function for one in subject.versions if one.state == "published" and one.reason in _CHOSEN}
+    chosen = {one.function for one in subject.versions if one.state == "published" and one.chosen}
     behind: dict[int, list[JitFunction]] = {}
     for function in subject.jit.functions:
         if function.index in chosen:

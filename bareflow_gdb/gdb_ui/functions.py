@@ -1,4 +1,4 @@
-"""What can an expression ask of the guest? `$bf_module`, `$bf_func`, `$bf_pool`, `$bf_calls`.
+"""What can an expression ask of the guest? `$bf_module`, `$bf_func`, `$bf_pool`, `$bf_calls`, `$bf_tier`.
 
 Records are pointers of their own type where gdb has the kernel's debug information, else plain `void *`.
 """
@@ -35,7 +35,7 @@ class _Function(gdb.Function):
 
     def invoke(self, *arguments: gdb.Value) -> gdb.Value:
         try:
-            words = [argument.string(errors="replace") for argument in arguments]
+            words = [_plain(argument) for argument in arguments]
             return self._answer(self._current().guest, *words)
         except (BareflowError, gdb.error, TypeError) as error:
             raise gdb.GdbError(in_charset(f"${self._name}: {sentence(str(error))}")) from error
@@ -43,8 +43,18 @@ class _Function(gdb.Function):
 
 def register(current: Callable[[], Session]) -> None:
     """Makes the functions known to gdb; asking nothing of the guest."""
-    for name, answer in (("bf_module", bf_module), ("bf_func", bf_func), ("bf_pool", bf_pool), ("bf_calls", bf_calls)):
-        _Function(name, answer, current)
+    for answer in (bf_module, bf_func, bf_pool, bf_calls, bf_tier):
+        _Function(answer.__name__, answer, current)
+
+
+def _plain(argument: gdb.Value) -> str | int:
+    """A text as such, a number or any other pointer as an address."""
+    kind = argument.type.strip_typedefs()
+    is_number = kind.code == gdb.TYPE_CODE_INT
+    if kind.code == gdb.TYPE_CODE_PTR:
+        at = kind.target().strip_typedefs()
+        is_number = at.code != gdb.TYPE_CODE_INT or at.sizeof != 1
+    return int(argument) & 0xFFFFFFFF if is_number else argument.string(errors="replace")
 
 
 def bf_module(guest: Guest, name: str) -> gdb.Value:
@@ -99,6 +109,18 @@ def bf_calls(guest: Guest, name: str) -> gdb.Value:
             return gdb.Value(module.calls)
     known = dict.fromkeys([*(f.name for f in functions), *(m.name for m in modules)])
     raise UsageError(_unknown("function or module", name, list(known)))
+
+
+def bf_tier(guest: Guest, address: int) -> gdb.Value:
+    """The tier of the JIT code at an address: $bf_tier($pc); -1 where there is none.
+
+    For example as a condition: bf break-swap --when '$bf_tier($eax) == 3'"""
+    from bareflow_gdb.guest.code.jit_code import code_at
+
+    if not isinstance(address, int):
+        raise UsageError(f"an address is a number, not {address!r}")
+    found = code_at(guest.kernel().jit_code(), address)
+    return gdb.Value(-1 if found is None else found.level)
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:

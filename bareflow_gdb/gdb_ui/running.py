@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gdb
 
 from bareflow_gdb.errors import BareflowError, Unreachable
 from bareflow_gdb.foreign import sentence, switch
+from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
+
+if TYPE_CHECKING:
+    from bareflow_gdb.memory.protocol import Memory
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,28 @@ def internal_watchpoint(address: int, condition: str | None = None) -> AbstractC
     # Masked to 32 bits by its type: the guest is i386 even where QEMU's CPU model is x86-64.
     word = f"*(unsigned int *) 0x{address:x}"
     return _passing(gdb.Breakpoint(word, gdb.BP_WATCHPOINT, gdb.WP_WRITE, internal=True), condition)
+
+
+@contextlib.contextmanager
+def interrupted_after(seconds: float) -> Iterator[threading.Event]:
+    """A guest that is let run in the block is stopped when the time is over; the event says that it was."""
+    late, over = threading.Event(), threading.Event()
+
+    def interrupt() -> None:
+        # In gdb's own thread, while the foreground `continue` waits for events.
+        if not over.is_set():
+            late.set()
+            gdb.execute("interrupt")
+
+    def wait() -> None:
+        if not over.wait(seconds):
+            gdb.post_event(interrupt)
+
+    threading.Thread(target=wait, daemon=True).start()
+    try:
+        yield late
+    finally:
+        over.set()
 
 
 @contextlib.contextmanager
@@ -139,6 +166,13 @@ def step_off() -> None:
         _step_instruction()
         if _standing() != before:
             return
+
+
+def enter_frame(memory: Memory) -> None:
+    """At a function's first instruction: steps over the two that set up its EBP frame, by which gdb finds arguments."""
+    if memory.read(read_register("eip"), len(FRAME_SET_UP), "code") == FRAME_SET_UP:
+        step_off()
+        step_off()
 
 
 def _standing() -> tuple[int, int]:

@@ -95,11 +95,15 @@ class Session:
         if self.machine is not None and not self.machine.alive():
             raise Unreachable(f"QEMU of machine {self.machine.name} has ended; `disconnect`, then attach again")
 
-    def require_stopped(self) -> None:
-        """Raises Unreachable or UsageError unless there is a guest that is stopped and can run."""
+    def require_live(self) -> None:
+        """Raises Unreachable or UsageError unless there is a guest that can run."""
         self.require()
         if self.connection is not None and self.connection.type == "core":
             raise UsageError("a core does not run; this needs a live guest")
+
+    def require_stopped(self) -> None:
+        """Raises Unreachable or UsageError unless there is a guest that is stopped and can run."""
+        self.require_live()
         if self.running:
             raise UsageError("the guest is running; stop it first with `interrupt`, then ask again")
 

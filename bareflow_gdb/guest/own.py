@@ -119,6 +119,7 @@ class OwnKernel(Kernel):
         from bareflow_gdb.guest.code.costs import COSTS_PACKETS, read_costs
         from bareflow_gdb.guest.code.events import read_last
         from bareflow_gdb.guest.code.functions import read_tables
+        from bareflow_gdb.guest.code.mailbox import control_of, read_mailbox
         from bareflow_gdb.guest.code.swaps import EVENTS, list_swaps
 
         tables = read_tables(self.memory, self.root, [], every)
@@ -133,6 +134,10 @@ class OwnKernel(Kernel):
             events = optional(lambda: read_last(self.memory, self.root, 0, last, EVENTS), missing)
             told = list_swaps(tables, events or [], *worth)
         self.unknown = tuple(missing)
+        if self.root.mailbox and not tables.unread:
+            box = optional(lambda: read_mailbox(self.memory, self.root, tables.functions), [])
+            under_way, vetoed = control_of(box, tables.functions)
+            told = replace(told, under_way=under_way, vetoed=vetoed)
         # Where reads cost packets only code that waits to be published is a reason to look.
         if self.memory.packets and not any(version.state == "emitted" for version in tables.versions):
             return told

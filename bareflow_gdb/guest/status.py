@@ -18,10 +18,10 @@ from bareflow_gdb.guest.base.reading import filled, many, optional
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.guest.boot.boot import Boot, read_boot
-from bareflow_gdb.guest.code.being_published import Publishing
+from bareflow_gdb.guest.code.being_published import Publishing, UnderWay
 from bareflow_gdb.guest.code.events import read_ring
 from bareflow_gdb.guest.code.functions import Function, read_functions
-from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
+from bareflow_gdb.guest.code.mailbox import Mailbox, MailSlot, control_of, read_mailbox
 from bareflow_gdb.guest.code.profiler import read_returned
 from bareflow_gdb.guest.machine.exception import read_exception
 from bareflow_gdb.guest.pools.pools import KINDS, is_torn_down
@@ -82,7 +82,11 @@ class Status:
     version_count: int = 0
     functions: tuple[FunctionLine, ...] = ()
     publishing: tuple[Publishing, ...] = ()
-    """The swaps that are under way: the pointer is stored, the records that tell of it are not."""
+    """The swaps that are being made: the pointer is stored, the records that tell of it are not."""
+    under_way: tuple[UnderWay, ...] = ()
+    """The swaps that are begun and not ended, by the guest's own word."""
+    vetoed: tuple[str, ...] = ()
+    """The functions that are not swapped."""
     pools: tuple[PoolLine, ...] = ()
     rings: tuple[RingLine, ...] = ()
     mail: tuple[str, ...] = ()
@@ -134,7 +138,9 @@ def read_status(memory: Memory, root: Root | None) -> Status:
             if f.last_result != f.expected and returned.get(f.profiler_id) is not False
         ]
     held = root.hold != 0 and boot is not None and boot.stage == "registered"
-    mail = parts.mail(functions)
+    box = parts.mailbox(functions)
+    mail = _open_mail(box, functions)
+    under_way, vetoed = control_of(box, functions)
     return filled(
         Status,
         root,
@@ -147,6 +153,8 @@ def read_status(memory: Memory, root: Root | None) -> Status:
         pools=parts.pools(),
         rings=parts.rings(),
         mail=mail,
+        under_way=under_way,
+        vetoed=vetoed,
         exception=exception,
         exception_eip=eip,
         problems=tuple(problems),
@@ -225,10 +233,8 @@ class _Parts:
         found = [self._tried(lambda index=index: read_ring(self.memory, self.root, index)) for index in numbers]  # type: ignore[misc]
         return tuple(RingLine(ring.index, ring.mode, ring.head, ring.dropped) for ring in found if ring is not None)
 
-    def mail(self, functions: list[Function]) -> tuple[str, ...]:
-        box = self._tried(lambda: read_mailbox(self.memory, self.root, functions)) if self.root.mailbox else None
-        slots = box.slots if box else ()
-        return tuple(_mail(slot, functions[slot.index]) for slot in slots if slot.state != "idle")
+    def mailbox(self, functions: list[Function]) -> Mailbox | None:
+        return self._tried(lambda: read_mailbox(self.memory, self.root, functions)) if self.root.mailbox else None
 
 
 def read_pool_lines(memory: Memory, address: int) -> tuple[PoolLine, ...]:
@@ -237,6 +243,11 @@ def read_pool_lines(memory: Memory, address: int) -> tuple[PoolLine, ...]:
     return tuple(
         PoolLine(kind, raw.stats.used, raw.total_size, is_torn_down(raw)) for kind, raw in zip(KINDS, raws, strict=True)
     )
+
+
+def _open_mail(box: Mailbox | None, functions: list[Function]) -> tuple[str, ...]:
+    slots = box.slots if box else ()
+    return tuple(_mail(slot, functions[slot.index]) for slot in slots if slot.state != "idle")
 
 
 def _mail(slot: MailSlot, function: Function) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.guest.code.being_published import BEING_PUBLISHED
+from bareflow_gdb.guest.orders import ALLOW, FORCE, VETO
 from bareflow_gdb.questions.question import Question, argument
 from bareflow_gdb.render.view import (
     Cell,
     View,
     address,
+    controlled,
     facts,
     level_now,
     publishing,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 def _view(record: Jit) -> View:
     """Functions, then every version."""
     rows = [_jit_row(f) for f in record.functions]
+    vetoed = [f.name for f in record.functions if f.control == VETO]
     head = facts(
         ("adaptive JIT", yes(record.enabled, "on", "off")),
         ("functions", f"{record.count} of at most {record.capacity}"),
@@ -35,6 +38,7 @@ def _view(record: Jit) -> View:
         *((("levels", "the application asks for them"),) if record.asks == "application" else ()),
         ("swaps", f"{record.swap_count:,} published, {record.version_count:,} versions begun"),
         *publishing(record.publishing),
+        *controlled(record.under_way, vetoed, record.publishing),
         *unread(record.unread),
     )
     versions = [
@@ -63,7 +67,6 @@ def _view(record: Jit) -> View:
 
 
 def _jit_row(f: JitFunction) -> tuple[str | int | Cell | None, ...]:
-    control = "-" if f.control in ("", "allow") else f"{spoken(f.control)} {f.control_argument}"
     return (
         str(f.index),
         f.name,
@@ -74,16 +77,28 @@ def _jit_row(f: JitFunction) -> tuple[str | int | Cell | None, ...]:
         address(f.slot),
         address(f.current_code),
         _agreement(f),
-        control,
+        _control(f),
         spoken(f.mail_state) or "-",
         result(f.last_result, f.expected),
     )
 
 
+def _control(f: JitFunction) -> str:
+    """What the control word asks for."""
+    if f.control in ("", ALLOW):
+        return "-"
+    if f.control == VETO:
+        return VETO
+    return f"{spoken(f.control)} {'O' if f.control == FORCE else '#'}{f.control_argument}"
+
+
 def _next(f: JitFunction) -> int | Cell | None:
     """A threshold asks once, at that call: one that has gone by comes no more."""
     due = f.next_threshold
-    return Cell(f"{due:,} passed", "bad") if due is not None and f.calls > due else due
+    if due is None or f.calls <= due:
+        return due
+    wanted = f.control == VETO or any(v.number == f.version and v.chosen for v in f.versions)
+    return Cell(f"{due:,} passed", "" if wanted else "bad")
 
 
 def _agreement(f: JitFunction) -> str | Cell:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bareflow_gdb.guest.base.absent import TORN_DOWN
 from bareflow_gdb.questions.question import MEMORY, Context, Options, Question
-from bareflow_gdb.render.view import Cell, View, facts, level_now, publishing, result, table, version
+from bareflow_gdb.render.view import Cell, View, controlled, facts, level_now, publishing, result, table, version
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.status import Status
@@ -40,6 +40,7 @@ def _view(record: Status) -> View:
             f"{record.swap_count:,} published, {record.version_count:,} versions begun" if record.variant else None,
         ),
         *publishing(record.publishing),
+        *controlled(record.under_way, record.vetoed, record.publishing),
         (
             "pools",
             ", ".join(

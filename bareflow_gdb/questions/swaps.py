@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.questions.question import KERNEL, TRACE, Context, Options, Question, argument
-from bareflow_gdb.render.view import Cell, View, address, facts, number, publishing, spoken, table, unread, version
+from bareflow_gdb.render.view import (
+    Cell,
+    View,
+    address,
+    controlled,
+    facts,
+    number,
+    publishing,
+    spoken,
+    table,
+    unread,
+    version,
+)
 from bareflow_gdb.render.worth import worth_of
 
 if TYPE_CHECKING:
@@ -26,6 +38,7 @@ def _view(record: Swaps) -> View:
     head = facts(
         ("swaps", f"{record.swap_count:,} by the guest's own count, {record.forgotten:,} of them forgotten"),
         *publishing(record.publishing),
+        *controlled(record.under_way, record.vetoed, record.publishing),
         *unread(record.unread),
     )
     columns = (

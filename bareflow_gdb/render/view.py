@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bareflow_gdb.guest.code.being_published import BEING_PUBLISHED
 
 if TYPE_CHECKING:
-    from bareflow_gdb.guest.code.being_published import Publishing
+    from bareflow_gdb.guest.code.being_published import Publishing, UnderWay
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,16 @@ def publishing(swaps: Iterable[Publishing]) -> tuple[tuple[str, str], ...]:
     """The line of facts about swaps that the guest is making at this moment."""
     told = ", ".join(f"{swap}, new code 0x{swap.new_code:08x}" for swap in swaps)
     return ((BEING_PUBLISHED, told),) if told else ()
+
+
+def controlled(
+    under_way: Iterable[UnderWay], vetoed: Sequence[str], publishing: Iterable[Publishing] = ()
+) -> tuple[tuple[str, str], ...]:
+    """The lines of facts about swaps that are begun, but for those being published, and about functions not swapped."""
+    told = {swap.function for swap in publishing}
+    begun = ", ".join(str(swap) for swap in under_way if swap.function not in told)
+    lines = (("under way", begun), ("vetoed", ", ".join(vetoed)))
+    return tuple(line for line in lines if line[1])
 
 
 def level_now(level: int, swap: Publishing | None) -> str:

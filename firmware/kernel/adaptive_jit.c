@@ -90,6 +90,7 @@ static bool recompile(uint32_t function, uint32_t level, uint32_t reason) {
 
     if (provider == BF_PROVIDER_HOST)
         return mailbox_request(function, level, reason);
+    publish_phase(function, BF_PHASE_REQUESTED, level);
     event(BF_EVENT_COMPILE_BEGIN, function, level, provider, 0, 0);
     uint32_t failure = tier_make(function, states[function].source, level, reason, &version);
     event(BF_EVENT_COMPILE_END, function, level, provider, 0, failure);
@@ -140,9 +141,11 @@ static void obey(uint32_t function) {
     uint32_t argument = slot->control_argument;
 
     if (slot->control == BF_CONTROL_FORCE) {
+        slot->refusal = BF_REASON_NONE;
         force(function, argument);
         __atomic_store_n(&slot->control, BF_CONTROL_ALLOW, __ATOMIC_RELEASE);
     } else if (slot->control == BF_CONTROL_ROLLBACK) {
+        slot->refusal = BF_REASON_NONE;
         roll_back(function, argument);
         __atomic_store_n(&slot->control, BF_CONTROL_VETO, __ATOMIC_RELEASE);
     }
@@ -219,6 +222,10 @@ static __attribute__((noinline)) void note_first_call(uint32_t function, bf_ptr 
     states[function].version = version == NULL ? 0 : version->number;
     states[function].version_calls = 0;
     jit_not_yet_called &= ~(1u << function);
+    if (mail_slots[function].phase >= BF_PHASE_PUBLISHED) {
+        publish_phase(function, BF_PHASE_FIRST_CALL, mail_slots[function].phase_level);
+        mail_slots[function].phase = BF_PHASE_NONE;
+    }
     if (cache_mark_used)
         cache_mark_used(function_table[function].name, function_table[function].level);
     if (version == NULL || version->tsc_first != 0)

@@ -82,6 +82,8 @@ static uint32_t emit(uint32_t function, struct bf_version *version) {
     if (bytes == 0)
         return BF_REASON_BAD_BOUNDS;
     pool_shrink(BF_POOL_CODE, parts.code, (uint32_t)bytes);
+    if (version->reason != BF_REASON_INITIAL)
+        publish_phase(function, BF_PHASE_COMPILED, version->level);
     version_emitted(version, &parts, (uint32_t)bytes, 0);
     return BF_REASON_NONE;
 }
@@ -145,6 +147,8 @@ uint32_t tier_make(uint32_t function, const struct embedded_module *source, uint
     *made = version_new(function, level, micro ? BF_PROVIDER_MICRO_JIT : BF_PROVIDER_PRECOMPILED, reason);
     if (*made == NULL)
         return BF_REASON_NO_MEMORY;
+    if (!micro && reason != BF_REASON_INITIAL)
+        publish_phase(function, BF_PHASE_COMPILED, level);
     failure = micro ? emit(function, *made) : place(function, &image, *made);
     if (failure != BF_REASON_NONE)
         version_free(*made, failure);

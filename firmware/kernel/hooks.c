@@ -31,6 +31,10 @@ HOOK void bareflow_hook_reject(uint32_t function, uint32_t reason) {
     __asm__ volatile("" : : "g"(function), "g"(reason));
 }
 
+HOOK void bareflow_hook_phase(uint32_t function, uint32_t phase, uint32_t level) {
+    __asm__ volatile("" : : "g"(function), "g"(phase), "g"(level));
+}
+
 /*
  * The atomic swap: one aligned store, which on x86 has RELEASE semantics, then the level. The label marks the
  * store: there, EDX is the address of the slot and EAX the new entry point.

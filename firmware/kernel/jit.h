@@ -24,6 +24,7 @@ void bareflow_hook_pool_fail(uint32_t pool, uint32_t size);
 void bareflow_hook_register(uint32_t function, const char *name);
 void bareflow_hook_module_load(uint32_t module, bf_ptr code, uint32_t size);
 void bareflow_hook_reject(uint32_t function, uint32_t reason);
+void bareflow_hook_phase(uint32_t function, uint32_t phase, uint32_t level);
 void adaptive_jit_swap_code(jit_function_entry_t *entry, bf_ptr new_code, uint32_t level);
 
 /* block_table.c: one record per pool block, for readers that want a pool in one read */
@@ -140,6 +141,7 @@ void publish_initial(uint32_t function, struct bf_version *version);
 void publish_version(uint32_t function, struct bf_version *version, uint32_t reason);
 bool publish_roll_back(uint32_t function, uint32_t number);
 void publish_reject(uint32_t function, uint32_t reason, uint32_t request, uint32_t level);
+void publish_phase(uint32_t function, uint32_t phase, uint32_t level);   /* enum bf_swap_phase */
 void publish_print_path(uint32_t function);
 const char *reason_text(uint32_t reason);
 

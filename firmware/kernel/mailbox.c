@@ -105,6 +105,7 @@ static void announce(uint32_t function) {
 
     kprintf("[MAILBOX] %s: request %u for O%u at 0x%08x\n", name_of(function), slot->request, level,
             slot->code_address);
+    publish_phase(function, BF_PHASE_REQUESTED, level);
     event(BF_EVENT_REQUEST, function, level, slot->request, slot->code_address, requests[function].reason);
     requests[function].compile_begun = false;
     move(function, BF_MAIL_REQUESTED, requests[function].reason);
@@ -122,6 +123,8 @@ bool mailbox_request(uint32_t function, uint32_t level, uint32_t reason) {
     if (mailbox_active & 1u << function) {
         if (reason == BF_REASON_THRESHOLD)
             requests[function].due = level;
+        else if (reason == BF_REASON_FORCED)
+            publish_reject(function, BF_REASON_CANCELLED, 0, level);
         return false;
     }
     mailbox_active |= 1u << function;
@@ -205,6 +208,7 @@ static void install(uint32_t function) {
     uint32_t code_size = 0;
     uint32_t rodata_size = 0;
 
+    publish_phase(function, BF_PHASE_COMPILED, level);
     uint32_t reason = take_segment(function, &slot->code, version->code, requests[function].code_capacity, &code_size);
     /* A function without read-only data stages no second segment. */
     if (reason == BF_REASON_NONE && slot->rodata.size != 0)

@@ -64,7 +64,17 @@ void publish_initial(uint32_t function, struct bf_version *version) {
     note_published(function, version, rdtsc());
 }
 
+/* How far a swap is, for who looks; a place to stop at each phase. */
+void publish_phase(uint32_t function, uint32_t phase, uint32_t level) {
+    mail_slots[function].phase_level = (uint8_t)level;
+    mail_slots[function].phase = (uint8_t)phase;
+    if (HOOKED(BF_HOOK_PHASE))
+        bareflow_hook_phase(function, phase, level);
+}
+
 void publish_reject(uint32_t function, uint32_t reason, uint32_t request, uint32_t level) {
+    mail_slots[function].refusal = (uint8_t)reason;
+    publish_phase(function, BF_PHASE_NONE, level);
     event(BF_EVENT_REJECT, function, reason, request, level, 0);
     if (HOOKED(BF_HOOK_REJECT))
         bareflow_hook_reject(function, reason);
@@ -81,6 +91,7 @@ void publish_version(uint32_t function, struct bf_version *version, uint32_t rea
     const struct bf_version *same = version->same_as == 0 ? NULL : version_find(version->same_as);
     if (same != NULL)
         kprintf("[RECOMPILE] %s: O%u code equals O%u\n", record->name, version->level, same->level);
+    publish_phase(function, BF_PHASE_ABOUT_TO_PUBLISH, version->level);
     adaptive_jit_swap_code(entry, version->entry, version->level);
     uint64_t now = rdtsc();
     event(BF_EVENT_PUBLISH, function, (uint32_t)&entry->current_code, old_code, version->entry,
@@ -89,11 +100,13 @@ void publish_version(uint32_t function, struct bf_version *version, uint32_t rea
     record->tsc_last_swap = now;
     note_published(function, version, now);
     jit_not_yet_called |= 1u << function;
+    publish_phase(function, BF_PHASE_PUBLISHED, version->level);
     if (old != NULL && old != version) {
         old->state = BF_VERSION_RETIRED;
         old->tsc_retired = now;
         event(BF_EVENT_RETIRE, function, old->number, old->code, old->code_size,
               reason == BF_REASON_ROLLBACK ? BF_REASON_ROLLBACK : BF_REASON_REPLACED);
+        publish_phase(function, BF_PHASE_OLD_VERSION_RETIRED, version->level);
     }
     kprintf("[ATOMIC-SWAP] Code pointer updated to O%u\n", version->level);
     if (HOOKED(BF_HOOK_SWAP))

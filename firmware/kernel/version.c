@@ -114,6 +114,9 @@ void version_emitted(struct bf_version *version, const struct module_parts *part
     version->state = BF_VERSION_EMITTED;
     version->same_as = find_same(version);
     event(BF_EVENT_EMIT, version->function, version->code, code_size, version->code_crc, version->number);
+    /* A function's first version replaces nothing. */
+    if (version->reason != BF_REASON_INITIAL)
+        publish_phase(version->function, BF_PHASE_COPIED, version->level);
 }
 
 /* The caller is at a safe point: no frame of the function is on the stack. */

@@ -15,7 +15,7 @@ from bareflow_gdb.qemu.machine import Machine
 
 PAGE = 4096
 CODE_SYMBOLS = "tTwW"
-HOOKS = ("swap", "exception", "pool_fail", "register", "module_load", "reject")
+HOOKS = ("swap", "exception", "pool_fail", "register", "module_load", "reject", "phase")
 
 
 @pytest.fixture(scope="module")

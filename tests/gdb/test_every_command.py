@@ -62,6 +62,8 @@ OF_THE_KERNEL = {
 # They set something, or let the guest run.
 CHANGES = {"watch primes", "break-swap", "break jit:primes", "step-boot"}
 WITH_A_MACHINE = {"recompile primes", "recompile primes --stop", "trace start"}
+ORDERS = {"swap allow primes", "scenario stop"}
+"""They want a guest that can run; it need not be stopped."""
 TRACED = {"trace status", "trace stop"}
 # There are no windows, no ELF that tells entries, and the guest is not held.
 NEVER = {"refresh", "find --at-entry", "release"}
@@ -70,6 +72,7 @@ COMMANDS = (
     *sorted(NEVER),
     *sorted(CHANGES),
     *sorted(WITH_A_MACHINE),
+    *sorted(ORDERS),
     "trace status",
     "trace stop",
     *sorted(ALWAYS),
@@ -193,4 +196,4 @@ def test_a_core_answers_all_that_needs_no_running_guest(
         with pytest.raises(MiError, match="a core does not run"):
             session.run("bf step-swap")
     alive = {"fat cat TEST.TXT", "break-boot kernel"}
-    assert set(COMMANDS) - answered == NEVER | alive | CHANGES | WITH_A_MACHINE | TRACED
+    assert set(COMMANDS) - answered == NEVER | alive | CHANGES | ORDERS | WITH_A_MACHINE | TRACED

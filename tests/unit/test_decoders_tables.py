@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from asking import record_of, text_of
 from fake_guest import (
     BITCODE,
     BLOCKS,
@@ -247,6 +248,30 @@ class TestJit:
         mail = guest.kernel().mailbox().slots[1]
         assert (mail.function, mail.request, mail.level_wanted, mail.address) == ("beta", 4, 3, SLOTS + 128)
         assert mail.staging == layouts.const("BF_STAGING_BASE") + layouts.const("BF_STAGING_SIZE")
+
+    def test_phases_and_vetoes_are_told_by_status_swaps_and_jit_alike(self, fake: FakeGuest) -> None:
+        guest = attach(fake)
+        memory_of(guest).put(SLOTS, layouts.pack("bf_mail_slot", control=1, phase=4, phase_level=2))
+        memory_of(guest).put(SLOTS + 128, layouts.pack("bf_mail_slot", phase=6, phase_level=3, refusal=13))
+        status, swaps, jit = guest.kernel().status(), guest.kernel().swaps(), guest.kernel().jit()
+        level = guest.kernel().functions()[0].level
+        told = [f"alpha O{level} → O2: about to publish", "beta → O3: old version retired"]
+        assert [[str(one) for one in record.under_way] for record in (status, swaps, jit)] == [told] * 3
+        assert status.vetoed == swaps.vetoed == ("alpha",) and jit.functions[0].control == "veto"
+        assert guest.kernel().mailbox().slots[1].refusal == "no_bitcode"
+
+    def test_what_a_kernel_before_phases_has_there_is_not_read(self, fake: FakeGuest) -> None:
+        fake.root["abi_minor"] = 2
+        guest = attach(fake)
+        memory_of(guest).put(SLOTS, layouts.pack("bf_mail_slot", phase=4, phase_level=2, refusal=13))
+        slot = guest.kernel().mailbox().slots[0]
+        assert (slot.phase, slot.refusal, guest.kernel().status().under_way) == ("none", "none", ())
+
+    def test_a_phase_that_there_is_not_is_a_number_and_no_failure(self, fake: FakeGuest) -> None:
+        guest = attach(fake)
+        memory_of(guest).put(SLOTS, layouts.pack("bf_mail_slot", control=77, phase=200, phase_level=255, refusal=99))
+        text = "\n".join(text_of(name, record_of(guest, name)) for name in ("status", "swaps", "jit"))
+        assert text.count("alpha → O255: unknown(200)") == 3
 
     def test_a_version_of_a_function_that_is_not_there_keeps_its_number(self, fake: FakeGuest) -> None:
         guest = attach(fake)

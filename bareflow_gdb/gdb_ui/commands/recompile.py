@@ -13,7 +13,6 @@ from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
 from bareflow_gdb.guest.base.values import TIERS
-from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
 from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ def _run_to_new_code(session: Session, request: Request, options: argparse.Names
         with running.internal_breakpoint(running.read_register("eax")) as entered:
             stop = running.resume()
         if entered in stop.breakpoints:
-            _enter_frame(session)
+            running.enter_frame(session.memory)
         else:
             session.say(f"{stop} stopped the guest before it called the new code")
     if not request.wait(GRACE_SECONDS):
@@ -119,13 +118,6 @@ def _is_asked_for(session: Session, options: argparse.Namespace) -> bool:
     if room.ask or room.level_wanted != TIERS.index(options.tier):
         return False
     return room.code_address <= running.read_register("eax") < room.code_address + room.code_capacity
-
-
-def _enter_frame(session: Session) -> None:
-    """Steps over the two instructions that set up the EBP frame: the arguments are found by it."""
-    if session.memory.read(running.read_register("eip"), len(FRAME_SET_UP), "new code") == FRAME_SET_UP:
-        running.step_off()
-        running.step_off()
 
 
 def _text(record: Outcome) -> str:

@@ -1,33 +1,25 @@
-"""`bf step-swap`: stop before the atomic store that publishes new code, and step across it."""
+"""`bf step-swap`: stop before the atomic store that publishes new code and step across it, or stop at a phase."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, replace
 
-from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.gdb_ui import running
+from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.gdb_ui import running, swap_phases
+from bareflow_gdb.gdb_ui.code_listing import Side, listing
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
+from bareflow_gdb.gdb_ui.swap_phases import PhaseStop
 from bareflow_gdb.gdb_ui.swap_words import Swapped, described, words
 from bareflow_gdb.guest.base.reading import filled, read_word
-from bareflow_gdb.guest.base.values import Address, code_name
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 LINES = 40
 POINTER = "published code pointer"
-
-
-@dataclass(frozen=True)
-class Side:
-    """The code on one side of the swap."""
-
-    version: int
-    level: int
-    entry: Address
-    code: Address
-    code_size: int
+PHASES = tuple(phase.replace("_", "-") for phase in swap_phases.PHASES)
 
 
 @dataclass(frozen=True)
@@ -57,18 +49,25 @@ class SwapStep:
     arguments=(
         argument("function", nargs="?", metavar="FUNCTION", names=FUNCTIONS, help="its swap, others pass"),
         argument("--stay", action="store_true", help="remain stopped after the store"),
+        argument("--next", action="store_true", help="remain stopped at the next phase of a swap, whichever it is"),
+        argument("--phase", choices=PHASES, help="remain stopped at this phase"),
         argument("--lines", type=int, default=LINES, help=f"lines of code at most, 0 = all (default {LINES})"),
     ),
     show=lambda step: _text(step),
 )
-def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
+def step_swap(options: argparse.Namespace, session: Session) -> SwapStep | PhaseStop:
     """Stop before the next atomic swap, show old and new code, step across the store, and go on.
 
     The guest runs until it is about to store a new code pointer; then one instruction is stepped and the
     pointer is shown before and after. Afterwards the guest goes on, as by `continue` where this was typed (Ctrl-C
     stops it), else in the background (`interrupt` stops it), or remains stopped with --stay. The breakpoint is
     internal and removed on every way out, also by Ctrl-C.
+    With --next or --phase the guest runs to a phase of a swap and remains stopped there: requested, compiled, copied,
+    about to publish, published, old version retired, first call. Code pointer, versions, their blocks, the stack and,
+    before the store, both codes are shown.
     """
+    if options.next or options.phase is not None:
+        return _at_phase(options, session)
     session.guest.kernel().need_interface(
         "its publishing store is inlined, so there is no one place before it; `bf break-swap` stops after each swap"
     )
@@ -86,6 +85,17 @@ def step_swap(options: argparse.Namespace, session: Session) -> SwapStep:
     return step
 
 
+def _at_phase(options: argparse.Namespace, session: Session) -> PhaseStop:
+    if options.next and options.phase is not None:
+        raise UsageError("--next is whichever phase comes: give it, or --phase")
+    phase = None if options.phase is None else options.phase.replace("-", "_")
+    session.say(f"waiting for {f'phase {options.phase}' if phase else 'a phase'} of a swap …")
+    index, number, level = swap_phases.stop_at_phase(session, options.function, phase)
+    if session.followers.needed():
+        session.update_symbols()
+    return swap_phases.described(session, index, number, level, lines=options.lines)
+
+
 def _across(session: Session, store: int, *, stay: bool, lines: int) -> SwapStep:
     from bareflow_gdb.guest.code import code_diff
 
@@ -101,7 +111,7 @@ def _across(session: Session, store: int, *, stay: bool, lines: int) -> SwapStep
     old, new = sides.get(before), sides.get(entry)
     code = session.memory.read(store, 16, "publishing store")
     instruction = code_diff.disassemble(code, store)[0].text
-    listing = _listing(session, name, old, new, most=lines)
+    rows = listing(session, name, old, new, most=lines)
     running.step_off()
     session.refresh()
     return SwapStep(
@@ -114,33 +124,16 @@ def _across(session: Session, store: int, *, stay: bool, lines: int) -> SwapStep
         after=Address(read_word(session.memory, slot, POINTER)),
         old=old,
         new=new,
-        listing=listing,
+        listing=rows,
         eip_before=Address(eip_before),
         eip_after=Address(running.read_register("eip")),
         goes_on=not stay,
     )
 
 
-def _listing(session: Session, function: str, old: Side | None, new: Side | None, *, most: int) -> tuple[str, ...]:
-    from bareflow_gdb.guest.code import code_diff
-    from bareflow_gdb.render.disas import two_columns
-
-    if old is None or new is None:
-        missing = "old" if old is None else "new"
-        return (f"the {missing} code is in no version record, so it cannot be shown",)
-    listings = []
-    for side in (old, new):
-        size = min(side.code_size, code_diff.LONGEST)
-        code = session.memory.read(side.code, size, f"code of {function} #{side.version}")
-        listings.append(code_diff.disassemble(code, side.code))
-    rows = code_diff.pairs(code_diff.align(*listings))
-    titles = tuple(
-        f"{code_name(function, s.level, s.version)}, {s.code_size} bytes at 0x{s.code:08x}" for s in (old, new)
-    )
-    return tuple(two_columns(rows, (titles[0], titles[1]), most=most or None))
-
-
-def _text(step: SwapStep) -> str:
+def _text(step: SwapStep | PhaseStop) -> str:
+    if isinstance(step, PhaseStop):
+        return swap_phases.text(step)
     lines = [f"{step.function}: stopped before the publishing store", words(step.swap)]
     lines += [
         *(f"  {line}" for line in step.listing),

@@ -45,6 +45,7 @@ _PREFIX = {
     "bf_event_type": "BF_EVENT_",
     "bf_mail_state": "BF_MAIL_",
     "bf_control": "BF_CONTROL_",
+    "bf_swap_phase": "BF_PHASE_",
 }
 
 

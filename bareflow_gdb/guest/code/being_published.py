@@ -1,4 +1,4 @@
-"""What is the moment called at which a code pointer is stored and the kernel's records of it are not?
+"""What are the moments of a swap called, above all that at which the code pointer is stored and its records are not?
 
 Apart from what finds it, because everything that shows it needs the name.
 """
@@ -11,6 +11,23 @@ from bareflow_gdb.guest.base.values import Address
 
 BEING_PUBLISHED = "being published"
 """The name of that moment, wherever it is shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnderWay:
+    """A swap that the guest has begun and not ended, by the guest's own word."""
+
+    function: str
+    phase: str
+    """As people write it: "about to publish"."""
+    from_level: int | None
+    """None = the new version is published, so that it is the function's level already."""
+    to_level: int
+
+    def __str__(self) -> str:
+        """`primes O1 → O2: copied`."""
+        before = "" if self.from_level is None else f"O{self.from_level} "
+        return f"{self.function} {before}→ O{self.to_level}: {self.phase}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,6 +88,16 @@ class Version:
         """`primes@O3 #24`."""
         return code_name(self.function_name, self.level, self.number)
 
+    @property
+    def rolled_back_to(self) -> bool:
+        """It ran before it was published last."""
+        return 0 < self.tsc_first < self.tsc_published
+
+    @property
+    def chosen(self) -> bool:
+        """Somebody wanted it, whatever the thresholds say."""
+        return self.rolled_back_to or self.reason in ("host_asked", "forced")
+
     def holds(self, address: int) -> bool:
         """Is the address inside this version's code?"""
         return self.code_size > 0 and self.code <= address < self.code + self.code_size

@@ -14,9 +14,9 @@ from bareflow_gdb.guest.base.absent import need
 from bareflow_gdb.guest.base.reading import bulk, capped, filled, many
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
-from bareflow_gdb.guest.code.being_published import Publishing
+from bareflow_gdb.guest.code.being_published import Publishing, UnderWay
 from bareflow_gdb.guest.code.functions import Function, Tables, Version
-from bareflow_gdb.guest.code.mailbox import Mailbox
+from bareflow_gdb.guest.code.mailbox import Mailbox, under_way
 from bareflow_gdb.guest.code.profiler import has_returned
 from bareflow_gdb.guest.code.publishing import publishing
 from bareflow_gdb.memory.protocol import Memory
@@ -65,6 +65,8 @@ class JitFunction:
     versions: tuple[Version, ...] = ()
     publishing: Publishing | None = None
     """The swap that the guest is making of it: slot and records differ, as they must."""
+    under_way: UnderWay | None = None
+    """The swap that the guest has begun and not ended, by its own word."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,11 @@ class Jit:
     problems: tuple[str, ...]
     asks: str = "threshold"
     """Who asks for levels: "threshold" or "application"."""
+
+    @property
+    def under_way(self) -> tuple[UnderWay, ...]:
+        """The swaps that are begun and not ended, by the guest's own word."""
+        return tuple(function.under_way for function in self.functions if function.under_way is not None)
 
     @property
     def publishing(self) -> tuple[Publishing, ...]:
@@ -187,6 +194,7 @@ def _function(
         mail_state=mail.state if mail else "",
         versions=own,
         publishing=begun,
+        under_way=under_way(mail, function) if mail else None,
     )
 
 

@@ -14,6 +14,7 @@ from bareflow_gdb.guest.base.absent import need
 from bareflow_gdb.guest.base.reading import capped, filled, many, one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word, word
+from bareflow_gdb.guest.code.being_published import UnderWay
 from bareflow_gdb.guest.code.functions import Function
 from bareflow_gdb.memory.protocol import Memory
 
@@ -64,6 +65,12 @@ class MailSlot:
     done_version: int
     requested_by: str
     """Why the guest asks; "none" before interface 1.2."""
+    phase: str
+    """How far the function's swap is; "none" = none is under way, and before interface 1.3."""
+    phase_level: int
+    """The level that it leads to."""
+    refusal: str
+    """Why the last swap came to nothing; "none" before interface 1.3."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,27 @@ class Mailbox:
     """Bytes per slot."""
     doorbell: int
     problems: tuple[str, ...]
+
+
+def under_way(slot: MailSlot, function: Function) -> UnderWay | None:
+    """The swap of the slot's function that is under way."""
+    if slot.phase == "none":
+        return None
+    ahead = slot.phase in AHEAD_OF_STORE
+    phase = slot.phase.replace("_", " ")
+    return UnderWay(
+        function=function.name, phase=phase, from_level=function.level if ahead else None, to_level=slot.phase_level
+    )
+
+
+AHEAD_OF_STORE = ("requested", "compiled", "copied", "about_to_publish")
+
+
+def control_of(box: Mailbox | None, functions: list[Function]) -> tuple[tuple[UnderWay, ...], tuple[str, ...]]:
+    """The swaps that are under way, and the functions whose swaps are vetoed."""
+    slots = box.slots if box is not None else ()
+    begun = (under_way(slot, functions[slot.index]) for slot in slots)
+    return tuple(one for one in begun if one is not None), tuple(s.function for s in slots if s.control == "veto")
 
 
 def read_mailbox(memory: Memory, root: Root, functions: list[Function]) -> Mailbox:
@@ -91,11 +119,12 @@ def read_mailbox(memory: Memory, root: Root, functions: list[Function]) -> Mailb
     count = capped(raw.slot_count, layouts.const("BF_MAX_FUNCTIONS"), "mailbox slots", problems)
     used = min(count, len(functions))
     slots = many(memory, "bf_mail_slot", raw.slots, used, "mailbox slots")
-    decoded = tuple(_slot(raw, index, slot, functions[index].name) for index, slot in enumerate(slots))
+    tells = root.tells(3)
+    decoded = tuple(_slot(raw, index, slot, functions[index].name, tells) for index, slot in enumerate(slots))
     return filled(Mailbox, raw, slots=decoded, problems=tuple(problems))
 
 
-def _slot(box: Any, index: int, raw: Any, function: str) -> MailSlot:
+def _slot(box: Any, index: int, raw: Any, function: str, tells_phase: bool) -> MailSlot:
     return filled(
         MailSlot,
         raw,
@@ -109,6 +138,8 @@ def _slot(box: Any, index: int, raw: Any, function: str) -> MailSlot:
         rodata=filled(Segment, raw.rodata),
         control=word("bf_control", raw.control),
         requested_by=word("bf_reason", raw.requested_by),
+        phase=word("bf_swap_phase", raw.phase if tells_phase else 0),
+        refusal=word("bf_reason", raw.refusal if tells_phase else 0),
         done_state=word("bf_mail_state", raw.done_state),
         done_reason=word("bf_reason", raw.done_reason),
     )

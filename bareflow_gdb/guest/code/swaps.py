@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bareflow_gdb.guest.base.values import Address, microseconds, word
-from bareflow_gdb.guest.code.being_published import Publishing
+from bareflow_gdb.guest.code.being_published import Publishing, UnderWay
 from bareflow_gdb.guest.code.costs import NOT_MEASURED, Costs
 from bareflow_gdb.guest.code.events import Event
 from bareflow_gdb.guest.code.functions import Function, Tables, Version
@@ -65,7 +65,11 @@ class Swaps:
     unread: int = 0
     """Versions that were left out, because over a gdbstub they cost packets: their swaps are not told."""
     publishing: tuple[Publishing, ...] = ()
-    """The swaps that are under way: the pointer is stored, the records that tell of it are not."""
+    """The swaps that are being made: the pointer is stored, the records that tell of it are not."""
+    under_way: tuple[UnderWay, ...] = ()
+    """The swaps that are begun and not ended, by the guest's own word."""
+    vetoed: tuple[str, ...] = ()
+    """The functions that are not swapped."""
     no_worth: str = NOT_MEASURED
     """Why it cannot be told what the swaps were worth, "" when it can."""
 
@@ -168,7 +172,7 @@ def _publications(function: int, versions: Sequence[Version], story: _Story) -> 
 
 def _reason(version: Version) -> str:
     """Why it was published last: a version that ran before its publication was rolled back to."""
-    return "rollback" if 0 < version.tsc_first < version.tsc_published else version.reason
+    return "rollback" if version.rolled_back_to else version.reason
 
 
 def _swap(

@@ -45,6 +45,8 @@ uint32_t tier_make(uint32_t function, const struct embedded_module *source, uint
         return BF_REASON_NO_MEMORY;
     }
     parts.entry = parts.code;
+    if (reason != BF_REASON_INITIAL)
+        publish_phase(function, BF_PHASE_COMPILED, level);
     memcpy((void *)parts.code, source->image[level], size);
     version_emitted(*made, &parts, size, 0);
     return BF_REASON_NONE;
