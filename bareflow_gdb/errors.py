@@ -60,6 +60,7 @@ _WRITE_STEPS = {
     errno.ENOENT: "make its folder first",
     errno.ENOSPC: "make room there, or choose a place that has room",
     errno.EDQUOT: "make room there, or choose a place that has room",
+    errno.EISDIR: "give a file's name in it",
     errno.EFBIG: "raise the limit of file sizes (`ulimit -f`), or choose another place",
     errno.EROFS: "choose a place that can be written to",
     errno.EACCES: "choose a place that you may write to",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -59,6 +60,8 @@ def replacing(path: Path, mode: int = PRIVATE) -> Iterator[Path]:
 
     mode: as for a new file, less the umask. Raises CannotWrite.
     """
+    if path.is_dir():
+        raise CannotWrite(path, IsADirectoryError(errno.EISDIR, ""))
     partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}")
     try:
         with writing(path):

@@ -14,7 +14,13 @@ from collections.abc import Container, Iterable
 _PLAIN = re.compile(r"(?!-|0[bBoOxX]|\d+$)[A-Za-z0-9_./+~-]+(?<!~)")
 _UNQUOTED = re.compile(r"([^A-Za-z0-9_./+:=,@-])")
 _NO_SYMBOL = re.compile(r"[^A-Za-z0-9_.@$]")
-_CONTROL = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-Z\\^-~]|\0+")
+# What a terminal obeys, as ECMA-48 writes it: a string up to its end (a window's title), a control sequence, also one
+# that a log ends in, and the short ones.
+_SEQUENCE = re.compile(
+    rb"\x1b[PX\]^_][^\x07\x1b\r\n]{0,4096}(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*(?:[@-~]|\Z)|\x1b[ -/]*[0-~]"
+)
+# The beginning of a sequence, or of a line's end, whose rest has not come yet.
+_BEGUN = re.compile(rb"(?:\x1b(?:[PX\]^_][^\x07\x1b\r\n]{0,4096}\x1b?|\[[0-?]*[ -/]*|[ -/]*)|\r+)\Z")
 _LINE_END = re.compile(rb"\r+\n|\n\r(?!\n)|\r")
 _STYLE = re.compile(r"(\x1b\[[\d;]*m)")
 
@@ -37,7 +43,13 @@ def lines_of(raw: bytes) -> str:
 def console_of(raw: bytes) -> str:
     """The same of what a console logged: without the sequences that move its cursor or colour it, without NULs, with
     one kind of line end."""
-    return lines_of(_LINE_END.sub(b"\n", _CONTROL.sub(b"", raw)))
+    return lines_of(_LINE_END.sub(b"\n", _SEQUENCE.sub(b"", raw.replace(b"\0", b""))))
+
+
+def console_begun(raw: bytes) -> int:
+    """How many bytes at the end of a log that grows begin something, and are shown with what comes next?"""
+    begun = _BEGUN.search(raw)
+    return len(begun[0]) if begun else 0
 
 
 def printable(text: str, keep: Container[str] = "") -> str:

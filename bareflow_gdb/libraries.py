@@ -103,10 +103,19 @@ def culprit(error: BaseException) -> str | None:
         if importing and isinstance(name, str) and not name.startswith(__package__ or "bareflow_gdb"):
             return _cannot(name, error)
         trace = trace.tb_next
+    # Of an ImportError Python itself has taken those frames out.
+    if isinstance(error, ImportError) and error.name and error.name.split(".")[0] != __package__:
+        return _cannot(error.name, error)
     return None
 
 
 def _cannot(name: str, error: BaseException) -> str:
+    if name in sys.stdlib_module_names:
+        # gdb's Python takes the library of the first python3 in PATH, which a virtual environment changes.
+        return (
+            f"Python's own {name} cannot be used ({type(error).__name__}: {error}): this Python takes the standard "
+            "library of another one; leave its virtual environment (`deactivate`) before you start gdb"
+        )
     try:
         spec = importlib.util.find_spec(name.split(".")[0])
     except (ImportError, ValueError):

@@ -78,7 +78,7 @@ def checked_name(name: str) -> str:
 def parse_file(text: str) -> DiskFile:
     """FILE or FILE=NAME.EXT, read; raises UsageError, OSError, or LinkError for a module that the guest cannot run."""
     path, equals, name = text.partition("=")
-    content = Path(path).read_bytes()
+    content = tool.read_input(Path(path))
     _check_module(path, content)
     return DiskFile(checked_name(name.upper()) if equals else disk_name(Path(path).name), content)
 

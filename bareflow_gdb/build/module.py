@@ -33,7 +33,7 @@ from bareflow_gdb.guest.base.exports import GuestSymbol
 from bareflow_gdb.guest.base.reading import filled
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.modules.judge import digest_is_right
-from bareflow_gdb.recompile import machine_code
+from bareflow_gdb.recompile import machine_code, runtimes
 from bareflow_gdb.recompile.objects import (
     LARGEST_AREA,
     R_386_32,
@@ -147,7 +147,7 @@ def link_module(
     compiled = read_object(object_bytes)
     missing = undefined(compiled)
     if missing:
-        raise LinkError(f"undefined symbols: {', '.join(missing)}; a module must define all that it uses")
+        raise LinkError(runtimes.undefined(missing, "a module must define all that it uses"))
     entry_symbol = compiled.function(entry)
     machine_code.check(compiled, entry)
     data = lay_out_data(compiled)
@@ -317,9 +317,9 @@ def _module(options: tool.Options) -> bytes:
     if options.expected is not None and not options.arguments:
         raise UsageError("--expected is the result for --arguments A B; give both")
     call = Call(tuple(options.arguments), options.expected) if options.arguments else None
-    image = link_module(options.input.read_bytes(), options.name, options.entry, options.level, call)
+    image = link_module(tool.read_input(options.input), options.name, options.entry, options.level, call)
     if options.data_from:
-        require_same_data(image, options.data_from.read_bytes(), options.data_from.name)
+        require_same_data(image, tool.read_input(options.data_from), options.data_from.name)
     return image
 
 

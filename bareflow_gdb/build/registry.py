@@ -52,7 +52,7 @@ def _read(path: Path) -> CachedModule:
     match = FILE_NAME.fullmatch(path.name)
     if match is None:
         raise UsageError(f"{path} is not called NAME.mod or NAME.O0.mod to NAME.O3.mod; rename it")
-    image = path.read_bytes()
+    image = tool.read_input(path)
     try:
         inside = read_module(image).name
     except BareflowError as error:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.files import BY_UMASK, write_atomically
+
+MOST_INPUT = 64 << 20
+"""Of an object with its debug information, or of a file for the disk; what becomes of them has limits of its own."""
 
 Options = argparse.Namespace
 
@@ -18,6 +22,15 @@ def parser(module: str, about: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         prog=f"python -m bareflow_gdb.build.{module}", description=about, formatter_class=shape
     )
+
+
+def read_input(path: Path, most: int = MOST_INPUT) -> bytes:
+    """All of a file or a pipe. Raises OSError, UsageError when there is no end of it."""
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise UsageError(f"more than {most:,} bytes, which no kernel takes; make {path.name} smaller, or give another")
+    return data
 
 
 def run(name: str, options: Options, work: Callable[[Options], int | None]) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build import tool
 from bareflow_gdb.build.names import entry_name, module_name
+from bareflow_gdb.guest.code.bitcode import LARGEST
 from bareflow_gdb.recompile import machine_code
 from bareflow_gdb.recompile.compiler import Compiler
 from bareflow_gdb.recompile.objects import read_object
@@ -75,7 +76,7 @@ def _wrapped(options: tool.Options) -> bytes:
     def tell(note: str) -> None:
         print(f"wrap: {options.input}: {note}", file=sys.stderr)
 
-    payload = options.input.read_bytes()
+    payload = tool.read_input(options.input, LARGEST)
     return wrap(payload, options.name, options.entry, options.level, options.version, tell)
 
 

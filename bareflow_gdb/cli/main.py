@@ -20,12 +20,13 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
 from bareflow_gdb import foreign, libraries
 from bareflow_gdb.cli import signals, streams, verbs
-from bareflow_gdb.errors import BareflowError, CannotWrite
+from bareflow_gdb.errors import BareflowError, CannotWrite, UsageError
 from bareflow_gdb.questions import registry
 
 COULD_NOT = 2
@@ -149,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"bareflow: there is no verb {first!r}; {hint}")
         return COULD_NOT
     try:
+        _check_words(words)
         options = _parsed(first if first in known else None, words)
         code = int(options.run_verb(options) or 0)
         sys.stdout.flush()
@@ -171,6 +173,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         defect = f"a defect in bareflow: {type(error).__name__}: {error}; --debug shows where"
         return _complain(first, libraries.culprit(error) or defect, debug)
     return code
+
+
+def _check_words(words: list[str]) -> None:
+    """An empty word is a shell variable that was not set: never the same as no word. Raises UsageError."""
+    ours = words[: words.index("--")] if "--" in words else words
+    for before, word in pairwise(["", *ours]):
+        option = word[:-1] if word.startswith("--") and word.endswith("=") else before
+        if option is not before or not word:
+            what = f"the value of {option}" if option.startswith("--") else "a word of the line"
+            raise UsageError(f"{what} is empty; write it out, or leave it out")
 
 
 def _parsed(verb: str | None, words: list[str]) -> argparse.Namespace:

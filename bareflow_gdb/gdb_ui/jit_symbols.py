@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import gdb
 
+from bareflow_gdb.files import write_atomically
 from bareflow_gdb.foreign import gdb_word
 from bareflow_gdb.guest.base.values import Address
 
@@ -100,7 +101,7 @@ class JitSymbols:
         # A new name each time: gdb keeps what it read from a file by its name.
         self._count += 1
         self._file = Path(self._folder.name).resolve() / f"jit-{self._count}.elf"
-        self._file.write_bytes(data)
+        write_atomically(self._file, data)
         gdb.execute(f"add-symbol-file {gdb_word(str(self._file))}", to_string=True)
 
 

@@ -11,11 +11,11 @@ import pkgutil
 
 import gdb
 
-from bareflow_gdb.gdb_ui import ask, breakpoints, commands, frames, functions, printers, sources, stop_names
+from bareflow_gdb.gdb_ui import ask, breakpoints, commands, frames, functions, hooks, printers, sources, stop_names
 from bareflow_gdb.gdb_ui.command import REGISTRY, GdbCommand
 from bareflow_gdb.gdb_ui.dap import quiet_server
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.gdb_ui.sessions import Sessions
+from bareflow_gdb.gdb_ui.sessions import MonitoredFunction, Sessions
 from bareflow_gdb.gdb_ui.swap_words import SwappedFunction
 from bareflow_gdb.gdb_ui.windows import Windows
 
@@ -86,6 +86,7 @@ def load() -> None:
     frames.register(sessions.current, sessions.peek)
     printers.register()
     stop_names.StoppedFunction(sessions.current, sessions.peek)
+    MonitoredFunction(sessions.monitored)
     sources.find_sources()
     _follow = breakpoints.FollowFunction(sessions.current)
     _follow.connect()
@@ -112,7 +113,7 @@ def unload() -> None:
     if _windows is not None:
         _windows.unregister()
     frames.unregister()
-    stop_names.take_back()
+    hooks.take_back()
     printers.unregister()
 
 

@@ -330,6 +330,15 @@ class Session:
         self.end_recording()
         if self._compiler is not None:
             self._compiler.end()
+        self._close()
+
+    def _close(self) -> None:
+        """Gives back what the connection held open: the guest's RAM, the children's pipes."""
+        from bareflow_gdb.memory.qemu_ram import QemuRam
+
+        if isinstance(self._memory, QemuRam):
+            self._memory.close()
+        self._memory = self._guest = self._jit_symbols = self._compiler = None
 
     def compiler(self, machine: Machine) -> Compiler:
         """The host's compiler for this machine, warm when it was asked before."""

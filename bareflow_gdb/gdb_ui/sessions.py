@@ -11,9 +11,22 @@ from typing import Any
 
 import gdb
 
-from bareflow_gdb.gdb_ui import stop_names
+from bareflow_gdb.gdb_ui import hooks
 from bareflow_gdb.gdb_ui.breakpoints import Followers
 from bareflow_gdb.gdb_ui.session import Session
+from bareflow_gdb.memory.inferior import InferiorMemory
+
+
+class MonitoredFunction(gdb.Function):
+    """What was read is dropped after a command to QEMU's monitor; for the suite's own use."""
+
+    def __init__(self, monitored: Callable[[], None]) -> None:
+        super().__init__("_bf_monitored")
+        self._monitored = monitored
+
+    def invoke(self) -> bool:
+        self._monitored()
+        return False
 
 
 class Sessions:
@@ -54,7 +67,7 @@ class Sessions:
                 return session
             session = Session(connection, Followers())
             self._open.append(session)
-            stop_names.define()
+            hooks.define()
         session.refresh_if_stale()
         return session
 
@@ -67,13 +80,18 @@ class Sessions:
         while self._gone:
             self._gone.pop().forget()
 
+    def monitored(self) -> None:
+        """QEMU's monitor was given a command, which may have changed anything; by the suite, it has not."""
+        if not InferiorMemory.asking:
+            self._stale(None)
+
     def _stale(self, event: Any) -> None:  # noqa: ARG002 - gdb's signature
         for session in self._open:
             session.stale()
 
     def _tidy(self) -> None:
         if not self._open and isinstance(gdb.selected_inferior().connection, gdb.RemoteTargetConnection):
-            stop_names.define()
+            hooks.define()
         for session in self._open:
             session.followers.tidy()
             if session is self.peek():

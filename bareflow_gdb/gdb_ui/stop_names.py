@@ -1,9 +1,8 @@
 """How does a stop in JIT code get its name before gdb shows it, without anybody having asked for symbols?
 
-gdb tells its event handlers of a stop after it has printed it; `hook-stop`, a command that anybody may define, runs
-before. The suite defines it when gdb is connected, unless the user has. It compares numbers; only at a stop in JIT
-code, and where QEMU's RAM is read from the host, so that it costs no packet, the names of published code are brought
-up to date.
+gdb tells its event handlers of a stop after it has printed it; `hook-stop` (hooks.py) runs before. It compares numbers;
+only at a stop in JIT code, and where QEMU's RAM is read from the host, so that it costs no packet, the names of
+published code are brought up to date.
 """
 
 from __future__ import annotations
@@ -20,8 +19,6 @@ from bareflow_gdb.gdb_ui.frames import in_jit_code, in_pools
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.session import Session
-
-_BODY = "if $_bf_stopped()\nend"
 
 _WATCHPOINTS = (gdb.BP_WATCHPOINT, gdb.BP_HARDWARE_WATCHPOINT, gdb.BP_READ_WATCHPOINT, gdb.BP_ACCESS_WATCHPOINT)
 
@@ -58,23 +55,3 @@ class StoppedFunction(gdb.Function):
             session.open_freely()
         if session.reads_freely and in_jit_code(session, pc):
             self._current().update_symbols()
-
-
-def define() -> None:
-    """Defines the hook, unless there is one: the user's, or this one."""
-    if not _defined():
-        gdb.execute(f"define hook-stop\n{_BODY}\nend", to_string=True)
-
-
-def take_back() -> None:
-    """Empties it when it is the suite's; gdb cannot forget it."""
-    if _defined() == _BODY.split():
-        gdb.execute("define hook-stop\nend", to_string=True)
-
-
-def _defined() -> list[str]:
-    """The words of the hook that there is."""
-    try:
-        return str(gdb.execute("show user hook-stop", to_string=True)).partition("\n")[2].split()
-    except gdb.error:
-        return []

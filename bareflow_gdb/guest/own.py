@@ -159,8 +159,7 @@ class OwnKernel(Kernel):
 
         tables = read_tables(self.memory, self.root, [], every, causes=False)
         versions = tables.needed()
-        current = optional(lambda: current_codes(self.memory, tables.functions), [])
-        return of_versions(tables.functions, versions, current or {})
+        return of_versions(tables.functions, versions, current_codes(self.memory, tables.functions))
 
     def module_table(self) -> tuple[Address, int]:
         return Address(need(self.root, "module_manager", "modules")), layouts.size("module_profile")
@@ -218,19 +217,22 @@ class NoKernel(Kernel):
         return replace(record, ok=False, problems=(*record.problems, mode)) if mode else record
 
     def at_code(self, address: int) -> tuple[Memory, str]:
+        from bareflow_gdb.guest.machine.cpu import foreign_mode
+
         paged = self._paged()
         if paged is None:
-            return self.memory, ""
+            # Code of 64-bit mode at a low address, which is decoded as if it were of 32 bits.
+            return self.memory, foreign_mode(self.memory)
         physical = paged.physical(address)
+        if physical is None and not any(start <= address < end for start, end in self.memory.ranges):
+            raise BadData(f"paging is on, and no page is at 0x{address:08x}; `cpu` shows where the CPU is")
         if physical is None:
             return self.memory, f"paging is on, and no page is at 0x{address:08x}: taken for a physical address"
         return paged, f"paging is on: 0x{address:08x} is linear, 0x{physical:08x} physical"
 
     def identify(self, address: int) -> Identity:
         paged = self._paged()
-        if paged is None:
-            return super().identify(address)
-        physical = paged.physical(address)
+        physical = paged.physical(address) if paged is not None else None
         found = super().identify(address if physical is None else physical)
         detail = "; ".join(filter(None, (self.at_code(address)[1], found.detail)))
         return replace(found, address=Address(address), detail=detail)

@@ -29,6 +29,8 @@ VIDEO_BYTES = 16 << 20
 MOST_SHOWN = 4
 MOST_SEGMENTS = 4096
 
+_WITHOUT = "its memory answers the questions that need none of them"
+
 
 @dataclass(frozen=True)
 class _Segment:
@@ -57,7 +59,7 @@ class ElfCore(CheckedMemory):
         self._screen_at = next((h["p_offset"] for h in headers if _is_video(h)), None)
         if not self._segments:
             why = f": {self.notes[0]}" if self.notes else ""
-            raise BadData(f"{self.path} holds no RAM{why}; make a new core with `bareflow core`")
+            raise BadData(f"{self.path} holds no RAM{why}; look for a whole copy")
         super().__init__(merged((part.start, part.end) for part in self._segments))
         self.registers = self._registers(headers)
 
@@ -76,7 +78,8 @@ class ElfCore(CheckedMemory):
         except elf_damage() as error:
             if not found:
                 raise BadData(
-                    f"{self.path} is not a readable ELF core ({error}); make a new one with `bareflow core`"
+                    f"{self.path} is not a readable ELF core ({error}): its headers, which say where its memory is,"
+                    " are damaged or cut off; look for a whole copy"
                 ) from error
             self.notes.append(f"{self.path} is truncated: it ends within its program headers")
         return found
@@ -133,7 +136,7 @@ class ElfCore(CheckedMemory):
         if isinstance(self.registers, BadData):
             raise self.registers
         if not self.registers:
-            raise Unreachable(f"{self.path} has no registers; make a new core with `bareflow core`")
+            raise Unreachable(f"{self.path} has no registers; {_WITHOUT}")
         return self.registers[0]
 
     def _registers(self, headers: list[Any]) -> tuple[CpuRegisters, ...] | BadData:
@@ -192,7 +195,7 @@ def _notes(data: bytes) -> list[tuple[bytes, bytes]]:
         name_at = at + 12
         body_at = name_at + (name_size + 3 & ~3)
         if body_at + body_size > len(data):
-            raise BadData("the core's register notes are damaged; make a new core with `bareflow core`")
+            raise BadData(f"the core's register notes are damaged; {_WITHOUT}")
         found.append((data[name_at : name_at + name_size].rstrip(b"\0"), data[body_at : body_at + body_size]))
         at = body_at + (body_size + 3 & ~3)
     return found
@@ -202,7 +205,7 @@ def _cpu(body: bytes) -> CpuRegisters:
     """QEMUCPUState version 1: u32 version, u32 size, 18 u64, 10 segments of 24 bytes, 5 u64."""
     needed = struct.Struct("<II18Q" + "IIIIQ" * len(SELECTORS) + "5Q")
     if len(body) < needed.size:
-        raise BadData("the core's register note is too short; make a new core with `bareflow core`")
+        raise BadData(f"the core's register note is too short; {_WITHOUT}")
     values = needed.unpack_from(body)
     if any(value >> 32 for value in (*values[2:10], values[18], values[19], *values[70:75])):
         raise BadData("the core's registers have more than 32 bits: this is not the CPU of an i386 guest")

@@ -37,6 +37,8 @@ class InferiorMemory(CheckedMemory):
 
     name = "gdb inferior"
     packet_bytes = READ_PACKET
+    asking = False
+    """Is a command to the monitor its own at this moment? It only asks, whatever the user's may do."""
 
     def __init__(self, ram_size: int = RAM_SIZE) -> None:
         super().__init__(ram_ranges(ram_size))
@@ -121,10 +123,13 @@ class InferiorMemory(CheckedMemory):
         if core is not None:
             return core.monitor(command)
         if command not in self._said:
+            InferiorMemory.asking = True
             try:
                 self._said[command] = _plain(gdb.execute(f"monitor {printable(command)}", to_string=True))
             except gdb.error as error:
                 raise Unreachable(f"gdb says to `monitor {command}`: {_sentence(error)}") from error
+            finally:
+                InferiorMemory.asking = False
             self.packets += 1
         return self._said[command]
 

@@ -14,10 +14,13 @@ from pathlib import Path
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.files import write_atomically
+from bareflow_gdb.small_files import read_small
 
 SECTOR = 512
 FLOPPY_BYTES = 1_474_560
 """A disk image is at least this long, so that the same file boots as a 1.44 MB floppy and as a hard disk."""
+MOST_IMAGE = 64 << 20
+"""Of a disk that is read whole, to be changed."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,9 @@ def patched_copy(image: Path, settings: RootSettings, out: Path) -> None:
 
 def _read(image: Path) -> bytes:
     try:
-        return image.read_bytes()
+        return read_small(image, MOST_IMAGE)
+    except ValueError as error:
+        raise UsageError(f"{image} is not a disk image of this project: {error}; give another") from error
     except OSError as error:
         raise UsageError(f"cannot read {image}: {error.strerror}; `make firmware` builds the images") from error
 

@@ -44,10 +44,12 @@ def launch(
     with_disk=False: none, as with icount: a disk answers in the host's time, and runs would differ.
     Raises BareflowError.
     """
-    beside = image.with_name(MODULES_DISK)
+    beside = image.parent / MODULES_DISK
     if disk is None and with_disk and icount is None and beside.is_file():
         disk = beside
     for file in (image, disk):
+        if file is not None and file.exists() and not file.is_file():
+            raise UsageError(f"{file} is not a file; give a disk image")
         if file is not None and not file.is_file():
             raise UsageError(f"{file} is not there; `make firmware` builds the images")
     for machine in Machine.stale():

@@ -6,6 +6,7 @@ qmp.sock serial.log qemu.log` (the RAM file is where there is room for it).
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -16,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bareflow_gdb.errors import BadData, BareflowError, Unreachable, UsageError
+from bareflow_gdb.errors import BadData, BareflowError, CannotWrite, Unreachable, UsageError
 from bareflow_gdb.files import replacing
+from bareflow_gdb.foreign import console_of
 from bareflow_gdb.memory.protocol import SCREEN_ADDRESS, SCREEN_BYTES
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu import directory as places
@@ -207,11 +209,18 @@ class Machine:
         path = self.directory / f".pmem-{os.getpid()}-{time.monotonic_ns()}"
         try:
             self.qmp("pmemsave", val=address, size=size, filename=str(path))
-            return path.read_bytes()
+            data = path.read_bytes()
         except OSError as error:
             raise Unreachable(f"QEMU of machine {self.name} wrote no memory to its file; ask again") from error
         finally:
             path.unlink(missing_ok=True)
+        if len(data) != size:
+            # It tells nobody that its writes failed.
+            raise Unreachable(
+                f"QEMU of machine {self.name} wrote {len(data):,} of {size:,} bytes of memory into {self.directory}; "
+                "make room there"
+            )
+        return data
 
     def read_screen(self) -> bytes:
         """The 4,000 bytes of VGA text."""
@@ -232,7 +241,10 @@ class Machine:
         except UnicodeDecodeError as error:
             raise UsageError(f"QEMU takes only file names that are UTF-8, {target} is not; give another") from error
         with replacing(target) as partial:
-            self.qmp("dump-guest-memory", paging=False, protocol=f"file:{os.fsencode(partial).decode('utf-8')}")
+            try:
+                self.qmp("dump-guest-memory", paging=False, protocol=f"file:{os.fsencode(partial).decode('utf-8')}")
+            except qmp.Refused as error:
+                raise _not_written(path, error) from error
             if not partial.stat().st_size:
                 raise Unreachable(f"QEMU of machine {self.name} said that it wrote a core, and did not; ask again")
 
@@ -243,7 +255,7 @@ class Machine:
             if not self.serial_path.is_file():
                 return ""
             with self.serial_path.open("rb") as file:
-                return file.read(MOST_SERIAL).decode("latin-1").replace("\r\n", "\n")
+                return console_of(file.read(MOST_SERIAL))
         except OSError:
             return ""
 
@@ -269,6 +281,12 @@ class Machine:
         (self.directory / places.RECORD).unlink(missing_ok=True)
         if places.is_runtime(self.directory):
             places.remove(self.directory)
+
+
+def _not_written(path: Path, error: BareflowError) -> BareflowError:
+    """QEMU passes on in words what the system told it."""
+    told = next((number for number in errno.errorcode if os.strerror(number) in str(error)), 0)
+    return CannotWrite(path, OSError(told, "")) if told else BareflowError(f"{path} was not written: {error}")
 
 
 def _loaded() -> Iterator[Machine]:

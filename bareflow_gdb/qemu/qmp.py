@@ -25,10 +25,14 @@ COMMAND_SECONDS = 120.0
 GREETING_ATTEMPTS = 8
 
 
+class Refused(BareflowError):
+    """QEMU's own word for why it does not do what it was asked."""
+
+
 def execute(socket: Path, commands: Sequence[Command], *, who: str) -> list[Any]:
     """The answers to `commands`, in order; `who` names the machine in errors.
 
-    Raises Unreachable when QEMU is not there or goes away, BareflowError when it refuses a command.
+    Raises Unreachable when QEMU is not there or goes away, Refused when it refuses a command.
     """
     # Not at the top: gdb imports this file, and asyncio costs it 20 ms that few commands need.
     import asyncio
@@ -62,7 +66,7 @@ async def _execute(socket: Path, commands: Sequence[Command], who: str) -> list[
         hint = "is another program connected to it?" if name == "connect" else "is QEMU stuck?"
         raise Unreachable(f"{who}: no answer to QMP {name} on {socket}; {hint}") from error
     except ExecuteError as error:
-        raise BareflowError(f"{who}: QEMU refused {name}: {error}") from error
+        raise Refused(f"{who}: QEMU refused {name}: {error}") from error
     except (ExecInterruptedError, *broken) as error:
         raise Unreachable(f"{who}: QEMU went away during QMP {name}; its messages are in qemu.log") from error
     finally:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import llvmlite.binding as llvm
 
-from bareflow_gdb.recompile import assembly, ir
+from bareflow_gdb.recompile import assembly, ir, runtimes
 from bareflow_gdb.recompile.refusal import BadBitcode
 
 TRIPLE = "i686-unknown-none-elf"
@@ -29,7 +29,12 @@ _FEATURES = ("x87", "cx8", "cmov", "nopl")
 _INNER_CONVENTIONS = ("", "fastcc", "coldcc", "x86_stdcallcc", "x86_fastcallcc", "x86_thiscallcc")
 """Between functions of one module; others pass in SSE registers or return by IRET."""
 _INTRINSICS = ("rdtsc", "rdpmc", "int", "flags.", "addcarry.32", "subborrow.32")
+_EARLY = ("llvm.instrprof", "__ubsan_", "__asan_", "__llvm_")
+"""Run-time libraries whose data would be refused for another reason, or that LLVM cannot do without."""
 _DROPPED = ("internal", "private", "linkonce", "linkonce_odr", "available_externally")
+
+_UNSUPPORTED = {"split-stack": "-fsplit-stack", "speculative_load_hardening": "-mspeculative-load-hardening"}
+"""LLVM dies of them."""
 
 _GLOBAL = re.compile(r'@(?P<name>"[^"]*"|[^ ]+) = (?P<flags>.*?)\b(?P<kind>global|constant|alias|ifunc)\b')
 _FUNCTION = re.compile(r'(?P<kind>define|declare) (?P<before>.*?)@(?P<name>"[^"]*"|[^ (]+)\(')
@@ -100,6 +105,9 @@ def _check_convention(function: llvm.ValueRef, convention: str, entry: str) -> N
     in_registers = any(
         b"inreg" in attribute.split() for argument in function.arguments for attribute in argument.attributes
     )
+    library = runtimes.needed([name]) if name.startswith(_EARLY) else ""
+    if library:
+        raise BadBitcode(library)
     if function.is_declaration or name == entry:
         called = "the guest calls it" if name == entry else "the kernel's functions are called"
         if convention not in ("", "ccc"):
@@ -122,6 +130,9 @@ def _check_body(function: llvm.ValueRef) -> None:
         raise BadBitcode(
             f"{name} is marked optnone, so every level would be O0; compile with -O1 -Xclang -disable-llvm-passes"
         )
+    for attribute, flag in _UNSUPPORTED.items():
+        if attribute.encode() in attributes:
+            raise BadBitcode(f"{name} needs what LLVM does not offer on an i686; compile without {flag}")
     if b'"frame-pointer"="all"' not in attributes:
         raise BadBitcode(f"{name} does not keep a frame pointer; compile with -fno-omit-frame-pointer")
 

@@ -142,9 +142,11 @@ class Follower:
 
     def _progress(self, job: Job) -> tuple[int, int]:
         self.memory.invalidate()
+        idle_loops = read_counters(self.memory, self.root).idle_loops
+        if job.function.profiler_id >= layouts.const("MAX_PROFILED_FUNCTIONS"):
+            return idle_loops, 0
         profile = self.root.function_profiler + job.function.profiler_id * layouts.size("function_profile")
-        calls = one(self.memory, "function_profile", profile, "function profile").call_count
-        return read_counters(self.memory, self.root).idle_loops, calls
+        return idle_loops, one(self.memory, "function_profile", profile, "function profile").call_count
 
     def _outcome(self, job: Job, slot: MailSlot, version: Any | None, returned: tuple[int, int] | None) -> Outcome:
         result, expected = returned or (None, None)

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.code.decoding import decode
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
 from bareflow_gdb.recompile.objects import Area, Compiled, Piece, Symbol
 from bareflow_gdb.recompile.refusal import LinkError
@@ -23,7 +25,7 @@ _INTEGER = """
     lmsw lodsb lodsd lodsw loop loope loopne lsl lss ltr mov movsb movsd movsw movsx movzx mul neg nop not or out
     outsb outsd outsw pause pop popal popaw popfd popf push pushal pushaw pushf pushfd rcl rcr rdmsr rdpmc rdtsc ret
     retf rol ror rsm sahf sal salc sar sbb scasb scasd scasw sgdt shl shld shr shrd sidt sldt smsw stc std sti stosb
-    stosd stosw str sub test tzcnt ud2 verr verw wait wbinvd wrmsr xadd xchg xlatb xor
+    stosd stosw str sub test tzcnt ud0 ud1 ud2 verr verw wait wbinvd wrmsr xadd xchg xlatb xor
 """
 _X87 = """
     f2xm1 fabs fadd faddp fbld fbstp fchs fclex fcom fcomi fcomp fcompi fcompp fcomip fcos fdecstp fdiv fdivp fdivr
@@ -37,6 +39,10 @@ _KNOWN = frozenset(
     + [stem + condition for stem in ("j", "set", "cmov") for condition in _CONDITIONS.split()]
     + [f"fcmov{condition}" for condition in ["b", "e", "be", "u", "nb", "ne", "nbe", "nu"]]
 )
+_FRAME = re.compile(r"esp, (0x[0-9a-f]+)")
+STACK = layouts.const("BF_STACK_TOP") - layouts.const("BF_STACK_BOTTOM")
+MOST_STACK = STACK // 2
+"""Of one function: nothing lies below the stack that would stop an overrun."""
 _PREFIXES = frozenset(["lock", "rep", "repe", "repne", "repz", "repnz", "notrack", "data16", "addr16"])
 _WIDE_REGISTER = re.compile(r"\b(?:[xyz]?mm\d+|k[0-7]|bnd[0-3]|tmm\d)\b")
 
@@ -52,8 +58,14 @@ def check(compiled: Compiled, entry: str) -> None:
     if begin[: len(FRAME_SET_UP)] != FRAME_SET_UP:
         raise LinkError(
             f"{entry} does not set up an EBP frame (push ebp; mov ebp, esp) but begins with {begin[:4].hex(' ')}; "
-            "compile with -fno-omit-frame-pointer, without -fcf-protection and -fpatchable-function-entry"
+            "compile with -fno-omit-frame-pointer, without -fcf-protection, -fpatchable-function-entry and -mfentry"
         )
+
+
+def executed(mnemonic: str, operands: str) -> str:
+    """What capstone spells so, without its prefixes; "" when the guest cannot execute it."""
+    name = next((word for word in mnemonic.split() if word not in _PREFIXES), mnemonic)
+    return name if name in _KNOWN and not _WIDE_REGISTER.search(operands) else ""
 
 
 def instructions(code: bytes, place: Callable[[int], str]) -> Iterator[tuple[int, str, str]]:
@@ -64,10 +76,10 @@ def instructions(code: bytes, place: Callable[[int], str]) -> Iterator[tuple[int
     from capstone import CS_ARCH_X86, CS_MODE_32, Cs
 
     end = 0
-    for address, size, mnemonic, operands in Cs(CS_ARCH_X86, CS_MODE_32).disasm_lite(code, 0):
+    for address, size, mnemonic, operands in decode(Cs(CS_ARCH_X86, CS_MODE_32), code):
         end = address + size
-        name = next((word for word in mnemonic.split() if word not in _PREFIXES), mnemonic)
-        if name not in _KNOWN or _WIDE_REGISTER.search(operands):
+        name = executed(mnemonic, operands)
+        if not name:
             raise LinkError(
                 f"{place(address)} has the instruction `{f'{mnemonic} {operands}'.strip()}`, which "
                 "the guest's CPU (i686 without SSE and MMX) cannot execute; compile with -march=i686 -mno-sse -mno-mmx"
@@ -82,6 +94,12 @@ def instructions(code: bytes, place: Callable[[int], str]) -> Iterator[tuple[int
 
 def _check_instructions(compiled: Compiled, piece: Piece, entry: Symbol) -> None:
     for address, name, operands in instructions(piece.data, partial(_place, compiled, piece)):
+        taken = _FRAME.fullmatch(operands) if name == "sub" else None
+        if taken and int(taken[1], 16) > MOST_STACK:
+            raise LinkError(
+                f"{_place(compiled, piece, address)} takes {int(taken[1], 16):,} bytes of stack, and the guest has "
+                f"{STACK:,} for everything; put large arrays into data"
+            )
         pops = name == "ret" and operands not in ("", "0")
         if pops and piece is entry.piece and 0 <= address - entry.value < entry.size:
             raise LinkError(

@@ -20,6 +20,7 @@ from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import Section, SymbolTableSection
 
 from bareflow_gdb.memory.elf_damage import elf_damage
+from bareflow_gdb.recompile import runtimes
 from bareflow_gdb.recompile.refusal import LinkError
 
 R_386_32 = 1
@@ -308,7 +309,7 @@ def _address(symbol: Symbol, placed: Placement, data: Mapping[str, int], externa
     name, piece = symbol.name, symbol.piece
     if not symbol.defined:
         if name not in external:
-            raise LinkError(f"undefined symbol {name}; define it in the module or export it from the kernel")
+            raise LinkError(runtimes.undefined([name], "define it in the module or export it from the kernel"))
         return external[name]
     if piece is None:
         raise LinkError(f"{name or 'a relocation'} points into a section that is not loaded; do not refer to it")

@@ -12,6 +12,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.find import find_root
+from bareflow_gdb.guest.base.reading import read_word
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
@@ -117,11 +118,10 @@ class Service(AbstractContextManager["Service"]):
         if self.serving:
             self.compiler.wait_ready()
         self._refuse_the_dead()
-        slot = self._slots()[1][function.index]
+        slot = self._slot_of(function, self._slots()[1])
         job = Job(function, level, after=slot.request, own=True, times={"rung": time.perf_counter()}, called=called)
         self._jobs.append(job)
-        doorbell = self.root.mailbox + layouts.offset("bf_mailbox", "doorbell")
-        mailbox.ask(self.memory, slot, doorbell, level)
+        mailbox.ask(self.memory, slot, self._doorbell, level)
         deadline = time.monotonic() + timeout
         try:
             while time.monotonic() < deadline:
@@ -193,13 +193,13 @@ class Service(AbstractContextManager["Service"]):
                     self._take(slot)
             for job in sorted(self._jobs, key=lambda job: not job.own):
                 with self._dropped_when_it_fails(job):
-                    slot = self._slot_of(job, slots)
+                    slot = self._slot_of(job.function, slots)
                     if slot.state in mailbox.HOST_OWNED and job.number == slot.request:
                         self._answering.step(job, slot, staging_size)
         ended = []
         for job in list(self._jobs):
             with self._dropped_when_it_fails(job):
-                outcome = self._follower.follow(job, self._slot_of(job, slots))
+                outcome = self._follower.follow(job, self._slot_of(job.function, slots))
                 if outcome is not None:
                     self._jobs.remove(job)
                     ended.append((job, outcome))
@@ -243,10 +243,17 @@ class Service(AbstractContextManager["Service"]):
                 raise
             self._say(f"{job.function.name}: {error}; the request is dropped")
 
-    def _slot_of(self, job: Job, slots: tuple[MailSlot, ...]) -> MailSlot:
-        if job.function.index < len(slots):
-            return slots[job.function.index]
-        raise BareflowError(f"{job.function.name} is gone: the guest was restarted; ask again")
+    def _slot_of(self, function: Function, slots: tuple[MailSlot, ...]) -> MailSlot:
+        if function.index < len(slots):
+            return slots[function.index]
+        raise BareflowError(
+            f"{function.name} has no slot in the guest's mailbox: the guest was restarted, or its memory is damaged; "
+            "ask again"
+        )
+
+    @property
+    def _doorbell(self) -> int:
+        return int(self.root.mailbox + layouts.offset("bf_mailbox", "doorbell"))
 
     def _say(self, line: str) -> None:
         self.progress(line)
@@ -258,10 +265,13 @@ class Service(AbstractContextManager["Service"]):
 
     def _no_answer(self, job: Job, timeout: float) -> str:
         """Takes the question back; returns the sentence that says how far it got."""
-        slot = self._slots()[1][job.function.index]
+        slot = self._slot_of(job.function, self._slots()[1])
         why = standstill(self.memory, self.root)
         if slot.ask:
             mailbox.withdraw(self.memory, slot)
+            if not read_word(self.memory, self._doorbell, "doorbell"):
+                before = f"an earlier request of {slot.function}, whose slot is {slot.state}, has not ended"
+                return f"the guest left the question for {timeout:g} s: {before}; {why or '`bareflow log` says more'}"
             reason = why or "is its run still going on, or does a function of it never return (`bareflow status`)?"
             return f"the guest did not look at the doorbell within {timeout:g} s; {reason}"
         stayed = f"the guest took the question but the slot of {slot.function} stayed {slot.state} for {timeout:g} s"

@@ -92,7 +92,11 @@ def _compile(module: llvm.ModuleRef, level: int) -> tuple[bytes, float]:
     passes = llvm.create_pass_builder(machine, tuning)
     passes.getModulePassManager().run(module, passes)
     optimised = time.perf_counter()
-    return machine.emit_object(module), optimised
+    try:
+        return machine.emit_object(module), optimised
+    except (AssertionError, MemoryError) as error:
+        # LLVM made it and could not hand it over: llvmlite finds neither an object nor words of LLVM's.
+        raise BadBitcode("LLVM made an object of it that is larger than its memory; make it smaller") from error
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int) -> None:
@@ -101,6 +105,8 @@ def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int) -> None:
     llvm.initialize_all_asmprinters()
     llvm.initialize_native_asmparser()  # inline assembly; there is none for all targets
     llvm.set_option("bareflow", f"-pass-remarks={REMARKS}")
+    # Every tier begins with its frame, also where its first branch leaves the function.
+    llvm.set_option("bareflow", "-enable-shrink-wrap=0")
     # The first compilation pays for LLVM's lazy initialisation; nobody waits for this one.
     _compile(llvm.parse_assembly(_WARM_UP), 3)
     # Assembly in the bitcode could name files of the host (.incbin): from here on none can be opened.

@@ -21,7 +21,7 @@ from pathlib import Path
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.abi.events import BY_NAME, event_type
 from bareflow_gdb.errors import BareflowError
-from bareflow_gdb.files import filling, locked, require_unused, write_atomically
+from bareflow_gdb.files import PARTIAL, filling, locked, require_unused, write_atomically
 from bareflow_gdb.guest.base.root import release_hold
 from bareflow_gdb.guest.base.values import word
 from bareflow_gdb.guest.boot.boot import stage_of
@@ -44,6 +44,9 @@ SNAPSHOT_SECONDS = 5.0
 NAP_SECONDS = 0.001
 BOOT_SECONDS = 60.0
 CANNOT_WRITE = "it could not be written"
+RESERVE = f".reserve{PARTIAL}"
+"""Room for the last note of a recorder whose disk is full."""
+RESERVE_BYTES = 16 << 10
 
 _EMIT = BY_NAME["emit"].number
 _PUBLISH = BY_NAME["publish"].number
@@ -104,6 +107,7 @@ class Recorder:
             self._started = datetime.now(UTC).isoformat(timespec="seconds")
             begun.enter_context(filling(directory))
             self._save_manifest("", ())
+            write_atomically(directory / RESERVE, bytes(RESERVE_BYTES))
             self._serial = begun.enter_context(machine.serial_path.open("rb"))
             self._codes = CodeStore(directory, code_limits)
             self._journal = JournalWriter(journal_path(directory, 0))
@@ -133,8 +137,9 @@ class Recorder:
         self._let_go()
 
     def _give_up(self) -> None:
-        """Notes why the trace is not complete, where there is room for that."""
+        """Notes why the trace is not complete, where that can be written."""
         with suppress(OSError):
+            (self.directory / RESERVE).unlink(missing_ok=True)
             self._save_manifest(CANNOT_WRITE, ())
 
     def _let_go(self) -> None:
@@ -280,6 +285,7 @@ class Recorder:
             waiting(len(self._pending) - done)
             if not future.cancelled():
                 future.result()
+        (self.directory / RESERVE).unlink()
         return self._save_manifest(self._ended or "interrupted", sources, complete=True)
 
     def _save_moment(self) -> None:

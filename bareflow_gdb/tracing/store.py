@@ -81,9 +81,17 @@ class Trace:
         return Gaps(self.parts("ring", "seq"))
 
     @property
+    def missing(self) -> int:
+        """Events that its recorder took and none of its files has any more: a copy that was cut off."""
+        taken = sum(source.events for source in self.manifest.sources) if self.manifest.complete else 0
+        return max(0, taken - self.count)
+
+    @property
     def lost(self) -> int:
-        """Events lost on all rings: by the recorder's account, or by the gaps when it was killed."""
-        return sum(source.lost for source in self.manifest.sources) if self.manifest.complete else self._gaps.lost
+        """Events lost on all rings: by the recorder's account, and missing; by the gaps when it was killed."""
+        if self.manifest.complete:
+            return sum(source.lost for source in self.manifest.sources) + self.missing
+        return self._gaps.lost
 
     def function_name(self, index: int) -> str:
         """The name of a function, or "function N" when the trace does not know it."""

@@ -73,6 +73,10 @@ struct module_parts {
     bf_ptr entry;
 };
 
+/* instructions.c */
+uint32_t instructions_end(const uint8_t *code, uint32_t size);
+
+/* module_image.c */
 const char *module_image_open(struct module_image *image, const void *bytes, uint32_t size);
 const char *module_image_tier(const struct module_image *image, uint32_t level);
 bool module_image_place(const struct module_image *image, bf_ptr data, uint32_t owner_kind, uint32_t owner,

@@ -88,6 +88,21 @@ static const char *open_version_2(struct module_image *image, uint32_t size) {
     return NULL;
 }
 
+/* What the code has that the CPU cannot execute, NULL if nothing. */
+static const char *foreign_instruction(const struct module_image *image) {
+    static char what[64];
+    uint32_t size = image->tail.code_size;
+    uint32_t at = instructions_end(image->body, size);
+    uint8_t bytes[4] = {0};
+
+    if (at == size)
+        return NULL;
+    memcpy(bytes, image->body + at, size - at < sizeof bytes ? size - at : sizeof bytes);
+    ksnprintf(what, sizeof what, "not for this CPU: code+0x%x has %02x %02x %02x %02x", at, bytes[0], bytes[1],
+              bytes[2], bytes[3]);
+    return what;
+}
+
 /* Returns what is wrong with the image, NULL if nothing. */
 const char *module_image_open(struct module_image *image, const void *bytes, uint32_t size) {
     const char *wrong;
@@ -110,7 +125,9 @@ const char *module_image_open(struct module_image *image, const void *bytes, uin
     if (wrong != NULL)
         return wrong;
     image->entry_offset = image->header->entry_point - HEADER;
-    return image->entry_offset < image->tail.code_size ? NULL : "the entry lies outside the code";
+    if (image->entry_offset >= image->tail.code_size)
+        return "the entry lies outside the code";
+    return foreign_instruction(image);
 }
 
 /* Returns what is wrong when the image says that it is of another tier; an older one says nothing. */

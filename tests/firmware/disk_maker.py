@@ -108,6 +108,13 @@ def version_1(name: str, code: bytes) -> bytes:
     return header + code
 
 
+def with_code(image: bytes, at: int, code: bytes) -> bytes:
+    """The same module image with other code from an offset on, signed again: `build module` would not make it."""
+    start = layouts.size("module_header_t") + at
+    changed = image[:start] + code + image[start + len(code) : -32]
+    return changed + hashlib.sha256(changed).digest()
+
+
 def padded(image: bytes, size: int) -> bytes:
     """The same module image made longer: zeros that nothing refers to before its tail, and the signature again."""
     header = layouts.unpack("module_header_t", image)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from disk_maker import Disk, padded, version_1
+from disk_maker import Disk, padded, version_1, with_code
 from kernel_view import Kernel, MailHost, text
 from machines import SECONDS
 
@@ -156,6 +156,7 @@ def damaged(image: Path, firmware: Path, tmp_path_factory: pytest.TempPathFactor
         "PRIMES.O2": bytes(broken),
         "STROPS.O1": version_1("strops", b"\x31\xc0\xc3"),
         "QUICKSOR.O1": files["PRIMES.O1"],
+        "COMPUTE.O3": with_code(files["COMPUTE.O3"], 3, b"\x0f\x57\xc0\xc3"),
         "GEMM_TIL.O1": padded(files["GEMM_TIL.O1"], 300_000),
     }
     files = {name: content for name, content in (files | changed).items() if name != "REGEX_DF.O1"}
@@ -170,6 +171,7 @@ def damaged(image: Path, firmware: Path, tmp_path_factory: pytest.TempPathFactor
         ("primes", 2, "[CACHE] PRIMES.O2 refused: the SHA-256 does not match\n"),
         ("strops", 1, "[CACHE] STROPS.O1 refused: it has no signature\n"),
         ("quicksort", 1, "[CACHE] QUICKSOR.O1 refused: it is another module's\n"),
+        ("compute", 3, "[CACHE] COMPUTE.O3 refused: not for this CPU: code+0x3 has 0f 57 c0 c3\n"),
         ("gemm_tile", 1, "[CACHE] GEMM_TIL.O1 refused: 300000 bytes are more than an image may have\n"),
         ("regex_dfa", 1, "[FAT16] REGEX_DF.O1: no such file\n"),
     ],

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from disk_maker import Disk, version_1
+from disk_maker import Disk, version_1, with_code
 from guest_code import bitcode, tier
 from kernel_view import Kernel, text
 
@@ -45,6 +45,10 @@ def files(firmware: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         "FIBONACC.MOD": flipped(fibonacci, 70),
         "PRIMES.MOD": b"no header at all, but as long as one would be, and then some more",
         "COMPUTE.MOD": (built / "compute.O0.mod").read_bytes()[:-1],
+        # An instruction of SSE, one of SSE3, one of MMX.
+        "PHYSICS_.MOD": with_code((built / "physics_step.O0.mod").read_bytes(), 3, b"\x0f\x57\xc0\xc3"),
+        "GEMM_TIL.MOD": with_code((built / "gemm_tile.O0.mod").read_bytes(), 3, b"\xdb\x08\xc9\xc3"),
+        "STROPS.MOD": version_1("strops", b"\x55\x89\xe5\x0f\xfe\xc1\xc3"),
         "WITH_TAB.MOD": module(folder, "with_table_of_squares", TABLE),
         "STOCK.MOD": version_1("stock", b"\xb8\x07\x00\x00\x00\xc3"),
         "EMPTY.MOD": b"",
@@ -126,6 +130,9 @@ def test_a_stock_module_without_signature_is_taken_with_a_warning(kernel: Kernel
         ("FIBONACC.MOD", "fibonacci", "the SHA-256 does not match"),
         ("PRIMES.MOD", "primes", "Invalid module magic"),
         ("COMPUTE.MOD", "compute", "the relocation count does not agree with the size"),
+        ("PHYSICS_.MOD", "physics_step", "not for this CPU: code+0x3 has 0f 57 c0 c3"),
+        ("GEMM_TIL.MOD", "gemm_tile", "not for this CPU: code+0x3 has db 08 c9 c3"),
+        ("STROPS.MOD", "strops", "not for this CPU: code+0x3 has 0f fe c1 c3"),
     ],
 )
 def test_a_damaged_file_is_refused_and_the_embedded_module_stays(

@@ -93,3 +93,12 @@ def test_qmp_is_answered_while_gdb_steps_the_guest(gdb: Gdb, idle_machine: Machi
         for _ in range(400):
             idle_machine.status()
     idle_machine.resume()
+
+
+def test_connections_that_ended_hold_nothing_of_the_guest_open(gdb: Gdb, idle_machine: Machine) -> None:
+    cycle = (f"bf attach {idle_machine.name}", "bf jit", "bf jitsym", "detach")
+    held = "python print('HELD', open('/proc/self/maps').read().count('.ram'))"
+    # What the last one held goes with the next command.
+    done = gdb.run(*cycle * 8, held)
+    assert done.out.count("adaptive JIT") == 8, done.err
+    assert int(done.out.split("HELD")[1]) <= 1

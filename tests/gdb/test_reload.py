@@ -12,6 +12,7 @@ import pytest
 from gdb_harness import KERNEL, ROOT, SCRIPT, SECONDS, Gdb
 from machines import wait_for
 from mi_gdb import MiError, MiGdb
+from rsp_proxy import RspProxy
 
 from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.qemu.machine import Machine
@@ -186,3 +187,22 @@ def test_the_same_machine_is_read_anew_after_a_reconnect(gdb: Gdb, booted: Boot)
         "bf status --json",
     )
     assert [line for line in result.out.splitlines() if '"held"' in line] == ['  "held": true,', '  "held": false,']
+
+
+def test_a_command_to_the_monitor_makes_what_was_read_old(gdb: Gdb, booted: Boot, tmp_path: Path) -> None:
+    """`loadvm` changes all memory at one stop, and gdb tells of no event."""
+    machine = booted(stage="registered", hold=1)
+    with RspProxy(tmp_path / "gdb.sock", machine.gdb_socket) as proxy:
+        result = gdb.run(
+            f"target remote {proxy.path}",
+            "monitor savevm here",
+            "bf status --json",
+            "bf release",
+            "bf status --json",
+            "monitor loadvm here",
+            "bf status --json",
+            "show user hookpost-monitor",
+        )
+    held = [line.strip(" ,") for line in result.out.splitlines() if '"held"' in line]
+    assert held == ['"held": true', '"held": false', '"held": true'], result.err
+    assert "_bf_monitored" in result.out

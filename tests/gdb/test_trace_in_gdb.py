@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from gdb_harness import SCRIPT, Gdb, bareflow
 from machines import wait_for
 from mi_gdb import MiGdb
 
 from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.tracing.recorder import Recorder
 
 Boot = Callable[..., Machine]
 
@@ -54,6 +57,27 @@ def test_what_cannot_be_recorded_is_one_sentence(gdb: Gdb, idle_machine: Machine
     assert lines[0] == "bf trace: nothing is being recorded; `bf trace start` begins"
     assert lines[1].startswith("bf trace: the recorder did not start: ")
     assert lines[2] == lines[0]
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_gdb_and_a_shell_record_a_guest_one_at_a_time(
+    gdb: Gdb, idle_machine: Machine, tmp_path: Path, lossless: bool
+) -> None:
+    mode = "" if lossless else "--flight"
+    record = f"{sys.executable} -m bareflow_gdb.cli.main trace record {idle_machine.name} --seconds 0 {mode}"
+    refusal = "this guest is being recorded already; end that recording first\n"
+    with Recorder(idle_machine, tmp_path / "shell", lossless=lossless):
+        result = gdb.run(f"bf attach {idle_machine.name}", f"bf trace start {tmp_path / 'gdb'}")
+        assert result.err == f"bf trace: the recorder did not start: trace: {refusal}"
+    result = gdb.run(
+        f"bf attach {idle_machine.name}",
+        f"bf trace start {tmp_path / 'gdb'}",
+        f"shell {record} --out {tmp_path / 'shell2'}",
+        "bf trace stop --json",
+    )
+    assert result.err == f"bareflow trace: {refusal}"
+    assert json.loads((tmp_path / "gdb" / "manifest.json").read_text())["complete"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gdb", "shell"]
 
 
 def test_traces_are_where_gdb_is_and_one_at_a_time(gdb: Gdb, idle_machine: Machine, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from machines import SECONDS, Assemble, Boot, wait_for
@@ -22,6 +23,7 @@ from bareflow_gdb.guest.boot.wait import last_stage, wait_for_serial, wait_for_s
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub
+from bareflow_gdb.qemu import qmp
 from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.leftovers import leftovers
 from bareflow_gdb.qemu.machine import Machine
@@ -211,6 +213,23 @@ def test_a_core_that_cannot_be_written_leaves_nothing(idle: Machine, tmp_path: P
     with pytest.raises(Unreachable):
         idle.dump_core(tmp_path / "core")
     assert list(tmp_path.glob("*core*")) == []
+
+
+def test_a_qemu_that_finds_no_room_is_told_with_the_place(
+    idle: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(command: str, **arguments: Any) -> None:
+        if command == "pmemsave":  # which reports no write that failed
+            Path(arguments["filename"]).write_bytes(bytes(512))
+            return
+        raise qmp.Refused("dump: failed to save memory: No space left on device")
+
+    monkeypatch.setattr(idle, "qmp", full)
+    with pytest.raises(BareflowError, match=rf"cannot write {tmp_path}/core: .*No space left"):
+        idle.dump_core(tmp_path / "core")
+    with pytest.raises(Unreachable, match=rf"wrote 512 of 4,000 bytes of memory into {idle.directory}; make room"):
+        idle.read_screen()
+    assert list(tmp_path.glob("*core*")) == [] and list(idle.directory.glob(".pmem*")) == []
 
 
 def test_a_raw_dump_reads_like_the_machine(idle: Machine, tmp_path: Path) -> None:

@@ -78,6 +78,11 @@ def test_records_are_read_physically_and_code_linearly(paged: str) -> None:
         assert f"0x{eip - HIGH:08x} physical" in found.detail
 
 
+def test_an_address_that_is_neither_mapped_nor_physical_is_refused_for_that(paged: str) -> None:
+    with GdbStub.connect(paged) as stub, pytest.raises(BareflowError, match="no page is at 0xd0000000; `cpu` shows"):
+        record_of(Guest.attach(stub), "disas", place=0xD0000000)
+
+
 def test_the_stack_is_followed_through_the_page_tables(paged: str) -> None:
     with GdbStub.connect(paged) as stub:
         stack = record_of(Guest.attach(stub), "stack")
@@ -119,6 +124,9 @@ def test_64_bit_mode_is_named_and_no_address_is_cut(foreign: Run, capsys: pytest
     assert any("the CPU is in 64-bit mode" in note for note in record_of(guest, "cpu").notes)
     with pytest.raises(BareflowError, match="the CPU is in 64-bit mode"):
         record_of(guest, "stack")
+    # 64-bit code at an address that 32 bits can write: `disas $pc` of a kernel that is not in the higher half.
+    assert any("the CPU is in 64-bit mode" in note for note in record_of(guest, "disas", place=0x7C00).problems)
+    assert "the CPU is in 64-bit mode" in record_of(guest, "identify", address=0x7C00).detail
     for verb in ("identify", "disas"):
         assert main([verb, "0xffffffff80007ccf", address]) == 2
         assert "0xffffffff80007ccf has more than 32 bits" in capsys.readouterr().err

@@ -151,6 +151,29 @@ def server(machine: Machine, said: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
+def test_answers_that_cannot_be_written_do_not_end_it(idle_machine: Machine, memory: Memory, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "bareflow_gdb.cli.main", "serve", idle_machine.name]
+    said = tmp_path / "said"
+    with (
+        Path("/dev/full").open("w") as full,
+        said.open("w") as file,
+        subprocess.Popen(words, stdout=full, stderr=file) as process,
+    ):
+        try:
+            wait_for(lambda: "Ctrl-C ends it" in said.read_text(), "the server")
+            with Service(memory, idle_machine.directory) as asker:
+                assert asker.request("primes", 2, SECONDS).correct
+                wait_for(lambda: "(No space left on device); the guest is served on" in said.read_text(), "its word")
+                assert asker.request("primes", 2, SECONDS).correct
+                assert not asker.serving
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            # What is lost is told by the exit code.
+            assert process.wait(SECONDS) == 2
+        finally:
+            process.kill()
+
+
 def words_of_mailbox(service: Service, field: str) -> int:
     return int(service.root.mailbox + layouts.offset("bf_mailbox", field))
 
@@ -167,6 +190,14 @@ def slots_nowhere(service: Service) -> tuple[int, int]:
     return words_of_mailbox(service, "slots"), 0xFFFFFF00
 
 
+def slots_unaligned(service: Service) -> tuple[int, int]:
+    return words_of_mailbox(service, "slots"), 1
+
+
+def no_slots(service: Service) -> tuple[int, int]:
+    return words_of_mailbox(service, "slot_count"), 0
+
+
 def count_of_functions(service: Service) -> tuple[int, int]:
     return int(service.root.status + layouts.offset("bf_status", "function_count")), 0xFFFFFFFF
 
@@ -179,7 +210,8 @@ def no_root(service: Service) -> tuple[int, int]:
     return int(service.root.address), 0
 
 
-ATTACKS = (other_magic, slots_in_device_memory, slots_nowhere, count_of_functions, no_functions, no_root)
+MAILBOX_ATTACKS = (other_magic, slots_in_device_memory, slots_nowhere, slots_unaligned)
+ATTACKS = (*MAILBOX_ATTACKS, no_slots, count_of_functions, no_functions, no_root)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -193,12 +225,28 @@ def test_a_word_that_is_wrong_for_a_while_does_not_end_it(
         before = said.read_text()
         memory.write(address, struct.pack("<I", wrong), "word")
         try:
-            if attack in (other_magic, slots_in_device_memory, slots_nowhere):
+            if attack in MAILBOX_ATTACKS:
                 wait_for(lambda: said.read_text() != before, "the server's sentence")
         finally:
             memory.write(address, right, "word")
         assert asker.request("primes", 2, SECONDS).correct
         assert not asker.serving
+
+
+@pytest.mark.parametrize("attack", [*MAILBOX_ATTACKS, no_slots])
+def test_who_asks_of_a_mailbox_that_is_wrong_is_told_so(
+    idle_machine: Machine, memory: Memory, attack: Callable[[Service], tuple[int, int]]
+) -> None:
+    with Service(memory, idle_machine.directory) as asker:
+        address, wrong = attack(asker)
+        right = memory.read(address, 4, "word")
+        memory.write(address, struct.pack("<I", wrong), "word")
+        try:
+            with pytest.raises(BareflowError, match="mailbox"):
+                asker.request("primes", 2, 1.0)
+        finally:
+            memory.write(address, right, "word")
+        assert asker.request("primes", 2, SECONDS).correct
 
 
 def test_a_state_that_changes_while_it_is_compiled_ends_that_request(idle_machine: Machine, memory: Memory) -> None:

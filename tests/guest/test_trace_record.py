@@ -295,6 +295,25 @@ def test_a_full_disk_is_one_sentence_and_the_guest_runs_on(booted: Boot, tmp_pat
     assert not trace.manifest.complete and trace.losses() == [] and trace.count > limit // 40
 
 
+IN_A_SMALL_DISK = """
+mount -t tmpfs -o size=2m none "$1" || exit 77
+"$2" -m bareflow_gdb.cli.main trace record "$3" --release --out "$1/trace"
+"$2" -m bareflow_gdb.cli.main trace show "$1/trace"
+ls -A "$1/trace"
+"""
+
+
+def test_a_disk_without_room_is_named_and_noted_in_the_trace(booted: Boot, tmp_path: Path) -> None:
+    machine = booted(stage="registered", hold=1, scenario=layouts.const("BF_SCENARIO_RING_FLOOD"))
+    words = ["unshare", "--map-root-user", "--mount", "sh", "-c", IN_A_SMALL_DISK, "sh", tmp_path, sys.executable]
+    done = subprocess.run([*words, machine.name], capture_output=True, text=True, timeout=SECONDS)
+    if done.returncode == 77 or "unshare:" in done.stderr:
+        pytest.skip("no file system may be mounted here")
+    assert f"cannot write {tmp_path}/trace/journal-000.raw: No space left on device; make room" in done.stderr
+    assert "its recording ended early, it could not be written; the events are readable" in done.stdout
+    assert ".partial" not in done.stdout
+
+
 def test_a_trace_that_could_not_be_written_is_not_called_complete(booted: Boot, tmp_path: Path) -> None:
     # The guest writes nothing more, so that the last drain finds nothing that fails a second time.
     machine = booted(stage="idle")

@@ -106,6 +106,34 @@ def test_a_second_recorder_is_refused_whatever_the_modes(
         assert not (tmp_path / "second").exists()
 
 
+def test_of_two_recorders_that_start_at_once_one_is_refused(booted: Boot, tmp_path: Path) -> None:
+    machine = booted(stage="idle")
+    both = [start(machine, tmp_path / "lossless"), start(machine, tmp_path / "flight", "--flight")]
+    refused = wait_for(lambda: next((one for one in both if one.poll() is not None), None), "one to be refused")
+    other = next(one for one in both if one is not refused)
+    assert refused.returncode == 2 and "recorded already" in refused.communicate()[1]
+    wait_for(lambda: any(journalled(path) for path in tmp_path.iterdir()), "events")
+    other.send_signal(signal.SIGINT)
+    other.communicate(timeout=SECONDS)
+    assert other.returncode == 0
+    [trace] = tmp_path.iterdir()
+    assert Trace.open(trace).manifest.complete
+
+
+def test_a_recorder_that_stands_still_keeps_its_claim(booted: Boot, tmp_path: Path) -> None:
+    machine = booted(stage="idle")
+    with start(machine, tmp_path / "first", "--flight") as recorder:
+        wait_for(lambda: journalled(tmp_path / "first"), "events")
+        recorder.send_signal(signal.SIGSTOP)
+        # It beats no more.
+        with pytest.raises(UsageError, match="recorded already"), Recorder(machine, tmp_path / "second"):
+            pass
+        recorder.send_signal(signal.SIGCONT)
+        recorder.send_signal(signal.SIGINT)
+        recorder.communicate(timeout=SECONDS)
+    assert Trace.open(tmp_path / "first").manifest.complete
+
+
 @pytest.mark.parametrize("lossless", [True, False])
 def test_the_claim_of_a_recorder_that_was_killed_lapses(booted: Boot, tmp_path: Path, lossless: bool) -> None:
     machine = booted(stage="idle")

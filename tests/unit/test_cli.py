@@ -97,14 +97,30 @@ def test_an_unknown_option_shows_the_verbs_own_usage(capfd: pytest.CaptureFixtur
     assert "usage: bareflow pools " in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("words", (["--tier", "O9"], ["--level", "9"], ["--level", "two"]))
-def test_a_tier_that_does_not_exist_is_refused_in_either_spelling(
-    words: list[str], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_tier_that_does_not_exist_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
-        cli.main(["recompile", "primes", *words])
+        cli.main(["recompile", "primes", "--tier", "O9"])
     assert left.value.code == 2
-    assert "invalid choice" in capfd.readouterr().err
+    assert "invalid choice: 'O9' (choose from" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("level", ["9", "-1", "two", "O3", "03"])
+def test_a_level_that_does_not_exist_is_refused_by_its_own_name(level: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["recompile", "primes", f"--level={level}"]) == 2
+    assert f"there is no level {level!r}; levels are 0 to 3" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--name", ""], ["--name="], ["--wait", ""], ["--thresholds="], ["--disk", ""]])
+def test_an_empty_value_is_not_taken_for_none(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--image", "/nowhere/fluid.img", *words]) == 2
+    assert f"the value of {words[0].rstrip('=')} is empty" in capfd.readouterr().err
+
+
+def test_an_empty_word_is_not_taken_for_none(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["stop", ""]) == 2
+    assert "a word of the line is empty; write it out, or leave it out" in capfd.readouterr().err
+    # What follows `--` is another program's.
+    assert cli._check_words(["gdb", "vm1", "--", "-ex", ""]) is None
 
 
 def test_optional_words_go_to_the_argument_that_takes_them() -> None:

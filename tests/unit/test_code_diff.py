@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bareflow_gdb.guest.code.code_diff import align, disassemble, pairs
+from bareflow_gdb.guest.code.code_diff import align, disassemble, disassembler, pairs
+from bareflow_gdb.guest.code.decoding import decode
 from bareflow_gdb.render.disas import two_columns
 
 OLD = bytes.fromhex("55 89e5 8b4508 0345 0c 5d c3".replace(" ", ""))
@@ -22,6 +23,25 @@ def test_instructions_have_offsets_sizes_and_intel_text() -> None:
         (9, 1, "pop ebp"),
         (10, 1, "ret"),
     ]
+
+
+def test_a_trap_has_its_number_and_what_follows_is_not_taken_for_it() -> None:
+    # clang -ftrapv: ud1 eax, dword ptr [eax + 0x16]; and ud1 eax, eax
+    trap = bytes.fromhex("670fb94016 0fb9c0 5d c3 0fb9")
+    assert [(i.code.hex(), i.text) for i in disassemble(trap, 0x200010)] == [
+        ("670fb94016", "ud1"),
+        ("0fb9c0", "ud1"),
+        ("5d", "pop ebp"),
+        ("c3", "ret"),
+        ("0fb9", "ud1"),
+    ]
+
+
+@given(st.lists(st.sampled_from([b"\x90", OLD, b"\xc7\x83\0\xf0\xff\xff\0\2P\0", b"\xff\xff", b"\x0f"]), max_size=9))
+def test_long_code_is_decoded_as_if_in_one_piece(parts: list[bytes]) -> None:
+    code = b"".join(parts) * 300
+    whole = list(disassembler(32).disasm_lite(code, 0x200000))
+    assert list(decode(disassembler(32), code, 0x200000)) == whole
 
 
 def test_a_branch_inside_the_code_is_an_offset_so_moved_code_is_equal() -> None:

@@ -20,6 +20,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.build import wrap
 from bareflow_gdb.build.embed import parse_module
 from bareflow_gdb.build.module import link_module, read_module
+from bareflow_gdb.cli import main as cli
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.recompile import machine_code
 from bareflow_gdb.recompile.compiler import Compilation, Compiler
@@ -157,6 +158,13 @@ def test_what_means_the_same_on_the_guest_is_compiled_for_it_and_told(
          ' __asm__("%c0 \\"/etc/passwd\\"" :: "i"(g)); return a; }', [],
          r"\.incbin is a name that the assembler takes for a directive"),
         ('__asm__(".cfi_startproc; .cfi_endproc"); ' + ADD, [], r"directive \.cfi_startproc"),
+        (ADD, ["-fprofile-instr-generate"], r"llvm\.instrprof\.increment belongs to .*\(profiling\); compile with"),
+        ("int f(int a, int b) { return a / b; }", ["-fsanitize=undefined"], r"__ubsan_\w+ belongs to .*-fno-sanitize"),
+        (ADD, ["-fsplit-stack"], "compile without -fsplit-stack"),
+        (ADD, ["-mspeculative-load-hardening"], "compile without -mspeculative-load-hardening"),
+        ("int f(int a, int b) { volatile char x[40000]; for (int i = 0; i < 40000; i++) x[i] = b; return x[a]; }", [],
+         r"f\+0x\w+ takes 40,\d+ bytes of stack, and the guest has 65,536 for everything"),
+        (ADD, ["-mfentry", "-pg"], "does not set up an EBP frame .*and -mfentry"),
         ('int f(int a, int b) { double d = a; __asm__("addsd %0, %0" : "+x"(d)); return (int)d; }', SSE,
          "constraint 'x'.*correct it"),
     ],
@@ -170,6 +178,46 @@ def test_what_the_guest_cannot_call_or_execute_is_refused_in_wrap_and_in_recompi
     assert str(caught.value).isprintable()
     with pytest.raises(Refused, match=words):
         wrap.wrap(payload, "f", "f")
+
+
+def test_a_frame_is_set_up_also_where_the_first_branch_leaves(compiler: Compiler, tmp_path: Path) -> None:
+    source = "int g(void) __attribute__((weak)); int f(int a, int b) { return g ? g() : a + b; }"
+    for level in range(4):
+        assert accepted(compiler, bitcode(tmp_path, source), level).data
+
+
+@pytest.mark.parametrize(("source", "flags"), [("int f(int a, int b) { return a * b + 1; }", ["-ftrapv"]),
+    ("int f(int a, int b) { return a / b; }", ["-fsanitize=undefined", "-fsanitize-trap=all"])])  # fmt: skip
+def test_checks_that_trap_are_the_users_own(compiler: Compiler, tmp_path: Path, source: str, flags: list[str]) -> None:
+    """They end in `ud1` or `ud2`, which every CPU has, to stop there."""
+    for level in range(4):
+        assert accepted(compiler, bitcode(tmp_path, source, *flags), level).data
+
+
+@pytest.mark.parametrize(
+    ("symbol", "words"),
+    [
+        ("__cxa_throw", "-fno-exceptions"),
+        ("_Unwind_Resume", "-fno-exceptions"),
+        ("_ZTVN10__cxxabiv117__class_type_infoE", "-fno-rtti"),
+        ("__cxa_guard_acquire", "-fno-threadsafe-statics"),
+        ("__stack_chk_fail", "-fno-stack-protector"),
+        ("printf", "define it in the module or export it from the kernel"),
+        ("__cxa_pure_virtual", "define it in the module or export it from the kernel"),
+    ],
+)
+def test_an_undefined_symbol_names_what_leaves_its_run_time_out(tmp_path: Path, symbol: str, words: str) -> None:
+    data = compile_c(tmp_path, f"int {symbol}(int); int f(int a, int b) {{ return {symbol}(a) + b; }}", "-O2")
+    with pytest.raises(LinkError, match=f"^undefined symbol {symbol}; .*{words}"):
+        link(data, "f", Room(CODE, 1 << 16, RODATA, 1 << 16), {}, {})
+    assert link(data, "f", Room(CODE, 1 << 16, RODATA, 1 << 16), {}, {symbol: CODE})
+
+
+@pytest.mark.parametrize("verb", ["wrap", "module", "disk"])
+def test_an_input_without_end_is_refused(verb: str, capfd: pytest.CaptureFixture[str]) -> None:
+    words = {"wrap": ["--name", "x", "--entry", "f", "--input"], "module": ["--name", "x", "--entry", "f", "--object"]}
+    assert cli.main(["build", verb, "--output", "/nowhere/x", *words.get(verb, []), "/dev/zero"]) == 2
+    assert "which no kernel takes; make zero smaller, or give another" in capfd.readouterr().err
 
 
 def test_another_object_format_in_the_triple_is_refused(compiler: Compiler, tmp_path: Path) -> None:
@@ -208,6 +256,8 @@ def test_privileged_instructions_are_the_users_own(compiler: Compiler, tmp_path:
     ("source", "flags", "words"),
     [
         (FLOATS, SSE, r"f\+0x\w+ has the instruction `movsd xmm2"),
+        (ADD, ["-finstrument-functions"], r"undefined symbols __cyg_profile_func_enter, .*; __cyg_.*function tracing"),
+        ("int g(int); int f(int a, int b) { return g(a) + b; }", [], "undefined symbol g; a module must define all"),
         (ADD, ["-fomit-frame-pointer"], "does not set up an EBP frame"),
         ("__attribute__((stdcall)) " + ADD, [], r"takes its arguments off the stack itself \(`ret 8`\)"),
     ],

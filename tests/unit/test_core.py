@@ -92,6 +92,13 @@ def test_a_core_of_which_no_ram_is_left_says_so(tmp_path: Path) -> None:
         ElfCore(write(tmp_path, core_bytes()[:700]))
 
 
+@pytest.mark.parametrize("length", [40, 100])
+def test_a_core_without_its_headers_is_not_advised_to_be_made_again(tmp_path: Path, length: int) -> None:
+    """The machine is dead, in most cases."""
+    with pytest.raises(BadData, match="its headers, which say where its memory is, are damaged or cut off; look for"):
+        ElfCore(write(tmp_path, core_bytes()[:length]))
+
+
 def test_a_core_cut_in_its_headers_is_read_by_those_that_are_there(tmp_path: Path) -> None:
     data = bytearray(core_bytes())
     # The first RAM begins behind the note; the headers say 200, the file ends before them.

@@ -52,6 +52,15 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatc
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("name", ["/", ".", "", "..", "folder"])
+def test_a_directory_is_not_replaced_by_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CannotWrite, match="Is a directory; give a file's name in it"):
+        write_atomically(Path(name), b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
 def test_what_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "file") as partial:
         partial.write_bytes(b"half")

@@ -28,6 +28,12 @@ def test_what_is_harmless_stays() -> None:
     assert foreign.styled("\x1b[1;31mred\x1b[0m\x1b]0;x\x07") == "\x1b[1;31mred\x1b[0m?]0;x?"
 
 
+def test_a_string_without_its_end_hides_nothing_of_a_log() -> None:
+    assert foreign.console_of(b"a\x1b]0;b\nc\x1bPd\n" + b"e" * 9000) == "a0;b\ncd\n" + "e" * 9000
+    # An escape before what is no sequence stays visible.
+    assert foreign.console_of(b"a\x1b\x07b \xe9\x9b\x9bc") == "a??b ???c"
+
+
 @pytest.mark.parametrize("kind", [BareflowError, lambda text: ReadError(0, 4, text, text)])
 def test_an_error_is_one_harmless_line_whatever_it_tells_of(kind: type[BareflowError]) -> None:
     said = str(kind("only x\x1b[31mRED\x1b]0;title\x07\nbareflow: fine"))

@@ -159,7 +159,7 @@ def test_a_directory_of_another_user_is_left_alone(runtime: Path, capsys: pytest
     folder = plant(runtime, "theirs")
     os.chown(folder, 1234, 1234)
     assert bareflow(["list"]) == 1
-    assert "is not a directory of yours; ask its owner to remove it" in capsys.readouterr().out
+    assert "is not a directory of yours; ask its owner to remove it\n" in capsys.readouterr().out
     assert bareflow(["stop", "theirs"]) == 2
     assert (folder / "machine.json").exists()
 

@@ -58,6 +58,17 @@ def test_what_a_library_raises_in_its_import_is_one_sentence(packages: Path, tex
     assert said is not None and said.startswith(("the library broken in ", "the library nosuch_thing cannot"))
 
 
+def test_a_part_of_python_that_another_python_brought_says_how_to_leave_it(packages: Path) -> None:
+    """Debian's gdb in a virtual environment of a Python that was built otherwise."""
+    package(packages, "asks_for_ssl", "raise ImportError('_ssl.so: undefined symbol', name='_ssl', path='/x/_ssl.so')")
+    with pytest.raises(ImportError) as caught:
+        importlib.import_module("asks_for_ssl")
+    caught.value.__traceback__ = None
+    said = libraries.culprit(caught.value)
+    assert said is not None and "Python's own _ssl cannot be used" in said and "(`deactivate`)" in said
+    assert libraries.culprit(ImportError("no", name="bareflow_gdb.nothing")) is None
+
+
 def test_an_error_of_ours_is_not_blamed_on_a_library() -> None:
     try:
         raise KeyError("name")

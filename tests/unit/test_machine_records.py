@@ -215,3 +215,5 @@ def test_following_a_serial_log_ends_with_its_machine(tmp_path: Path) -> None:
         return data is not None
 
     assert list(follow(path, len("before\r\n"), alive)) == ["first\n", "second \n"]
+    more = iter([b"\x1b[3", b"1mred\x1b", b"[0m\r", b"\n\x1b]0;ti", b"tle\x07end\x1b[1"])
+    assert "".join(follow(path, path.stat().st_size, alive)) == "red\nend"

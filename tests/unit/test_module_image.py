@@ -108,8 +108,8 @@ def test_the_image_ends_with_the_sha256_of_the_rest(images: list[bytes]) -> None
 @pytest.mark.parametrize(
     ("source", "flags", "words"),
     [
-        ("int g(int); int f(int a, int b) { return g(a) + b; }", [], "undefined symbols: g"),
-        ("long long f(long long a, long long b) { return a / b; }", [], "undefined symbols: __divdi3"),
+        ("int g(int); int f(int a, int b) { return g(a) + b; }", [], "undefined symbol g;"),
+        ("long long f(long long a, long long b) { return a / b; }", [], "undefined symbol __divdi3;"),
         ("int n; int f(int a, int b) { return n += a; }", ["-fcommon"], "n is a common symbol"),
         ("int n; int f(int a, int b) { return n += a; }", ["-fpic"], "_GLOBAL_OFFSET_TABLE_|R_386_GOT"),
         ("static int n = 7; int f(int a, int b) { return n += a; }", ["-O0"], "without a name"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bareflow_gdb.errors import Unreachable
+from bareflow_gdb.errors import BareflowError, Unreachable
 from bareflow_gdb.qemu import qmp
+from bareflow_gdb.qemu.machine import Machine
 
 GREETING = (
     b'{"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": ""}, "capabilities": []}}\r\n'
@@ -46,3 +48,25 @@ def test_a_session_that_breaks_is_one_sentence_and_nothing_is_logged(
             listener.shutdown(socket.SHUT_RDWR)
     gc.collect()
     assert [record.name for record in caplog.records if not record.name.startswith("qemu.qmp")] == []
+
+
+@pytest.mark.parametrize(
+    ("told", "step"),
+    [
+        ("dump: failed to save memory: No space left on device", "make room there, or choose a place that has room"),
+        ("Could not open '/x': Permission denied", "choose a place that you may write to"),
+        ("dump: something else", "something else"),
+    ],
+)
+def test_a_core_that_qemu_cannot_write_names_the_file_and_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, step: str
+) -> None:
+    def refuse(_self: Machine, command: str, **_: object) -> None:
+        raise qmp.Refused(f"machine vm1: QEMU refused {command}: {told}")
+
+    monkeypatch.setattr(Machine, "qmp", refuse)
+    machine = Machine("vm1", tmp_path, os.getpid(), *[tmp_path] * 5, started="")
+    with pytest.raises(BareflowError) as refused:
+        machine.dump_core(tmp_path / "x.core")
+    assert str(tmp_path / "x.core") in str(refused.value) and str(refused.value).endswith(step)
+    assert list(tmp_path.iterdir()) == []

@@ -113,6 +113,9 @@ def test_a_log_that_is_cut_off_anywhere_gives_the_rows_that_are_whole() -> None:
         lambda raw: raw.replace(b"\n", b"\n\r"),
         lambda raw: raw.replace(b"\n", b"\x1b[0m\n\x1b[32;1m"),
         lambda raw: b"\x1bc\x1b[?7l\x1b[2J" + raw.replace(b":", b"\x1b[K:"),
+        lambda raw: b"\x1b[\x001m\x1b]0;title\x07\x1b]8;;http://x\x1b\\\x1bP1$r0m\x1b\\" + raw,
+        lambda raw: raw.replace(b":", b"\x1b(B\x1b7:\x1b8\x1b="),
+        lambda raw: raw.replace(b"\n", b"\x1b[K\n") + b"\x1b[38;5",
         lambda raw: b"\0\0" + raw.replace(b",", b",\0\0\0"),
     ],
 )

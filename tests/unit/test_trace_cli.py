@@ -51,6 +51,17 @@ def test_show_says_by_its_exit_code_that_events_were_lost(tmp_path: Path, capsys
     assert "its recorder was killed" in capsys.readouterr().out
 
 
+def test_show_says_that_files_of_a_trace_are_not_there_any_more(tmp_path: Path, capsys: Captured) -> None:
+    trace = make(tmp_path / "trace", [batch(SWAP)])
+    assert cli.main(["trace", "show", str(trace)]) == 0
+    assert "none of its files" not in capsys.readouterr().out
+    next(trace.glob("events-*")).unlink()
+    assert cli.main(["trace", "show", str(trace)]) == 1
+    told = capsys.readouterr().out
+    assert "ended: idle; 7 of its events are in none of its files: copy it again\n" in told
+    assert "0 (7 lost)" in told
+
+
 def test_show_says_that_a_recording_still_runs_and_nobody_else_writes_into_it(tmp_path: Path, capsys: Captured) -> None:
     directory = make(tmp_path / "trace", [batch(SWAP)], complete=False, open_journal=True)
     with locked(directory, ""):

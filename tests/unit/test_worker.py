@@ -23,6 +23,7 @@ from bareflow_gdb.recompile import pipe
 from bareflow_gdb.recompile.compiler import WORKER, Compiler
 from bareflow_gdb.recompile.objects import read_object
 from bareflow_gdb.recompile.refusal import BadBitcode, CompilerDied
+from bareflow_gdb.recompile.worker import MEMORY_LIMIT
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +237,15 @@ def test_an_object_that_is_too_large_is_refused_and_the_worker_lives(compiler: C
     with pytest.raises(BadBitcode, match=r"LLVM made an object of 4,\d\d\d,\d\d\d bytes of it, the most is 4,194,304"):
         compiler.compile(payload, "f", 2)
     assert compiler.pid == pid
+
+
+def test_an_object_that_llvm_cannot_even_hand_over_is_too_large_and_no_defect(
+    compiler: Compiler, tmp_path: Path
+) -> None:
+    source = f"const char big[{MEMORY_LIMIT // 2}] = {{1}}; int f(int a, int b) {{ return big[a] + b; }}"
+    payload = bitcode(tmp_path, source, "-g0")
+    with pytest.raises(BadBitcode, match="larger than its memory; make it smaller"):
+        compiler.compile(payload, "f", 2)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.foreign import sentence
     from bareflow_gdb.guest.base.values import word
     from bareflow_gdb.guest.boot.wait import last_stage, last_words, still
-    from bareflow_gdb.qemu.leftovers import leftovers
+    from bareflow_gdb.qemu import directory
+    from bareflow_gdb.qemu.leftovers import is_owned_folder, leftovers
     from bareflow_gdb.qemu.machine import Machine
 
     running, ended = Machine.all(), Machine.stale()
@@ -38,7 +39,9 @@ def main(options: argparse.Namespace) -> int:
         hint = f"`bareflow stop {machine.name}` cleans up"
         print(f"{machine.name:<16} QEMU has ended; {sentence(last_words(machine))}; {hint}")
     for name, why in Machine.damaged():
-        print(f"{name:<16} {sentence(why)}; `bareflow stop {name}` removes it")
+        # What belongs to somebody else is not removed.
+        hint = f"; `bareflow stop {name}` removes it" if is_owned_folder(directory.root() / name) else ""
+        print(f"{name:<16} {sentence(why)}{hint}")
     for left in leftovers():
         print(f"{sentence(left.name):<16} {sentence(str(left))}; `bareflow stop --all` cleans up")
     if not running:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bareflow_gdb.cli.completers import COMPLETERS, completed
 from bareflow_gdb.errors import UsageError
-from bareflow_gdb.guest.base.values import TIERS
+from bareflow_gdb.guest.base.values import TIERS, tier_of_level
 from bareflow_gdb.questions.question import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     completed(function, COMPLETERS[FUNCTIONS])
     parser.add_argument("--tier", choices=TIERS, default="O3", help="how far it is optimised (O3)")
     # As it was called before.
-    parser.add_argument("--level", dest="tier", type=lambda text: f"O{text}", choices=TIERS, help=argparse.SUPPRESS)
+    parser.add_argument("--level", dest="tier", type=tier_of_level, help=argparse.SUPPRESS)
     parser.add_argument("--timeout", type=float, default=15.0, metavar="S", help="seconds to wait (15)")
     parser.add_argument("--remarks", action="store_true", help="show what LLVM says about its optimisations")
     add_target(parser)

@@ -41,16 +41,19 @@ def follow(path: Path, at: int, alive: Callable[[], bool]) -> Iterator[str]:
     """What is added to the file from byte `at` on, until the machine has ended."""
     import time
 
-    from bareflow_gdb.foreign import console_of
+    from bareflow_gdb.foreign import console_begun, console_of
 
     with path.open("rb") as file:
         file.seek(at)
+        begun = b""
         while True:
             going = alive()
-            data = file.read()
-            if data:
-                yield console_of(data)
+            data = begun + file.read()
+            whole = len(data) - console_begun(data) if going else len(data)
+            if whole:
+                yield console_of(data[:whole])
             elif not going:
                 return
             else:
                 time.sleep(POLL_SECONDS)
+            begun = data[whole:]

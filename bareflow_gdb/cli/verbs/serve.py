@@ -25,6 +25,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class _Answers:
+    """Standard output. A disk that is full under it is no reason to leave the guest without its host."""
+
+    def __init__(self) -> None:
+        self.lost = False
+        """Was there one that could not be written?"""
+
+    def write(self, line: str) -> None:
+        try:
+            print(line, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if not self.lost:
+                told = f"answers cannot be written ({error.strerror}); the guest is served on"
+                print(told, file=sys.stderr, flush=True)
+            self.lost = True
+
+
 def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.cli.pace import Pace
     from bareflow_gdb.cli.targets import open_target
@@ -35,8 +54,9 @@ def main(options: argparse.Namespace) -> int:
     target = open_target(options.target)
     served = 0
     say = Pace(lambda line: print(line, file=sys.stderr, flush=True), lambda count: f"({count:,} lines are left out)")
+    answers = _Answers()
     tell = Pace(
-        lambda line: print(line, flush=True),
+        answers.write,
         lambda count: json.dumps({"left_out": count}) if options.json else f"({count:,} answers are left out)",
     )
     with open_service(target, say) as service:
@@ -58,4 +78,4 @@ def main(options: argparse.Namespace) -> int:
             print(f"{target.description} has ended; {served} requests answered", file=sys.stderr)
         finally:
             signal.signal(signal.SIGINT, before)
-    return 0
+    return 2 if answers.lost else 0

@@ -209,4 +209,5 @@ def _ending(trace: Trace) -> str:
     if not manifest.complete:
         why = f"its recording ended early, {manifest.ended}" if manifest.ended else "its recorder was killed"
         return f"{why}; the events are readable as far as it came"
-    return f"recorded {manifest.started} for {manifest.seconds:.1f} s, ended: {manifest.ended}"
+    missing = f"; {trace.missing:,} of its events are in none of its files: copy it again" if trace.missing else ""
+    return f"recorded {manifest.started} for {manifest.seconds:.1f} s, ended: {manifest.ended}{missing}"

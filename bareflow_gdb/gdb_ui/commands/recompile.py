@@ -12,7 +12,7 @@ from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
-from bareflow_gdb.guest.base.values import TIERS
+from bareflow_gdb.guest.base.values import TIERS, tier_of_level
 from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ GRACE_SECONDS = 5.0
         argument("function", metavar="FUNCTION", names=FUNCTIONS, help="the function to compile"),
         argument("--tier", choices=TIERS, default="O3", help="how far it is optimised (default O3)"),
         # As it was called before.
-        argument("--level", dest="tier", type=lambda text: f"O{text}", choices=TIERS, help=argparse.SUPPRESS),
+        argument("--level", dest="tier", type=tier_of_level, help=argparse.SUPPRESS),
         argument("--stop", action="store_true", help="stop in the new code, at its first execution"),
     ),
     show=lambda outcome: _text(outcome),

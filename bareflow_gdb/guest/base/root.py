@@ -112,7 +112,10 @@ def decode_root(address: int, data: bytes) -> Root:
     raw = layouts.unpack("bf_root", data)
     where = f"the root descriptor at 0x{address:08x}"
     if raw.magic != tuple(layouts.const(f"BF_ROOT_MAGIC{index}") for index in range(4)):
-        raise BadData(f"there is no root descriptor at 0x{address:08x}: its magic is not there")
+        raise BadData(
+            f"there is no root descriptor at 0x{address:08x}: its magic is not there: the kernel is not loaded "
+            "yet, or it is another one; `boot` shows how far the boot got"
+        )
     major = layouts.const("BF_ABI_MAJOR")
     if raw.abi_major != major:
         raise BadData(

@@ -65,6 +65,13 @@ def checked_address(value: int) -> Address:
     return Address(value)
 
 
+def tier_of_level(text: str) -> str:
+    """The tier of a level that a user wrote, "3" is O3; raises UsageError."""
+    if text not in map(str, range(len(TIERS))):
+        raise UsageError(f"there is no level {text!r}; levels are 0 to {len(TIERS) - 1}")
+    return f"O{text}"
+
+
 def word(enum: str, value: int) -> str:
     """`word("bf_boot_stage", 9)` is "core"; a value that the contract does not know is "unknown(77)"."""
     return layouts.enum_name(enum, value).removeprefix(_PREFIX[enum]).lower()

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from bareflow_gdb import libraries
+from bareflow_gdb.guest.code.decoding import decode
 
 LONGEST = 64 << 10
 """Bytes of one version that are disassembled; a larger size in guest memory cannot be right."""
@@ -78,7 +79,7 @@ def disassemble(code: bytes, address: int, bits: int = 32) -> list[Instruction]:
     """The instructions of `code` as it runs at `address`."""
     size = min(len(code), LONGEST)
     found: list[Instruction] = []
-    for start, length, mnemonic, operands in disassembler(bits).disasm_lite(code[:size], address):
+    for start, length, mnemonic, operands in decode(disassembler(bits), code[:size], address):
         offset = start - address
         raw = code[offset : offset + length]
         if mnemonic == "nop" and found and found[-1].is_padding:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.base.absent import need
-from bareflow_gdb.guest.base.reading import bulk, capped, filled, many
+from bareflow_gdb.guest.base.reading import capped, filled, many, strays
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.guest.code.being_published import Publishing, UnderWay
@@ -112,17 +112,19 @@ def read_jit(memory: Memory, root: Root, tables: Tables, mailbox: Mailbox | None
     step = layouts.size("jit_function_entry")
     first = address + entries_at + layouts.offset("jit_function_entry", "current_code")
     by_slot = {first + index * step: entry for index, entry in enumerate(raw.functions[:count])}
-    values = bulk(memory, [(f.slot, 4, f"slot of {f.name}") for f in functions if f.slot not in by_slot and f.slot])
-    strays = iter(values)
+    outside = [f for f in functions if f.slot and f.slot not in by_slot]
+    elsewhere = iter(strays(memory, [(f.slot, 4, f"slot of {f.name}") for f in outside]))
     decoded = []
     for function in functions:
         entry = by_slot.get(function.slot)
         if entry is not None:
             current = entry.current_code
         else:
-            current = int.from_bytes(next(strays), "little") if function.slot else 0
+            stored = next(elsewhere) if function.slot else None
+            current = int.from_bytes(stored or b"", "little")
             problems.append(
                 f"the slot of {function.name} is at 0x{function.slot:08x}, outside the adaptive JIT's entries"
+                + ("" if stored is not None else ", and cannot be read")
             )
         decoded.append(_function(root, function, entry, current, tables, profiles, mailbox, problems))
     return Jit(

@@ -115,6 +115,8 @@ def read_mailbox(memory: Memory, root: Root, functions: list[Function]) -> Mailb
         )
     if raw.slot_size != layouts.size("bf_mail_slot"):
         raise BadData(f"the mailbox has slots of {raw.slot_size} bytes, known are {layouts.size('bf_mail_slot')}")
+    if raw.slots % 4:
+        raise BadData(f"the mailbox has its slots at 0x{raw.slots:08x}, where no words lie; was it overwritten?")
     problems: list[str] = []
     count = capped(raw.slot_count, layouts.const("BF_MAX_FUNCTIONS"), "mailbox slots", problems)
     used = min(count, len(functions))

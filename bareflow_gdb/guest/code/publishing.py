@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.guest.base.reading import bulk
+from bareflow_gdb.guest.base.reading import strays
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.code.being_published import Publishing
 from bareflow_gdb.guest.code.functions import Function, Version
@@ -63,14 +63,14 @@ def _under_way(new: Version, old: Version, calls: int, mail: MailSlot | None) ->
 
 
 def current_codes(memory: Memory, functions: Iterable[Function]) -> dict[int, int]:
-    """What the code pointers hold, by the function's index. 1 packet; raises ReadError."""
+    """What the code pointers hold, by the function's index, of those that can be read. 1 packet."""
     there = [function for function in functions if function.slot]
-    words = bulk(memory, [(function.slot, 4, f"slot of {function.name}") for function in there])
-    return {function.index: int.from_bytes(data, "little") for function, data in zip(there, words, strict=True)}
+    words = strays(memory, [(function.slot, 4, f"slot of {function.name}") for function in there])
+    return {f.index: int.from_bytes(data, "little") for f, data in zip(there, words, strict=True) if data is not None}
 
 
 def unrecorded(memory: Memory, root: Root, functions: Iterable[Function]) -> bool:
-    """Does a code pointer lead elsewhere than the JIT's own entry for the recorded tier? 1 packet; raises ReadError.
+    """Does a code pointer lead elsewhere than the JIT's own entry for the recorded tier? 1 packet.
 
     No swap is under way without that; whether one is then, the versions tell.
     """
@@ -82,7 +82,7 @@ def unrecorded(memory: Memory, root: Root, functions: Iterable[Function]) -> boo
         entry = function.slot - layouts.offset("jit_function_entry", "current_code")
         level = entry + layouts.offset("jit_function_entry", _LEVELS[function.level])
         pieces += [(function.slot, 4, "code pointer"), (level, 4, "code of a tier")]
-    words = bulk(memory, pieces)
+    words = strays(memory, pieces)
     return any(one != other for one, other in zip(words[::2], words[1::2], strict=True))
 
 
