@@ -9,13 +9,15 @@ JOBS := $(shell nproc)
 # One more at a time than there are processors: they wait for guests, too.
 SHARED := -n $(shell expr $(JOBS) + 1) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup firmware run demo wheel test fuzz lint types unit guest bench docs docs-sessions clean
+.PHONY: help setup firmware run demo wheel model test fuzz mutations lint types unit guest bench docs docs-sessions clean
 help:
 	@sed -n 's/^#: //p' Makefile
 #: make demo      set up, build the firmware, run the main job; leaves build/demo/
 #: make wheel     set up, build the firmware, pack it and the suite into build/dist/bareflow_gdb-*.whl
 #: make test      set up, then lint, types, unit tests, firmware tests, tests on the real guest
+#: make model     get SmolLM2-135M-Instruct (98 MB, once) and pack it for the guest into build/models/
 #: make fuzz      damaged inputs for every reader, an hour; INPUTS=N or SECONDS=N, SEED=N, TARGET=NAME, REPLAY=DIR
+#: make mutations proves the swap sanitizer at length: 1,000 flipped bits, 10,000 swaps; MUTATIONS=N, SWAPS=N, SEED=N
 #: make bench     measure; prints a table, writes build/bench.json, exits 1 when a goal is missed
 #: make docs      make docs/reference.md again and record the terminal sessions of the documents, half a minute
 #: make setup     only install what is missing (apt packages by name, .venv from pinned requirements)
@@ -62,6 +64,12 @@ wheel: firmware
 	@$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w build/dist build/wheel
 	@ls build/dist/*.whl
 
+MODEL := build/models/SmolLM2-135M-Instruct.Q4_1.gguf
+model: setup
+	@mkdir -p $(dir $(MODEL))
+	@$(VENV)/bin/bareflow model fetch --out $(MODEL)
+	@$(VENV)/bin/bareflow model pack $(MODEL) --out build/models/smollm2.bfm
+
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -81,6 +89,12 @@ test: lint types firmware
 fuzz: firmware
 	@PYTHONPATH=tests:tests/support $(PY) -m fuzz $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SECONDS),--seconds $(SECONDS)) \
 	    $(if $(SEED),--seed $(SEED)) $(if $(TARGET),--target "$(TARGET)") $(if $(REPLAY),--replay "$(REPLAY)")
+
+MUTATIONS ?= 1000
+SWAPS ?= 10000
+mutations: firmware
+	MUTATIONS=$(MUTATIONS) SWAPS=$(SWAPS) $(if $(SEED),SEED=$(SEED)) $(VENV)/bin/pytest -q -s tests/guest/test_swap_faults.py
+	@cat build/swap-faults.md
 
 bench: firmware
 	@$(PY) -m compileall -q bareflow_gdb gdb_scripts

@@ -69,7 +69,9 @@ def replacing(path: Path, mode: int = PRIVATE) -> Iterator[Path]:
             yield partial
             partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        # Below a file there is none either.
+        with suppress(FileNotFoundError, NotADirectoryError):
+            partial.unlink()
 
 
 def write_atomically(path: Path, data: bytes | str, mode: int = PRIVATE) -> None:

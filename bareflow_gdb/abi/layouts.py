@@ -18,7 +18,7 @@ from typing import Any
 from bareflow_gdb import libraries
 from bareflow_gdb.errors import BadData, UsageError
 
-HEADERS = ("stock_kernel.h", "stock_unikernel.h", "fat16.h", "bareflow.h")
+HEADERS = ("stock_kernel.h", "stock_unikernel.h", "fat16.h", "bareflow.h", "model.h")
 
 
 @cache

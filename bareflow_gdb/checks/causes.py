@@ -20,10 +20,21 @@ MAY_CAUSE: dict[str, tuple[str, ...]] = {
     "interrupt_table": ("start", "resets"),
     # Something wrote where it must not.
     "stack_overrun": ("code_crc", "images", "results", *_TABLES, *_CRASHES),
-    "code_crc": ("registers_kept", "results", *_CRASHES),
+    "code_crc": ("registers_kept", "results", "swap_events", *_CRASHES),
+    "ring_records": ("swap_events", "code_reuse", "old_versions", "thresholds"),
+    "code_blocks": ("code_crc", "code_origin", "code_targets", "records", "results", *_CRASHES),
+    # JIT code is not what it should be, or is not where calls go.
+    "code_origin": ("code_targets", "calls_kept", "registers_kept", "instructions", "results", *_CRASHES),
+    "code_targets": ("results", *_CRASHES),
+    "instructions": _CRASHES,
+    "code_pointers": ("published", "results", *_CRASHES),
+    "old_versions": ("results", *_CRASHES),
+    # A swap is recorded otherwise than it was made.
+    "swap_records": ("swap_events", "swap_log", "thresholds", "evictions"),
     "images": ("refused", "results", "self_tests", *_CRASHES),
     "plausible": ("records", "statistics", "counted", "thresholds", "published"),
     # JIT code breaks its callers.
+    "calls_kept": ("results", "statistics", *_CRASHES),
     "registers_kept": ("frozen_count", "results", "statistics", "counted", "thresholds", *_CRASHES),
     "frozen_count": ("statistics", "counted", "thresholds"),
     "equal_tiers": ("thresholds",),

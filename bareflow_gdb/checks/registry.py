@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from bareflow_gdb import checks
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 _OF_THE_CODE = ("plausible", "cpu_features")
 """These need the root, and do not believe its tables."""
 _AGAIN, _MOMENT_SECONDS = 2, 0.02
+
+_MOST = 50
+"""Findings of one check."""
 
 STATES = PASSED, FOUND, NOT_ASKED, COULD_NOT = "passed", "found", "not asked", "could not look"
 
@@ -120,7 +124,7 @@ def _ask(check: Check, subject: Subject, cheap: bool) -> tuple[str, str, list[Fi
     if ROOT in check.needs and check.name not in _OF_THE_CODE and subject.implausible:
         return NOT_ASKED, "the kernel's tables are implausible", []
     try:
-        findings = list(check.look(subject))
+        findings = list(islice(check.look(subject), _MOST + 1))
     except Absent as error:
         # The guest has no such part, or not yet: there is nothing to look at.
         return NOT_ASKED, str(error), []
@@ -128,6 +132,9 @@ def _ask(check: Check, subject: Subject, cheap: bool) -> tuple[str, str, list[Fi
         return COULD_NOT, str(error), []
     if findings and subject.live:
         findings = _lasting(check, subject, findings)
+    if len(findings) > _MOST:
+        more = Finding(what="and more of this kind", severity=findings[-1].severity, next_step="mend the first ones")
+        findings = [*findings[:_MOST], more]
     return FOUND if findings else PASSED, "", findings
 
 
@@ -136,15 +143,15 @@ def _lasting(check: Check, subject: Subject, findings: list[Finding]) -> list[Fi
     for _ in range(_AGAIN):
         time.sleep(_MOMENT_SECONDS)
         try:
-            later = {_place(finding) for finding in check.look(subject.again())}
+            later = {place(finding) for finding in check.look(subject.again())}
         except BareflowError:
             return findings
-        findings = [finding for finding in findings if _place(finding) in later]
+        findings = [finding for finding in findings if place(finding) in later]
         if not findings:
             break
     return findings
 
 
-def _place(finding: Finding) -> str:
-    """What it is about, without the numbers, which go on."""
-    return re.sub(r"\d[\d,]*", "N", finding.what)
+def place(finding: Finding) -> tuple[str, str]:
+    """What it is about, by its check, without the numbers, which go on."""
+    return finding.check, re.sub(r"\d[\d,]*", "N", finding.what)

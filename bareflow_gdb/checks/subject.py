@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from bareflow_gdb.guest.boot.boot import Boot
     from bareflow_gdb.guest.boot.watch import Watched
     from bareflow_gdb.guest.code.cache import Cache
+    from bareflow_gdb.guest.code.events import Event, Ring
     from bareflow_gdb.guest.code.functions import Function, Version
     from bareflow_gdb.guest.code.jit import Jit
     from bareflow_gdb.guest.code.profiler import Profile
+    from bareflow_gdb.guest.code.walked import Walked, Walker
     from bareflow_gdb.guest.kernel import Kernel
     from bareflow_gdb.guest.machine.exception import ExceptionRecord
     from bareflow_gdb.guest.modules.modules import Modules
+    from bareflow_gdb.guest.pools.pools import Block
     from bareflow_gdb.guest.stock.kernel import StockKernel
     from bareflow_gdb.memory.cpu import CpuRegisters
     from bareflow_gdb.qemu.machine import Machine
@@ -60,10 +63,13 @@ class Subject:
         self.machine = machine
         self.trace = trace
         self.watched = watched
+        self._walker: Walker | None = None
 
     def again(self) -> Subject:
         """The same guest a moment later."""
-        return Subject(self._kernel, machine=self.machine, serial=self._serial, trace=self.trace, watched=self.watched)
+        later = Subject(self._kernel, machine=self.machine, serial=self._serial, trace=self.trace, watched=self.watched)
+        later._walker = self._walker
+        return later
 
     def lacks(self, need: str) -> str:
         """Why this cannot be had here; "" = it can."""
@@ -248,6 +254,40 @@ class Subject:
     def cache(self) -> Cache:
         """The cache of module images."""
         return self.kernel.cache()
+
+    @cached_property
+    def walked(self) -> tuple[Walked, ...]:
+        """The instructions of JIT code, where it is as it was emitted: other code is one finding, not many."""
+        from bareflow_gdb.guest.code.walked import Walker
+
+        self._walker = self._walker or Walker()
+        versions = self.versions if self.kernel.root is not None else ()
+        return self._walker.walk(self.kernel.memory, self.kernel.jit_code(every=True), versions)
+
+    @cached_property
+    def blocks(self) -> tuple[tuple[str, Block], ...]:
+        """The blocks of the pools with the kind of each pool, by address."""
+        return tuple(self.kernel.pool_blocks())
+
+    @cached_property
+    def ring(self) -> Ring:
+        """The main ring's header. Raises Absent."""
+        from bareflow_gdb.guest.base.absent import NONE, Absent
+        from bareflow_gdb.guest.code.events import read_ring
+
+        root = self.kernel.need_interface("it keeps no events")
+        ring = read_ring(self.kernel.memory, root, 0)
+        if ring is None:
+            raise Absent("event ring", NONE, "its root descriptor leads to none")
+        return ring
+
+    @cached_property
+    def swap_events(self) -> tuple[Event, ...]:
+        """What the main ring still holds of versions and their code, by sequence number."""
+        from bareflow_gdb.guest.code.events import MOST, SWAP_EVENTS, read_last
+
+        root = self.kernel.need_interface("it keeps no events")
+        return tuple(read_last(self.kernel.memory, root, 0, MOST, SWAP_EVENTS))
 
     @cached_property
     def exception(self) -> ExceptionRecord:

@@ -122,3 +122,13 @@ def test_a_call_under_way_is_counted_and_has_no_cycles_yet() -> None:
     assert [one.what for one in registry.run(Subject(Guest.attach(fake.build()).kernel), ["statistics"]).findings] == [
         "the cycles counted for beta cannot be"
     ]
+
+
+@pytest.mark.parametrize(("first_executed", "told"), [(13_500_000, 1), (30_000_000, 0)])
+def test_calls_of_versions_that_were_made_after_the_run_took_their_time_then(first_executed: int, told: int) -> None:
+    fake = FakeGuest()
+    # The run took a million ticks.
+    fake.profiles[0] |= {"call_count": 2, "total_cycles": 5_000_000, "min_cycles": 2_400_000, "max_cycles": 2_600_000}
+    fake.versions[2]["tsc_first"] = first_executed
+    findings = registry.run(Subject(Guest.attach(fake.build()).kernel), ["statistics"]).findings
+    assert [one.what for one in findings] == ["more cycles are counted than have passed"] * told

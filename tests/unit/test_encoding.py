@@ -14,7 +14,7 @@ TEXT_BY_DEFAULT = ("read_text", "write_text", "open", "fdopen", "TextIOWrapper")
 BINARY_BY_DEFAULT = ("TemporaryFile", "NamedTemporaryFile", "SpooledTemporaryFile")
 TEXT_WORDS = {"text", "universal_newlines", "errors"}
 PROCESSES = ("Popen", "run", "check_output", "check_call", "call")
-NOT_FILES = {"os.open", "webbrowser.open", "Trace.open"}
+NOT_FILES = {"os.open", "webbrowser.open", "Trace.open", "PackedFile.open", "archive.open"}
 
 
 def unnamed(source: str) -> list[int]:

@@ -69,6 +69,12 @@ def test_what_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_below_a_file_is_one_sentence_too(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotWrite, match=f"cannot write {tmp_path}/file/x: "):
+        write_atomically(tmp_path / "file" / "x", "")
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO])
 def test_what_cannot_be_written_is_one_sentence_with_the_name_and_the_next_step(tmp_path: Path, number: int) -> None:
     path = tmp_path / "file"

@@ -23,6 +23,7 @@ FLOORS = {
     "memory": 2,
     "qemu": 2,
     "guest": 3,
+    "model": 4,
     "tracing": 4,
     "checks": 4,
     "analysis": 4,

@@ -69,7 +69,7 @@ def test_every_offset_is_the_one_that_clang_gives_the_firmware(tmp_path: Path) -
     source.write_text(
         "#include <stdint.h>\n"
         '#include "stock_kernel.h"\n#include "stock_unikernel.h"\n'
-        '#pragma pack(push, 1)\n#include "fat16.h"\n#pragma pack(pop)\n#include "bareflow.h"\n'
+        '#pragma pack(push, 1)\n#include "fat16.h"\n#pragma pack(pop)\n#include "bareflow.h"\n#include "model.h"\n'
         f"const uint32_t table[] = {{ {', '.join(lines)} }};\n"
     )
     compiled, raw = tmp_path / "offsets.o", tmp_path / "offsets.bin"

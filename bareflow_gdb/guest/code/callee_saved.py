@@ -9,9 +9,13 @@ from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.code_diff import disassembler
 
 REGISTERS = ("ebx", "esi", "edi")
-_PARTS = {"ebx": ("ebx", "bx", "bl", "bh"), "esi": ("esi", "si"), "edi": ("edi", "di")}
+FAMILIES = {
+    **{part: f"e{one}x" for one in "abcd" for part in (f"e{one}x", f"{one}x", f"{one}l", f"{one}h")},
+    **{part: f"e{one}" for one in ("si", "di", "bp") for part in (f"e{one}", one)},
+}
+"""The register that each name is a part of."""
 _STRINGS = {"movs": ("esi", "edi"), "stos": ("edi",), "lods": ("esi",), "scas": ("edi",), "cmps": ("esi", "edi")}
-_READS_ONLY = ("cmp", "test", "push", "call", "jmp", "bt ")
+_READS_ONLY = ("cmp", "test", "push", "call", "bt")
 
 
 @dataclass(frozen=True)
@@ -23,27 +27,27 @@ class Lost:
     instruction: str
 
 
+def written(mnemonic: str, operands: str) -> tuple[str, ...]:
+    """The general registers, but ESP, that an instruction may change."""
+    # movsb, rep stosd, …; not movsx, nor SSE's movsd.
+    name = mnemonic.rpartition(" ")[2]
+    if name[:-1] in _STRINGS and name[-1] in "bwd" and "xmm" not in operands:
+        return _STRINGS[name[:-1]]
+    if name == "cpuid":
+        return ("eax", "ebx", "ecx", "edx")
+    if name in _READS_ONLY or name.startswith("j"):
+        return ()
+    parts = operands.split(",") if name in ("xchg", "xadd") else (operands.partition(",")[0],)
+    return tuple(FAMILIES[part.strip()] for part in parts if part.strip() in FAMILIES)
+
+
 def not_saved(code: bytes, address: int) -> Iterator[Lost]:
     """One for each register; code is read from its start to its end, as compilers lay it out: saving comes first."""
     open_registers = set(REGISTERS)
     for start, _, mnemonic, operands in disassembler(32).disasm_lite(code, address):
-        text = f"{mnemonic} {operands}".rstrip()
-        first = operands.partition(",")[0].strip()
         if mnemonic == "push":
-            open_registers.discard(first)
-        for register in sorted(open_registers):
-            if _writes(register, mnemonic, first, operands):
+            open_registers.discard(operands)
+        for register in written(mnemonic, operands) if mnemonic != "pop" else ():
+            if register in open_registers:
                 open_registers.discard(register)
-                yield Lost(register, Address(start), text)
-
-
-def _writes(register: str, mnemonic: str, first: str, operands: str) -> bool:
-    # movsb, rep stosd, …; not movsx, nor SSE's movsd.
-    string = mnemonic.rpartition(" ")[2]
-    if string[:-1] in _STRINGS and string[-1] in "bwd" and "xmm" not in operands:
-        return register in _STRINGS[string[:-1]]
-    if mnemonic.startswith(_READS_ONLY):
-        return False
-    if mnemonic == "xchg":
-        return any(part.strip() in _PARTS[register] for part in operands.split(","))
-    return first in _PARTS[register] and mnemonic != "pop"
+                yield Lost(register, Address(start), f"{mnemonic} {operands}".rstrip())

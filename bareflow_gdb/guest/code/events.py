@@ -19,6 +19,15 @@ from bareflow_gdb.guest.base.values import Address, word
 from bareflow_gdb.memory.protocol import Memory
 
 LAST = 128
+MOST = 1 << 17
+"""Twice as many as a ring of ours holds."""
+SWAP_EVENTS = frozenset(
+    (
+        *("jit_register", "threshold", "compile_begin", "compile_end", "emit", "publish", "first_execution"),
+        *("retire", "free", "rollback"),
+    )
+)
+"""What is told of a version and its code, from the threshold to its end."""
 _MAX_CAPACITY = 1 << 22
 _WRAP = 1 << 32
 
@@ -95,7 +104,7 @@ def read_last(
         last = LAST if memory.packets else ring.capacity
     count = max(0, min(last, ring.head, ring.capacity))
     first = ring.head - count
-    data = _records(memory, ring, first, count)
+    data = read_records(memory, ring, first, count)
     overtaken = _head_now(memory, ring) - ring.capacity
     size, at = layouts.size("bf_event"), layouts.offset("bf_event", "type")
     known = layouts.enum_values("bf_event_type")
@@ -113,7 +122,7 @@ def read_last(
     return found
 
 
-def _records(memory: Memory, ring: Ring, first: int, count: int) -> bytes:
+def read_records(memory: Memory, ring: Ring, first: int, count: int) -> bytes:
     """`count` records from number `first` on: one read, or two where they wrap around."""
     size = layouts.size("bf_event")
     at = first & ring.capacity - 1

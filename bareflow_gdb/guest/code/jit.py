@@ -6,12 +6,13 @@ and 1 to 2 for the profiler's records; adaptive_jit_t as a whole would be 5.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.base.absent import need
-from bareflow_gdb.guest.base.reading import capped, filled, many, strays
+from bareflow_gdb.guest.base.reading import capped, filled, many, one, strays
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.guest.code.being_published import Publishing, UnderWay
@@ -198,6 +199,45 @@ def _function(
         publishing=begun,
         under_way=under_way(mail, function) if mail else None,
     )
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the JIT's entry and the profiler's record say of the code that a function runs."""
+
+    compiled_level: int
+    """0 before the first swap."""
+    buffer: Address
+    size: int
+    profiled_level: int
+    profiled_address: Address
+
+
+def recorded(memory: Memory, root: Root, functions: Sequence[Function]) -> list[Recorded | None]:
+    """For each function; None where its slot is not an entry's, or nobody counts it. Raises BadData, ReadError."""
+    raw = one(memory, "adaptive_jit", need(root, "adaptive_jit", "adaptive JIT"), "adaptive JIT")
+    profiler = need(root, "function_profiler", "function profiler")
+    profiles = many(memory, "function_profile", profiler, _profiles_needed(list(functions), 0), "function profiles")
+    first = root.adaptive_jit + layouts.offset("adaptive_jit", "functions")
+    first += layouts.offset("jit_function_entry", "current_code")
+    step = layouts.size("jit_function_entry")
+    found: list[Recorded | None] = []
+    for function in functions:
+        index, rest = divmod(function.slot - first, step)
+        if rest or not 0 <= index < len(raw.functions) or function.profiler_id >= len(profiles):
+            found.append(None)
+            continue
+        entry, profile = raw.functions[index], profiles[function.profiler_id]
+        found.append(
+            Recorded(
+                entry.compiled_level,
+                entry.jit_ctx.code_buffer,
+                entry.jit_ctx.code_size,
+                profile.opt_level,
+                profile.address,
+            )
+        )
+    return found
 
 
 def level_codes(entry: Any) -> Codes:

@@ -1,0 +1,1 @@
+"""Language models for the guest: files that are packed for it, their tokens, and the same network on the host."""

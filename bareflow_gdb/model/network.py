@@ -1,0 +1,157 @@
+"""How does a Llama model compute the logits of the next token? The wiring; how numbers are multiplied is a subclass's.
+
+Many positions may be computed at once. Every value is the same as when they are computed one by one: floats are added
+in one order, which is that of their index, and integers and single operations have no order.
+"""
+
+from __future__ import annotations
+
+import zlib
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from bareflow_gdb.errors import UsageError
+from bareflow_gdb.model.dims import Dims, layer_tensor
+from bareflow_gdb.model.encodings import Floats
+from bareflow_gdb.model.progress import Progress, silent
+
+_AT_ONCE = 16
+
+
+class Network(ABC):
+    """A model with the keys and values of the text so far."""
+
+    def __init__(self, dims: Dims, positions: int, turns: Floats) -> None:
+        """`turns`: cosine and sine of each position and pair, [positions, pairs, 2]."""
+        self.dims = dims
+        self.positions = positions
+        self._turns = turns
+        self._keys: list[Floats] = []
+        self._values: list[Floats] = []
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets the text."""
+        self.at = 0
+        self.crc = 0
+        """Of all logits that `greedy` has taken a token from."""
+        shape = (0, self.dims.kv_heads, self.dims.head_size)
+        self._keys = [np.zeros(shape, np.float32) for _ in range(self.dims.layers)]
+        self._values = [np.zeros(shape, np.float32) for _ in range(self.dims.layers)]
+
+    @abstractmethod
+    def embedded(self, ids: Sequence[int]) -> Floats:
+        """Rows of the embedding, [tokens, dim]."""
+
+    @abstractmethod
+    def vector(self, name: str) -> Floats:
+        """The factors of a norm."""
+
+    @abstractmethod
+    def project(self, name: str, x: Floats) -> Floats:
+        """A matrix times each of [tokens, columns]: [tokens, rows]."""
+
+    @abstractmethod
+    def exp(self, x: Floats) -> Floats:
+        """e to the power of each."""
+
+    @abstractmethod
+    def total(self, x: Floats, axis: int) -> Floats:
+        """The sum along an axis."""
+
+    def logits(self, ids: Sequence[int], progress: Progress = silent) -> Floats:
+        """Goes on with these tokens; the logits after each of them, [tokens, vocabulary].
+
+        Raises UsageError when the text gets longer than the model's positions, or a token is not there.
+        """
+        self._require(ids)
+        return np.concatenate(list(self._pieces(ids, progress)))
+
+    def greedy(
+        self, ids: Sequence[int], count: int, stop: int | None = None, progress: Progress = silent
+    ) -> Iterator[int]:
+        """The likeliest `count` tokens after these, fewer when `stop` is one of them; the first of equal ones."""
+        for _ in range(count):
+            self._require(ids)
+            (last,) = deque(self._pieces(ids, progress), maxlen=1)
+            self.crc = zlib.crc32(last[-1].astype("<f4").tobytes(), self.crc)
+            token = int(np.argmax(last[-1]))
+            if token == stop:
+                return
+            yield token
+            ids = [token]
+
+    def _require(self, ids: Sequence[int]) -> None:
+        if self.at + len(ids) > self.positions:
+            raise UsageError(
+                f"the text has {self.at + len(ids):,} tokens and this model is packed for {self.positions:,}; "
+                "shorten it, or pack the model with more --positions"
+            )
+        wrong = next((token for token in ids if not 0 <= token < self.dims.vocabulary), None)
+        if wrong is not None:
+            raise UsageError(f"token {wrong} is not one of {self.dims.vocabulary:,}; ids begin at 0")
+
+    def _pieces(self, ids: Sequence[int], progress: Progress) -> Iterator[Floats]:
+        """The logits of a few tokens at a time, so that a long text takes no more memory."""
+        for first in range(0, len(ids), _AT_ONCE):
+            if len(ids) > 1:
+                progress(f"{first:,} of {len(ids):,} tokens of the text read", first / len(ids))
+            # A damaged model's numbers may be anything; what comes of them is an answer too.
+            with np.errstate(all="ignore"):
+                made = self._logits(ids[first : first + _AT_ONCE])
+            yield made
+
+    def _logits(self, ids: Sequence[int]) -> Floats:
+        x = self.embedded(ids)
+        for layer in range(self.dims.layers):
+            x = x + self._attention(layer, self._norm(layer_tensor(layer, "attn_norm"), x))
+            x = x + self._feed(layer, self._norm(layer_tensor(layer, "ffn_norm"), x))
+        self.at += len(ids)
+        return self.project(self.dims.output, self._norm("output_norm.weight", x))
+
+    def _norm(self, name: str, x: Floats) -> Floats:
+        mean = self.total(x * x, axis=-1) / np.float32(self.dims.dim)
+        scale = np.float32(1) / np.sqrt(mean + np.float32(self.dims.epsilon))
+        normed: Floats = x * scale[:, None] * self.vector(name)
+        return normed
+
+    def _attention(self, layer: int, x: Floats) -> Floats:
+        dims, count = self.dims, len(x)
+        query = self._turned(self.project(layer_tensor(layer, "attn_q"), x), dims.heads)
+        key = self._turned(self.project(layer_tensor(layer, "attn_k"), x), dims.kv_heads)
+        value = self.project(layer_tensor(layer, "attn_v"), x).reshape(count, dims.kv_heads, -1)
+        self._keys[layer] = keys = np.concatenate([self._keys[layer], key])
+        self._values[layer] = values = np.concatenate([self._values[layer], value])
+        mixed = np.empty_like(query)
+        for index in range(count):
+            seen = self.at + index + 1
+            mixed[index] = self._mixed(query[index], keys[:seen], values[:seen])
+        return self.project(layer_tensor(layer, "attn_output"), mixed.reshape(count, -1))
+
+    def _mixed(self, query: Floats, keys: Floats, values: Floats) -> Floats:
+        """What one position's heads take from the positions up to it."""
+        shared = self.dims.heads // self.dims.kv_heads
+        grouped = query.reshape(self.dims.kv_heads, shared, -1)
+        scale = np.float32(1) / np.sqrt(np.float32(self.dims.head_size))
+        scores = self.total(grouped * keys[:, :, None], axis=-1) * scale
+        weights = self.exp(scores - scores.max(axis=0))
+        weights = weights * (np.float32(1) / self.total(weights, axis=0))
+        return self.total(weights[..., None] * values[:, :, None], axis=0).reshape(query.shape)
+
+    def _turned(self, x: Floats, heads: int) -> Floats:
+        """Each pair of neighbours turned by its position's angle."""
+        pairs = x.reshape(len(x), heads, -1, 2)
+        turns = self._turns[self.at : self.at + len(x), None]
+        cosine, sine = turns[..., 0], turns[..., 1]
+        left, right = pairs[..., 0], pairs[..., 1]
+        turned = np.stack([left * cosine - right * sine, left * sine + right * cosine], axis=-1)
+        return turned.reshape(len(x), heads, -1)
+
+    def _feed(self, layer: int, x: Floats) -> Floats:
+        gate = self.project(layer_tensor(layer, "ffn_gate"), x)
+        up = self.project(layer_tensor(layer, "ffn_up"), x)
+        active = gate / (np.float32(1) + self.exp(-gate)) * up
+        return self.project(layer_tensor(layer, "ffn_down"), active)
