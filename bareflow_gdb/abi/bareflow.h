@@ -47,6 +47,7 @@ typedef uint32_t bf_ptr;
 #define BF_MAX_FUNCTIONS 32
 #define BF_MAX_MODULES 16
 #define BF_MAX_VERSIONS 512
+#define BF_COST_SAMPLES 32
 #define BF_MAX_BLOCKS 2048
 #define BF_LEVELS 4
 
@@ -234,6 +235,7 @@ struct bf_status {
     uint32_t bench_emitted;     /* BF_SCENARIO_RING_FLOOD: events emitted */
     uint32_t bench_result;      /* what the guest computed meanwhile */
     uint32_t com1_divisor;      /* of COM1's UART, read back after it was set; since 1.1 */
+    bf_ptr version_costs;       /* struct bf_version_cost[BF_MAX_VERSIONS], index as in version_table; since 1.3 */
 };
 
 /* An exported kernel symbol, or a symbol of a function's shared data. */
@@ -329,6 +331,19 @@ struct bf_version {
 struct bf_version_cause {
     uint64_t calls;             /* of the function */
     uint64_t tsc;
+};
+
+/*
+ * What the calls of a version took, as the dispatcher measured it: every call at first, and whenever `cycles` is full
+ * every second of the samples stays and one of twice as many calls is taken.
+ */
+struct bf_version_cost {
+    uint64_t since;             /* running: calls of the function before this version began to run, the last time */
+    uint32_t calls;             /* of this version, without those since then */
+    uint32_t running;           /* 1 = the function's last call was one of this version */
+    uint32_t every;             /* one of so many calls is a sample */
+    uint32_t taken;             /* samples in use */
+    uint32_t cycles[BF_COST_SAMPLES];
 };
 
 /* ---- Pool block table, in the METADATA pool ------------------------------------------------------------------- */

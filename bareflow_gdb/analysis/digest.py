@@ -30,8 +30,8 @@ from bareflow_gdb.guest.modules.modules import Modules
 from bareflow_gdb.guest.own import LibraryKernel
 from bareflow_gdb.guest.pools.pools import Pools
 from bareflow_gdb.guest.status import Status
+from bareflow_gdb.tracing.losses import Loss
 from bareflow_gdb.tracing.manifest import Source
-from bareflow_gdb.tracing.store import Loss
 
 T = TypeVar("T")
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.clock import Counters
-from bareflow_gdb.guest.base.reading import filled
+from bareflow_gdb.guest.base.reading import filled, optional
 from bareflow_gdb.guest.base.values import NOWHERE
+from bareflow_gdb.guest.code.costs import Costs, read_costs
 from bareflow_gdb.guest.code.functions import Function, Tables, read_tables
 from bareflow_gdb.guest.code.swaps import Swap, Swaps, list_swaps
 from bareflow_gdb.guest.guest import Guest
@@ -27,10 +28,10 @@ def trace_swaps(trace: Trace) -> Swaps:
     """
     chosen = trace.events(*TYPES)
     events = sorted(decode(chosen[chosen["ring"] == MAIN_RING]), key=lambda event: event.seq)
-    tables = _tables(trace)
+    tables, costs, no_worth = _tables(trace)
     if tables is not None:
-        return list_swaps(tables, events)
-    told = list_swaps(_names_only(trace), events)
+        return list_swaps(tables, events, costs, no_worth)
+    told = list_swaps(_names_only(trace), events, None, no_worth)
     return replace(told, swap_count=len(told.swaps), forgotten=None, counted_by="events")
 
 
@@ -55,13 +56,16 @@ def logged_swaps(log: str) -> Swaps:
     return Swaps(swaps, len(swaps), tsc_hz=0, forgotten=None, counted_by="log")
 
 
-def _tables(trace: Trace) -> Tables | None:
-    """The tables of the memory that was saved; None where none was."""
+def _tables(trace: Trace) -> tuple[Tables | None, Costs | None, str]:
+    """The tables of the memory that was saved, and what calls took, or why that is not known; None where none was."""
     try:
         guest = Guest.attach(trace.memory(), trace.symbols)
-        return read_tables(guest.memory, guest.root(), [])
-    except BareflowError:
-        return None
+        tables = read_tables(guest.memory, guest.root(), [])
+    except BareflowError as error:
+        return None, None, f"the tables of the last moment cannot be read: {error}"
+    no_worth: list[str] = []
+    costs = optional(lambda: read_costs(guest.memory, guest.root(), tables), no_worth)
+    return tables, costs, "".join(no_worth[:1])
 
 
 def _names_only(trace: Trace) -> Tables:

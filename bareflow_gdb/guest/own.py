@@ -116,17 +116,23 @@ class OwnKernel(Kernel):
         return self._settled(lambda: self._swaps(last, every))
 
     def _swaps(self, last: int | None, every: bool) -> Swaps:
+        from bareflow_gdb.guest.code.costs import COSTS_PACKETS, read_costs
         from bareflow_gdb.guest.code.events import read_last
         from bareflow_gdb.guest.code.functions import read_tables
         from bareflow_gdb.guest.code.mailbox import control_of, read_mailbox
         from bareflow_gdb.guest.code.swaps import EVENTS, list_swaps
 
         tables = read_tables(self.memory, self.root, [], every)
-        told = list_swaps(tables, [])
+        costs = None
+        no_worth = [COSTS_PACKETS] if self.memory.packets and not every else []
+        if not no_worth:
+            costs = optional(lambda: read_costs(self.memory, self.root, tables), no_worth)
+        worth = (costs, "".join(no_worth[:1]))
+        told = list_swaps(tables, [], *worth)
         missing = list(tables.missing)
         if missing or not (self.root.version_causes and told.complete):
             events = optional(lambda: read_last(self.memory, self.root, 0, last, EVENTS), missing)
-            told = list_swaps(tables, events or [])
+            told = list_swaps(tables, events or [], *worth)
         self.unknown = tuple(missing)
         if self.root.mailbox and not tables.unread:
             box = optional(lambda: read_mailbox(self.memory, self.root, tables.functions), [])

@@ -1,4 +1,4 @@
-"""When was each function swapped, why, and to what?"""
+"""When was each function swapped, why, to what, and what was it worth?"""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from bareflow_gdb.render.view import (
     unread,
     version,
 )
+from bareflow_gdb.render.worth import worth_of
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.code.swaps import Swap, Swaps
@@ -45,7 +46,7 @@ def _view(record: Swaps) -> View:
         ">~#|function|from|to|>at call|reason|version|~old code|~new code|>~bytes"
         "|>~threshold to publish ms|>~publish to first call ms"
     )
-    return View("Swaps", head, (table(columns, rows, empty="no swap yet"),))
+    return View("Swaps", head, (table(columns, rows, empty="no swap yet"), *([worth_of(record)] if rows else ())))
 
 
 def _count(record: Swaps) -> str:
@@ -74,7 +75,7 @@ def _swap_row(index: int, swap: Swap) -> tuple[str | int | Cell | None, ...]:
 
 QUESTION = Question(
     name="swaps",
-    help="every code swap: call, reason, tiers, addresses, times",
+    help="every code swap: call, reason, tiers, addresses, times, and what it was worth",
     example="swaps",
     arguments=(
         argument("--all", action="store_true", help="every version, where that costs more than ten packets too"),

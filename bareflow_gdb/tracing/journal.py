@@ -22,7 +22,7 @@ from bareflow_gdb.tracing.events import EVENT_DTYPE, Batch
 NAME = re.compile(r"journal-([0-9]+)\.raw")
 _MAGIC = 0x4A464342  # "BCFJ"
 _CHUNK = struct.Struct("<IIIIQQ")  # magic, ring, records, 0, first sequence number, lost before
-_MAX_JOURNAL = 4 << 30
+_MAX_JOURNAL = 256 << 20
 
 
 def journal_path(directory: Path, number: int) -> Path:

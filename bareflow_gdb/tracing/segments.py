@@ -6,13 +6,16 @@ metadata.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bareflow_gdb.errors import BadData
@@ -33,6 +36,8 @@ SCHEMA = pa.schema(
         *((name, pa.uint32()) for name in ARGUMENTS),
     ]
 )
+BATCH_ROWS = 1 << 17
+"""Events are read, and compressed, by so many at a time."""
 _DELTAS = ("tsc", "seq")
 _MOST_ROWS = 8 << 20
 
@@ -65,34 +70,71 @@ def convert_journal(journal: Path, segment: Path) -> int:
     Raises CannotWrite, and the journal stays.
     """
     table = to_table(to_trace(read_journal(journal)))
-    with replacing(segment) as partial:
-        pq.write_table(
-            table,
-            partial,
-            compression="zstd",
-            use_dictionary=[name for name in SCHEMA.names if name not in _DELTAS],
-            column_encoding=dict.fromkeys(_DELTAS, "DELTA_BINARY_PACKED"),
-        )
+    write_segment(table, segment)
     journal.unlink()
     return int(table.num_rows)
 
 
-def read_segment(path: Path, columns: Sequence[str] | None = None) -> Any:
-    """The Arrow table of a segment, all columns or some; raises BadData when it is truncated or not one of ours."""
-    try:
+def write_segment(table: Any, segment: Path) -> None:
+    """Writes events, which are in the order of time, as a segment. Raises CannotWrite."""
+    # Arrow takes a name that is not UTF-8 as bytes only.
+    with replacing(segment) as partial, pa.OSFile(os.fsencode(partial), "wb") as file:
+        pq.write_table(
+            table,
+            file,
+            row_group_size=BATCH_ROWS,
+            compression="zstd",
+            use_dictionary=[name for name in SCHEMA.names if name not in _DELTAS],
+            column_encoding=dict.fromkeys(_DELTAS, "DELTA_BINARY_PACKED"),
+        )
+
+
+def open_segment(path: Path) -> Any:
+    """A segment's `ParquetFile`, of which nothing is read yet; raises BadData when it is not one of ours."""
+    with _damaged(path):
         # A pipe would be waited for.
         if not path.is_file():
             raise ValueError("it is not a file")
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(pa.OSFile(os.fsencode(path)))
         if file.metadata.num_rows > _MOST_ROWS:
             raise ValueError(f"it claims {file.metadata.num_rows:,} events")
         if file.schema_arrow.names != SCHEMA.names or file.schema_arrow.types != SCHEMA.types:
             raise BadData(f"{path} has other columns than an event segment; it was written by another version")
-        table = file.read(columns)
+        return file
+
+
+def read_group(path: Path, file: Any, group: int, columns: Sequence[str], wanted: Any | None = None) -> Iterator[Any]:
+    """The events of one row group, these columns of them, as Arrow tables of BATCH_ROWS; raises BadData.
+
+    wanted: the numbers of event types, an Arrow array; where there is none of them nothing but the types is read.
+    """
+    with _damaged(path):
+        if wanted is not None and not _has(file, group, wanted):
+            return
+        asked = columns if wanted is None else list(dict.fromkeys((*columns, "type")))
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=asked):
+            table = pa.table(batch)
+            if any(column.null_count for column in table.columns):
+                raise BadData(f"{path} is damaged: events without all their values; remove it to read the rest")
+            # Other writers say otherwise whether there may be nulls.
+            table = table.cast(pa.schema([SCHEMA.field(name) for name in table.schema.names]))
+            yield table if wanted is None else of_types(table, wanted).select(columns)
+
+
+def of_types(table: Any, wanted: Any) -> Any:
+    """The events of a table that are of one of these types."""
+    return table.filter(pc.is_in(table.column("type"), value_set=wanted))
+
+
+def _has(file: Any, group: int, wanted: Any) -> bool:
+    batches = file.iter_batches(BATCH_ROWS, row_groups=[group], columns=["type"])
+    return any(pc.any(pc.is_in(batch.column(0), value_set=wanted)).as_py() for batch in batches)
+
+
+@contextmanager
+def _damaged(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, OSError, ValueError) as error:
         why = str(error).partition("\n")[0]
         raise BadData(f"{path} is damaged: {why}; remove it to read the rest") from error
-    if any(column.null_count for column in table.columns):
-        raise BadData(f"{path} is damaged: events without all their values; remove it to read the rest")
-    # Other writers say otherwise whether there may be nulls.
-    return table.cast(pa.schema([SCHEMA.field(name) for name in table.schema.names]))

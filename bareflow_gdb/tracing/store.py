@@ -1,4 +1,4 @@
-"""What does a recorded trace hold? Events as columns or by SQL, code, memory, serial output.
+"""What does a recorded trace hold? Events as columns (sql.py answers queries), code, memory, serial output.
 
 Needs neither gdb nor the kernel's ELF. A trace whose recorder was killed is read as far as it got: closed
 segments, then the raw journal.
@@ -7,45 +7,27 @@ segments, then the raw journal.
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from bareflow_gdb.abi.events import BY_NAME, EVENT_TYPES
+from bareflow_gdb.abi.events import BY_NAME
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.files import PARTIAL, is_locked, locked
 from bareflow_gdb.foreign import clean, console_of
 from bareflow_gdb.memory.snapshot import SnapshotMemory
 from bareflow_gdb.small_files import read_start
-from bareflow_gdb.tracing import codes, journal, manifest, segments
+from bareflow_gdb.tracing import blocks, codes, journal, losses, manifest, segments
 from bareflow_gdb.tracing.codes import SavedCode
-from bareflow_gdb.tracing.events import Events, to_trace
+from bareflow_gdb.tracing.events import Events
+from bareflow_gdb.tracing.losses import Gaps, Loss
 
-# A query is for this trace: it reaches neither files nor Python variables.
-_CLOSED: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": False,
-    "python_enable_replacements": False,
-}
-_MAX_FILES = 10_000
 MAX_SERIAL = 64 << 20
 _MAX_SYMBOLS = 4096
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Records that a ring's reader never got: `count` of them from sequence number `first` on."""
-
-    ring: int
-    first: int
-    count: int
 
 
 class Trace:
@@ -65,34 +47,14 @@ class Trace:
         described = manifest.load(directory)
         return cls(directory, described, locked_now and not described.complete)
 
-    @cached_property
-    def table(self) -> Any:
-        """All events as an Arrow table in the order of time. All of them are then in memory: see `parts`."""
-        return _in_order(self.parts())
+    def parts(self, *columns: str, types: Sequence[str] = ()) -> Iterator[Any]:
+        """The events as small Arrow tables, each in the order of time, which the next one replaces in memory.
 
-    def parts(self, *columns: str) -> Iterator[Any]:
-        """The events (all columns, or these) as one Arrow table per segment or journal, each in the order of time."""
-        for number in self._numbers():
-            yield self._part(number, columns or segments.SCHEMA.names)
-
-    def _part(self, number: str, columns: Sequence[str]) -> Any:
-        segment = self.directory / f"events-{number}.parquet"
-        if not segment.exists():
-            try:
-                raw = self.directory / f"journal-{number}.raw"
-                return segments.to_table(to_trace(journal.read_journal(raw))).select(columns)
-            except BadData:
-                # A recorder that still runs may have made the segment of it meanwhile.
-                if not segment.exists():
-                    raise
-        return segments.read_segment(segment, columns)
-
-    def _numbers(self) -> list[str]:
-        """The numbers, as they are written in file names, of all segments and journals."""
-        numbers = {*_numbered(self.directory, segments.NAME), *_numbered(self.directory, journal.NAME)}
-        if len(numbers) > _MAX_FILES:
-            raise BadData(f"{self.directory} holds {len(numbers)} segments of events; no recorder makes that many")
-        return sorted(numbers, key=lambda number: (len(number), number))
+        All columns or these, all events or those of these `types`. Raises UsageError when there is no such type.
+        """
+        wanted = _wanted(types)
+        for block in blocks.blocks(self.directory):
+            yield from block(columns or segments.SCHEMA.names, wanted)
 
     @property
     def count(self) -> int:
@@ -100,28 +62,23 @@ class Trace:
         return sum(part.num_rows for part in self.parts("type"))
 
     def events(self, *types: str) -> Events:
-        """The events of these types ("publish", "emit", …; none given: all), in the order of time."""
-        unknown = [name for name in types if name not in BY_NAME]
-        if unknown:
-            known = ", ".join(sorted(BY_NAME))
-            raise UsageError(f"there is no event type {', '.join(unknown)}; the types are {known}")
-        if not types:
-            return segments.to_events(self.table)
-        wanted = pa.array([BY_NAME[name].number for name in types], pa.uint8())
-        chosen = (part.filter(pc.is_in(part.column("type"), value_set=wanted)) for part in self.parts())
-        return segments.to_events(_in_order(chosen))
+        """The events of these types ("publish", "emit", …; none given: all) in the order of time, all in memory.
+
+        Raises UsageError when there is no such type.
+        """
+        return segments.to_events(blocks.in_order(self.parts(types=types)))
+
+    def last(self, count: int, *types: str) -> Events:
+        """The last `count` events, or those of these types, in the order of time. Raises UsageError: no such type."""
+        return segments.to_events(blocks.last(self.directory, count, _wanted(types)))
 
     def losses(self) -> list[Loss]:
-        """Where sequence numbers are missing, ring by ring: exact, and independent of the manifest."""
-        found = []
-        table = pa.concat_tables([segments.SCHEMA.empty_table().select(["ring", "seq"]), *self.parts("ring", "seq")])
-        rings, numbers = (table.column(name).to_numpy() for name in ("ring", "seq"))
-        for ring in np.unique(rings):
-            seq = np.sort(numbers[rings == ring])
-            steps = np.diff(seq)
-            for at in np.flatnonzero(steps != 1):
-                found.append(Loss(int(ring), int(seq[at]) + 1, int(steps[at]) - 1))
-        return found
+        """Where sequence numbers are missing, ring by ring, the first MOST places; the manifest is not asked."""
+        return list(itertools.islice(self._gaps, losses.MOST))
+
+    @cached_property
+    def _gaps(self) -> Gaps:
+        return Gaps(self.parts("ring", "seq"))
 
     @property
     def missing(self) -> int:
@@ -134,31 +91,7 @@ class Trace:
         """Events lost on all rings: by the recorder's account, and missing; by the gaps when it was killed."""
         if self.manifest.complete:
             return sum(source.lost for source in self.manifest.sources) + self.missing
-        return sum(loss.count for loss in self.losses())
-
-    def sql(self, query: str) -> Any:
-        """The answer of DuckDB as an Arrow table.
-
-        Tables: `events` (columns of the segments), `types` (number, name), `functions` and `modules` (number,
-        name). Columns of one name are told apart, as `a`, `a_1`. The query reaches nothing outside. Raises
-        UsageError with DuckDB's sentence.
-        """
-        import duckdb
-
-        connection = duckdb.connect(":memory:", config=_CLOSED)
-        try:
-            connection.register("events", self.table)
-            connection.register("types", _names([kind.name for kind in EVENT_TYPES]))
-            connection.register("functions", _names(list(self.manifest.functions)))
-            connection.register("modules", _names(list(self.manifest.modules)))
-            answer = connection.sql(query)
-            if answer is None:
-                raise UsageError("this statement has no answer; ask with SELECT")
-            return _named_apart(answer.to_arrow_table())
-        except duckdb.Error as error:
-            raise UsageError(f"this query cannot be answered: {str(error).splitlines()[0]}") from error
-        finally:
-            connection.close()
+        return self._gaps.lost
 
     def function_name(self, index: int) -> str:
         """The name of a function, or "function N" when the trace does not know it."""
@@ -205,32 +138,13 @@ class Trace:
         return dict(codes.read_list(self.directory / "symbols.json", "symbols", _MAX_SYMBOLS, symbol))
 
 
-def _in_order(parts: Iterable[Any]) -> Any:
-    """Tables of events joined, in the order of time."""
-    table = pa.concat_tables([segments.SCHEMA.empty_table(), *parts])
-    tsc = table.column("tsc").to_numpy()
-    if not bool(np.all(tsc[1:] >= tsc[:-1])):
-        table = table.take(pa.array(np.argsort(tsc, kind="stable")))
-    return table
-
-
-def _numbered(directory: Path, name: re.Pattern[str]) -> dict[str, Path]:
-    """The files of a directory with such a name, by their number."""
-    matches = ((path, name.fullmatch(path.name)) for path in directory.iterdir())
-    return {match[1]: path for path, match in matches if match is not None}
-
-
-def _named_apart(table: Any) -> Any:
-    """Of columns with one name the later ones are called NAME_1, NAME_2, …, as DuckDB itself does in a subquery."""
-    given: list[str] = []
-    for name in table.schema.names:
-        numbered = (f"{name}_{number}" for number in itertools.count(1))
-        given.append(next(each for each in itertools.chain((name,), numbered) if each not in given))
-    return table.rename_columns(given)
-
-
-def _names(names: list[str]) -> Any:
-    return pa.table({"number": pa.array(range(len(names)), pa.uint32()), "name": pa.array(names, pa.string())})
+def _wanted(types: Sequence[str]) -> Any | None:
+    """The numbers of event types, None for all events. Raises UsageError."""
+    unknown = [name for name in types if name not in BY_NAME]
+    if unknown:
+        known = ", ".join(sorted(BY_NAME))
+        raise UsageError(f"there is no event type {', '.join(unknown)}; the types are {known}")
+    return pa.array([BY_NAME[name].number for name in types], pa.uint8()) if types else None
 
 
 def recover(directory: Path) -> int:
@@ -243,9 +157,9 @@ def recover(directory: Path) -> int:
         trace = Trace.open(directory)
         if trace.manifest.complete:
             raise UsageError(f"the trace {directory} is complete; there is nothing to recover")
-        written = _numbered(directory, segments.NAME)
+        written = blocks.numbered(directory, segments.NAME)
         recovered = 0
-        for number, raw in sorted(_numbered(directory, journal.NAME).items()):
+        for number, raw in sorted(blocks.numbered(directory, journal.NAME).items()):
             if number in written:
                 raw.unlink()
             else:

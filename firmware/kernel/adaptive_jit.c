@@ -18,7 +18,9 @@ static struct state {
     uint8_t veto_told;          /* the level whose veto has been told */
     uint8_t expects_nothing;    /* `expected` follows the last result */
     const struct embedded_module *source;
-    uint32_t unused[5];
+    struct bf_version_cost *cost;   /* of `version` */
+    uint32_t next_sample;       /* the call of the version whose cycles are kept next */
+    uint32_t unused[3];
 } states[BF_MAX_FUNCTIONS];
 
 /* So that one index finds both in the dispatcher: two instructions of every call. */
@@ -179,11 +181,44 @@ void adaptive_jit_wait_while_held(void) {
     }
 }
 
+/* What the calls cost is measured per version from here on; `calls`: of the function, with this one. */
+static void begin_stretch(struct state *state, const struct bf_version *version, uint64_t calls) {
+    /* Not running: the record has become that of another version. */
+    if (state->cost != NULL && state->cost->running) {
+        state->cost->calls += state->version_calls;
+        state->cost->running = 0;
+    }
+    state->cost = version == NULL ? NULL : &version_costs[version - version_table];
+    state->next_sample = UINT32_MAX;
+    if (state->cost == NULL)
+        return;
+    if (state->cost->every == 0)
+        state->cost->every = 1;
+    state->cost->since = calls - 1;
+    state->cost->running = 1;
+    state->next_sample = state->cost->every;
+}
+
+/* The first call of a version is the slowest, and goes with the first samples that are dropped. */
+static __attribute__((noinline)) void keep_sample(struct state *state, uint64_t cycles) {
+    struct bf_version_cost *cost = state->cost;
+
+    if (cost->taken == BF_COST_SAMPLES) {
+        for (uint32_t i = 0; i < BF_COST_SAMPLES / 2; i++)
+            cost->cycles[i] = cost->cycles[2 * i + 1];
+        cost->taken = BF_COST_SAMPLES / 2;
+        cost->every *= 2;
+    }
+    cost->cycles[cost->taken++] = cycles > UINT32_MAX ? UINT32_MAX : (uint32_t)cycles;
+    state->next_sample = state->version_calls + cost->every;
+}
+
 static __attribute__((noinline)) void note_first_call(uint32_t function, bf_ptr code) {
     uint64_t calls = states[function].profile->call_count;
     struct bf_version *version = version_at_entry(function, code);
 
     jit_last_code[function] = code;
+    begin_stretch(&states[function], version, calls);
     states[function].version = version == NULL ? 0 : version->number;
     states[function].version_calls = 0;
     jit_not_yet_called &= ~(1u << function);
@@ -279,6 +314,8 @@ int32_t adaptive_jit_call(uint32_t function, int32_t a, int32_t b) {
     if (cycles > profile->max_cycles)
         profile->max_cycles = cycles;
     state->record->last_result = result;
+    if (state->version_calls >= state->next_sample)
+        keep_sample(state, cycles);
     if ((ring0->type_mask & 1u << BF_EVENT_CALL) != 0)
         tell_call(function, a, b, result);
     if (state->calm-- == 0)

@@ -126,6 +126,7 @@ void profiler_print(void);
 extern struct bf_function function_table[BF_MAX_FUNCTIONS];
 extern struct bf_version version_table[BF_MAX_VERSIONS];
 extern struct bf_version_cause version_causes[BF_MAX_VERSIONS];
+extern struct bf_version_cost version_costs[BF_MAX_VERSIONS];
 extern struct bf_version_cause threshold_met[BF_MAX_FUNCTIONS];
 struct bf_version *version_new(uint32_t function, uint32_t level, uint32_t provider, uint32_t reason);
 struct bf_version *version_find(uint32_t number);

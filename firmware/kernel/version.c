@@ -4,6 +4,7 @@
 struct bf_function function_table[BF_MAX_FUNCTIONS];
 struct bf_version version_table[BF_MAX_VERSIONS];
 struct bf_version_cause version_causes[BF_MAX_VERSIONS];
+struct bf_version_cost version_costs[BF_MAX_VERSIONS];
 struct bf_version_cause threshold_met[BF_MAX_FUNCTIONS];    /* when each function last met one */
 
 /* A record is used again only when its version was freed; the oldest such one, so that history lasts. */
@@ -30,6 +31,8 @@ struct bf_version *version_new(uint32_t function, uint32_t level, uint32_t provi
                                    .provider = (uint8_t)provider, .reason = (uint16_t)reason};
     version_causes[version - version_table] =
         reason == BF_REASON_THRESHOLD ? threshold_met[function] : (struct bf_version_cause){0};
+    memset(&version_costs[version - version_table], 0, sizeof version_costs[0]);
+    bareflow_status.version_costs = (bf_ptr)version_costs;
     return version;
 }
 

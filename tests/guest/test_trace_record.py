@@ -29,6 +29,7 @@ from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.tracing.events import decode
 from bareflow_gdb.tracing.recorder import Recorder
 from bareflow_gdb.tracing.ring import MODE_FLIGHT
+from bareflow_gdb.tracing.sql import answer
 from bareflow_gdb.tracing.store import Trace, recover
 
 Boot = Callable[..., Machine]
@@ -127,15 +128,25 @@ def test_the_rings_are_flight_recorders_again_afterwards(recorded: Recorded) -> 
         assert memory.read(address + offset, 4, "ring mode") == MODE_FLIGHT.to_bytes(4, "little")
 
 
+@pytest.mark.parametrize("words", [(), ("--type", "console"), ("--type", "publish", "--type", "emit"), ("--last", "7")])
+def test_events_are_the_same_from_the_machine_and_from_its_trace(
+    recorded: Recorded, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    machine, directory = recorded
+    live, traced = (answers(capsys, "events", "--json", target, *words) for target in (machine.name, str(directory)))
+    assert live == traced and isinstance(live, list) and len(live) >= 7
+
+
 def test_sql_answers_from_the_trace_and_reaches_nothing_else(recorded: Recorded) -> None:
     trace = Trace.open(recorded[1])
     query = """select f.name, count(*) as swaps from events join types t on t.number = type
         join functions f on f.number = id where t.name = 'publish' group by 1 order by 1"""
-    rows = {row["name"]: row["swaps"] for row in trace.sql(query).to_pylist()}
+    with answer(trace, query) as reader:
+        rows = {row["name"]: row["swaps"] for row in reader.read_all().to_pylist()}
     assert rows["fibonacci"] == 3
     for forbidden in ("select * from read_text('/etc/passwd')", "select * from query", "nonsense", "attach 'x'"):
-        with pytest.raises(UsageError):
-            trace.sql(forbidden)
+        with pytest.raises(UsageError), answer(trace, forbidden) as reader:
+            reader.read_all()
 
 
 def test_a_directory_with_something_in_it_is_not_recorded_into(recorded: Recorded) -> None:

@@ -90,7 +90,7 @@ def test_a_pipe_among_the_files_of_a_trace_is_not_waited_for(trace: Path, name: 
         Trace.open(trace)
         _ = opened.symbols
         opened.serial()
-        _ = opened.table
+        opened.events()
 
 
 def test_a_small_file_is_no_larger_than_said(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_segment_with_a_null_is_refused(trace: Path, column: str) -> None:
     values = [None, *table.column(at).to_pylist()[1:]]
     pq.write_table(table.set_column(at, table.schema.field(at), pa.array(values, SCHEMA.types[at])), path)
     with pytest.raises(BadData, match="without all their values"):
-        _ = Trace.open(trace).table
+        Trace.open(trace).events()
 
 
 def test_segments_of_another_writer_are_joined(trace: Path) -> None:

@@ -27,7 +27,9 @@ from bareflow_gdb.tracing import codes
 from bareflow_gdb.tracing.codes import SavedCode
 from bareflow_gdb.tracing.journal import read_journal
 from bareflow_gdb.tracing.limits import CodeLimits
-from bareflow_gdb.tracing.store import Loss, Trace, recover
+from bareflow_gdb.tracing.losses import Loss
+from bareflow_gdb.tracing.sql import answer
+from bareflow_gdb.tracing.store import Trace, recover
 
 
 def test_events_come_back_as_they_were_written(tmp_path: Path) -> None:
@@ -140,7 +142,7 @@ def test_parts_are_the_events_whole_or_by_column(tmp_path: Path) -> None:
     assert [part.num_rows for part in trace.parts()] == [len(SWAP)] * 3
     assert [part.schema.names for part in trace.parts("seq")] == [["seq"]] * 3
     assert [seq for part in trace.parts("seq") for seq in part.column("seq").to_pylist()] == list(range(21))
-    assert trace.count == trace.table.num_rows == 21
+    assert trace.count == len(trace.events()) == 21
 
 
 def test_swaps_are_told_even_without_a_memory_snapshot(tmp_path: Path) -> None:
@@ -246,7 +248,11 @@ def test_a_version_in_the_guests_table_is_left_out_once(tmp_path: Path) -> None:
 def use(directory: Path) -> None:
     """Reads everything that a trace can be asked for."""
     trace = Trace.open(directory)
-    trace.table.validate(full=True)
+    for part in trace.parts():
+        part.validate(full=True)
+    trace.last(5)
+    with answer(trace, "select count(distinct seq), sum(arg0) from events where tsc > 5") as reader:
+        reader.read_all()
     trace_swaps(trace)
     trace.losses()
     trace.serial()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -163,3 +164,65 @@ def test_swaps_of_a_trace_without_any_are_a_no(tmp_path: Path, capsys: Captured)
 def test_what_cannot_be_answered_is_one_sentence(words: tuple[str, ...], sentence: str, capsys: Captured) -> None:
     assert sentence in complaint(capsys, *words)
     assert not Path("/tmp/never-made").exists()
+
+
+def test_a_kernel_that_measures_no_versions_is_not_said_to_have_gained_anything(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    why = "the kernel does not measure what the calls of each version take (debug interface 1.0, 1.3 does)"
+    found = told(capsys, "swaps", SAMPLE)
+    assert found["no_worth"] == why and all(swap["worth"] is None for swap in found["swaps"])
+    assert cli.main(["swaps", SAMPLE]) == 0
+    assert f"What the swaps were worth is not known: {why}." in capsys.readouterr().out
+    assert cli.main(["report", SAMPLE, "--out", str(tmp_path / "page")]) == 0
+    assert why in (tmp_path / "page").read_text()
+    capsys.readouterr()
+    alone = told(capsys, "swaps", str(make(tmp_path / "trace", [batch(SWAP)])))["no_worth"]
+    assert alone.startswith("the tables of the last moment cannot be read: ")
+
+
+def test_verify_reads_all_of_a_sound_trace(capsys: Captured) -> None:
+    found = told(capsys, "trace", "verify", SAMPLE)
+    assert found["good"] and {part["name"] for part in found["parts"]} == {*PARTS}
+    assert cli.main(["trace", "verify", SAMPLE]) == 0
+    said = capsys.readouterr().out
+    assert "1,984 events" in said and "48 of 48 versions" in said
+
+
+PARTS = ("recording", "events", "code", "memory", "symbols", "serial log")
+
+
+@pytest.mark.parametrize(
+    ("file", "part", "sentence"),
+    [
+        ("manifest.json", "recording", "not complete"),
+        ("events-000.parquet", "events", "damaged"),
+        ("code/*.bin", "code", "another digest"),
+        ("memory/*.z", "memory", "damaged"),
+        ("memory/screen.bin", "memory", "2000 bytes instead of 4000"),
+        ("symbols.json", "symbols", "damaged"),
+        ("serial.log", "serial log", "is a directory"),
+        ("account", "events", "ring 0 has 1,"),
+    ],
+)
+def test_verify_names_the_part_that_is_damaged(
+    tmp_path: Path, capsys: Captured, file: str, part: str, sentence: str
+) -> None:
+    directory = tmp_path / "trace"
+    shutil.copytree(SAMPLE, directory)
+    if file == "serial.log":
+        (directory / file).unlink()
+        (directory / file).mkdir()
+    elif file in ("manifest.json", "account"):
+        text = (directory / "manifest.json").read_text()
+        change = ('"complete": true', '"complete": false') if file != "account" else ('"events": 1', '"events": 2')
+        (directory / "manifest.json").write_text(text.replace(*change, 1))
+    else:
+        victim = sorted(directory.glob(file))[0]
+        content = victim.read_bytes()
+        victim.write_bytes(content[: len(content) // 2])
+    found = told(capsys, "trace", "verify", str(directory), code=1)
+    wrong = {one["name"]: one["problems"] for one in found["parts"] if one["problems"]}
+    assert list(wrong) == [part] and sentence in wrong[part][0]
+    assert cli.main(["trace", "verify", str(directory)]) == 1
+    assert "WRONG" in capsys.readouterr().out

@@ -6,7 +6,7 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from bareflow_gdb import foreign
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 GROUP = "record"
 HELP = "events of a trace or of a guest's rings, or SQL over a trace"
 LAST = 100
+FITTED = 10_000
+"""So many rows of a query decide how wide its columns are shown."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sql",
         metavar="QUERY",
-        help="tables: events, types, functions, modules (DuckDB); a second column NAME is NAME_1",
+        help="one SELECT over events, types, functions, modules (DuckDB); a second column NAME is NAME_1",
     )
     parser.epilog = "Exit code 1 when there is no such event, or the query has no rows."
 
@@ -47,26 +49,29 @@ def main(options: argparse.Namespace) -> int:
             raise UsageError(f"{target.description} is not a trace; `bareflow trace record` makes one")
         return _sql(options, target.trace)
     events, names = _events(options, target)
+    first = next(events, None)
     if options.json:
-        print(json.dumps([_record(event) for event in events], indent=2))
-    else:
-        if not events:
-            print(_nothing(options, target))
-            return 1
-        start = events[0].tsc
-        print(f"{'cycles':>16}  ring  type, arguments; cycle 0 is the first event shown, at {start:,}")
-        for event in events:
-            print(f"{event.tsc - start:>16,}  {event.ring:>4}  {event.type:<16}{words(event, names)}")
-    return 0 if events else 1
+        return 0 if print_list(_record(event) for event in _with(first, events)) else 1
+    if first is None:
+        print(_nothing(options, target))
+        return 1
+    print(f"{'cycles':>16}  ring  type, arguments; cycle 0 is the first event shown, at {first.tsc:,}")
+    for event in _with(first, events):
+        print(f"{event.tsc - first.tsc:>16,}  {event.ring:>4}  {event.type:<16}{words(event, names)}")
+    return 0
 
 
-def _events(options: argparse.Namespace, target: Target) -> tuple[list[Event], Callable[[str, int], str]]:
+def _with(first: Event | None, others: Iterator[Event]) -> Iterator[Event]:
+    return others if first is None else itertools.chain((first,), others)
+
+
+def _events(options: argparse.Namespace, target: Target) -> tuple[Iterator[Event], Callable[[str, int], str]]:
     if target.trace is not None:
         from bareflow_gdb.tracing.events import decode
 
         trace: Trace = target.trace
-        found = trace.events(*(options.type or ()))
-        return list(decode(found[max(0, len(found) - options.last) :])), _names_of_trace(trace)
+        found = trace.last(options.last, *(options.type or ()))
+        return decode(found), _names_of_trace(trace)
     from bareflow_gdb.abi.events import BY_NAME
     from bareflow_gdb.guest.base.absent import if_it_has
     from bareflow_gdb.guest.base.reading import optional
@@ -86,7 +91,7 @@ def _events(options: argparse.Namespace, target: Target) -> tuple[list[Event], C
     }
     for sentence in missing:
         print(f"bareflow events: {sentence}", file=sys.stderr)
-    return chosen[max(0, len(chosen) - options.last) :], _names(known)
+    return iter(chosen[max(0, len(chosen) - options.last) :]), _names(known)
 
 
 def _nothing(options: argparse.Namespace, target: Target) -> str:
@@ -139,18 +144,33 @@ def _record(event: Event) -> dict[str, Any]:
 
 
 def _sql(options: argparse.Namespace, trace: Trace) -> int:
-    answer = trace.sql(options.sql)
-    rows: list[dict[str, Any]] = answer.to_pylist()
-    if options.json:
-        print(json.dumps(rows, indent=2, default=str))
-    else:
-        print(_grid(answer.schema.names, ([str(value) for value in row.values()] for row in rows)))
-    return 0 if rows else 1
+    from bareflow_gdb.tracing.sql import answer
+
+    with answer(trace, options.sql) as reader:
+        rows = (row for batch in reader for row in batch.to_pylist())
+        if options.json:
+            return 0 if print_list(rows) else 1
+        cells = ([str(value) for value in row.values()] for row in rows)
+        return 0 if _print_grid(reader.schema.names, cells) else 1
 
 
-def _grid(heads: list[str], rows: Iterable[list[str]]) -> str:
-    listed = [[foreign.printable(cell) for cell in row] for row in (heads, *rows)]
-    widths = [max(map(len, column)) for column in itertools.zip_longest(*listed, fillvalue="")]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in listed
-    )
+def print_list(records: Iterable[dict[str, Any]]) -> int:
+    """Prints a JSON list as it comes, never all of it in memory; returns how many there were."""
+    count = 0
+    for count, record in enumerate(records, start=1):
+        text = json.dumps(record, indent=2, default=str)
+        print("[\n" if count == 1 else ",\n", end="")
+        print("\n".join(f"  {line}" for line in text.splitlines()), end="")
+    print("\n]" if count else "[]")
+    return count
+
+
+def _print_grid(heads: list[str], rows: Iterator[list[str]]) -> int:
+    """Prints a table as it comes, as wide as its first rows need; returns how many there were."""
+    start = [[foreign.printable(cell) for cell in row] for row in (heads, *itertools.islice(rows, FITTED))]
+    widths = [max(map(len, column)) for column in zip(*start, strict=True)]
+    count = -1
+    for row in itertools.chain(start, ([foreign.printable(cell) for cell in row] for row in rows)):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        count += 1
+    return count

@@ -1,4 +1,4 @@
-"""`bareflow trace record | show | recover | ctf`: event traces of running machines."""
+"""`bareflow trace record | show | verify | recover | ctf`: event traces of running machines."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from bareflow_gdb.tracing.store import Trace
 
 GROUP = "record"
-HELP = "record what a running machine does; show, recover or convert a trace"
+HELP = "record what a running machine does; show, verify, recover or convert a trace"
 
 LINE_SECONDS = 1.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "Exit code 1 when events were lost."
+    parser.epilog = "Exit code 1 when events were lost, or `verify` finds damage."
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     record = actions.add_parser("record", help="record a running machine into a new directory")
     add_machine(record)
@@ -54,6 +54,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     show = actions.add_parser("show", help="what a trace holds")
     show.add_argument("directory", type=Path, metavar="TRACE")
+    verify = actions.add_parser("verify", help="read all of a trace, and say what is damaged or missing")
+    verify.add_argument("directory", type=Path, metavar="TRACE")
     recover = actions.add_parser("recover", help="complete the trace of a recorder that was killed")
     recover.add_argument("directory", type=Path, metavar="TRACE")
     ctf = actions.add_parser("ctf", help="convert a trace for babeltrace2 and Trace Compass (CTF 1.8)")
@@ -61,13 +63,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ctf.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty directory")
     add_shared(record, "the trace")
     add_shared(ctf, "the files")
-    for action in (record, show, recover, ctf):
+    for action in (record, show, verify, recover, ctf):
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
         action.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
 
 
 def main(options: argparse.Namespace) -> int:
-    actions = {"record": _record, "show": _show, "recover": _recover, "ctf": _ctf}
+    actions = {"record": _record, "show": _show, "verify": _verify, "recover": _recover, "ctf": _ctf}
     return actions[options.action](options)
 
 
@@ -131,6 +133,26 @@ def _say(options: argparse.Namespace, line: str) -> None:
 
 def _show(options: argparse.Namespace) -> int:
     return _tell(options, options.directory)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from bareflow_gdb.analysis.integrity import verify
+    from bareflow_gdb.render.jsonable import dumps
+    from bareflow_gdb.render.text import show
+    from bareflow_gdb.render.view import View, table, yes
+    from bareflow_gdb.tracing.store import Trace
+
+    parts = verify(Trace.open(options.directory))
+    good = all(part.good for part in parts)
+    if options.json:
+        print(dumps({"good": good, "parts": parts}))
+    else:
+        rows = [
+            (part.name, yes(part.good, "good", "WRONG"), "; ".join((part.read, *part.problems)).strip("; "))
+            for part in parts
+        ]
+        print(show(View(f"Trace {options.directory}", parts=(table("part||what", rows),))))
+    return 0 if good else 1
 
 
 def _recover(options: argparse.Namespace) -> int:

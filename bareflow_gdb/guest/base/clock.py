@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from bareflow_gdb.guest.base.absent import need
 from bareflow_gdb.guest.base.reading import filled, one
 from bareflow_gdb.guest.base.root import Root
+from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.memory.protocol import Memory
 
 
@@ -28,9 +29,16 @@ class Counters:
     idle_loops: int
     com1_divisor: int = 0
     """As read back from the UART; 0 = this kernel does not tell."""
+    version_costs: Address = NOWHERE
+    """The table of what the calls of each version took; 0 = this kernel keeps none."""
 
 
 def read_counters(memory: Memory, root: Root) -> Counters:
     """Raises BadData when the kernel has no status record, ReadError."""
     raw = one(memory, "bf_status", need(root, "status", "status record"), "status record")
-    return filled(Counters, raw, com1_divisor=raw.com1_divisor if root.tells(1) else 0)
+    return filled(
+        Counters,
+        raw,
+        com1_divisor=raw.com1_divisor if root.tells(1) else 0,
+        version_costs=Address(raw.version_costs if root.tells(3) else 0),
+    )

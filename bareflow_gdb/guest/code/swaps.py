@@ -11,12 +11,14 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bareflow_gdb.guest.base.values import Address, microseconds, word
 from bareflow_gdb.guest.code.being_published import Publishing, UnderWay
+from bareflow_gdb.guest.code.costs import NOT_MEASURED, Costs
 from bareflow_gdb.guest.code.events import Event
 from bareflow_gdb.guest.code.functions import Function, Tables, Version
+from bareflow_gdb.guest.code.worth import Worth, judge
 
 EVENTS = frozenset({"threshold", "publish", "first_execution"})
 
@@ -46,6 +48,8 @@ class Swap:
     publish_to_first_us: float | None = None
     same_code: bool
     """Old and new version have equal code bytes: the swap changed nothing."""
+    worth: Worth | None = None
+    """None where the calls of versions are not measured, or that was not read: `Swaps.no_worth`."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class Swaps:
     """The swaps that are begun and not ended, by the guest's own word."""
     vetoed: tuple[str, ...] = ()
     """The functions that are not swapped."""
+    no_worth: str = NOT_MEASURED
+    """Why it cannot be told what the swaps were worth, "" when it can."""
 
     @property
     def complete(self) -> bool:
@@ -115,8 +121,10 @@ class _Story:
             self.first_runs.append((event.tsc, event.fields()["version"]))
 
 
-def list_swaps(tables: Tables, events: Sequence[Event]) -> Swaps:
-    """Events are those of the main ring by sequence number, any part of them."""
+def list_swaps(
+    tables: Tables, events: Sequence[Event], costs: Costs | None = None, no_worth: str = NOT_MEASURED
+) -> Swaps:
+    """Events are those of the main ring by sequence number, any part of them. no_worth: why there are no costs."""
     tsc_hz = tables.counters.tsc_hz
     by_number = {version.number: version for version in tables.versions}
     versions: dict[int, list[Version]] = defaultdict(list)
@@ -131,7 +139,8 @@ def list_swaps(tables: Tables, events: Sequence[Event]) -> Swaps:
         story = stories[function.index]
         for publication in _publications(function.index, versions[function.index], story):
             if previous is not None or publication.reason != "initial":
-                found.append(_swap(function, previous, publication, by_number, story, tsc_hz))
+                swap = _swap(function, previous, publication, by_number, story, tsc_hz)
+                found.append(swap if costs is None else replace(swap, worth=_worth(swap, by_number, costs)))
             previous = publication
     untold = max(0, tables.counters.swap_count - len(found))
     return Swaps(
@@ -141,7 +150,15 @@ def list_swaps(tables: Tables, events: Sequence[Event]) -> Swaps:
         # What this memory does not have, or nobody read, the guest need not have forgotten.
         forgotten=untold if tables.whole or not untold else None,
         unread=tables.unread,
+        no_worth=no_worth if costs is None else "",
     )
+
+
+def _worth(swap: Swap, by_number: dict[int, Version], costs: Costs) -> Worth:
+    version = by_number.get(swap.to_version)
+    by_host = version is None or version.provider == "host"
+    made = None if by_host or swap.tsc_threshold is None else swap.tsc - swap.tsc_threshold
+    return judge(costs.get(swap.from_version or 0), costs.get(swap.to_version), made)
 
 
 def _publications(function: int, versions: Sequence[Version], story: _Story) -> list[_Publication]:

@@ -33,6 +33,11 @@ def answered(answer: Answered) -> Markup:
     )
 
 
+def part_of(part: Table | str) -> Markup:
+    """One part of a view by itself."""
+    return _table(part) if isinstance(part, Table) else tag("p", part, class_="quiet")
+
+
 def problems(sentences: tuple[str, ...] | list[str]) -> Markup | None:
     """What is wrong, None when nothing is."""
     return tag("ul", [tag("li", one) for one in folded(sentences)], class_="problems") if sentences else None

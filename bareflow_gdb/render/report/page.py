@@ -55,6 +55,8 @@ def _own(digest: Digest) -> Iterator[Section]:
     yield "Findings", ", ".join(digest.sources), sections.findings
     if digest.swaps is not None:
         yield "Swaps", digest.swaps_from, sections.swaps
+        if digest.swaps.swaps:
+            yield "What the swaps were worth", MEMORY if MEMORY in digest.sources else digest.swaps_from, tables.worth
     if digest.overview is not None:
         yield "How long swaps take", EVENTS, sections.latencies
     if digest.agreement is not None:

@@ -8,10 +8,11 @@ from bareflow_gdb.analysis.digest import Digest
 from bareflow_gdb.analysis.second_source import SecondSource
 from bareflow_gdb.guest.code.exported import Exported
 from bareflow_gdb.render.report.markup import Markup, join, table, tag
-from bareflow_gdb.render.report.of_view import problems
+from bareflow_gdb.render.report.of_view import part_of, problems
 from bareflow_gdb.render.report.pool_picture import pool_picture
 from bareflow_gdb.render.report.timeline import boot_timeline
 from bareflow_gdb.render.report.values import address, level, missing
+from bareflow_gdb.render.worth import worth_of
 
 MAX_ROWS = 1000
 MAX_SERIAL = 200_000
@@ -117,6 +118,11 @@ def _rows(document: Exported) -> Markup:
         for row in document.rows[:MAX_ROWS]
     ]
     return table("name|entry|>bytes|>calls|>total cycles|>shortest|>longest", rows)
+
+
+def worth(digest: Digest) -> Markup:
+    """Cycles per call before and after each swap, or why they are not known."""
+    return part_of(worth_of(digest.swaps, MAX_ROWS)) if digest.swaps else missing()
 
 
 def events(digest: Digest) -> Markup:

@@ -62,6 +62,7 @@ class Trace(Target):
         touched = [self._damage(chance) for _ in range(chance.choice((1, 1, 1, 2, 3)))]
         yield from ("trace show TRACE", "trace show --json TRACE", "swaps TRACE", "report TRACE --out OUT/r.html")
         yield "trace ctf TRACE --out OUT/ctf"
+        yield "trace verify TRACE"
         yield chance.choice(("events TRACE", "events --last 3 --json TRACE", "events --type publish TRACE"))
         for query in chance.sample(_QUERIES, 2):
             yield f"events TRACE{chance.choice((' --json', ''))} --sql {query}"
