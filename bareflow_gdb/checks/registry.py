@@ -19,7 +19,7 @@ from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.guest.base.absent import Absent
 from bareflow_gdb.guest.base.finding import Finding
 
-_NOT_CHECKS = ("causes", "check", "registry", "subject")
+_NOT_CHECKS = ("causes", "check", "diagnosis", "registry", "subject")
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.doctor import Check as Part

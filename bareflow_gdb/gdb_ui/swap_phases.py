@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 HOOK = "bareflow_hook_phase"
 ABOUT = "about_to_publish"
-PHASES = tuple(word("bf_swap_phase", value) for value in sorted(layouts.enum_values("bf_swap_phase").values()) if value)
+PHASES = ("requested", "compiled", "copied", "about_to_publish", "published", "old_version_retired", "first_call")
+"""The contract's phases from 1 on. Its header is not read for the words of a command, when gdb loads the suite."""
 MOST_CALLERS = 6
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest import orders
+from bareflow_gdb.guest.base.control import STANDING
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.boot.stopped import stopped_machine
 from bareflow_gdb.guest.orders import Obeyed, Order
@@ -39,7 +40,7 @@ def _awaited(memory: Memory, root: Root, order: Order, timeout: float) -> Obeyed
     while time.monotonic() - start < timeout:
         if (record := orders.answer(memory, root, order)) is not None:
             return record
-        if order.action in orders.STANDING and time.monotonic() >= next_look:
+        if order.action in STANDING and time.monotonic() >= next_look:
             next_look = time.monotonic() + SLOW_POLL_SECONDS
             if stopped_machine(memory):
                 # The guest reads the word before its next swap, whenever that is.
@@ -57,6 +58,6 @@ def no_answer(memory: Memory, root: Root, order: Order, timeout: float) -> str:
         )
     orders.withdraw(memory, order)
     why = standstill(memory, root) or "does a function of it never return (`bareflow status`)?"
-    if order.action in orders.STANDING:
+    if order.action in STANDING:
         return f"the word is written, but the guest came to no safe point within {timeout:g} s; {why}"
     return f"the guest came to no safe point within {timeout:g} s, and the order is taken back; {why}"

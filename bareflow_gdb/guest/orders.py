@@ -15,6 +15,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.guest.base.absent import need
 from bareflow_gdb.guest.base.clock import read_counters
+from bareflow_gdb.guest.base.control import ALLOW, FORCE, ROLLBACK, STANDING, VETO
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import TIERS, Address, code_name, word
 from bareflow_gdb.guest.code.functions import Function, Version, read_functions, read_tables
@@ -22,10 +23,6 @@ from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
 from bareflow_gdb.guest.standstill import stopped_for_good
 from bareflow_gdb.memory.protocol import Memory
 
-VETO, ALLOW, FORCE, ROLLBACK = "veto", "allow", "force", "rollback"
-ACTIONS = (VETO, ALLOW, FORCE, ROLLBACK)
-STANDING = (VETO, ALLOW)
-WAIT_SECONDS = 15.0
 _VERSION = re.compile(r"#?\d{1,10}")
 
 _WHY = {

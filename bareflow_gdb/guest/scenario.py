@@ -18,8 +18,8 @@ from bareflow_gdb.guest.base.values import word
 from bareflow_gdb.guest.boot.boot import stage_of
 from bareflow_gdb.memory.protocol import Memory
 
-NUMBERS = {word("bf_scenario", n).replace("_", "-"): n for n in layouts.enum_values("bf_scenario").values()}
-"""The scenarios by name."""
+NAMES = ("run", "ring-cost", "ring-flood", "call-cost", "module-life")
+"""The scenarios, in the order of the contract's numbers, which gdb need not read for the words of a command."""
 STOP = "stop"
 ENDLESS = "ring-flood"
 WAIT_SECONDS = 15.0
@@ -38,6 +38,11 @@ class Scenario:
     message: str
 
 
+def number(name: str) -> int:
+    """What the contract calls one of NAMES."""
+    return layouts.const(f"BF_SCENARIO_{name.replace('-', '_').upper()}")
+
+
 def choose(memory: Memory, root: Root, name: str) -> Scenario:
     """Writes the word, when the guest is still to read it. Raises UsageError, ReadError."""
     _need_scenarios(root)
@@ -46,7 +51,7 @@ def choose(memory: Memory, root: Root, name: str) -> Scenario:
         late = "the run has begun, and reads the word once; `bareflow run --scenario` is in time"
         return _told(memory, root, False, late)
     before = _now(memory, root)
-    _write(memory, root, "scenario", NUMBERS[name])
+    _write(memory, root, "scenario", number(name))
     memory.invalidate()
     if _has_begun(memory):
         return _told(memory, root, False, "the run began meanwhile: `log` shows which scenario it follows", before)

@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from bareflow_gdb.checks.causes import Cause, ranked
-from bareflow_gdb.guest.base.finding import Finding
-from bareflow_gdb.guest.boot.watch import Watched
 from bareflow_gdb.questions.checks import details
 from bareflow_gdb.questions.question import MACHINE, MEMORY, TRACE, Context, Options, Question
 from bareflow_gdb.render.view import Cell, View, facts
 
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """Every check was asked, also those that cost packets."""
-
-    causes: tuple[Cause, ...]
-    """What is wrong, the worst cause first."""
-    notes: tuple[Finding, ...]
-    """Findings that are worth knowing, where nothing is wrong."""
-    passed: tuple[str, ...]
-    """The checks that found nothing."""
-    not_asked: tuple[str, ...]
-    """Those that had nothing to look at here, or could not look."""
-    watched: Watched | None
-    """How the start went, when the diagnosis started an image."""
+if TYPE_CHECKING:
+    from bareflow_gdb.checks.causes import Cause
+    from bareflow_gdb.checks.diagnosis import Diagnosis
+    from bareflow_gdb.guest.boot.watch import Watched
 
 
 def _ask(context: Context, _: Options) -> Diagnosis:
     from bareflow_gdb.checks import registry
+    from bareflow_gdb.checks.diagnosis import Diagnosis
 
     if context.serial_file is None:
         # Nothing else is there to be looked at: why it cannot be read is the answer.
         context.kernel.status()
-    found = registry.run(context.subject())
-    states = {state: tuple(one.name for one in found.checks if one.state == state) for state in registry.STATES}
-    return Diagnosis(
-        ranked(found.findings),
-        tuple(finding for finding in found.findings if not finding.bad),
-        states[registry.PASSED],
-        (*states[registry.NOT_ASKED], *states[registry.COULD_NOT]),
-        context.watched,
-    )
+    return Diagnosis.of(registry.run(context.subject()), context.watched)
 
 
 def _view(record: Diagnosis) -> View:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bareflow_gdb.guest.base.control import ALLOW, FORCE, VETO
 from bareflow_gdb.guest.code.being_published import BEING_PUBLISHED
-from bareflow_gdb.guest.orders import ALLOW, FORCE, VETO
 from bareflow_gdb.questions.question import Question, argument
 from bareflow_gdb.render.view import (
     Cell,

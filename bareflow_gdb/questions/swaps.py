@@ -19,7 +19,6 @@ from bareflow_gdb.render.view import (
     unread,
     version,
 )
-from bareflow_gdb.render.worth import worth_of
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.code.swaps import Swap, Swaps
@@ -35,6 +34,8 @@ def _ask(context: Context, options: Options) -> Swaps:
 
 def _view(record: Swaps) -> View:
     """One line per swap, in the order of time."""
+    from bareflow_gdb.render.worth import worth_of
+
     rows = [_swap_row(index, swap) for index, swap in enumerate(record.swaps, start=1)]
     head = facts(
         ("swaps", _count(record)),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bareflow_gdb import foreign
+from bareflow_gdb.guest.base.control import FORCE, ROLLBACK, VETO
 from bareflow_gdb.guest.base.values import code_name
-from bareflow_gdb.guest.orders import FORCE, ROLLBACK, VETO, Obeyed
+from bareflow_gdb.guest.orders import Obeyed
 
 
 def obeyed(record: Obeyed) -> str:

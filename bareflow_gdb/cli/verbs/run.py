@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import NotReached, Unreachable, UsageError
-from bareflow_gdb.guest.scenario import NUMBERS
+from bareflow_gdb.guest.scenario import NAMES, number
 
 if TYPE_CHECKING:
     from bareflow_gdb.qemu.machine import Machine
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--floppy", action="store_true", help="boot the image as a 1.44 MB floppy (CHS path)")
     parser.add_argument("--hold", action="store_true", help="let the guest wait before its run, for `bareflow release`")
     parser.add_argument("--thresholds", metavar="A,B,C", help="calls for O1, O2, O3 (default 100,1000,10000)")
-    parser.add_argument("--scenario", choices=tuple(NUMBERS), help="what the run does (default run: every function)")
+    parser.add_argument("--scenario", choices=NAMES, help="what the run does (default run: every function)")
     parser.add_argument("--paused", action="store_true", help="do not start the CPU; gdb or `cont` does")
     parser.add_argument(
         "--icount",
@@ -56,7 +56,7 @@ def main(options: argparse.Namespace) -> int:
     settings = None
     if options.hold or options.thresholds or options.scenario:
         thresholds = parse_thresholds(options.thresholds) if options.thresholds else (100, 1000, 10000)
-        scenario = NUMBERS[options.scenario or "run"]
+        scenario = number(options.scenario or "run")
         settings = RootSettings(thresholds=thresholds, hold=int(options.hold), scenario=scenario)
     wanted = stage_number(options.wait) if options.wait else None
     machine = launch(

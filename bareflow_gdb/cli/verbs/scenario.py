@@ -8,14 +8,14 @@ import sys
 
 from bareflow_gdb.cli.arguments import add_target
 from bareflow_gdb.errors import UsageError
-from bareflow_gdb.guest.scenario import NUMBERS, STOP
+from bareflow_gdb.guest.scenario import NAMES, STOP
 
 GROUP = "do"
 HELP = "choose what a held guest's run does, or stop a scenario that runs"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    words = (*NUMBERS, STOP)
+    words = (*NAMES, STOP)
     parser.add_argument("scenario", choices=words, metavar="|".join(words), help="the scenario, or stop")
     add_target(parser)
     parser.epilog = "Exit code 1 when the run has begun already, or there is nothing to stop."

@@ -8,8 +8,8 @@ import sys
 
 from bareflow_gdb.cli.completers import COMPLETERS, completed
 from bareflow_gdb.errors import UsageError
+from bareflow_gdb.guest.base.control import ACTIONS, WAIT_SECONDS
 from bareflow_gdb.guest.base.values import TIERS
-from bareflow_gdb.guest.orders import ACTIONS, WAIT_SECONDS
 from bareflow_gdb.questions.question import FUNCTIONS
 
 GROUP = "do"

@@ -6,7 +6,7 @@ import argparse
 
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.guest.scenario import NUMBERS, STOP, Scenario
+from bareflow_gdb.guest.scenario import NAMES, STOP, Scenario
 from bareflow_gdb.questions.question import argument
 
 
@@ -15,9 +15,7 @@ from bareflow_gdb.questions.question import argument
     needs=Session.require_live,
     example="bf scenario ring-flood",
     arguments=(
-        argument(
-            "scenario", choices=(*NUMBERS, STOP), metavar="|".join((*NUMBERS, STOP)), help="the scenario, or stop"
-        ),
+        argument("scenario", choices=(*NAMES, STOP), metavar="|".join((*NAMES, STOP)), help="the scenario, or stop"),
     ),
     show=lambda record: f"scenario {record.scenario}, stage {record.stage}: {record.message}",
     verdict=lambda record: record.done,

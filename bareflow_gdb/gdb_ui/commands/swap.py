@@ -10,7 +10,7 @@ from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.guest.orders import ACTIONS, STANDING, WAIT_SECONDS
+from bareflow_gdb.guest.base.control import ACTIONS, STANDING, WAIT_SECONDS
 from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 if TYPE_CHECKING:
