@@ -54,7 +54,7 @@ def _astray(function: JitFunction, subject: Subject) -> Iterator[Finding]:
         where=f"code pointer 0x{function.slot:08x}",
         evidence=f"it holds 0x{current:08x}: {_what_is_there(function, subject)}",
         consequence="the next call runs whatever bytes are there",
-        next_step=f"`identify 0x{current:x}` says what it is; `bf watch-swap` stops at the store that does it",
+        next_step=f"`identify 0x{current:x}` says what it is; `bf watch` stops at the store that does it",
     )
 
 

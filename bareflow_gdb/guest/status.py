@@ -77,6 +77,8 @@ class Status:
     build_id: str = ""
     held: bool = False
     """The guest waits after registration for `hold` to become 0."""
+    halted: bool = False
+    """A stock kernel has halted for good, at the stage that it came to; of others the stage says so."""
     thresholds: tuple[int, int, int] | None = None
     swap_count: int | None = None
     """None = no record of it is there, or none yet."""
@@ -101,6 +103,11 @@ class Status:
     next_step: str
     findings: tuple[Finding, ...] = ()
     """What the checks found wrong; they are asked above, where more than memory can be looked at."""
+
+    @property
+    def came_to(self) -> str:
+        """The stage, and whether the guest stands there."""
+        return self.stage + (" (held)" if self.held else ", halted" if self.halted else "")
 
 
 def _line(function: Function, returned: bool | None) -> FunctionLine:

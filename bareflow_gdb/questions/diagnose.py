@@ -27,10 +27,9 @@ def _ask(context: Context, _: Options) -> Diagnosis:
 def _view(record: Diagnosis) -> View:
     number = len(record.causes)
     verdict = f"{number} cause{'s' if number > 1 else ''}" if number else "nothing is wrong, as far as was looked"
-    head = facts(
-        ("start", _start(record.watched) if record.watched else None),
-        ("checks", f"{len(record.passed)} passed, {len(record.not_asked)} had nothing to look at here"),
-    )
+    asked = f"{len(record.passed)} passed, {len(record.not_asked)} had nothing to look at here"
+    start = (("start", _start(record.watched)),) if record.watched is not None else ()
+    head = facts(*start, ("checks", asked))
     notes = [f"worth knowing: {finding}" for finding in record.notes]
     return View(f"Diagnosis: {verdict}", head, tuple(map(_cause, record.causes)), (), tuple(notes))
 

@@ -43,7 +43,7 @@ def _view(record: Status) -> View:
     """One screen."""
     build = f"{record.variant}, debug interface {record.abi}, build {record.build_id[:12]}"
     head = facts(
-        ("stage", Cell(record.stage + (" (held)" if record.held else ""), "good" if record.ok else "bad")),
+        ("stage", Cell(record.came_to, "good" if record.ok else "bad")),
         ("kernel", build if record.abi else _without_interface(record)),
         ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds) if record.thresholds else None),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from bareflow_gdb.guest.base.absent import CANNOT_KNOW
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.dump import RawDump
+from bareflow_gdb.memory.process_ram import ProcessRam
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.questions import registry
@@ -55,7 +57,7 @@ BAD = {
 DEMOS = {"field_demo1": frozenset[str](), "field_demo3": frozenset[str](), "field_moved": frozenset({"slide"})}
 """The same of kernels that only measure, without an interrupt table."""
 REGISTERS = {"interrupt_table", "loaded"}
-"""What a dump cannot tell: it has no registers, and nothing says how much was to be loaded."""
+"""What bare memory cannot tell: it has no registers, and nothing says how much was to be loaded."""
 STAGES = {"early": "loaded", "before": "registered", "at": "running", "after": "running", "halted": "running"}
 ARGUMENTS: dict[str, dict[str, object]] = {
     "block": {"address": 0x20000},
@@ -82,7 +84,7 @@ def test_every_moment_is_told_as_it_is(firmware: Path, launched: Boot, tmp_path:
             for memory, elves in _sources(machine, moment, tmp_path, elf, stripped, _end(kernel, elf)):
                 guest = Guest.attach(memory, elves=elves)
                 _records(guest, walk, moment)
-                if not isinstance(memory, RawDump):
+                if not isinstance(memory, RawDump | ProcessRam):
                     _code(guest, walk, named=memory.live)
                 _findings(guest, walk, BAD[kernel][moment])
                 if moment == "early" or isinstance(memory, ElfCore):
@@ -107,7 +109,7 @@ def test_every_moment_of_a_profile_is_told_as_it_is(
             for memory, elves in _sources(machine, at, tmp_path, elf, stripped):
                 guest = Guest.attach(memory, elves=elves)
                 found = _profile(guest, walk, moment, named=kernel != "field_moved")
-                if not isinstance(memory, RawDump) and kernel != "field_moved":
+                if not isinstance(memory, RawDump | ProcessRam) and kernel != "field_moved":
                     _code(guest, walk, named=memory.live)
                 # Until it has done something it may still load one.
                 no_idt = frozenset({"interrupt_table"} if found else ())
@@ -147,7 +149,7 @@ def test_a_load_that_was_cut_off_is_told_before_the_kernel_runs_into_it(
         walk.to(0x10004)
         for memory, elves in _sources(machine, "at", tmp_path, elf, stock / "field_cut_stripped.elf"):
             guest = Guest.attach(memory, elves=elves)
-            if not isinstance(memory, RawDump):
+            if not isinstance(memory, RawDump | ProcessRam):
                 _code(guest, walk, named=memory.live)
             _findings(guest, walk, frozenset({"loaded"}))
             _every_question(guest)
@@ -156,9 +158,15 @@ def test_a_load_that_was_cut_off_is_told_before_the_kernel_runs_into_it(
 def _sources(
     machine: Machine, moment: str, folder: Path, elf: Path, stripped: Path, end: int = 0xA0000
 ) -> Iterator[tuple[Memory, Callable[[], Iterable[Path]]]]:
-    """RAM with the ELF, a dump without any, a core with the stripped one: all at the swap, elsewhere one of them."""
+    """RAM with the ELF, a dump without any, a core with the stripped one: all at the swap, elsewhere one of them.
+
+    At the end also the RAM inside the QEMU process, as that of a QEMU is read that `bareflow run` did not start.
+    """
     if moment in ("early", "at", "halted"):
         yield machine.memory(), lambda: [elf]
+    if moment == "halted":
+        with closing(ProcessRam(machine.pid)) as memory:
+            yield memory, lambda: [stripped]
     if moment in ("before", "at"):
         (folder / "dump").write_bytes(machine.read_physical(0, end))
         yield RawDump(folder / "dump"), tuple
@@ -171,6 +179,8 @@ def _records(guest: Guest, walk: Walk, moment: str) -> None:
     """Status, JIT, profile, swaps and pools against the words of the records."""
     status = record_of(guest, "status")
     assert status.stage == STAGES[moment]
+    # Of bare memory there are no registers that would say so.
+    assert status.halted == (moment == "halted" and not isinstance(guest.memory, ProcessRam))
     if moment == "early":
         for question in ("jit", "pools"):
             with pytest.raises(BareflowError, match=r"\(yet\)|CPU"):
@@ -219,7 +229,7 @@ def _findings(guest: Guest, walk: Walk, expected: frozenset[str]) -> None:
     found = checks.run(Subject(guest.kernel))
     assert not [check for check in found.checks if check.state == "could not look"]
     bad = {finding.check for finding in found.findings if finding.bad}
-    assert bad == expected - (REGISTERS if isinstance(guest.memory, RawDump) else set()), found.findings
+    assert bad == expected - (REGISTERS if isinstance(guest.memory, RawDump | ProcessRam) else set()), found.findings
     for finding in found.findings:
         if finding.check == "registers_kept":
             # mov ebx, imm32 in the emitted code, by its byte in raw memory.

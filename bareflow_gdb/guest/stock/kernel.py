@@ -191,6 +191,7 @@ class StockKernel(Kernel):
         problems = (*entries.problems, *self.places.doubts)
         return Status(
             stage=stage,
+            halted=halted,
             ok=not problems,
             variant="stock unikernel" if profile is not None else "stock kernel",
             thresholds=THRESHOLDS if jit is not None else None,

@@ -55,7 +55,7 @@ def figures(digest: Digest) -> Markup:
     if view is not None:
         cards = [_card(view.events, "event"), ("lost", f"{view.lost:,}")]
     elif digest.status is not None:
-        cards = [("stage", digest.status.stage)]
+        cards = [("stage", digest.status.came_to)]
     if digest.serial is not None and view is None:
         cards.append(_card(len(boots(digest.serial.text)), "boot", " in the log"))
     cards.append(_card(sum(1 for one in digest.checks.findings if one.bad), "finding"))

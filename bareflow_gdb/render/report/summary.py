@@ -33,7 +33,7 @@ def summary(digest: Digest, unanswered: tuple[str, ...] = ()) -> str:
 def _recorded(digest: Digest) -> tuple[tuple[str, Cell], ...]:
     view = digest.overview
     if view is None:
-        return known(("stage", digest.status.stage if digest.status else None))
+        return known(("stage", digest.status.came_to if digest.status else None))
     return facts(
         ("clock", view.clock),
         ("recording", f"{view.events:,} events, {view.lost:,} lost"),
