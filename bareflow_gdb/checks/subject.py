@@ -39,7 +39,7 @@ _END_CHARACTERS = 200
 
 NO_DISK = "[DISK] No disk"
 """The kernel prints it."""
-_CORE = 9
+CORE = 9
 """BF_STAGE_CORE: from then on the kernel has its own stack."""
 
 
@@ -154,7 +154,7 @@ class Subject:
     def is_up(self) -> bool:
         """Does one of our kernels run, in protected mode?"""
         is_protected = bool(self.registers.control["cr0"] & 1)
-        return self.kernel.root is not None and is_protected and self.boot.stage_number >= _CORE
+        return self.kernel.root is not None and is_protected and self.boot.stage_number >= CORE
 
     @property
     def runs(self) -> bool:

@@ -28,7 +28,7 @@ def _look(subject: Subject) -> Iterator[Finding]:
     off = SWAP_EVENTS.intersection(ring.types_off)
     told = lives(subject.swap_events)
     whole = ring.head <= ring.capacity and not ring.dropped and ring.mode != "off" and not off
-    under_way = {one.index for one in subject.jit.functions if one.publishing is not None}
+    under_way = {one.index for one in subject.jit.functions if one.is_being_recorded}
     known = {version.number: version for version in subject.versions}
     for number, life in told.items():
         version = known.get(number)

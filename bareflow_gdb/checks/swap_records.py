@@ -27,7 +27,7 @@ def _look(subject: Subject) -> Iterator[Finding]:
     kept = recorded(subject.kernel.memory, subject.kernel.need_interface("it keeps no versions"), subject.functions)
     # A guest that runs may register one meanwhile.
     for function, entry in zip(subject.jit.functions, kept, strict=False):
-        if function.publishing is not None:
+        if function.is_being_recorded:
             continue
         for wrong in _contradicts(function, entry):
             yield _finding(f"the records of the last swap of {function.name} differ", wrong)

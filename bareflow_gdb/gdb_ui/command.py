@@ -177,6 +177,7 @@ class GdbCommand(gdb.Command):
         session = self.current()
         session.quiet = options.json
         session.catch_up()
+        session.compare_memory()
         made = self.definition.run(options, session)
         if made is None:
             return True

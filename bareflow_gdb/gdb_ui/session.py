@@ -73,6 +73,8 @@ class Session:
         self.cpu_at_stop: Cpu | None = None
         """The registers, where gdb had them at this stop: no packet is needed for them."""
         self._stale = False
+        self._is_compared = True
+        """Are the bytes of the memory that was chosen those that gdb sees, as far as that could be known?"""
 
     def say(self, text: str) -> None:
         """Progress and narration; nothing with --json."""
@@ -299,6 +301,21 @@ class Session:
         if self._memory is None and self.machine is not None:
             with contextlib.suppress(BareflowError):
                 self._memory = self.machine.memory()
+                self._is_compared = False
+
+    def compare_memory(self) -> None:
+        """RAM that was chosen without a packet is compared, now that something is asked: else gdb reads. 1 packet."""
+        if self._is_compared or self.running or self._memory is None:
+            return
+        from bareflow_gdb.memory.choose import same_bytes
+        from bareflow_gdb.memory.inferior import InferiorMemory
+
+        with contextlib.suppress(BareflowError):
+            inferior = InferiorMemory()
+            self._is_compared = True
+            if not same_bytes(self._memory, inferior):
+                self._close()
+                self._memory = inferior
 
     def refresh(self) -> None:
         """Drops what was read before the last stop."""

@@ -77,8 +77,9 @@ class Status:
     build_id: str = ""
     held: bool = False
     """The guest waits after registration for `hold` to become 0."""
-    halted: bool = False
-    """A stock kernel has halted for good, at the stage that it came to; of others the stage says so."""
+    halted: bool | None = None
+    """Has a stock kernel halted for good, at the stage that it came to? None = no registers tell, or of ours, whose
+    stage says so."""
     thresholds: tuple[int, int, int] | None = None
     swap_count: int | None = None
     """None = no record of it is there, or none yet."""

@@ -10,7 +10,7 @@
 
 static struct state {
     uint32_t version;           /* of jit_last_code; 0 when someone else wrote the slot */
-    uint32_t version_calls;
+    uint32_t calls_to_sample;   /* counted down: two instructions of every call */
     function_profile_t *profile;
     struct bf_function *record;
     uint32_t calm;              /* calls to come before the thresholds need a look */
@@ -19,7 +19,7 @@ static struct state {
     uint8_t expects_nothing;    /* `expected` follows the last result */
     const struct embedded_module *source;
     struct bf_version_cost *cost;   /* of `version` */
-    uint32_t next_sample;       /* the call of the version whose cycles are kept next */
+    uint32_t sample_call;       /* the call of the version whose cycles are kept next */
     uint32_t unused[3];
 } states[BF_MAX_FUNCTIONS];
 
@@ -181,28 +181,35 @@ void adaptive_jit_wait_while_held(void) {
     }
 }
 
+/* Calls of the version that is published, those that have returned. */
+static uint32_t version_calls(const struct state *state) {
+    return state->sample_call - state->calls_to_sample;
+}
+
 /* What the calls cost is measured per version from here on; `calls`: of the function, with this one. */
 static void begin_stretch(struct state *state, const struct bf_version *version, uint64_t calls) {
     /* Not running: the record has become that of another version. */
     if (state->cost != NULL && state->cost->running) {
-        state->cost->calls += state->version_calls;
+        state->cost->calls += version_calls(state);
         state->cost->running = 0;
     }
     state->cost = version == NULL ? NULL : &version_costs[version - version_table];
-    state->next_sample = UINT32_MAX;
+    state->sample_call = state->calls_to_sample = UINT32_MAX;
     if (state->cost == NULL)
         return;
     if (state->cost->every == 0)
         state->cost->every = 1;
     state->cost->since = calls - 1;
     state->cost->running = 1;
-    state->next_sample = state->cost->every;
+    state->sample_call = state->calls_to_sample = state->cost->every;
 }
 
 /* The first call of a version is the slowest, and goes with the first samples that are dropped. */
 static __attribute__((noinline)) void keep_sample(struct state *state, uint64_t cycles) {
     struct bf_version_cost *cost = state->cost;
 
+    if (cost == NULL)
+        return;
     if (cost->taken == BF_COST_SAMPLES) {
         for (uint32_t i = 0; i < BF_COST_SAMPLES / 2; i++)
             cost->cycles[i] = cost->cycles[2 * i + 1];
@@ -210,7 +217,8 @@ static __attribute__((noinline)) void keep_sample(struct state *state, uint64_t 
         cost->every *= 2;
     }
     cost->cycles[cost->taken++] = cycles > UINT32_MAX ? UINT32_MAX : (uint32_t)cycles;
-    state->next_sample = state->version_calls + cost->every;
+    state->sample_call += cost->every;
+    state->calls_to_sample = cost->every;
 }
 
 static __attribute__((noinline)) void note_first_call(uint32_t function, bf_ptr code) {
@@ -220,7 +228,6 @@ static __attribute__((noinline)) void note_first_call(uint32_t function, bf_ptr 
     jit_last_code[function] = code;
     begin_stretch(&states[function], version, calls);
     states[function].version = version == NULL ? 0 : version->number;
-    states[function].version_calls = 0;
     jit_not_yet_called &= ~(1u << function);
     if (mail_slots[function].phase >= BF_PHASE_PUBLISHED) {
         publish_phase(function, BF_PHASE_FIRST_CALL, mail_slots[function].phase_level);
@@ -281,13 +288,13 @@ static __attribute__((noinline)) void look_closer(uint32_t function) {
     }
 }
 
-static bool sampled(uint32_t version_calls) {
+static bool sampled(uint32_t calls) {
     uint32_t every = SETTING(call_sample) != 0 ? SETTING(call_sample) : DEFAULT_CALL_SAMPLE;
-    return version_calls <= FIRST_CALLS || version_calls % every == 0;
+    return calls <= FIRST_CALLS || calls % every == 0;
 }
 
 static __attribute__((noinline)) void tell_call(uint32_t function, int32_t a, int32_t b, int32_t result) {
-    if (sampled(states[function].version_calls))
+    if (sampled(version_calls(&states[function])))
         ring_emit(BF_EVENT_CALL, function, states[function].version, (uint32_t)a, (uint32_t)b, (uint32_t)result);
 }
 
@@ -300,7 +307,6 @@ int32_t adaptive_jit_call(uint32_t function, int32_t a, int32_t b) {
     state->profile->call_count++;
     if (code != jit_last_code[function])
         note_first_call(function, code);
-    state->version_calls++;
     depth++;
     uint64_t start = rdtsc();
     int32_t result = ((jit_code_t)code)(a, b);
@@ -314,7 +320,7 @@ int32_t adaptive_jit_call(uint32_t function, int32_t a, int32_t b) {
     if (cycles > profile->max_cycles)
         profile->max_cycles = cycles;
     state->record->last_result = result;
-    if (state->version_calls >= state->next_sample)
+    if (--state->calls_to_sample == 0)
         keep_sample(state, cycles);
     if ((ring0->type_mask & 1u << BF_EVENT_CALL) != 0)
         tell_call(function, a, b, result);

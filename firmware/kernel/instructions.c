@@ -21,8 +21,8 @@ static const char one_byte[] =
 static const char two_byte[] =
     "mmmmxx.x..x.xxxx" "xxxxxxxxmmxxmmmm" "mmmmxxxxxxxxxxxx" "....xxxxxxxxxxxx"
     "mmmmmmmmmmmmmmmm" "xxxxxxxxxxxxxxxx" "xxxxxxxxxxxxxxxx" "xxxxxxxxxxxxxxxx"
-    "vvvvvvvvvvvvvvvv" "mmmmmmmmmmmmmmmm" "...mMmxx...mMmxm" "mmkmkkmmxxMmmmmm"
-    "mmxxxxxk........" "xxxxxxxxxxxxxxxx" "xxxxxxxxxxxxxxxx" "xxxxxxxxxxxxxxxx";
+    "vvvvvvvvvvvvvvvv" "mmmmmmmmmmmmmmmm" "...mMmxx...mMmxm" "mmkmkkmmxmMmmmmm"
+    "mmxxxxxk........" "xxxxxxxxxxxxxxxx" "xxxxxxxxxxxxxxxx" "xxxxxxxxxxxxxxxm";
 
 /* D8 to DF: bit n is the second byte C0 + n. */
 static const uint64_t x87_registers[8] = {

@@ -82,7 +82,7 @@ def test_an_address_means_what_it_means_in_32_bits(gdb: Gdb, stub: Path) -> None
         "bf identify 0x100000000",
         "bf identify 0xffffffff + 1",
     )
-    assert "\n0xffffffff\n" in f"\n{said.out}"
-    assert "\n0xfffffff0\n" in said.out
+    for unmapped in ("0xffffffff", "0xfffffff0"):
+        assert f"no page is at {unmapped}" in said.err
     assert re.search(r"^0xc000\w{4}$", said.out, re.MULTILINE)
     assert said.err.count("0x100000000 has more than 32 bits") == 2

@@ -13,7 +13,7 @@ from rsp_proxy import RspProxy, TcpProxy
 from bareflow_gdb.qemu.machine import Machine
 
 # Over packets a SHA-256 is told only when it is asked for.
-TABLES = ("boot", "modules --check", "pools", "profile", "jit", "swaps")
+TABLES = ("boot", "modules --check", "pools", "profile", "jit", "swaps --all")
 
 
 @pytest.fixture

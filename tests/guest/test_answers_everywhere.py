@@ -18,6 +18,7 @@ from machines import SECONDS, Boot
 
 from bareflow_gdb.cli import main as cli
 from bareflow_gdb.guest.boot.wait import release, wait_for_stage
+from bareflow_gdb.guest.code.costs import COSTS_PACKETS
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.dump import RawDump
@@ -75,7 +76,12 @@ def test_a_raw_dump_answers_like_the_guest(
 def test_the_gdbstub_answers_like_the_guest_within_ten_packets(paused: Machine, answers: dict[str, Any]) -> None:
     # Where each read costs a packet, digests are computed only when they are asked for.
     modules = [module | {"digest": "not checked"} for module in answers["modules"]["modules"]]
-    expected = answers | {"modules": answers["modules"] | {"modules": modules}}
+    # So is what the calls of each version cost.
+    swaps = [swap | {"worth": None} for swap in answers["swaps"]["swaps"]]
+    expected = answers | {
+        "modules": answers["modules"] | {"modules": modules},
+        "swaps": answers["swaps"] | {"swaps": swaps, "no_worth": COSTS_PACKETS},
+    }
     with GdbStub.connect(f"unix:{paused.gdb_socket}") as stub:
         guest = Guest.attach(stub)
         for question in QUESTIONS:

@@ -264,7 +264,8 @@ def test_each_answer_over_the_gdbstub_takes_ten_packets_at_most(machine: Machine
         ("bitcode", {"function": "sha256"}),
         ("block", {"address": 0x200010}),
         ("block", {"address": 0x240010}),
-        *((name, {}) for name in registry.plain()),
+        # `diagnose` is asked for everything, whatever that costs.
+        *((name, {}) for name in registry.plain() if name != "diagnose"),
     ]
     with GdbStub.connect(f"unix:{machine.gdb_socket}") as stub:
         guest = Guest.attach(stub)

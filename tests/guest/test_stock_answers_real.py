@@ -205,7 +205,12 @@ def test_a_core_a_dump_and_the_gdbstub_answer_like_ram(booted: Booted, tmp_path:
         for memory in (ElfCore(core), RawDump(dump), stub):
             other = Guest.attach(memory)
             for question in QUESTIONS:
-                assert dumps_answer(ask(other, question)) == answers[question], (memory.name, question)
+                told = dumps_answer(ask(other, question))
+                if memory.name == "raw dump" and question == "status":
+                    unknown = '",\n    "whether it has halted: there are no registers to tell"'
+                    assert unknown in told
+                    told = told.replace(unknown, '"').replace('"halted": null', '"halted": true')
+                assert told == answers[question], (memory.name, question)
 
 
 def test_over_the_gdbstub_questions_after_the_search_keep_the_budget(booted: Booted) -> None:
@@ -328,7 +333,8 @@ def test_the_command_line_uses_the_right_elf_and_names_the_wrong_one(booted: Boo
 def test_the_command_line_adds_what_the_serial_log_tells(booted: Booted) -> None:
     record = json.loads(bareflow("swaps", booted("stock").name, "--json").stdout)
     assert [swap["call"] for swap in record["swaps"]][:3] == [100, 1000, 10000]
-    assert not any("default" in text for text in record["unknown"])
+    # It names the calls of the first function only.
+    assert any("where no serial log tells them: the default" in text for text in record["unknown"])
 
 
 @pytest.fixture(scope="module")

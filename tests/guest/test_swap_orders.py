@@ -131,7 +131,13 @@ def test_who_is_interrupted_while_waiting_takes_the_order_back(booted: Boot) -> 
     machine = booted()
     machine.pause()
     words = [sys.executable, "-m", "bareflow_gdb.cli.main", "swap", "force", "sum", "O1", machine.name]
-    asked = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    # Children of a job in the background inherit that they ignore it.
+    asked = subprocess.Popen(
+        words,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
     def control() -> str:
         slots = Guest.attach(machine.memory()).kernel().mailbox().slots

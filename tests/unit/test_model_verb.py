@@ -84,7 +84,7 @@ def test_generate_gives_the_same_answer_each_time(folder: Path, capsys: Capture)
 
 def test_generate_refuses_what_it_cannot_go_on_from(folder: Path, tmp_path: Path, capsys: Capture) -> None:
     assert cli.main(["model", "generate", str(folder / "m.bfm"), ""]) == 2
-    assert "no text to go on from" in capsys.readouterr().err
+    assert "a word of the line is empty" in capsys.readouterr().err
     tiny_models.write_llama2c(tmp_path / "m.bin", 1)
     asked(capsys, "pack", str(tmp_path / "m.bin"), "--out", str(tmp_path / "m.bfm"))
     assert "none, it is given ids" in asked(capsys, "info", str(tmp_path / "m.bfm"))

@@ -69,6 +69,14 @@ class JitFunction:
     under_way: UnderWay | None = None
     """The swap that the guest has begun and not ended, by its own word."""
 
+    @property
+    def is_being_recorded(self) -> bool:
+        """Is the guest between a publishing store and the last record of it? Then its records differ, as they must."""
+        return self.publishing is not None or (self.under_way is not None and self.under_way.phase in _RECORDED)
+
+
+_RECORDED = ("about to publish", "published")
+
 
 @dataclass(frozen=True)
 class Jit:

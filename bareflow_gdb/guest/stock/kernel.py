@@ -186,6 +186,7 @@ class StockKernel(Kernel):
             "the stage is read off from what is in memory: this kernel keeps no boot record",
             "exceptions: this kernel prints them on the screen only",
             *((BY_DEFAULT,) if jit is not None else ()),
+            *(("whether it has halted: there are no registers to tell",) if halted is None else ()),
             *entries.notes,
         )
         problems = (*entries.problems, *self.places.doubts)
@@ -215,7 +216,7 @@ class StockKernel(Kernel):
         return read_pool_lines(self.memory, address) if address is not None else ()
 
 
-def _next_step(jit: Address | None, profile: Address | None, manager: Address | None, halted: bool) -> str:
+def _next_step(jit: Address | None, profile: Address | None, manager: Address | None, halted: bool | None) -> str:
     if profile is not None:
         return "`profile` shows what its functions cost"
     if jit is not None:

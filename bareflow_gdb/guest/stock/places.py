@@ -266,9 +266,10 @@ class Places:
         if sentence not in self.doubts:
             self.doubts.append(sentence)
 
-    def halted(self) -> bool:
-        """Has the guest halted for good? False where no registers tell."""
-        return has_halted(self.memory, self._registers())
+    def halted(self) -> bool | None:
+        """Has the guest halted for good? None where no registers tell."""
+        cpu = self._registers()
+        return None if cpu is None else has_halted(self.memory, cpu)
 
     def has_only(self, kind: str, other: str) -> bool:
         """Does the kernel's ELF have the one part, and not the other?"""
