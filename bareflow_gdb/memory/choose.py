@@ -49,7 +49,8 @@ def for_stub(address: str) -> Memory:
     Raises UsageError for a malformed address, Unreachable when nothing answers.
     """
     from bareflow_gdb.memory.gdbstub import GdbStub
-    from bareflow_gdb.memory.process_ram import ProcessRam, behind
+    from bareflow_gdb.memory.listeners import behind
+    from bareflow_gdb.memory.process_ram import ProcessRam
 
     pid = behind(address)
     if pid is not None:

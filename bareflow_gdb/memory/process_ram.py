@@ -27,7 +27,6 @@ ALIGNMENT = 2 << 20
 SMALLEST_RAM = 1 << 20
 DEFAULT_RAM = 128 << 20
 SIZES = {"": 1 << 20, "M": 1 << 20, "G": 1 << 30, "K": 1 << 10, "B": 1}
-LISTENING = "0A"
 
 
 class ProcessRam(CheckedMemory):
@@ -122,51 +121,6 @@ class ProcessRam(CheckedMemory):
     def close(self) -> None:
         """Gives the process's memory back."""
         os.close(self._memory)
-
-
-def behind(address: str) -> int | None:
-    """The process that listens at `tcp:HOST:PORT` or `unix:PATH` on this host; None: it cannot be told."""
-    kind, _, rest = address.partition(":")
-    if kind == "unix":
-        return _unix_listener(rest)
-    host, _, port = rest.rpartition(":")
-    if kind == "tcp" and port.isdecimal() and host in ("", "localhost", "127.0.0.1"):
-        return _tcp_listener(int(port))
-    return None
-
-
-def _unix_listener(path: str) -> int | None:
-    # Not by connecting: QEMU would stop the guest.
-    try:
-        wanted = str(Path(path).resolve())
-        rows = (line.split() for line in os.fsdecode(Path("/proc/net/unix").read_bytes()).splitlines()[1:])
-        inodes = {row[6] for row in rows if len(row) > 7 and row[7] in (path, wanted) and int(row[3], 16) & 0x10000}
-    except (OSError, ValueError):
-        return None
-    return _holder(inodes)
-
-
-def _tcp_listener(port: int) -> int | None:
-    inodes = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            rows = [line.split() for line in Path(table).read_text(encoding="ascii").splitlines()[1:]]
-        except OSError:
-            continue
-        inodes |= {row[9] for row in rows if row[3] == LISTENING and int(row[1].rpartition(":")[2], 16) == port}
-    return _holder(inodes)
-
-
-def _holder(inodes: set[str]) -> int | None:
-    wanted = {f"socket:[{inode}]" for inode in inodes}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if any(str(link.readlink()) in wanted for link in (folder / "fd").iterdir()):
-                return int(folder.name)
-        except OSError:
-            # Another user's process, or one that has just ended.
-            continue
-    return None
 
 
 def _candidates(pid: int, size: int) -> Iterator[int]:

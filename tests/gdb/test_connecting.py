@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from gdb_harness import SCRIPT, Gdb
-from machines import wait_for
+from machines import Boot, wait_for
 from mi_gdb import MiGdb
 
 from bareflow_gdb.qemu.machine import Machine
@@ -57,6 +58,19 @@ def test_a_machine_that_another_debugger_has_is_not_called_dead(gdb: Gdb, idle_m
         said = gdb.run("set remotetimeout 1", f"bf attach {idle_machine.name}").err
         assert said.endswith("end that connection with `detach`, then attach again\n"), said
     idle_machine.resume()
+
+
+def test_who_attaches_to_another_machine_lets_go_of_the_first_one(
+    gdb: Gdb, idle_machine: Machine, booted: Boot
+) -> None:
+    other = booted()
+    names = (idle_machine.name, idle_machine.name, other.name, "nobody")
+    done = gdb.run(*(f"bf attach {name}" for name in names), "info connections", "continue &", f"bf attach {names[0]}")
+    assert "gdb was connected to it already" in done.out
+    assert f"gdb has let go of {idle_machine.gdb_socket}, whose guest runs on" in done.out
+    assert re.search(rf"^\* 2 +remote {other.gdb_socket} ", done.out, re.MULTILINE), "nobody is no reason to let go"
+    assert f"gdb has {other.gdb_socket}, whose guest runs; stop it with `interrupt`" in done.err
+    assert idle_machine.status() == "running"
 
 
 def test_a_stopped_qemu_is_named_with_the_way_to_wake_it(gdb: Gdb, idle_machine: Machine) -> None:

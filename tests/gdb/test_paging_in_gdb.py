@@ -13,7 +13,7 @@ from gdb_harness import Gdb
 from machines import Assemble, wait_for
 
 from bareflow_gdb.memory.gdbstub import GdbStub
-from bareflow_gdb.memory.process_ram import behind
+from bareflow_gdb.memory.listeners import behind
 
 KERNELS = {"qemu-system-i386": (HIGHER_HALF, "EIP=c0007c"), "qemu-system-x86_64": (LONG_MODE, "RIP=ffffffff80007c")}
 

@@ -18,7 +18,7 @@ from machines import SECONDS, wait_for
 from program import bareflow
 from stock_raw import calls_of, function_at, nm
 
-from bareflow_gdb.memory.process_ram import behind
+from bareflow_gdb.memory.listeners import behind
 
 KERNEL = "field_bare"
 ASKED = ("status", "cpu", "irq", "stack", "fat list", "boot", "profile", "modules", "pools", "jit", "swaps")

@@ -20,7 +20,8 @@ from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.memory import choose
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub
-from bareflow_gdb.memory.process_ram import ProcessRam, behind
+from bareflow_gdb.memory.listeners import behind
+from bareflow_gdb.memory.process_ram import ProcessRam
 from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu.image import RootSettings, patched_copy

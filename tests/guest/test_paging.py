@@ -17,7 +17,7 @@ from bareflow_gdb.cli.targets import open_target
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.memory.gdbstub import GdbStub
-from bareflow_gdb.memory.process_ram import behind
+from bareflow_gdb.memory.listeners import behind
 
 Run = Callable[[str, str], str]
 

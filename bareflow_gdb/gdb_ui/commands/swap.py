@@ -31,6 +31,7 @@ if TYPE_CHECKING:
             metavar="TIER|VERSION",
             help="force: O0 to O3; rollback: a version's number (default: the one that was retired last)",
         ),
+        argument("--timeout", type=float, default=WAIT_SECONDS, metavar="S", help="seconds to wait (15)"),
     ),
     show=lambda record: _text(record),
     verdict=lambda record: record.done,
@@ -49,18 +50,18 @@ def swap(options: argparse.Namespace, session: Session) -> Obeyed:
     if not isinstance(made, orders.Order):
         return made
     if session.running:
-        record = obeying.carried_out(session.memory, root, made, WAIT_SECONDS)
+        record = obeying.carried_out(session.memory, root, made, options.timeout)
     elif made.action in STANDING:
         orders.give(session.memory, made)
         record = orders.stands(session.memory, root, made)
     else:
-        record = _run_until_obeyed(session, root, made)
+        record = _run_until_obeyed(session, root, made, options.timeout)
     session.refresh()
     session.update_symbols()
     return record
 
 
-def _run_until_obeyed(session: Session, root: Root, order: Order) -> Obeyed:
+def _run_until_obeyed(session: Session, root: Root, order: Order, timeout: float) -> Obeyed:
     """Lets the guest run until it has changed the control word, and the host has answered where that is asked."""
     from bareflow_gdb.guest import obeying, orders
 
@@ -69,7 +70,7 @@ def _run_until_obeyed(session: Session, root: Root, order: Order) -> Obeyed:
     with (
         running.internal_watchpoint(order.word) as obeyed,
         running.internal_watchpoint(ended) as answered,
-        running.interrupted_after(WAIT_SECONDS) as late,
+        running.interrupted_after(timeout) as late,
     ):
         stop = running.resume()
         while (record := orders.answer(session.memory, root, order)) is None:
@@ -79,7 +80,7 @@ def _run_until_obeyed(session: Session, root: Root, order: Order) -> Obeyed:
     if record is not None:
         return record
     if late.is_set():
-        raise BareflowError(obeying.no_answer(session.memory, root, order, WAIT_SECONDS))
+        raise BareflowError(obeying.no_answer(session.memory, root, order, timeout))
     half_done = orders.left_under_way(session.memory, root, order, f"{stop} stopped the guest")
     if half_done is not None:
         return half_done
