@@ -7,6 +7,7 @@ byte of their memory is changed.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -151,10 +152,10 @@ class Workshop:
     def broken(self, broken: Broken) -> Iterator[tuple[Path, Path]]:
         """The image of a kernel with that fault, and its disk."""
         path = self.folder / "firmware" / broken.file
-        source = path.read_text()
+        source, times = path.read_text(), path.stat()
         assert source.count(broken.old) >= 1, f"{broken.file} no longer has {broken.old!r}"
         path.write_text(source.replace(broken.old, broken.new))
-        self.changed(broken)
+        self.changed(broken, times)
         try:
             # Only modules are on the disk.
             on_disk = broken.file.startswith("modules/") and broken.file.endswith(".c")
@@ -162,13 +163,17 @@ class Workshop:
             yield self.built / "fluid.img", (self.built if on_disk else ROOT / "build" / "firmware") / "fat16.img"
         finally:
             path.write_text(source)
-            self.changed(broken)
+            self.changed(broken, times)
 
-    def changed(self, broken: Broken) -> None:
-        """Nothing is built again when only flags have changed."""
+    def changed(self, broken: Broken, times: os.stat_result) -> None:
+        """Nothing is built again when only flags have changed, and no module when only their table has."""
         if broken.file == "Makefile":
             for each in (self.folder / "firmware" / "kernel").glob("*.c"):
                 each.touch()
+        if broken.file.endswith(".mk"):
+            os.utime(self.folder / "firmware" / broken.file, ns=(times.st_atime_ns, times.st_mtime_ns))
+            for name in ("embedded.S", "embedded.o"):
+                (self.built / "modules" / name).unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from fuzz.verbs import run_verb
 
 
 class FatImage(Target):
-    name, share, round = "FAT16 image", 52, 5
+    name, share, round = "FAT16 image", 80, 5
     _file = "fat16.img"
 
     def prepare(self) -> None:
@@ -61,7 +61,7 @@ class FatImage(Target):
 
 
 class Bitcode(Target):
-    name, share, round = "bitcode stream and wrapper", 250, 2
+    name, share, round = "bitcode stream and wrapper", 330, 2
 
     def prepare(self) -> None:
         built = self.seeds.parent.parent / "firmware" / "modules"
@@ -91,7 +91,7 @@ class Bitcode(Target):
 class KernelElf(Target):
     """Given with `--elf`, beside a good memory."""
 
-    name, share, round = "kernel ELF", 32, 8
+    name, share, round = "kernel ELF", 10, 8
     _questions = ("identify", "stack", "disas", "status", "exception", "irq")
 
     def prepare(self) -> None:

@@ -59,29 +59,29 @@ class MemoryTarget(Target):
 
 
 class OwnRam(MemoryTarget):
-    name, share, round, file = "whole RAM, own kernel", 60, 25, "own.ram"
+    name, share, round, file = "whole RAM, own kernel", 20, 25, "own.ram"
 
 
 class OwnCore(MemoryTarget):
-    name, share, round, file = "whole RAM in an ELF core", 15, 25, "own.core"
+    name, share, round, file = "whole RAM in an ELF core", 6, 25, "own.core"
 
 
 class StockRam(MemoryTarget):
-    name, share, round, file = "stock kernel's RAM", 5, 25, "stock.ram"
+    name, share, round, file = "stock kernel's RAM", 3, 25, "stock.ram"
 
 
 class UnikernelRam(MemoryTarget):
-    name, share, round, file = "stock unikernel's RAM", 5, 25, "unikernel.ram"
+    name, share, round, file = "stock unikernel's RAM", 3, 25, "unikernel.ram"
 
 
 class StockCore(MemoryTarget):
-    name, share, round, file = "stock core", 3, 25, "stock.core"
+    name, share, round, file = "stock core", 2, 25, "stock.core"
 
 
 class CoreHeaders(MemoryTarget):
     """ELF header, program headers and register notes."""
 
-    name, share, round, file = "core headers", 28, 5, "own.core"
+    name, share, round, file = "core headers", 10, 5, "own.core"
     _few = ("status", "cpu", "screen", "stack", "modules")
 
     def regions(self) -> list[Region]:
@@ -99,7 +99,7 @@ class CoreHeaders(MemoryTarget):
 class TruncatedCore(MemoryTarget):
     """A core that was cut off, ever shorter."""
 
-    name, share, round, file = "truncated cores", 14, 24, "own.core"
+    name, share, round, file = "truncated cores", 4, 24, "own.core"
 
     def inputs(self, chance: Random) -> Iterator[str]:
         path = self.folder / self.file

@@ -38,7 +38,7 @@ def _regions(data: bytes) -> list[Region]:
 
 
 class Objects(Target):
-    name, share, round = "objects: linkers, module reader", 90, 4
+    name, share, round = "objects: linkers, module reader", 120, 4
 
     def prepare(self) -> None:
         built = self.seeds.parent.parent / "firmware" / "modules"

@@ -35,7 +35,7 @@ class _Told(RawDump):
 
 
 class MonitorTexts(Target):
-    name, share, round = "monitor texts", 225, 3
+    name, share, round = "monitor texts", 280, 3
     _names = ("registers", "block", "pic")
 
     def prepare(self) -> None:
@@ -62,7 +62,7 @@ class MonitorTexts(Target):
 
 
 class SerialLog(Target):
-    name, share, round = "stock serial log", 16, 4
+    name, share, round = "stock serial log", 5, 4
 
     def prepare(self) -> None:
         self._log = (self.seeds / "serial.log").read_bytes()

@@ -49,7 +49,7 @@ _NAMES = (
 
 
 class Trace(Target):
-    name, share, round = "trace directory", 24, 12
+    name, share, round = "trace directory", 10, 12
     seed: ClassVar[str] = "trace"
 
     def prepare(self) -> None:
@@ -136,7 +136,7 @@ class Trace(Target):
 
 
 class KilledTrace(Trace):
-    name, share, seed = "trace of a killed recorder", 20, "killed"
+    name, share, seed = "trace of a killed recorder", 9, "killed"
 
 
 def _nulls(chance: Random, table: Any) -> Any:
