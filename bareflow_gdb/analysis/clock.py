@@ -28,18 +28,18 @@ class Clock:
 
     def duration(self, ticks: int) -> str:
         """TSC ticks in words: a time in ms, or cycles when the clock is not measured, or instructions."""
-        per_unit, unit = self._scale
+        per_unit, unit = self.scale
         return f"{ticks:,} {unit}" if self._unit else f"{ticks / per_unit:,.3f} {unit}"
 
     def moment(self, tsc: int) -> str:
         """When that was."""
-        ticks, unit = self._scale
+        ticks, unit = self.scale
         value = (tsc - self.zero) / ticks
         return f"{value:+,.0f} {unit}" if self._unit else f"{value:+,.3f} {unit}"
 
     def round_moments(self, start: int, last: int) -> list[tuple[int, str]]:
         """Moments of a stretch of time for the marks of an axis, at round values, each with its label."""
-        ticks, unit = self._scale
+        ticks, unit = self.scale
         first, end = (start - self.zero) / ticks, (last - self.zero) / ticks
         step = _round_up((end - first) / _TICKS)
         if self._unit:
@@ -55,7 +55,7 @@ class Clock:
         return "instructions" if self.counts_instructions else "" if self.hz else "cycles"
 
     @property
-    def _scale(self) -> tuple[float, str]:
+    def scale(self) -> tuple[float, str]:
         """TSC ticks of the unit, and its name: every time of a report is told in the unit of render/view.py."""
         return (1, self._unit) if self._unit else (self.hz / 1000, "ms")
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from bareflow_gdb.analysis.activity import Activity, activity
 from bareflow_gdb.analysis.agree import Agreement, compare
 from bareflow_gdb.analysis.clock import Clock
 from bareflow_gdb.analysis.comparisons import Comparison, compared
@@ -54,6 +55,8 @@ class Digest:
     swaps_from: str
     """EVENTS, MEMORY or LOG."""
     latencies: tuple[PhaseSummary, ...]
+    activity: Activity | None
+    """None when no source tells a time."""
     agreement: Agreement | None
     """The log against the events, else against memory."""
     second: tuple[SecondSource, ...]
@@ -104,6 +107,10 @@ def tell(evidence: Evidence) -> Digest:
     modules = ask("modules", lambda kernel: kernel.modules(check=True))
     profile = ask("profile", lambda kernel: kernel.profile())
     view = overview(trace, swaps) if trace and swaps else None
+    times = swap_times(trace) if trace else []
+    pools = ask("pools", lambda kernel: kernel.pools(check=True))
+    clock = _clock(view, boot, swaps)
+    listed = swaps.swaps if swaps else ()
     subject = evidence.subject()
     if trace is None and kernel is not None and kernel.root is not None and not subject.log_is_whole:
         missing.append(f"{LOG}: it does not reach from the kernel's first line to its last; checks saw a part of it")
@@ -111,13 +118,14 @@ def tell(evidence: Evidence) -> Digest:
         title=evidence.title,
         kernel=_kernel_words(view, status),
         sources=evidence.sources(),
-        clock=_clock(view, boot, swaps),
+        clock=clock,
         overview=view,
         accounts=trace.manifest.sources if trace else (),
         losses=tuple(trace.losses()) if trace else (),
         swaps=swaps,
         swaps_from=swaps_from,
-        latencies=tuple(summarise(swap_times(trace))) if trace else (),
+        latencies=tuple(summarise(times)),
+        activity=activity(trace, view, boot, listed, times, pools, log, clock.last),
         agreement=agreement,
         # An application exports what it has counted itself, which is not what the kernel's profiler counts.
         second=() if isinstance(kernel, LibraryKernel) else second_sources(log, modules, profile, swaps),
@@ -125,7 +133,7 @@ def tell(evidence: Evidence) -> Digest:
         status=status,
         boot=boot,
         modules=modules,
-        pools=ask("pools", lambda kernel: kernel.pools(check=True)),
+        pools=pools,
         profile=profile,
         checks=registry.run(subject),
         serial=evidence.serial,

@@ -1,8 +1,14 @@
-"""Real gdbs: every test that takes `gdb` runs under Debian's and under the environment's."""
+"""Real gdbs: Debian's and the environment's share the tests that take `gdb`, case by case.
+
+With BOTH_GDBS=1 in the environment each runs all of them; what is marked `both_gdbs` always runs under both.
+"""
 
 from __future__ import annotations
 
+import os
+import zlib
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,6 +21,28 @@ from bareflow_gdb.qemu.machine import Machine
 
 ENDS = {"stock_unikernel": "System halted."}
 KERNEL_END = "--- END JSON ---"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves each case of a test to one gdb, the next case of it to the other."""
+    if os.environ.get("BOTH_GDBS"):
+        return
+    turns: dict[str, Iterator[int]] = {}
+    cases: dict[tuple[str, str], int] = {}
+    left_out = []
+    for item in items:
+        gdb = getattr(getattr(item, "callspec", None), "params", {}).get("gdb")
+        if gdb not in GDBS or item.get_closest_marker("both_gdbs"):
+            continue
+        test = item.nodeid.partition("[")[0]
+        case = test, item.nodeid.replace(gdb, "")
+        if case not in cases:
+            # Where a test has one case, its name decides.
+            cases[case] = next(turns.setdefault(test, count(zlib.crc32(test.encode()))))
+        if list(GDBS)[cases[case] % len(GDBS)] != gdb:
+            left_out.append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
 
 
 @pytest.fixture(params=GDBS)

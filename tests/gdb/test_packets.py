@@ -19,6 +19,8 @@ from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu import directory as places
 from bareflow_gdb.qemu.machine import Machine
 
+pytestmark = pytest.mark.both_gdbs
+
 Boot = Callable[..., Machine]
 
 BUDGET = 10

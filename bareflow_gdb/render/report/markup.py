@@ -19,7 +19,7 @@ class Markup(str):
 
 Child = Markup | str | int | None
 
-_EMPTY = frozenset({"meta", "br", "hr", "rect", "line", "circle", "path"})
+_EMPTY = frozenset({"meta", "input", "br", "hr", "rect", "line", "circle", "path"})
 
 
 def escape(text: str) -> Markup:

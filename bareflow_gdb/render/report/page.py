@@ -1,7 +1,8 @@
 """How does a digest become one HTML file that opens anywhere, now and in years?
 
-Everything is inside: no script, no font, no picture from elsewhere, and a content security policy that
-forbids them, so that even a guest's string that escaped the escaping could do nothing.
+Everything is inside: no font, no picture from elsewhere, one style sheet and one script, and a content security policy
+that allows these two by their digests and forbids all else, so that even a guest's string that escaped the escaping
+could do nothing.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from pathlib import Path
 
 from bareflow_gdb.analysis.digest import Digest
 from bareflow_gdb.analysis.evidence import EVENTS, LOG, MEMORY
-from bareflow_gdb.render.report import sections, tables
+from bareflow_gdb.render.report import activity, sections, tables
 from bareflow_gdb.render.report.markup import Markup, join, tag
 from bareflow_gdb.render.report.of_view import Answered, answered
 
+_NOTHING = "'none'"
 Section = tuple[str, str, Callable[[Digest], Markup]]
 """Title, sources, what makes it."""
 
@@ -24,8 +26,9 @@ Section = tuple[str, str, Callable[[Digest], Markup]]
 def page(digest: Digest, answers: Sequence[Answered] = (), unanswered: tuple[str, ...] = ()) -> str:
     """The whole document. `answers`: to questions without a part of their own; `unanswered`: why others have none."""
     css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    hashed = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{hashed}'; base-uri 'none'; form-action 'none'"
+    drawn = activity.script() if digest.activity is not None else ""
+    allowed = f"style-src {_digest(css)}; script-src {_digest(drawn) if drawn else _NOTHING}"
+    policy = f"default-src {_NOTHING}; {allowed}; base-uri {_NOTHING}; form-action {_NOTHING}"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -40,8 +43,14 @@ def page(digest: Digest, answers: Sequence[Answered] = (), unanswered: tuple[str
     if digest.sources.get(LOG):
         parts.append(_section("What it printed", LOG, tables.printed(digest)))
     parts.append(_section("What is missing, and how the rest was found", "", tables.ending(digest, unanswered)))
-    body = tag("body", sections.header(digest), sections.figures(digest), parts)
+    script = tag("script", Markup(drawn)) if drawn else None
+    body = tag("body", sections.header(digest), sections.figures(digest), parts, script)
     return f"<!doctype html>\n{join(tag('html', head, body, lang='en'))}\n"
+
+
+def _digest(content: str) -> str:
+    """As a content security policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
 def _section(title: str, source: str, content: Markup) -> Markup:
@@ -53,6 +62,8 @@ def _own(digest: Digest) -> Iterator[Section]:
     """The parts for which there are sources."""
     log_and = f"the {LOG} and {EVENTS if digest.overview else MEMORY}"
     yield "Findings", ", ".join(digest.sources), sections.findings
+    if digest.activity is not None:
+        yield "What happened when", EVENTS if digest.overview else MEMORY, sections.when
     if digest.swaps is not None:
         yield "Swaps", digest.swaps_from, sections.swaps
         if digest.swaps.swaps:

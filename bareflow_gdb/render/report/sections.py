@@ -8,6 +8,7 @@ from bareflow_gdb.checks.registry import FOUND, PASSED
 from bareflow_gdb.guest.code.code_diff import Row
 from bareflow_gdb.guest.code.log_lines import boots
 from bareflow_gdb.guest.code.swaps import Swap
+from bareflow_gdb.render.report.activity import picture
 from bareflow_gdb.render.report.markup import Child, Markup, join, table, tag
 from bareflow_gdb.render.report.timeline import swap_timeline
 from bareflow_gdb.render.report.values import address, levels
@@ -109,12 +110,17 @@ def findings(digest: Digest) -> Markup:
     )
 
 
+def when(digest: Digest) -> Markup:
+    """The picture that is moved, searched and enlarged."""
+    return picture(digest.activity, digest.clock) if digest.activity is not None else Markup("")
+
+
 def swaps(digest: Digest) -> Markup:
     """Timeline and table."""
     listed = digest.swaps.swaps if digest.swaps else ()
     if not listed:
         return tag("p", "No code was swapped, as far as these sources tell.", class_="quiet")
-    picture = swap_timeline(listed, digest.clock) if all(swap.tsc for swap in listed) else None
+    drawn = swap_timeline(listed, digest.clock) if all(swap.tsc for swap in listed) else None
     compared = len(digest.comparisons)
     same: list[Child | float] = ["equal code" if swap.same_code else "" for swap in listed]
     columns: tuple[tuple[str, list[Child | float]], ...] = (
@@ -141,7 +147,7 @@ def swaps(digest: Digest) -> Markup:
         f"the kernel has forgotten {forgotten:,} earlier swaps" if forgotten else "",
     )
     shown = [tag("p", note, class_="quiet") for note in notes if note]
-    return join(picture, table("|".join(head for head, _ in told), rows), shown)
+    return join(drawn, table("|".join(head for head, _ in told), rows), shown)
 
 
 def _time(us: float | None) -> str | None:
