@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bareflow_gdb.guest.base.values import code_name
 from bareflow_gdb.questions.question import ADDRESS, MEMORY, Question, argument
 from bareflow_gdb.render.view import Cell, View, address, known
 
@@ -19,11 +20,17 @@ def _view(record: Identity) -> View:
         ("object", Cell(place or record.region, "strong")),
         ("begins at", address(record.start)),
         ("bytes", record.size or None),
-        ("function", f"{record.function}" if record.function else None),
-        ("version", f"#{record.version} at O{record.level}" if record.version is not None else None),
+        ("function", record.function or None),
+        ("version", _version(record)),
     )
     notes = (record.detail,) if record.detail else ()
     return View(f"0x{record.address:08x}", head, (), (), notes)
+
+
+def _version(record: Identity) -> str | None:
+    if record.version is None or record.level is None:
+        return None
+    return code_name(record.function, record.level, record.version)
 
 
 QUESTION = Question(

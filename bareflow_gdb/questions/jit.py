@@ -36,7 +36,7 @@ def _view(record: Jit) -> View:
         ("adaptive JIT", yes(record.enabled, "on", "off")),
         ("functions", f"{record.count} of at most {record.capacity}"),
         ("thresholds", " / ".join(f"{n:,}" for n in record.thresholds)),
-        *((("levels", "the application asks for them"),) if record.asks == "application" else ()),
+        *((("tiers", "the application asks for them"),) if record.asks == "application" else ()),
         ("swaps", published(record.swap_count, record.version_count, record.counted_by)),
         *publishing(record.publishing),
         *controlled(record.under_way, vetoed, record.publishing),

@@ -145,7 +145,7 @@ def controlled(
 
 COUNTED = {
     "guest": "by the guest's own count",
-    "levels": "read off the levels in memory",
+    "levels": "read off the tiers in memory",
     "events": "by the events of the trace",
     "log": "by the serial log",
 }
@@ -156,7 +156,7 @@ def published(swaps: int, versions: int, counted_by: str) -> str:
     """How many swaps and versions there are; a kernel that keeps no versions has compiled levels."""
     if counted_by == "guest":
         return f"{swaps:,} published, {versions:,} versions begun"
-    return f"{swaps:,} {COUNTED[counted_by]}, {versions:,} levels compiled"
+    return f"{swaps:,} {COUNTED[counted_by]}, {versions:,} tiers compiled"
 
 
 def level_now(level: int, swap: Publishing | None) -> str:

@@ -40,7 +40,7 @@ def of_the_log(_: Path) -> Swaps:
     ("source", "said"),
     [
         (of_the_guest, "swaps  1 by the guest's own count, 0 of them forgotten"),
-        (of_levels, "swaps  2 read off the levels in memory"),
+        (of_levels, "swaps  2 read off the tiers in memory"),
         (of_events, "swaps  1 by the events of the trace"),
         (of_the_log, "swaps  1 by the serial log"),
     ],
@@ -52,7 +52,7 @@ def test_a_count_says_what_it_comes_from(tmp_path: Path, source: Callable[[Path]
 @pytest.mark.parametrize("question", ["jit", "status"])
 def test_a_stock_kernel_counts_neither_swaps_nor_versions(question: str) -> None:
     text = text_of(question, record_of(Guest.attach(StockGuest().build()), question))
-    assert "2 read off the levels in memory, 4 levels compiled" in text and "versions begun" not in text
+    assert "2 read off the tiers in memory, 4 tiers compiled" in text and "versions begun" not in text
 
 
 def test_versions_that_were_not_read_are_not_forgotten() -> None:

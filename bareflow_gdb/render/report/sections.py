@@ -76,7 +76,7 @@ def figures(digest: Digest) -> Markup:
     clock = f"Clock: {view.clock}. " if view else ""
     since = f"Times count from {digest.clock.since}. " if digest.clock.since else ""
     told = tag("p", clock, since, class_="quiet") if clock or since else None
-    return join(tag("div", boxes, class_="cards"), told, tag("p", "Levels: ", keys, class_="quiet"))
+    return join(tag("div", boxes, class_="cards"), told, tag("p", "Tiers: ", keys, class_="quiet"))
 
 
 def findings(digest: Digest) -> Markup:
@@ -127,7 +127,7 @@ def swaps(digest: Digest) -> Markup:
         (">#", [tag("a", n, href=f"#swap-{n}") if n <= compared else n for n in range(1, len(listed) + 1)]),
         (">time", [digest.clock.moment(swap.tsc) if swap.tsc else None for swap in listed]),
         ("function", [swap.function for swap in listed]),
-        ("level", [levels(swap) for swap in listed]),
+        ("tier", [levels(swap) for swap in listed]),
         (">call", [swap.call for swap in listed]),
         ("reason", [None if swap.reason == "none" else spoken(swap.reason) for swap in listed]),
         ("old entry", [address(swap.old_code) for swap in listed]),

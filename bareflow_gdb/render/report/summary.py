@@ -68,7 +68,7 @@ def _swaps(digest: Digest) -> Table:
         for swap in listed[:MAX_SWAPS]
     ]
     title = "swaps" if len(listed) <= MAX_SWAPS else f"swaps (the first {MAX_SWAPS} of {len(listed):,})"
-    heads = ">time|function|level|>call|reason|old entry|new entry|>bytes|>publish to first call ms"
+    heads = ">time|function|tier|>call|reason|old entry|new entry|>bytes|>publish to first call ms"
     return _told(table(heads, rows, title, "no code was swapped"))
 
 

@@ -55,7 +55,7 @@ def modules(digest: Digest) -> Markup:
         )
         for module in digest.modules.modules
     ]
-    heads = "module|source|level|entry|>bytes|>calls|>mean cycles|SHA-256"
+    heads = "module|source|tier|entry|>bytes|>calls|>mean cycles|SHA-256"
     return join(table(heads, rows), problems(digest.modules.all_problems()))
 
 
@@ -77,7 +77,7 @@ def profile(digest: Digest) -> Markup:
         )
         for function in digest.profile.functions
     ]
-    heads = "function|level|>calls|>total cycles|>share|>mean|>shortest|>longest"
+    heads = "function|tier|>calls|>total cycles|>share|>mean|>shortest|>longest"
     return join(table(heads, rows), problems(digest.profile.problems))
 
 

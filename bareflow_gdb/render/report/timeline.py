@@ -34,7 +34,7 @@ class _Span:
 
 
 def swap_timeline(swaps: Sequence[Swap], clock: Clock) -> Markup:
-    """One lane per function, coloured by the level that ran; from a little before the first swap to the end."""
+    """One lane per function, coloured by the tier that ran; from a little before the first swap to the end."""
     functions = list(dict.fromkeys(swap.function for swap in swaps))
     start = min(swap.tsc for swap in swaps)
     last = max(clock.last, max(swap.tsc for swap in swaps))
@@ -45,7 +45,7 @@ def swap_timeline(swaps: Sequence[Swap], clock: Clock) -> Markup:
     ]
     hidden = len(functions) - MAX_LANES
     note = tag("p", f"{hidden:,} more functions are in the table below", class_="quiet") if hidden > 0 else None
-    picture = tag("div", rows, _row("", _axis(span, clock)), class_="lanes", role="img", aria_label="levels over time")
+    picture = tag("div", rows, _row("", _axis(span, clock)), class_="lanes", role="img", aria_label="tiers over time")
     return tag("figure", picture, note)
 
 
