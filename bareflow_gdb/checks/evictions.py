@@ -18,7 +18,8 @@ def _look(subject: Subject) -> Iterator[Finding]:
     if cache.wrong_eviction:
         yield _wrong("the cache evicted an image that was not the least recently used", cache.wrong_eviction)
     # The cache is told of a swap a moment after the versions are; by the first execution it has been.
-    swaps = {one.function for one in subject.versions if one.state == "published" and one.tsc_first < one.tsc_published}
+    coming = [one for one in subject.versions if one.state in ("emitted", "published")]
+    swaps = {one.function for one in coming if one.tsc_first < one.tsc_published}
     ran = {
         (one.function_name, one.level): max(one.tsc_published, one.tsc_retired)
         for one in subject.versions

@@ -42,10 +42,11 @@ static void note_published(uint32_t function, struct bf_version *version, uint64
     jit_function_entry_t *entry = &adaptive_jit.functions[function];
     function_profile_t *profile = &adaptive_jit.profiler.functions[record->profiler_id];
 
-    version->state = BF_VERSION_PUBLISHED;
+    /* In this order: who looks takes the level for the end of the publication. */
     version->tsc_published = tsc;
+    __atomic_store_n(&version->state, BF_VERSION_PUBLISHED, __ATOMIC_RELEASE);
     record->version = version->number;
-    record->level = version->level;
+    __atomic_store_n(&record->level, version->level, __ATOMIC_RELEASE);
     entry->jit_ctx = (jit_context_t){.code_buffer = version->code, .code_size = version->code_size,
                                      .code_capacity = ((block_header_t *)version->code - 1)->size,
                                      .allocator = (uint32_t)g_pools};

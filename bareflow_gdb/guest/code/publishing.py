@@ -23,8 +23,8 @@ def publishing(
 ) -> Publishing | None:
     """The swap of this function that is under way; None when there is none, or the guest has gone on without it.
 
-    current: the code pointer; of_level: the code of the recorded level by the JIT's entry, which is the last to be
-    written; own: the function's versions; calls: by the profiler.
+    current: the code pointer; of_level: the code of the recorded level by the JIT's entry, the level being the last to
+    be written; own: the function's versions; calls: by the profiler.
     """
     if of_level == current:
         return None
