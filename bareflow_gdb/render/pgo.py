@@ -1,0 +1,155 @@
+"""How do a profile, a plan and what an optimisation gained become tables, and a record for report.json?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from bareflow_gdb.render.view import Cell, View, facts, number, table
+
+if TYPE_CHECKING:
+    from bareflow_gdb.pgo.iterate import Report
+    from bareflow_gdb.pgo.plan import Plan
+    from bareflow_gdb.pgo.profile import Profile
+
+_SLOWER = 1.01
+
+
+def profile_view(profile: Profile) -> View:
+    """The costliest first."""
+    costs = sorted(profile.costs, key=lambda cost: -cost.total)
+    rows = [
+        (
+            *(cost.name, cost.calls, cost.total, number(cost.mean), cost.least, cost.most),
+            sum(len(one.counts) for one in cost.counters) or None,
+        )
+        for cost in costs
+    ]
+    head = facts(("from", profile.source), ("unit", profile.unit))
+    return View("Profile", head, (table("module|>calls|>in all|>a call|>~least|>~most|>blocks", rows),))
+
+
+def plan_view(plan: Plan) -> View:
+    """The costliest first, as the plan has them."""
+    rows = [(one.name, one.kind, one.how, one.calls, one.total, one.reason) for one in plan.choices]
+    limits = plan.thresholds
+    head = facts(
+        ("profile", f"{plan.profile}, {plan.unit}"),
+        ("hot", f"{limits.calls:,} calls or {limits.cost:,} {plan.unit}; ultra-hot {limits.factor} times as many"),
+    )
+    return View("Plan", head, (table("module|class|compiled|>calls|>in all|reason", rows),))
+
+
+def applied_view(plan: Plan, images: Mapping[str, bytes]) -> View:
+    """What was compiled."""
+    rows = [(one.name, one.how, len(images[one.name])) for one in plan.choices]
+    return View("Compiled", parts=(table("module|how|>bytes", rows),))
+
+
+def report_views(report: Report) -> tuple[View, ...]:
+    """What was gained, the plan, the rounds."""
+    return (_gained(report), plan_view(report.plan), _rounds(report), *((_cycles(report),) if report.cycles else ()))
+
+
+def _gained(report: Report) -> View:
+    labels = tuple(report.baselines)
+    rows = []
+    for choice in report.plan.choices:
+        now = report.instructions[choice.name]
+        before = [report.baselines[label][choice.name] for label in labels]
+        rows.append((choice.name, choice.how, *before, now, *(_factor(one / now) for one in before)))
+    means = [_factor(report.factor(label)) for label in labels]
+    rows.append((Cell("geometric mean", "strong"), "", *("" for _ in labels), "", *means))
+    columns = "|".join(
+        (
+            "module|compiled",
+            *(f">all {label}" for label in labels),
+            ">optimised",
+            *(f">over {label}" for label in labels),
+        )
+    )
+    slower = [
+        f"{name} needs {more:.2f} times the instructions of its O2"
+        for name, more in report.slower("O2").items()
+        if more > _SLOWER
+    ]
+    twice = "equal to the instruction" if report.equal else "NOT equal: what differs is interrupts at other moments"
+    counting = "; ".join(_counting(report))
+    notes = (
+        f"Instructions of the least of {report.calls} calls under QEMU's -icount; two runs were {twice}.",
+        *((counting,) if counting else ()),
+    )
+    return View(
+        "What was gained, in instructions of a call", parts=(table(columns, rows),), problems=tuple(slower), notes=notes
+    )
+
+
+def _counting(report: Report) -> list[str]:
+    if not report.counting:
+        return []
+    base = report.baselines["O2"]
+    more = [report.counting[name] / base[name] for name in base]
+    return [f"The kernel that counts its blocks needs {median(more):.2f} times the instructions of O2 (median)"]
+
+
+def _factor(value: float) -> Cell:
+    return Cell(f"{value:.2f}", "bad" if value < 0.995 else "good" if value > 1.005 else "")
+
+
+def _rounds(report: Report) -> View:
+    rows = [(one.number, one.trying, f"{one.gain:+.2%}", "; ".join(one.put_back) or "nothing") for one in report.rounds]
+    end = "until little was gained" if report.converged else "as many as were asked for"
+    note = f"{len(report.rounds)} rounds, {end}. Gain: geometric mean over what was best before; the first one over O2."
+    return View("Rounds", parts=(table(">round|tried|>gain|put back", rows),), notes=(note,))
+
+
+def _cycles(report: Report) -> View:
+    labels = [label for label in report.cycles if label != "best"]
+    rows = []
+    boots = 0
+    for choice in report.plan.choices:
+        best = report.cycles["best"][choice.name]
+        boots = best.boots
+        others = [report.cycles[label][choice.name] for label in labels]
+        shown = [f"{one.median:,.0f} ({one.low:,}-{one.high:,})" for one in (*others, best)]
+        rows.append((choice.name, *shown, *(_factor(one.median / best.median) for one in others)))
+    columns = "|".join(
+        ("module", *(f">all {label}" for label in labels), ">optimised", *(f">over {label}" for label in labels))
+    )
+    sure = 1 - 2 / 2**boots
+    note = (
+        f"Least call of each of {boots} boots, the kernels in turn: median, and where it lies with {sure:.0%}. "
+        "The host's clock under emulation: whoever else works on the host is in it."
+    )
+    return View("The same in cycles", parts=(table(columns, rows),), notes=(note,))
+
+
+def report_record(report: Report) -> dict[str, Any]:
+    """As report.json has it."""
+    return {
+        "report_version": 1,
+        "converged": report.converged,
+        "equal_runs": report.equal,
+        "calls": report.calls,
+        "factors": {label: round(report.factor(label), 4) for label in report.baselines},
+        "instructions": {**report.baselines, "optimised": report.instructions, "counting": report.counting},
+        "bytes": report.sizes,
+        "rounds": [
+            {
+                "number": one.number,
+                "tried": one.trying,
+                "gain": round(one.gain, 5),
+                "put_back": list(one.put_back),
+                "instructions": one.instructions,
+            }
+            for one in report.rounds
+        ],
+        "cycles": {
+            label: {
+                name: {"median": c.median, "low": c.low, "high": c.high, "boots": c.boots} for name, c in of.items()
+            }
+            for label, of in report.cycles.items()
+        },
+        "plan": report.plan.to_json(),
+    }
