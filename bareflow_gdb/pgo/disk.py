@@ -8,7 +8,9 @@ from pathlib import Path
 from bareflow_gdb.build.fat_image import SECTORS, DiskFile, disk_name, fat16_image
 from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.files import BY_UMASK, replacing
-from bareflow_gdb.guest.machine.disk import read_content, read_image
+from bareflow_gdb.guest.machine.disk import read_image
+from bareflow_gdb.guest.machine.fat16 import read_file
+from bareflow_gdb.qemu.disk import opened
 
 
 def sync(disk: Path, images: Mapping[str, bytes], more: Mapping[str, bytes] | None = None) -> tuple[str, ...]:
@@ -22,8 +24,7 @@ def sync(disk: Path, images: Mapping[str, bytes], more: Mapping[str, bytes] | No
     with replacing(disk, BY_UMASK) as partial:
         partial.write_bytes(image)
         for name, content in files.items():
-            _, found = read_content(partial, name)
-            if found != content:
+            if _content(partial, name) != content:
                 raise BadData(f"{name} was read back from {disk} otherwise than it was written; write it again")
     return tuple(sorted(wanted))
 
@@ -35,4 +36,9 @@ def _files(disk: Path) -> dict[str, bytes]:
         raise BadData(f"{disk} is damaged ({why}); make it anew with `bareflow build disk`")
     if volume.sectors != SECTORS or any(file.directory for file in volume.files):
         raise UsageError(f"{disk} is not a disk of this project's; make one with `bareflow build disk`, and give that")
-    return {file.name: read_content(disk, file.name)[1] for file in volume.files}
+    return {file.name: _content(disk, file.name) for file in volume.files}
+
+
+def _content(disk: Path, name: str) -> bytes:
+    with opened(disk) as image:
+        return read_file(image, str(disk), name)
