@@ -21,6 +21,8 @@ from bareflow_gdb.recompile.source import find_clang, run_clang
 CPU = "i686"
 TARGET = (f"--target={CPU}-unknown-none-elf", f"-march={CPU}", "-mno-sse", "-mno-mmx", "-fno-pic")
 FLAGS = (*TARGET, "-fno-omit-frame-pointer")
+# clang's own limits are for code that is used by others too, and for no loop whose count it does not know.
+UNROLL = ("-mllvm", "-unroll-runtime", "-mllvm", "-unroll-allow-partial", "-mllvm", "-unroll-threshold=1000")
 # Blocks that were seldom executed would come before the frame; and what a profile says is cold is no warning here.
 BY_COUNTS = ("-mllvm", "-enable-shrink-wrap=0", "-Wno-profile-instr-unprofiled", "-Wno-profile-instr-out-of-date")
 
@@ -30,7 +32,7 @@ class Compiler:
     """Compiles the modules of one firmware, each choice once."""
 
     firmware: Firmware
-    _made: dict[tuple[str, int, tuple[FunctionCounts, ...]], bytes] = field(default_factory=dict)
+    _made: dict[tuple[str, int, tuple[FunctionCounts, ...], bool], bytes] = field(default_factory=dict)
 
     @cached_property
     def version(self) -> str:
@@ -45,7 +47,7 @@ class Compiler:
     def image(self, choice: Choice) -> bytes:
         """The image of a module as the plan has it. Raises UsageError, DoesNotCompile, LinkError."""
         self.check(choice)
-        key = (choice.name, choice.level, choice.counters)
+        key = (choice.name, choice.level, choice.counters, choice.unroll)
         if key not in self._made:
             self._made[key] = self._compiled(choice)
         return self._made[key]
@@ -58,7 +60,10 @@ class Compiler:
             )
 
     def _compiled(self, choice: Choice) -> bytes:
-        source, flags = self.firmware.bitcode(choice.name), [*FLAGS, f"-O{choice.level}", "-c"]
+        source, flags = (
+            self.firmware.bitcode(choice.name),
+            [*FLAGS, f"-O{choice.level}", "-c", *(UNROLL if choice.unroll else ())],
+        )
         with TemporaryDirectory(prefix="bfp-") as folder:
             if choice.counters:
                 counted = Path(folder) / "counts.profdata"

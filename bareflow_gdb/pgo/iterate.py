@@ -1,7 +1,8 @@
 """How far can the modules be optimised? Profile, plan, compile, measure, and again, until little is gained.
 
-The ways that a module may be compiled are tried one after the other: by its class, by the counts of its blocks, at the
-highest tier without and with them. What costs more instructions than the best so far is put back, and named.
+Each round compiles every module in one more way: by its class, then at the highest tier by the counts of its blocks,
+with its loops unrolled and without. What costs more instructions than the best so far is put back, and named; where
+both cost the same, the smaller image stays.
 """
 
 from __future__ import annotations
@@ -21,12 +22,21 @@ from bareflow_gdb.pgo.firmware import Firmware
 from bareflow_gdb.pgo.instrumented import instrument
 from bareflow_gdb.pgo.measure import Cycles, geometric_mean
 from bareflow_gdb.pgo.plan import Choice, Plan, Thresholds
-from bareflow_gdb.pgo.profile import Cost, Profile
+from bareflow_gdb.pgo.profile import Profile
 
 BASELINES = ("O0", "O2", "O3")
 REFERENCE = "O2"
 """What the system's authors built their kernels with."""
-CLASSES, COUNTERS, HIGHEST, BOTH = "classes", "counters", "O3", "O3+counters"
+CLASSES = "classes"
+HIGHEST: tuple[tuple[str, bool, bool], ...] = (
+    ("O3+counters+unrolled", True, True),
+    ("O3+counters", True, False),
+    ("O3+unrolled", False, True),
+    ("O3", False, False),
+)
+"""After the classes: what is tried, whether by counts, whether with loops unrolled."""
+SAME = 0.005
+"""Of a call: within that the smaller image is the better one."""
 LEAST_GAIN = 0.02
 ROUNDS = 5
 Told = Callable[[str], None]
@@ -45,7 +55,7 @@ class Round:
     put_back: tuple[str, ...]
     """Modules that got slower, and what they are now."""
     gain: float
-    """Of all modules, over the round before; the geometric mean."""
+    """Over what was best before it; the geometric mean over all modules."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +70,20 @@ class Report:
     instructions: dict[str, int]
     equal: bool
     """Were two runs of the best kernel equal to the instruction?"""
+    images: dict[str, int]
+    """Bytes of the best."""
+    reference_images: dict[str, int]
+    """Bytes of all modules at REFERENCE."""
     counting: dict[str, int]
     """Instructions of the kernel that counts its blocks; empty when none was built."""
-    sizes: dict[str, dict[str, int]]
-    """Bytes of the images: of REFERENCE and of the best."""
     cycles: dict[str, dict[str, Cycles]] = field(default_factory=dict)
     converged: bool = True
     calls: int = measure.CALLS
 
-    def factor(self, over: str) -> float:
-        """How many times faster than a baseline, in instructions: the geometric mean over the modules."""
+    def factor(self, over: str, instructions: Mapping[str, int] | None = None) -> float:
+        """How many times faster than a baseline the best is, or what else took these: the geometric mean."""
         base = self.baselines[over]
-        return geometric_mean(base[name] / now for name, now in self.instructions.items())
+        return geometric_mean(base[name] / now for name, now in (instructions or self.instructions).items())
 
     def slower(self, over: str) -> dict[str, float]:
         """The modules that need more instructions than in a baseline, and how many times as many."""
@@ -111,6 +123,10 @@ class Workshop(AbstractContextManager["Workshop"]):
         """The same, compiled."""
         return self.build({choice.name: self.compiler.image(choice) for choice in choices})
 
+    def sizes(self, choices: Iterable[Choice]) -> dict[str, int]:
+        """Bytes of their images."""
+        return {choice.name: len(self.compiler.image(choice)) for choice in choices}
+
     def count_blocks(self) -> tuple[dict[str, tuple[FunctionCounts, ...]], dict[str, int]]:
         """How often the blocks of all modules ran, and what a call cost while they were counted."""
         built = {name: instrument(self.firmware, name) for name in self.firmware.names()}
@@ -148,69 +164,108 @@ def iterate(
         blocks, counting = workshop.count_blocks()
         profile = profile.counted(blocks)
 
-    base = {choice.name: choice for choice in _all_at(REFERENCE, names)}
-    best, now = dict(base), dict(baselines[REFERENCE])
-    tried: list[Round] = []
     made = plan.make(profile, thresholds)
-    ways = [CLASSES, *((COUNTERS,) if counters else ()), HIGHEST, *((BOTH,) if counters else ())]
-    converged = False
-    for number, way in enumerate(ways[:rounds], 1):
-        proposed = made.with_choices(_tried(choice, way, profile) for choice in made.choices)
-        image = workshop.of_plan(proposed.choices)
-        seen = measure.count(image).per_call()
-        before, put_back = dict(now), []
-        for choice in proposed.choices:
-            if seen[choice.name] <= now[choice.name]:
-                best[choice.name], now[choice.name] = choice, seen[choice.name]
-            else:
-                more = seen[choice.name] / now[choice.name] - 1
-                put_back.append(f"{choice.name}: {choice.how} costs {more:.1%} more than {best[choice.name].how}")
-        gain = geometric_mean(before[name] / now[name] for name in names) - 1
-        tried.append(Round(number, way, proposed, seen, tuple(put_back), gain))
-        told(f"round {number}, {way}: {gain:+.2%}" + (f"; put back {len(put_back)}" if put_back else ""))
-        # The first round may only find what the reference was already.
-        if number > 1 and gain < least_gain:
-            converged = True
+    counted = {cost.name: cost.counters for cost in profile.costs}
+    search = _Search(workshop, made, _all_at(REFERENCE, names), baselines[REFERENCE], counted)
+    ways = [CLASSES, *(way for way, by_counts, _ in HIGHEST if counters or not by_counts)]
+    tried: list[Round] = []
+    for way in ways[:rounds]:
+        tried.append(search.round(way))
+        told(f"round {tried[-1].number}, {way}: {tried[-1].gain:+.2%}; put back {len(tried[-1].put_back)}")
+        # The first round begins with less than the reference where a module is not hot.
+        if len(tried) > 1 and tried[-1].gain < least_gain:
             break
-    converged = converged or len(tried) == len(ways)
+    converged = len(tried) == len(ways) or (len(tried) > 1 and tried[-1].gain < least_gain)
 
-    final = made.with_choices(_explained(best[choice.name], choice, now, tried) for choice in made.choices)
+    final = search.best_plan(tried)
     told("the best of all, twice")
     kernels["best"] = workshop.of_plan(final.choices)
     first, second = (measure.count(kernels["best"]).per_call() for _ in range(2))
-    sizes = {
-        REFERENCE: {name: len(workshop.compiler.image(base[name])) for name in names},
-        "best": {choice.name: len(workshop.compiler.image(choice)) for choice in final.choices},
-    }
     if boots:
         told(f"cycles: {boots} boots of each of {len(kernels)} kernels in turn")
-    cycles = measure.compare_cycles(kernels, boots)
-    return Report(profile, baselines, tuple(tried), final, first, first == second, counting, sizes, cycles, converged)
+    return Report(
+        profile=profile,
+        baselines=baselines,
+        rounds=tuple(tried),
+        plan=final,
+        instructions=first,
+        equal=first == second,
+        images=workshop.sizes(final.choices),
+        reference_images=workshop.sizes(_all_at(REFERENCE, names)),
+        counting=counting,
+        cycles=measure.compare_cycles(kernels, boots),
+        converged=converged,
+    )
+
+
+@dataclass
+class _Search:
+    """The best way so far to compile each module."""
+
+    workshop: Workshop
+    plan: Plan
+    reference: list[Choice]
+    now: dict[str, int]
+    """Instructions of a call, of the best."""
+    counts: dict[str, tuple[FunctionCounts, ...]]
+    best: dict[str, Choice] = field(init=False)
+    number: int = 0
+
+    def __post_init__(self) -> None:
+        self.best = {choice.name: choice for choice in self.reference}
+        self.now = dict(self.now)
+
+    def round(self, way: str) -> Round:
+        """Compiles, measures, keeps what is better. Raises BareflowError."""
+        self.number += 1
+        proposed = self.plan.with_choices(_tried(choice, way) for choice in self.plan_with_counts(way))
+        seen = measure.count(self.workshop.of_plan(proposed.choices)).per_call()
+        before, put_back = dict(self.now), []
+        for choice in proposed.choices:
+            if self._is_better(choice, seen[choice.name]):
+                self.best[choice.name], self.now[choice.name] = choice, seen[choice.name]
+            elif (more := seen[choice.name] / self.now[choice.name] - 1) > SAME:
+                put_back.append(f"{choice.name} ({more:+.1%} at {choice.how}) to {self.best[choice.name].how}")
+        gain = geometric_mean(before[name] / self.now[name] for name in before) - 1
+        return Round(self.number, way, proposed, seen, tuple(put_back), gain)
+
+    def plan_with_counts(self, way: str) -> tuple[Choice, ...]:
+        """The plan's choices; those of a way by counts with them."""
+        by_counts = way != CLASSES and next(used for name, used, _ in HIGHEST if name == way)
+        found = self.counts if by_counts else {}
+        return tuple(replace(choice, counters=found.get(choice.name, ())) for choice in self.plan.choices)
+
+    def best_plan(self, tried: Iterable[Round]) -> Plan:
+        """The plan with the best of each, and the reason where that is not the plan's own."""
+        tried = tuple(tried)
+        return self.plan.with_choices(
+            _explained(self.best[choice.name], choice, self.now[choice.name], tried) for choice in self.plan.choices
+        )
+
+    def _is_better(self, choice: Choice, seen: int) -> bool:
+        best, now = self.best[choice.name], self.now[choice.name]
+        if abs(seen / now - 1) > SAME:
+            return seen < now
+        sizes = self.workshop.sizes((choice,)), self.workshop.sizes((best,))
+        return sizes[0][choice.name] < sizes[1][choice.name]
 
 
 def _all_at(level: str, names: Iterable[str]) -> list[Choice]:
     return [Choice(name, "", int(level[1:]), (), 0, 0, f"all at {level}") for name in names]
 
 
-def _tried(choice: Choice, way: str, profile: Profile) -> Choice:
-    """The choice of the plan, as this round has it."""
-    if choice.kind not in (plan.HOT, plan.ULTRA):
+def _tried(choice: Choice, way: str) -> Choice:
+    """The choice of the plan, as this round has it; what never ran stays."""
+    if way == CLASSES or choice.kind == plan.COLD:
         return choice
-    costs: dict[str, Cost] = {cost.name: cost for cost in profile.costs}
-    level = 3 if way in (HIGHEST, BOTH) else choice.level
-    counted = costs[choice.name].counters if way in (COUNTERS, BOTH) else ()
-    return replace(choice, level=level, counters=counted)
+    return replace(choice, level=3, unroll=next(unroll for name, _, unroll in HIGHEST if name == way))
 
 
-def _explained(best: Choice, planned: Choice, now: Mapping[str, int], tried: Iterable[Round]) -> Choice:
-    """The best choice with the class of the plan, and why it is not the plan's when it is not."""
-    if best.how == planned.how:
-        return replace(planned, counters=best.counters)
-    costs = [f"{one.instructions[best.name]:,} at {_how(one, best.name)}" for one in tried]
-    reason = (
-        f"{planned.reason}; measured: {now[best.name]:,} instructions at {best.how}, {', '.join(dict.fromkeys(costs))}"
-    )
-    return replace(planned, level=best.level, counters=best.counters, reason=reason)
+def _explained(best: Choice, planned: Choice, now: int, tried: Iterable[Round]) -> Choice:
+    seen = {_how(one, best.name): one.instructions[best.name] for one in tried}
+    others = [f"{cost:,} at {how}" for how, cost in seen.items() if how != best.how]
+    reason = f"{planned.reason}; measured: {now:,} a call at {best.how}, {', '.join(others)}"
+    return replace(planned, level=best.level, counters=best.counters, unroll=best.unroll, reason=reason)
 
 
 def _how(one: Round, name: str) -> str:

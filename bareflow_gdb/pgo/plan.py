@@ -2,17 +2,19 @@
 
     {"plan_version": 1, "unit": "instructions", "profile": "COM1, modules",
      "thresholds": {"calls": 100, "cost": 100000, "factor": 10},
-     "modules": [{"name": "compute", "class": "hot", "level": 2, "counters": [], "calls": 10, "total": 402120,
+     "modules": [{"name": "compute", "class": "hot", "level": 2, "unroll": false,
+                  "counters": [], "calls": 10, "total": 402120,
                   "bitcode_sha256": "…", "reason": "…"}]}
 
-`level` is the tier O0 to O3; `counters` are the counts of its blocks, when they are used too. docs/pgo.md explains it.
+`level` is the tier O0 to O3; `counters` are the counts of its blocks, when they are used too; `unroll` lets loops be
+unrolled of which the compiler does not know how often they run. docs/pgo.md explains it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,7 @@ class Choice:
     level: int
     counters: tuple[FunctionCounts, ...]
     """By which it is compiled; () = by its level alone."""
+    unroll: bool = field(default=False, kw_only=True)
     calls: int
     total: int
     reason: str
@@ -62,8 +65,9 @@ class Choice:
 
     @property
     def how(self) -> str:
-        """In short: O3, or O3+counters."""
-        return f"O{self.level}{'+counters' if self.counters else ''}"
+        """In short: O3, or O3+counters+unrolled."""
+        more = (word for word, used in (("+counters", self.counters), ("+unrolled", self.unroll)) if used)
+        return f"O{self.level}{''.join(more)}"
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class Plan:
                     "name": choice.name,
                     "class": choice.kind,
                     "level": choice.level,
+                    "unroll": choice.unroll,
                     "counters": [one.to_json() for one in choice.counters],
                     "calls": choice.calls,
                     "total": choice.total,
@@ -108,7 +113,7 @@ class Plan:
 
 
 def make(profile: Profile, thresholds: Thresholds, *, counters: bool = False) -> Plan:
-    """`counters`: hot modules are compiled with the counts of their branches."""
+    """`counters`: hot modules are compiled by the counts of their blocks, the loops of ultra-hot ones unrolled."""
     choices = (_choice(cost, profile.unit, thresholds, counters) for cost in profile.costs)
     ordered = sorted(choices, key=lambda choice: (-choice.total, choice.name))
     return Plan(profile.unit, profile.source, thresholds, tuple(ordered))
@@ -117,7 +122,8 @@ def make(profile: Profile, thresholds: Thresholds, *, counters: bool = False) ->
 def _choice(cost: Cost, unit: str, limits: Thresholds, counters: bool) -> Choice:
     kind, reason = _class_of(cost, unit, limits)
     used = cost.counters if counters and kind in (ULTRA, HOT) else ()
-    return Choice(cost.name, kind, LEVELS[kind], used, cost.calls, cost.total, reason, cost.bitcode)
+    unroll = bool(used) and kind == ULTRA
+    return Choice(cost.name, kind, LEVELS[kind], used, cost.calls, cost.total, reason, cost.bitcode, unroll=unroll)
 
 
 def _class_of(cost: Cost, unit: str, limits: Thresholds) -> tuple[str, str]:
@@ -160,6 +166,7 @@ def _read_choice(row: Any, path: Path) -> Choice:
     level, counters = row.get("level"), counts.from_json(row.get("counters", []), str(path))
     if type(level) is not int or level not in LEVELS.values():
         raise BadData(f"{path} gives {name} no level from 0 to 3; {_ANEW}")
+    unroll = row.get("unroll", False) is True
     kind, reason, bitcode = (sentence(str(row.get(word, "")))[:100] for word in ("class", "reason", "bitcode_sha256"))
     calls, total = (row[word] if type(row.get(word)) is int else 0 for word in ("calls", "total"))
-    return Choice(name, kind, level, counters, calls, total, reason, bitcode)
+    return Choice(name, kind, level, counters, calls, total, reason, bitcode, unroll=unroll)

@@ -58,31 +58,26 @@ def _gained(report: Report) -> View:
     for choice in report.plan.choices:
         now = report.instructions[choice.name]
         before = [report.baselines[label][choice.name] for label in labels]
-        rows.append((choice.name, choice.how, *before, now, *(_factor(one / now) for one in before)))
+        sizes = (report.reference_images[choice.name], report.images[choice.name])
+        rows.append((choice.name, *before, now, *(_factor(one / now) for one in before), *sizes, choice.how))
     means = [_factor(report.factor(label)) for label in labels]
-    rows.append((Cell("geometric mean", "strong"), "", *("" for _ in labels), "", *means))
-    columns = "|".join(
-        (
-            "module|compiled",
-            *(f">all {label}" for label in labels),
-            ">optimised",
-            *(f">over {label}" for label in labels),
-        )
-    )
+    totals = (sum(report.reference_images.values()), sum(report.images.values()))
+    rows.append((Cell("geometric mean", "strong"), *("" for _ in labels), "", *means, *totals, ""))
+    over = [f">over {label}" for label in labels]
+    heads = ("module", *(f">all {label}" for label in labels), ">optimised", *over, ">bytes O2", ">bytes", "compiled")
+    columns = "|".join(heads)
     slower = [
         f"{name} needs {more:.2f} times the instructions of its O2"
         for name, more in report.slower("O2").items()
         if more > _SLOWER
     ]
     twice = "equal to the instruction" if report.equal else "NOT equal: what differs is interrupts at other moments"
-    counting = "; ".join(_counting(report))
     notes = (
         f"Instructions of the least of {report.calls} calls under QEMU's -icount; two runs were {twice}.",
-        *((counting,) if counting else ()),
+        *_counting(report),
     )
-    return View(
-        "What was gained, in instructions of a call", parts=(table(columns, rows),), problems=tuple(slower), notes=notes
-    )
+    title = "What was gained, in instructions of a call"
+    return View(title, parts=(table(columns, rows),), problems=tuple(slower), notes=notes)
 
 
 def _counting(report: Report) -> list[str]:
@@ -98,10 +93,20 @@ def _factor(value: float) -> Cell:
 
 
 def _rounds(report: Report) -> View:
-    rows = [(one.number, one.trying, f"{one.gain:+.2%}", "; ".join(one.put_back) or "nothing") for one in report.rounds]
-    end = "until little was gained" if report.converged else "as many as were asked for"
-    note = f"{len(report.rounds)} rounds, {end}. Gain: geometric mean over what was best before; the first one over O2."
-    return View("Rounds", parts=(table(">round|tried|>gain|put back", rows),), notes=(note,))
+    rows = [
+        (one.number, one.trying, _factor(report.factor("O2", one.instructions)), f"{one.gain:+.2%}", len(one.put_back))
+        for one in report.rounds
+    ]
+    put_back = "\n".join(f"round {one.number} put back: {line}" for one in report.rounds for line in one.put_back)
+    each = [
+        (choice.name, *(one.instructions[choice.name] for one in report.rounds), report.instructions[choice.name])
+        for choice in report.plan.choices
+    ]
+    columns = "|".join(("module", *(f">{one.trying}" for one in report.rounds), ">best"))
+    end = "until less was gained than was asked for" if report.converged else "as many as were asked for"
+    notes = (f"{len(report.rounds)} rounds, {end}. Over O2: of all modules compiled so; gain: over the best before.",)
+    parts = (table(">round|tried|>over O2|>gain|>put back", rows), put_back, table(columns, each))
+    return View("Rounds", parts=parts, notes=notes)
 
 
 def _cycles(report: Report) -> View:
@@ -134,11 +139,12 @@ def report_record(report: Report) -> dict[str, Any]:
         "calls": report.calls,
         "factors": {label: round(report.factor(label), 4) for label in report.baselines},
         "instructions": {**report.baselines, "optimised": report.instructions, "counting": report.counting},
-        "bytes": report.sizes,
+        "bytes": {"O2": report.reference_images, "optimised": report.images},
         "rounds": [
             {
                 "number": one.number,
                 "tried": one.trying,
+                "over_o2": round(report.factor("O2", one.instructions), 4),
                 "gain": round(one.gain, 5),
                 "put_back": list(one.put_back),
                 "instructions": one.instructions,
