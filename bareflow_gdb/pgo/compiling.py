@@ -60,10 +60,8 @@ class Compiler:
             )
 
     def _compiled(self, choice: Choice) -> bytes:
-        source, flags = (
-            self.firmware.bitcode(choice.name),
-            [*FLAGS, f"-O{choice.level}", "-c", *(UNROLL if choice.unroll else ())],
-        )
+        source = self.firmware.bitcode(choice.name)
+        flags = [*FLAGS, f"-O{choice.level}", "-c", *(UNROLL if choice.unroll else ())]
         with TemporaryDirectory(prefix="bfp-") as folder:
             if choice.counters:
                 counted = Path(folder) / "counts.profdata"

@@ -45,13 +45,16 @@ def from_json(rows: Any, where: str) -> tuple[FunctionCounts, ...]:
 
 def _function(row: Any, where: str) -> FunctionCounts:
     made = row if isinstance(row, dict) else {}
-    name, digest, counts = made.get("function"), made.get("hash"), made.get("counts")
-    right = isinstance(name, str) and _NAME.fullmatch(name) and name[0] not in "#:"
-    right = right and isinstance(digest, str) and re.fullmatch(r"0x[0-9a-f]{16}", digest)
-    right = right and isinstance(counts, list) and 0 < len(counts) <= MOST_COUNTERS
-    if not right or not all(type(count) is int and 0 <= count < 1 << 64 for count in counts):
+    name, digest, counts = str(made.get("function")), str(made.get("hash")), made.get("counts")
+    right = _NAME.fullmatch(name) and name[0] not in "#:" and re.fullmatch(r"0x[0-9a-f]{16}", digest)
+    if not right or not isinstance(counts, list) or not _are_counts(counts):
         raise BadData(f"the counters in {where} are damaged; take a new profile with `bareflow pgo profile --counters`")
     return FunctionCounts(name, int(digest, 16), tuple(counts))
+
+
+def _are_counts(counts: list[Any]) -> bool:
+    few = 0 < len(counts) <= MOST_COUNTERS
+    return few and all(type(count) is int and 0 <= count < 1 << 64 for count in counts)
 
 
 def proftext(functions: Sequence[FunctionCounts]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -28,12 +28,12 @@ BASELINES = ("O0", "O2", "O3")
 REFERENCE = "O2"
 """What the system's authors built their kernels with."""
 CLASSES = "classes"
-HIGHEST: tuple[tuple[str, bool, bool], ...] = (
-    ("O3+counters+unrolled", True, True),
-    ("O3+counters", True, False),
-    ("O3+unrolled", False, True),
-    ("O3", False, False),
-)
+HIGHEST = {
+    "O3+counters+unrolled": (True, True),
+    "O3+counters": (True, False),
+    "O3+unrolled": (False, True),
+    "O3": (False, False),
+}
 """After the classes: what is tried, whether by counts, whether with loops unrolled."""
 SAME = 0.005
 """Of a call: within that the smaller image is the better one."""
@@ -166,8 +166,8 @@ def iterate(
 
     made = plan.make(profile, thresholds)
     counted = {cost.name: cost.counters for cost in profile.costs}
-    search = _Search(workshop, made, _all_at(REFERENCE, names), baselines[REFERENCE], counted)
-    ways = [CLASSES, *(way for way, by_counts, _ in HIGHEST if counters or not by_counts)]
+    search = _Search(workshop, made, counted, _all_at(REFERENCE, names), baselines[REFERENCE])
+    ways = [CLASSES, *(way for way, (by_counts, _) in HIGHEST.items() if counters or not by_counts)]
     tried: list[Round] = []
     for way in ways[:rounds]:
         tried.append(search.round(way))
@@ -204,21 +204,22 @@ class _Search:
 
     workshop: Workshop
     plan: Plan
-    reference: list[Choice]
-    now: dict[str, int]
-    """Instructions of a call, of the best."""
-    counts: dict[str, tuple[FunctionCounts, ...]]
+    counts: Mapping[str, tuple[FunctionCounts, ...]]
+    begin: InitVar[Iterable[Choice]]
+    begin_with: InitVar[Mapping[str, int]]
+    """Instructions of a call, of these choices."""
     best: dict[str, Choice] = field(init=False)
+    now: dict[str, int] = field(init=False)
     number: int = 0
 
-    def __post_init__(self) -> None:
-        self.best = {choice.name: choice for choice in self.reference}
-        self.now = dict(self.now)
+    def __post_init__(self, begin: Iterable[Choice], begin_with: Mapping[str, int]) -> None:
+        self.best = {choice.name: choice for choice in begin}
+        self.now = dict(begin_with)
 
     def round(self, way: str) -> Round:
         """Compiles, measures, keeps what is better. Raises BareflowError."""
         self.number += 1
-        proposed = self.plan.with_choices(_tried(choice, way) for choice in self.plan_with_counts(way))
+        proposed = self.plan.with_choices(self._tried(choice, way) for choice in self.plan.choices)
         seen = measure.count(self.workshop.of_plan(proposed.choices)).per_call()
         before, put_back = dict(self.now), []
         for choice in proposed.choices:
@@ -229,18 +230,19 @@ class _Search:
         gain = geometric_mean(before[name] / self.now[name] for name in before) - 1
         return Round(self.number, way, proposed, seen, tuple(put_back), gain)
 
-    def plan_with_counts(self, way: str) -> tuple[Choice, ...]:
-        """The plan's choices; those of a way by counts with them."""
-        by_counts = way != CLASSES and next(used for name, used, _ in HIGHEST if name == way)
-        found = self.counts if by_counts else {}
-        return tuple(replace(choice, counters=found.get(choice.name, ())) for choice in self.plan.choices)
-
     def best_plan(self, tried: Iterable[Round]) -> Plan:
         """The plan with the best of each, and the reason where that is not the plan's own."""
         tried = tuple(tried)
         return self.plan.with_choices(
             _explained(self.best[choice.name], choice, self.now[choice.name], tried) for choice in self.plan.choices
         )
+
+    def _tried(self, choice: Choice, way: str) -> Choice:
+        """The choice of the plan, as this round has it; what never ran stays."""
+        if way == CLASSES or choice.kind == plan.COLD:
+            return choice
+        by_counts, unroll = HIGHEST[way]
+        return replace(choice, level=3, unroll=unroll, counters=self.counts[choice.name] if by_counts else ())
 
     def _is_better(self, choice: Choice, seen: int) -> bool:
         best, now = self.best[choice.name], self.now[choice.name]
@@ -252,13 +254,6 @@ class _Search:
 
 def _all_at(level: str, names: Iterable[str]) -> list[Choice]:
     return [Choice(name, "", int(level[1:]), (), 0, 0, f"all at {level}") for name in names]
-
-
-def _tried(choice: Choice, way: str) -> Choice:
-    """The choice of the plan, as this round has it; what never ran stays."""
-    if way == CLASSES or choice.kind == plan.COLD:
-        return choice
-    return replace(choice, level=3, unroll=next(unroll for name, _, unroll in HIGHEST if name == way))
 
 
 def _explained(best: Choice, planned: Choice, now: int, tried: Iterable[Round]) -> Choice:

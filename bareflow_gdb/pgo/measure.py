@@ -67,7 +67,7 @@ class Cycles:
     @property
     def confidence(self) -> float:
         """That the median lies between `low` and `high`."""
-        return 1 - 2 / 2**self.boots
+        return 1.0 - 2.0 ** (1 - self.boots)
 
 
 def count(image: Path) -> Run:

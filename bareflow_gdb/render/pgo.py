@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from bareflow_gdb.render.view import Cell, View, facts, number, table
+from bareflow_gdb.render.view import Cell, Value, View, facts, number, table
 
 if TYPE_CHECKING:
     from bareflow_gdb.pgo.iterate import Report
@@ -54,7 +54,7 @@ def report_views(report: Report) -> tuple[View, ...]:
 
 def _gained(report: Report) -> View:
     labels = tuple(report.baselines)
-    rows = []
+    rows: list[tuple[Value | None, ...]] = []
     for choice in report.plan.choices:
         now = report.instructions[choice.name]
         before = [report.baselines[label][choice.name] for label in labels]
@@ -98,7 +98,7 @@ def _rounds(report: Report) -> View:
         for one in report.rounds
     ]
     put_back = "\n".join(f"round {one.number} put back: {line}" for one in report.rounds for line in one.put_back)
-    each = [
+    each: list[tuple[Value | None, ...]] = [
         (choice.name, *(one.instructions[choice.name] for one in report.rounds), report.instructions[choice.name])
         for choice in report.plan.choices
     ]
@@ -111,7 +111,7 @@ def _rounds(report: Report) -> View:
 
 def _cycles(report: Report) -> View:
     labels = [label for label in report.cycles if label != "best"]
-    rows = []
+    rows: list[tuple[Value | None, ...]] = []
     boots = 0
     for choice in report.plan.choices:
         best = report.cycles["best"][choice.name]
@@ -122,7 +122,7 @@ def _cycles(report: Report) -> View:
     columns = "|".join(
         ("module", *(f">all {label}" for label in labels), ">optimised", *(f">over {label}" for label in labels))
     )
-    sure = 1 - 2 / 2**boots
+    sure = report.cycles["best"][report.plan.choices[0].name].confidence
     note = (
         f"Least call of each of {boots} boots, the kernels in turn: median, and where it lies with {sure:.0%}. "
         "The host's clock under emulation: whoever else works on the host is in it."
