@@ -1,8 +1,9 @@
 """How far can the modules be optimised? Profile, plan, compile, measure, and again, until little is gained.
 
 Each round compiles every module in one more way: by its class, then at the highest tier by the counts of its blocks,
-with its loops unrolled and without. What costs more instructions than the best so far is put back, and named; where
-both cost the same, the smaller image stays.
+with its loops unrolled and without. What costs more than the best so far is put back, and named; where both cost the
+same, the smaller image stays. What needs fewer instructions and yet more cycles than the reference is put back at the
+end.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from bareflow_gdb.pgo.compiling import Compiler
 from bareflow_gdb.pgo.counts import FunctionCounts
 from bareflow_gdb.pgo.firmware import Firmware
 from bareflow_gdb.pgo.instrumented import instrument
-from bareflow_gdb.pgo.measure import Cycles, geometric_mean
+from bareflow_gdb.pgo.measure import Span, geometric_mean
 from bareflow_gdb.pgo.plan import Choice, Plan, Thresholds
-from bareflow_gdb.pgo.profile import Profile
+from bareflow_gdb.pgo.profile import CYCLES, INSTRUCTIONS, Profile
 
 BASELINES = ("O0", "O2", "O3")
+BEST = "best"
 REFERENCE = "O2"
 """What the system's authors built their kernels with."""
 CLASSES = "classes"
@@ -50,8 +52,10 @@ class Round:
     trying: str
     plan: Plan
     """What was compiled."""
-    instructions: dict[str, int]
+    cost: dict[str, int]
     """Of a call, of what was compiled."""
+    over_reference: float
+    """How many times faster than all modules at REFERENCE what was compiled is: the geometric mean."""
     put_back: tuple[str, ...]
     """Modules that got slower, and what they are now."""
     gain: float
@@ -60,11 +64,17 @@ class Round:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of it."""
+    """What became of it; all of a call."""
 
+    by: str
+    """What the rounds compared: instructions or cycles."""
     profile: Profile
     baselines: dict[str, dict[str, int]]
+    """Instructions."""
     rounds: tuple[Round, ...]
+    converged: bool
+    put_back: tuple[str, ...]
+    """At the end, for its cycles."""
     plan: Plan
     """What is best."""
     instructions: dict[str, int]
@@ -76,14 +86,19 @@ class Report:
     """Bytes of all modules at REFERENCE."""
     counting: dict[str, int]
     """Instructions of the kernel that counts its blocks; empty when none was built."""
-    cycles: dict[str, dict[str, Cycles]] = field(default_factory=dict)
-    converged: bool = True
+    cycles: dict[str, dict[str, Span]]
+    """Of the baselines and of BEST; what was put back at the end has those of REFERENCE."""
     calls: int = measure.CALLS
 
-    def factor(self, over: str, instructions: Mapping[str, int] | None = None) -> float:
-        """How many times faster than a baseline the best is, or what else took these: the geometric mean."""
+    def factor(self, over: str) -> float:
+        """How many times fewer instructions the best needs than a baseline: the geometric mean."""
         base = self.baselines[over]
-        return geometric_mean(base[name] / now for name, now in (instructions or self.instructions).items())
+        return geometric_mean(base[name] / now for name, now in self.instructions.items())
+
+    def cycles_factor(self, over: str) -> float:
+        """The same in cycles, of the medians."""
+        base = self.cycles[over]
+        return geometric_mean(base[name].median / now.median for name, now in self.cycles[BEST].items())
 
     def slower(self, over: str) -> dict[str, float]:
         """The modules that need more instructions than in a baseline, and how many times as many."""
@@ -131,7 +146,8 @@ class Workshop(AbstractContextManager["Workshop"]):
         """How often the blocks of all modules ran, and what a call cost while they were counted."""
         built = {name: instrument(self.firmware, name) for name in self.firmware.names()}
         image = self.build({name: one.image for name, one in built.items()})
-        return measure.counts(image, built), measure.count(image).per_call()
+        counts, run = measure.counts(image, built)
+        return counts, run.per_call()
 
 
 def signed(profile: Profile, firmware: Firmware) -> Profile:
@@ -144,14 +160,15 @@ def iterate(
     thresholds: Thresholds,
     told: Told,
     *,
+    by: str = INSTRUCTIONS,
     rounds: int = ROUNDS,
     least_gain: float = LEAST_GAIN,
     counters: bool = True,
     boots: int = 0,
 ) -> Report:
     """`boots`: of each kernel, to compare cycles. Raises BareflowError."""
-    if rounds < 1:
-        raise UsageError("--rounds takes 1 or more")
+    if rounds < 1 or (by == CYCLES and boots < 2):
+        raise UsageError("--rounds takes 1 or more, and --by cycles 2 --boots or more")
     told("the baselines: all modules at O0, O2 and O3")
     names = workshop.firmware.names()
     kernels = {level: workshop.of_plan(_all_at(level, names)) for level in BASELINES}
@@ -164,9 +181,9 @@ def iterate(
         blocks, counting = workshop.count_blocks()
         profile = profile.counted(blocks)
 
-    made = plan.make(profile, thresholds)
-    counted = {cost.name: cost.counters for cost in profile.costs}
-    search = _Search(workshop, made, counted, _all_at(REFERENCE, names), baselines[REFERENCE])
+    reference = _all_at(REFERENCE, names)
+    compare = boots if by == CYCLES else 0
+    search = _Search(workshop, plan.make(profile, thresholds), profile, reference, baselines[REFERENCE], compare)
     ways = [CLASSES, *(way for way, (by_counts, _) in HIGHEST.items() if counters or not by_counts)]
     tried: list[Round] = []
     for way in ways[:rounds]:
@@ -177,24 +194,30 @@ def iterate(
             break
     converged = len(tried) == len(ways) or (len(tried) > 1 and tried[-1].gain < least_gain)
 
+    cycles: dict[str, dict[str, Span]] = {}
+    put_back: tuple[str, ...] = ()
+    if boots:
+        told(f"cycles: {boots} boots of each of {len(kernels) + 1} kernels in turn")
+        cycles = measure.compare_cycles({**kernels, BEST: workshop.of_plan(search.best.values())}, boots)
+        put_back = search.put_back(cycles)
     final = search.best_plan(tried)
     told("the best of all, twice")
-    kernels["best"] = workshop.of_plan(final.choices)
-    first, second = (measure.count(kernels["best"]).per_call() for _ in range(2))
-    if boots:
-        told(f"cycles: {boots} boots of each of {len(kernels)} kernels in turn")
+    kernels[BEST] = workshop.of_plan(final.choices)
+    first, second = (measure.count(kernels[BEST]).per_call() for _ in range(2))
     return Report(
+        by=by,
         profile=profile,
         baselines=baselines,
         rounds=tuple(tried),
+        converged=converged,
+        put_back=put_back,
         plan=final,
         instructions=first,
         equal=first == second,
         images=workshop.sizes(final.choices),
-        reference_images=workshop.sizes(_all_at(REFERENCE, names)),
+        reference_images=workshop.sizes(reference),
         counting=counting,
-        cycles=measure.compare_cycles(kernels, boots),
-        converged=converged,
+        cycles=cycles,
     )
 
 
@@ -204,37 +227,72 @@ class _Search:
 
     workshop: Workshop
     plan: Plan
-    counts: Mapping[str, tuple[FunctionCounts, ...]]
-    begin: InitVar[Iterable[Choice]]
+    profile: InitVar[Profile]
+    reference: list[Choice]
+    """Where it begins."""
     begin_with: InitVar[Mapping[str, int]]
-    """Instructions of a call, of these choices."""
+    """Instructions of a call, of these."""
+    boots: int
+    """In which cycles are compared; 0 = instructions are."""
     best: dict[str, Choice] = field(init=False)
-    now: dict[str, int] = field(init=False)
     number: int = 0
 
-    def __post_init__(self, begin: Iterable[Choice], begin_with: Mapping[str, int]) -> None:
-        self.best = {choice.name: choice for choice in begin}
-        self.now = dict(begin_with)
+    def __post_init__(self, profile: Profile, begin_with: Mapping[str, int]) -> None:
+        self.best = {choice.name: choice for choice in self.reference}
+        self.counts = {cost.name: cost.counters for cost in profile.costs}
+        self.began = _spans(begin_with)
+        self.now = dict(self.began)
 
     def round(self, way: str) -> Round:
         """Compiles, measures, keeps what is better. Raises BareflowError."""
         self.number += 1
         proposed = self.plan.with_choices(self._tried(choice, way) for choice in self.plan.choices)
-        seen = measure.count(self.workshop.of_plan(proposed.choices)).per_call()
+        seen = self._measured(self.workshop.of_plan(proposed.choices))
         before, put_back = dict(self.now), []
         for choice in proposed.choices:
-            if self._is_better(choice, seen[choice.name]):
-                self.best[choice.name], self.now[choice.name] = choice, seen[choice.name]
-            elif (more := seen[choice.name] / self.now[choice.name] - 1) > SAME:
-                put_back.append(f"{choice.name} ({more:+.1%} at {choice.how}) to {self.best[choice.name].how}")
-        gain = geometric_mean(before[name] / self.now[name] for name in before) - 1
-        return Round(self.number, way, proposed, seen, tuple(put_back), gain)
+            name, now = choice.name, self.now[choice.name]
+            if self._is_better(choice, seen[name]):
+                self.best[name], self.now[name] = choice, seen[name]
+            elif now.better_than(seen[name], SAME):
+                more = seen[name].median / now.median - 1
+                put_back.append(f"{name} ({more:+.1%} at {choice.how}) to {self.best[name].how}")
+        return Round(
+            number=self.number,
+            trying=way,
+            plan=proposed,
+            cost={name: round(span.median) for name, span in seen.items()},
+            over_reference=_times(self.began, seen),
+            put_back=tuple(put_back),
+            gain=_times(before, self.now) - 1,
+        )
+
+    def _measured(self, image: Path) -> dict[str, Span]:
+        """What is tried. In cycles the best and the reference are measured in the same turns: the host changes."""
+        if not self.boots:
+            return _spans(measure.count(image).per_call())
+        kernels = {"reference": self.workshop.of_plan(self.reference), "tried": image}
+        kernels[BEST] = self.workshop.of_plan(self.best.values())
+        found = measure.compare_cycles(kernels, self.boots)
+        self.began, self.now = found["reference"], found[BEST]
+        return found["tried"]
+
+    def put_back(self, cycles: dict[str, dict[str, Span]]) -> tuple[str, ...]:
+        """Takes the reference again, and its cycles, for what needs more than it for certain; says which."""
+        told = []
+        for choice in self.reference:
+            base, best = cycles[REFERENCE][choice.name], cycles[BEST][choice.name]
+            if base.better_than(best):
+                more, how = best.median / base.median - 1, self.best[choice.name].how
+                told.append(f"{choice.name} ({more:+.1%} cycles at {how}) to {choice.how}")
+                self.best[choice.name], cycles[BEST][choice.name] = choice, base
+        return tuple(told)
 
     def best_plan(self, tried: Iterable[Round]) -> Plan:
         """The plan with the best of each, and the reason where that is not the plan's own."""
         tried = tuple(tried)
         return self.plan.with_choices(
-            _explained(self.best[choice.name], choice, self.now[choice.name], tried) for choice in self.plan.choices
+            _explained(self.best[choice.name], choice, tried, CYCLES if self.boots else INSTRUCTIONS)
+            for choice in self.plan.choices
         )
 
     def _tried(self, choice: Choice, way: str) -> Choice:
@@ -244,22 +302,31 @@ class _Search:
         by_counts, unroll = HIGHEST[way]
         return replace(choice, level=3, unroll=unroll, counters=self.counts[choice.name] if by_counts else ())
 
-    def _is_better(self, choice: Choice, seen: int) -> bool:
-        best, now = self.best[choice.name], self.now[choice.name]
-        if abs(seen / now - 1) > SAME:
-            return seen < now
-        sizes = self.workshop.sizes((choice,)), self.workshop.sizes((best,))
-        return sizes[0][choice.name] < sizes[1][choice.name]
+    def _is_better(self, choice: Choice, seen: Span) -> bool:
+        now = self.now[choice.name]
+        if seen.better_than(now, SAME) or now.better_than(seen, SAME):
+            return seen.median < now.median
+        best = self.best[choice.name]
+        return self.workshop.sizes((choice,))[choice.name] < self.workshop.sizes((best,))[choice.name]
+
+
+def _spans(counted: Mapping[str, int]) -> dict[str, Span]:
+    """Of one run that every other one equals."""
+    return {name: Span(count, count, count, 1) for name, count in counted.items()}
+
+
+def _times(before: Mapping[str, Span], now: Mapping[str, Span]) -> float:
+    return geometric_mean(before[name].median / now[name].median for name in before)
 
 
 def _all_at(level: str, names: Iterable[str]) -> list[Choice]:
     return [Choice(name, "", int(level[1:]), (), 0, 0, f"all at {level}") for name in names]
 
 
-def _explained(best: Choice, planned: Choice, now: int, tried: Iterable[Round]) -> Choice:
-    seen = {_how(one, best.name): one.instructions[best.name] for one in tried}
-    others = [f"{cost:,} at {how}" for how, cost in seen.items() if how != best.how]
-    reason = f"{planned.reason}; measured: {now:,} a call at {best.how}, {', '.join(others)}"
+def _explained(best: Choice, planned: Choice, tried: Iterable[Round], unit: str) -> Choice:
+    seen = {_how(one, best.name): one.cost[best.name] for one in tried}
+    measured = ", ".join(f"{how} {cost:,}" for how, cost in seen.items())
+    reason = f"{planned.reason}; {unit} a call: {measured}"
     return replace(planned, level=best.level, counters=best.counters, unroll=best.unroll, reason=reason)
 
 

@@ -18,7 +18,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from bareflow_gdb.errors import BadData, BareflowError
-from bareflow_gdb.guest.base.exports import GuestSymbol, read_symbols
+from bareflow_gdb.guest.base.exports import read_symbols
 from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.guest.code.functions import function_table
@@ -56,8 +56,8 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Cycles:
-    """Of a call, over several boots."""
+class Span:
+    """What a call costs, over several boots."""
 
     median: float
     low: int
@@ -68,6 +68,10 @@ class Cycles:
     def confidence(self) -> float:
         """That the median lies between `low` and `high`."""
         return 1.0 - 2.0 ** (1 - self.boots)
+
+    def better_than(self, other: Span, by: float = 0.0) -> bool:
+        """Is it, for certain, cheaper by more than this share?"""
+        return self.high < other.low * (1 - by)
 
 
 def count(image: Path) -> Run:
@@ -88,34 +92,31 @@ def profile_of(image: Path, of: str, *, cycles: bool = False) -> Profile:
     return run.modules if of == profile.MODULES else run.functions
 
 
-def compare_cycles(kernels: Mapping[str, Path], boots: int) -> dict[str, dict[str, Cycles]]:
+def compare_cycles(kernels: Mapping[str, Path], boots: int) -> dict[str, dict[str, Span]]:
     """Of each kernel, of each module: boots of all of them in turn."""
     least: dict[str, list[dict[str, int]]] = {label: [] for label in kernels}
     for _ in range(boots):
         for label, image in kernels.items():
             least[label].append(time(image).per_call())
     return {
-        label: {name: _cycles([one[name] for one in every]) for name in every[0]}
+        label: {name: _span([one[name] for one in every]) for name in every[0]}
         for label, every in least.items()
         if every
     }
 
 
-def counts(image: Path, built: Mapping[str, Instrumented]) -> dict[str, tuple[FunctionCounts, ...]]:
-    """How often each block ran in a kernel that counts. Raises BareflowError."""
+def counts(image: Path, built: Mapping[str, Instrumented]) -> tuple[dict[str, tuple[FunctionCounts, ...]], Run]:
+    """How often each block ran in a kernel that counts, and what that run cost. Raises BareflowError."""
     with _ran(image, CALLS, icount=0) as machine:
         memory = machine.memory()
-        root = find_root(memory).root
         found = {}
-        for function in function_table(memory, root):
-            problems: list[str] = []
-            symbols: list[GuestSymbol] = []
+        for function in function_table(memory, find_root(memory).root):
             if function.name in built:
                 at, many = function.symbols, function.symbol_count
-                symbols = read_symbols(memory, at, many, f"symbols of {function.name}", problems)
+                symbols = read_symbols(memory, at, many, f"symbols of {function.name}", [])
                 named = {symbol.name: symbol for symbol in symbols}
                 found[function.name] = read_counts(memory, named, built[function.name].counters, function.name)
-        return found
+        return found, _read(machine, profile.INSTRUCTIONS)
 
 
 def taken_from_cache(log: str) -> tuple[str, ...]:
@@ -129,8 +130,8 @@ def geometric_mean(factors: Iterable[float]) -> float:
     return math.exp(sum(logs) / len(logs)) if logs else 1.0
 
 
-def _cycles(samples: list[int]) -> Cycles:
-    return Cycles(float(median(samples)), min(samples), max(samples), len(samples))
+def _span(samples: list[int]) -> Span:
+    return Span(float(median(samples)), min(samples), max(samples), len(samples))
 
 
 @contextmanager

@@ -133,8 +133,12 @@ def _class_of(cost: Cost, unit: str, limits: Thresholds) -> tuple[str, str]:
         if cost.total >= limits.cost * factor:
             return kind, f"{cost.total:,} {unit} ≥ {limits.cost * factor:,}"
         if cost.calls >= limits.calls * factor:
-            return kind, f"{cost.calls:,} calls ≥ {limits.calls * factor:,}"
-    return WARM, f"{cost.calls:,} calls < {limits.calls:,}, {cost.total:,} {unit} < {limits.cost:,}"
+            return kind, f"{_calls(cost)} ≥ {limits.calls * factor:,}"
+    return WARM, f"{_calls(cost)} < {limits.calls:,}, {cost.total:,} {unit} < {limits.cost:,}"
+
+
+def _calls(cost: Cost) -> str:
+    return f"{cost.calls:,} call{'' if cost.calls == 1 else 's'}"
 
 
 def read(path: Path) -> Plan:

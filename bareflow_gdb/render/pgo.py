@@ -94,18 +94,23 @@ def _factor(value: float) -> Cell:
 
 def _rounds(report: Report) -> View:
     rows = [
-        (one.number, one.trying, _factor(report.factor("O2", one.instructions)), f"{one.gain:+.2%}", len(one.put_back))
+        (one.number, one.trying, _factor(one.over_reference), f"{one.gain:+.2%}", len(one.put_back))
         for one in report.rounds
     ]
-    put_back = "\n".join(f"round {one.number} put back: {line}" for one in report.rounds for line in one.put_back)
+    last = [f"at the end put back: {line}" for line in report.put_back]
+    lines = [f"round {one.number} put back: {line}" for one in report.rounds for line in one.put_back]
+    put_back = "\n".join((*lines, *last))
     each: list[tuple[Value | None, ...]] = [
-        (choice.name, *(one.instructions[choice.name] for one in report.rounds), report.instructions[choice.name])
-        for choice in report.plan.choices
+        (choice.name, *(one.cost[choice.name] for one in report.rounds), choice.how) for choice in report.plan.choices
     ]
-    columns = "|".join(("module", *(f">{one.trying}" for one in report.rounds), ">best"))
+    columns = "|".join(("module", *(f">{one.trying}" for one in report.rounds), "best"))
     end = "until less was gained than was asked for" if report.converged else "as many as were asked for"
     notes = (f"{len(report.rounds)} rounds, {end}. Over O2: of all modules compiled so; gain: over the best before.",)
-    parts = (table(">round|tried|>over O2|>gain|>put back", rows), put_back, table(columns, each))
+    parts = (
+        table(">round|tried|>over O2|>gain|>put back", rows),
+        put_back,
+        table(columns, each, f"{report.by.capitalize()} of a call"),
+    )
     return View("Rounds", parts=parts, notes=notes)
 
 
@@ -119,13 +124,15 @@ def _cycles(report: Report) -> View:
         others = [report.cycles[label][choice.name] for label in labels]
         shown = [f"{one.median:,.0f} ({one.low:,}-{one.high:,})" for one in (*others, best)]
         rows.append((choice.name, *shown, *(_factor(one.median / best.median) for one in others)))
-    columns = "|".join(
-        ("module", *(f">all {label}" for label in labels), ">optimised", *(f">over {label}" for label in labels))
-    )
+    means = [_factor(report.cycles_factor(label)) for label in labels]
+    rows.append((Cell("geometric mean", "strong"), *("" for _ in labels), "", *means))
+    heads = ("module", *(f">all {label}" for label in labels), ">optimised", *(f">over {label}" for label in labels))
+    columns = "|".join(heads)
     sure = report.cycles["best"][report.plan.choices[0].name].confidence
     note = (
         f"Least call of each of {boots} boots, the kernels in turn: median, and where it lies with {sure:.0%}. "
-        "The host's clock under emulation: whoever else works on the host is in it."
+        "The host's clock under emulation, so other work on the host is in it. "
+        + (f"Before {len(report.put_back)} modules were put back for it." if report.put_back else "")
     )
     return View("The same in cycles", parts=(table(columns, rows),), notes=(note,))
 
@@ -134,6 +141,8 @@ def report_record(report: Report) -> dict[str, Any]:
     """As report.json has it."""
     return {
         "report_version": 1,
+        "by": report.by,
+        "put_back": list(report.put_back),
         "converged": report.converged,
         "equal_runs": report.equal,
         "calls": report.calls,
@@ -144,10 +153,10 @@ def report_record(report: Report) -> dict[str, Any]:
             {
                 "number": one.number,
                 "tried": one.trying,
-                "over_o2": round(report.factor("O2", one.instructions), 4),
+                "over_o2": round(one.over_reference, 4),
                 "gain": round(one.gain, 5),
                 "put_back": list(one.put_back),
-                "instructions": one.instructions,
+                "cost": one.cost,
             }
             for one in report.rounds
         ],

@@ -21,6 +21,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=count, default=ROUNDS, metavar="N", help=f"at most N rounds ({ROUNDS})")
     text = f"end when a round gains less than P percent ({GAIN:g})"
     parser.add_argument("--gain", type=float, default=GAIN, metavar="P", help=text)
+    text = "what the rounds compare (default instructions); cycles are the host's, under emulation"
+    parser.add_argument("--by", choices=("instructions", "cycles"), default="instructions", help=text)
     parser.add_argument("--no-counters", action="store_true", help="by classes alone, not by the counts of blocks")
     text = f"boots of each kernel to compare cycles ({BOOTS}; 0: instructions only)"
     parser.add_argument("--boots", type=count, default=BOOTS, metavar="N", help=text)
@@ -45,6 +47,7 @@ def main(options: argparse.Namespace) -> int:
             workshop,
             limits,
             words.tell,
+            by=options.by,
             rounds=options.rounds,
             least_gain=options.gain / 100,
             counters=not options.no_counters,
