@@ -106,11 +106,8 @@ def _rounds(report: Report) -> View:
     columns = "|".join(("module", *(f">{one.trying}" for one in report.rounds), "best"))
     end = "until less was gained than was asked for" if report.converged else "as many as were asked for"
     notes = (f"{len(report.rounds)} rounds, {end}. Over O2: of all modules compiled so; gain: over the best before.",)
-    parts = (
-        table(">round|tried|>over O2|>gain|>put back", rows),
-        put_back,
-        table(columns, each, f"{report.by.capitalize()} of a call"),
-    )
+    costs = table(columns, each, f"{report.by.capitalize()} of a call")
+    parts = (table(">round|tried|>over O2|>gain|>put back", rows), put_back, costs)
     return View("Rounds", parts=parts, notes=notes)
 
 
@@ -132,7 +129,7 @@ def _cycles(report: Report) -> View:
     note = (
         f"Least call of each of {boots} boots, the kernels in turn: median, and where it lies with {sure:.0%}. "
         "The host's clock under emulation, so other work on the host is in it. "
-        + (f"Before {len(report.put_back)} modules were put back for it." if report.put_back else "")
+        + ("What was put back has the figures of O2." if report.put_back else "")
     )
     return View("The same in cycles", parts=(table(columns, rows),), notes=(note,))
 
