@@ -8,7 +8,7 @@ end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path
@@ -127,8 +127,9 @@ class Workshop(AbstractContextManager["Workshop"]):
         self._folder.cleanup()
 
     def build(self, images: Mapping[str, bytes]) -> Path:
-        """The boot image of a kernel with these modules; it stays until the workshop is left."""
-        built = kernel.with_images(self._base, images)
+        """The boot image of a kernel with these modules, the others at O0; it stays until the workshop is left."""
+        others = {name: self.firmware.image_of(name) for name in self.firmware.names() if name not in images}
+        built = kernel.with_images(self._base, {**others, **images})
         self._number += 1
         kept = Path(self._folder.name) / f"kernel{self._number}.img"
         built.rename(kept)
@@ -142,12 +143,12 @@ class Workshop(AbstractContextManager["Workshop"]):
         """Bytes of their images."""
         return {choice.name: len(self.compiler.image(choice)) for choice in choices}
 
-    def count_blocks(self) -> tuple[dict[str, tuple[FunctionCounts, ...]], dict[str, int]]:
-        """How often the blocks of all modules ran, and what a call cost while they were counted."""
-        built = {name: instrument(self.firmware, name) for name in self.firmware.names()}
+    def count_blocks(self, names: Iterable[str]) -> tuple[dict[str, tuple[FunctionCounts, ...]], dict[str, int]]:
+        """How often the blocks of these modules ran, and what a call cost while they were counted."""
+        built = {name: instrument(self.firmware, name) for name in names}
         image = self.build({name: one.image for name, one in built.items()})
         counts, run = measure.counts(image, built)
-        return counts, run.per_call()
+        return counts, run.per_call(built)
 
 
 def signed(profile: Profile, firmware: Firmware) -> Profile:
@@ -160,25 +161,26 @@ def iterate(
     thresholds: Thresholds,
     told: Told,
     *,
+    only: Collection[str] = (),
     by: str = INSTRUCTIONS,
     rounds: int = ROUNDS,
     least_gain: float = LEAST_GAIN,
     counters: bool = True,
     boots: int = 0,
 ) -> Report:
-    """`boots`: of each kernel, to compare cycles. Raises BareflowError."""
+    """`only`: these modules (default all). `boots`: of each kernel, to compare cycles. Raises BareflowError."""
     if rounds < 1 or (by == CYCLES and boots < 2):
         raise UsageError("--rounds takes 1 or more, and --by cycles 2 --boots or more")
     told("the baselines: all modules at O0, O2 and O3")
-    names = workshop.firmware.names()
+    names = _asked(workshop.firmware, only)
     kernels = {level: workshop.of_plan(_all_at(level, names)) for level in BASELINES}
     runs = {level: measure.count(image) for level, image in kernels.items()}
-    baselines = {level: run.per_call() for level, run in runs.items()}
-    profile = signed(runs["O0"].modules, workshop.firmware)
+    baselines = {level: run.per_call(names) for level, run in runs.items()}
+    profile = signed(runs["O0"].modules, workshop.firmware).of(names)
     counting: dict[str, int] = {}
     if counters:
         told("the kernel that counts its blocks")
-        blocks, counting = workshop.count_blocks()
+        blocks, counting = workshop.count_blocks(names)
         profile = profile.counted(blocks)
 
     reference = _all_at(REFERENCE, names)
@@ -198,12 +200,12 @@ def iterate(
     put_back: tuple[str, ...] = ()
     if boots:
         told(f"cycles: {boots} boots of each of {len(kernels) + 1} kernels in turn")
-        cycles = measure.compare_cycles({**kernels, BEST: workshop.of_plan(search.best.values())}, boots)
+        cycles = measure.compare_cycles({**kernels, BEST: workshop.of_plan(search.best.values())}, names, boots)
         put_back = search.put_back(cycles)
     final = search.best_plan(tried)
     told("the best of all, twice")
     kernels[BEST] = workshop.of_plan(final.choices)
-    first, second = (measure.count(kernels[BEST]).per_call() for _ in range(2))
+    first, second = (measure.count(kernels[BEST]).per_call(names) for _ in range(2))
     return Report(
         by=by,
         profile=profile,
@@ -269,10 +271,10 @@ class _Search:
     def _measured(self, image: Path) -> dict[str, Span]:
         """What is tried. In cycles the best and the reference are measured in the same turns: the host changes."""
         if not self.boots:
-            return _spans(measure.count(image).per_call())
+            return _spans(measure.count(image).per_call(self.best))
         kernels = {"reference": self.workshop.of_plan(self.reference), "tried": image}
         kernels[BEST] = self.workshop.of_plan(self.best.values())
-        found = measure.compare_cycles(kernels, self.boots)
+        found = measure.compare_cycles(kernels, self.best, self.boots)
         self.began, self.now = found["reference"], found[BEST]
         return found["tried"]
 
@@ -317,6 +319,14 @@ def _spans(counted: Mapping[str, int]) -> dict[str, Span]:
 
 def _times(before: Mapping[str, Span], now: Mapping[str, Span]) -> float:
     return geometric_mean(before[name].median / now[name].median for name in before)
+
+
+def _asked(firmware: Firmware, only: Collection[str]) -> tuple[str, ...]:
+    names = firmware.names()
+    strange = [name for name in only if name not in names]
+    if strange:
+        raise UsageError(f"this kernel has no module {strange[0]}; it has {', '.join(names)}")
+    return tuple(name for name in names if not only or name in only)
 
 
 def _all_at(level: str, names: Iterable[str]) -> list[Choice]:

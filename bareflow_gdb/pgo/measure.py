@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,9 +50,13 @@ class Run:
     log: str
     """All that COM1 printed."""
 
-    def per_call(self) -> dict[str, int]:
-        """The least call of each."""
-        return {cost.name: cost.least for cost in self.functions.costs}
+    def per_call(self, names: Iterable[str]) -> dict[str, int]:
+        """The least call of each of these. Raises BadData."""
+        found = {cost.name: cost.least for cost in self.functions.costs}
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise BadData(f"the guest measured no {', '.join(missing)}; look at its log with `bareflow log`")
+        return {name: found[name] for name in names}
 
 
 @dataclass(frozen=True)
@@ -92,16 +96,14 @@ def profile_of(image: Path, of: str, *, cycles: bool = False) -> Profile:
     return run.modules if of == profile.MODULES else run.functions
 
 
-def compare_cycles(kernels: Mapping[str, Path], boots: int) -> dict[str, dict[str, Span]]:
-    """Of each kernel, of each module: boots of all of them in turn."""
+def compare_cycles(kernels: Mapping[str, Path], names: Collection[str], boots: int) -> dict[str, dict[str, Span]]:
+    """Of each kernel, of each of these modules: boots of all of them in turn."""
     least: dict[str, list[dict[str, int]]] = {label: [] for label in kernels}
     for _ in range(boots):
         for label, image in kernels.items():
-            least[label].append(time(image).per_call())
+            least[label].append(time(image).per_call(names))
     return {
-        label: {name: _span([one[name] for one in every]) for name in every[0]}
-        for label, every in least.items()
-        if every
+        label: {name: _span([one[name] for one in every]) for name in names} for label, every in least.items() if every
     }
 
 

@@ -8,7 +8,7 @@ that it was built from, by which a profile of other sources is found out, and th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,10 @@ class Profile:
     def signed(self, bitcodes: Mapping[str, str]) -> Profile:
         """With the digests of what was measured."""
         return replace(self, costs=tuple(replace(cost, bitcode=bitcodes.get(cost.name, "")) for cost in self.costs))
+
+    def of(self, names: Collection[str]) -> Profile:
+        """Of these modules alone."""
+        return replace(self, costs=tuple(cost for cost in self.costs if cost.name in names))
 
     def counted(self, counts: Mapping[str, tuple[FunctionCounts, ...]]) -> Profile:
         """With the counts of blocks of these modules."""

@@ -84,7 +84,7 @@ def _counting(report: Report) -> list[str]:
     if not report.counting:
         return []
     base = report.baselines["O2"]
-    more = [report.counting[name] / base[name] for name in base]
+    more = [report.counting[name] / base[name] for name in base if name in report.counting]
     return [f"The kernel that counts its blocks needs {median(more):.2f} times the instructions of O2 (median)"]
 
 

@@ -34,6 +34,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         payload = bitcode(modules, source, name=name)
         (modules / f"{name}.O0.mod").write_bytes(link_module(tier(modules, payload, 0), name, f"{name}_main", 0))
     (modules / "embedded.S").write_text("name_mixed:\n    .asciz\nname_other:\n")
+    filled(Compiler(Firmware(folder)), folder / "cache", 2, 2)
     return folder
 
 
@@ -106,7 +107,8 @@ def _set(word: str, value: object) -> Callable[[Compiler, Path], None]:
 def test_a_stale_or_damaged_cache_is_refused_with_one_sentence(
     compiler: Compiler, tmp_path: Path, change: Callable[[Compiler, Path], None], why: str
 ) -> None:
-    directory = filled(compiler, tmp_path / "cache/x", 2, 2)
+    directory = tmp_path / "cache/x"
+    shutil.copytree(compiler.firmware.folder / "cache", directory)
     change(compiler, directory)
     with pytest.raises(BareflowError, match=why):
         cache.read(directory, compiler)

@@ -16,6 +16,7 @@ REPORT, PAGE = "report.json", "report.html"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="only these; the others stay as they are")
     words.add_image(parser)
     words.add_thresholds(parser)
     parser.add_argument("--rounds", type=count, default=ROUNDS, metavar="N", help=f"at most N rounds ({ROUNDS})")
@@ -47,6 +48,7 @@ def main(options: argparse.Namespace) -> int:
             workshop,
             limits,
             words.tell,
+            only=options.modules,
             by=options.by,
             rounds=options.rounds,
             least_gain=options.gain / 100,

@@ -61,7 +61,7 @@ def _booted(options: argparse.Namespace) -> Profile:
     found = signed(measure.profile_of(firmware.image, options.of, cycles=options.cycles), firmware)
     if options.counters:
         with Workshop(firmware) as workshop:
-            found = found.counted(workshop.count_blocks()[0])
+            found = found.counted(workshop.count_blocks(firmware.names())[0])
     return found
 
 
