@@ -237,6 +237,8 @@ class _Search:
     boots: int
     """In which cycles are compared; 0 = instructions are."""
     best: dict[str, Choice] = field(init=False)
+    returned: dict[str, str] = field(default_factory=dict)
+    """What was put back at the end, and why."""
     number: int = 0
 
     def __post_init__(self, profile: Profile, begin_with: Mapping[str, int]) -> None:
@@ -280,22 +282,18 @@ class _Search:
 
     def put_back(self, cycles: dict[str, dict[str, Span]]) -> tuple[str, ...]:
         """Takes the reference again, and its cycles, for what needs more than it for certain; says which."""
-        told = []
         for choice in self.reference:
             base, best = cycles[REFERENCE][choice.name], cycles[BEST][choice.name]
             if base.better_than(best):
                 more, how = best.median / base.median - 1, self.best[choice.name].how
-                told.append(f"{choice.name} ({more:+.1%} cycles at {how}) to {choice.how}")
+                self.returned[choice.name] = f"{more:+.1%} cycles at {how}"
                 self.best[choice.name], cycles[BEST][choice.name] = choice, base
-        return tuple(told)
+        return tuple(f"{name} ({why}) to {self.best[name].how}" for name, why in self.returned.items())
 
     def best_plan(self, tried: Iterable[Round]) -> Plan:
         """The plan with the best of each, and the reason where that is not the plan's own."""
         tried = tuple(tried)
-        return self.plan.with_choices(
-            _explained(self.best[choice.name], choice, tried, CYCLES if self.boots else INSTRUCTIONS)
-            for choice in self.plan.choices
-        )
+        return self.plan.with_choices(self._explained(choice, tried) for choice in self.plan.choices)
 
     def _tried(self, choice: Choice, way: str) -> Choice:
         """The choice of the plan, as this round has it; what never ran stays."""
@@ -303,6 +301,15 @@ class _Search:
             return choice
         by_counts, unroll = HIGHEST[way]
         return replace(choice, level=3, unroll=unroll, counters=self.counts[choice.name] if by_counts else ())
+
+    def _explained(self, planned: Choice, tried: Iterable[Round]) -> Choice:
+        best = self.best[planned.name]
+        seen = {_how(one, best.name): one.cost[best.name] for one in tried}
+        measured = ", ".join(f"{how} {cost:,}" for how, cost in seen.items())
+        reason = f"{planned.reason}; {CYCLES if self.boots else INSTRUCTIONS} a call: {measured}"
+        if best.name in self.returned:
+            reason += f"; put back, {self.returned[best.name]}"
+        return replace(planned, level=best.level, counters=best.counters, unroll=best.unroll, reason=reason)
 
     def _is_better(self, choice: Choice, seen: Span) -> bool:
         now = self.now[choice.name]
@@ -331,13 +338,6 @@ def _asked(firmware: Firmware, only: Collection[str]) -> tuple[str, ...]:
 
 def _all_at(level: str, names: Iterable[str]) -> list[Choice]:
     return [Choice(name, "", int(level[1:]), (), 0, 0, f"all at {level}") for name in names]
-
-
-def _explained(best: Choice, planned: Choice, tried: Iterable[Round], unit: str) -> Choice:
-    seen = {_how(one, best.name): one.cost[best.name] for one in tried}
-    measured = ", ".join(f"{how} {cost:,}" for how, cost in seen.items())
-    reason = f"{planned.reason}; {unit} a call: {measured}"
-    return replace(planned, level=best.level, counters=best.counters, unroll=best.unroll, reason=reason)
 
 
 def _how(one: Round, name: str) -> str:
