@@ -39,10 +39,10 @@ class Compiler:
         """Of the compiler, in its own words."""
         clang = find_clang(self.firmware.folder)
         try:
-            told = subprocess.run([clang, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+            told = subprocess.run([clang, "--version"], capture_output=True, timeout=60, check=True).stdout
         except (OSError, subprocess.SubprocessError) as error:
             raise BareflowError(f"{clang} does not say its version ({error}); install it again") from error
-        return told.splitlines()[0]
+        return told.decode("utf-8", "replace").partition("\n")[0]
 
     def image(self, choice: Choice) -> bytes:
         """The image of a module as the plan has it. Raises UsageError, DoesNotCompile, LinkError."""

@@ -69,7 +69,7 @@ def _gained(report: Report) -> View:
     slower = [
         f"{name} needs {more:.2f} times the instructions of its O2"
         for name, more in report.slower("O2").items()
-        if more > _SLOWER
+        if more > _SLOWER and report.by == "instructions"
     ]
     twice = "equal to the instruction" if report.equal else "NOT equal: what differs is interrupts at other moments"
     notes = (

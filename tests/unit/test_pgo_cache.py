@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from guest_code import MIXED, bitcode, tier
 from bareflow_gdb.build.fat_image import CLUSTER, CLUSTERS, DiskFile, fat16_image
 from bareflow_gdb.build.module import link_module, read_module
 from bareflow_gdb.cli import main as cli
-from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.errors import BareflowError, CannotWrite, UsageError
 from bareflow_gdb.guest.machine.disk import read_content
 from bareflow_gdb.pgo import cache, disk, plan
 from bareflow_gdb.pgo.compiling import Compiler
@@ -149,6 +150,26 @@ def test_apply_that_fails_at_any_step_leaves_the_cache_as_it_was(
     refused("clang refuses")
     monkeypatch.setenv("PATH", str(tmp_path))
     refused("clang is not installed")
+
+
+def test_a_file_system_without_room_leaves_cache_and_disk_as_they_were(compiler: Compiler, tmp_path: Path) -> None:
+    directory, path = filled(compiler, tmp_path / "cache/x", 1, 1), tmp_path / "disk.img"
+    images = cache.read(directory, compiler)
+    disk.sync(path, images)
+    before = snapshot(directory.parent), path.read_bytes()
+    made = planned(compiler, 3, 3)
+    larger = {one.name: compiler.image(one) for one in made.choices}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(CannotWrite, match=r"File too large"):
+            cache.write(directory, made, larger, compiler)
+        with pytest.raises(CannotWrite, match=r"File too large"):
+            disk.sync(path, larger)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (snapshot(directory.parent), path.read_bytes()) == before
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["cache", "disk.img", "firmware"]
 
 
 def test_a_cache_is_not_put_where_other_things_are(compiler: Compiler, tmp_path: Path) -> None:

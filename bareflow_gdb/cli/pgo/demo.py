@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.files import writing
+from bareflow_gdb.render.suggest import shell
 
 HELP = "the whole way, narrated: profile, plan, apply, embed, sync, iterate"
 OUT = Path("pgo-demo")
@@ -42,10 +42,11 @@ def main(options: argparse.Namespace) -> int:
     )
     tell = sys.stderr if options.json else sys.stdout
     for number, (title, *step) in enumerate(steps, 1):
-        print(f"\n== {number}. {title}\n$ bareflow pgo {shlex.join(step)}", file=tell, flush=True)
+        command = shell("bareflow", "pgo", *step)
+        print(f"\n== {number}. {title}\n$ {command}", file=tell, flush=True)
         done = subprocess.run([*_BAREFLOW, *step], stdin=subprocess.DEVNULL, stdout=tell, check=False)
         if done.returncode:
-            raise BareflowError(f"`bareflow pgo {shlex.join(step)}` ended with exit code {done.returncode}")
+            raise BareflowError(f"`{command}` ended with exit code {done.returncode}")
     if options.json:
         print(json.dumps({"out": str(out), "report": str(out / "report.json")}))
     return 0

@@ -43,6 +43,8 @@ def main(options: argparse.Namespace) -> int:
         raise UsageError("--gain takes percent, 0 to 100")
     cache.check_place(options.cache)
     limits = words.thresholds(options)
+    with writing(options.out):
+        options.out.mkdir(parents=True, exist_ok=True)
     with Workshop(words.firmware(options)) as workshop:
         report = iterate(
             workshop,
@@ -57,8 +59,6 @@ def main(options: argparse.Namespace) -> int:
         )
         images = {choice.name: workshop.compiler.image(choice) for choice in report.plan.choices}
         cache.write(options.cache, report.plan, images, workshop.compiler)
-    with writing(options.out):
-        options.out.mkdir(parents=True, exist_ok=True)
     record = dumps(report_record(report))
     write_atomically(options.out / REPORT, record + "\n", BY_UMASK)
     write_atomically(options.out / PAGE, document_of("profile-guided optimisation", report_views(report)), BY_UMASK)
