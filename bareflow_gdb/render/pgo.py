@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bareflow_gdb.pgo.iterate import Report
     from bareflow_gdb.pgo.plan import Plan
     from bareflow_gdb.pgo.profile import Profile
+    from bareflow_gdb.pgo.trend import Change, Trend
 
 _SLOWER = 1.01
 
@@ -165,3 +166,26 @@ def report_record(report: Report) -> dict[str, Any]:
         },
         "plan": report.plan.to_json(),
     }
+
+
+def trend_view(trend: Trend, regressions: Mapping[str, Change]) -> View:
+    """A line for each change, and one for each module that has none."""
+    rows: list[tuple[Value | None, ...]] = []
+    for module in trend.modules:
+        if not module.changes:
+            rows.append((module.name, len(module.costs), *_ends(module.costs), None, None, "no change"))
+        for change in module.changes:
+            more = Cell(f"{change.more:+.1%}", "bad" if change.more > 0 else "good")
+            levels = (round(change.before), round(change.after))
+            rows.append((module.name, len(module.costs), *levels, more, change.build, change.what))
+    head = facts(("builds", f"{len(trend.builds)}, {trend.builds[0]} to {trend.builds[-1]}"), ("unit", trend.unit))
+    problems = tuple(
+        f"{name} costs {change.more:.1%} more since {change.build} ({change.what})"
+        for name, change in regressions.items()
+    )
+    columns = "module|>~builds|>before|>after|>change|since|what else changed"
+    return View("Cost of a call, build by build", head, (table(columns, rows),), problems, trend.notes)
+
+
+def _ends(costs: Sequence[int]) -> tuple[int | None, int | None]:
+    return (costs[0], costs[-1]) if costs else (None, None)
