@@ -106,6 +106,23 @@ def test_a_kernel_with_the_cache_takes_every_module_and_is_as_fast(
     assert Path(found["image"]).is_file()
 
 
+def test_a_profile_that_is_booted_counts_instructions_and_names_its_sources(
+    made: Made, image: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    taken, planned = tmp_path / "profile.json", tmp_path / "plan.json"
+    assert cli.main(["pgo", "profile", "--image", str(image), "--of", "functions", "--out", str(taken)]) == 0
+    found = profile.read(taken)
+    firmware = Firmware.of(image)
+    assert found.unit == profile.INSTRUCTIONS
+    assert {cost.name: cost.bitcode for cost in found.costs} == {n: firmware.digest(n) for n in firmware.names()}
+    least = {cost.name: cost.least for cost in found.costs if cost.name in MODULES}
+    assert least == made.instructions("O0"), "another boot of another kernel with the same modules"
+    capfd.readouterr()
+    assert cli.main(["pgo", "plan", str(taken), "--cost", "1000000", "--out", str(planned)]) == 0
+    assert f"  {measure.CALLS} calls < 100, " in capfd.readouterr().out
+    assert {one.name for one in plan.read(planned).choices if one.kind == plan.HOT} >= {"compute", "quicksort"}
+
+
 def test_com1_and_memory_of_a_running_machine_give_the_same_profile(machine: Machine, tmp_path: Path) -> None:
     found = {}
     for source in ("serial", "memory"):

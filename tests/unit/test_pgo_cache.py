@@ -150,6 +150,11 @@ def test_apply_that_fails_at_any_step_leaves_the_cache_as_it_was(
     refused("clang refuses")
     monkeypatch.setenv("PATH", str(tmp_path))
     refused("clang is not installed")
+    monkeypatch.undo()
+    shutil.copy(compiler.firmware.folder / "modules/mixed.bc", compiler.firmware.bitcode("other"))
+    made.with_choices(made.choices[:1]).write(file)
+    assert cli.main([*words, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["bytes"] == {"mixed": len(cache.read(directory, compiler)["mixed"])}
 
 
 def test_a_file_system_without_room_leaves_cache_and_disk_as_they_were(compiler: Compiler, tmp_path: Path) -> None:
