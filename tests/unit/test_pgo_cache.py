@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import resource
 import shutil
@@ -175,6 +176,23 @@ def test_a_file_system_without_room_leaves_cache_and_disk_as_they_were(compiler:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (snapshot(directory.parent), path.read_bytes()) == before
     assert sorted(each.name for each in tmp_path.iterdir()) == ["cache", "disk.img", "firmware"]
+
+
+def test_an_exchange_that_fails_gives_the_old_cache_back(
+    compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = filled(compiler, tmp_path / "cache/x", 1, 1)
+    before, rename = snapshot(directory.parent), Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if ".new." in self.name:
+            raise OSError(errno.EIO, "")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(CannotWrite, match="Input/output error"):
+        filled(compiler, directory, 3, 3)
+    assert snapshot(directory.parent) == before
 
 
 def test_a_cache_is_not_put_where_other_things_are(compiler: Compiler, tmp_path: Path) -> None:
