@@ -164,10 +164,10 @@ def _of_json(text: str, where: str) -> Profile:
     if not isinstance(rows, list) or made.get("format_version") != FORMAT:
         raise BadData(f"{where} is JSON, but no profile of format {FORMAT}; {_ANEW}")
     if len(rows) > MOST_MODULES or made.get("num_modules", len(rows)) != len(rows):
-        raise BadData(f"{where} has {len(rows)} modules and says {made.get('num_modules')}; {_ANEW}")
+        raise BadData(f"{where} has {len(rows)} modules and says {str(made.get('num_modules'))[:20]}; {_ANEW}")
     unit = made.get("unit", CYCLES)
     if unit not in (INSTRUCTIONS, CYCLES):
-        raise BadData(f"{where} counts {sentence(str(unit))[:40]}, which is neither instructions nor cycles; {_ANEW}")
+        raise BadData(f"{where} counts {str(unit)[:40]}, which is neither instructions nor cycles; {_ANEW}")
     source = made.get("source")
     source = sentence(source)[:80] if isinstance(source, str) and source else where
     return _checked([_cost(row, where) for row in rows], unit, source, where)
