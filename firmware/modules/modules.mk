@@ -23,6 +23,7 @@ MODULE_OBJECTS += $(MODULE_OUT)/embedded.o
 
 # Where the images to embed are taken from: `bareflow pgo` gives others in the place of O0.
 MODULE_FROM ?= $(MODULE_OUT)
+MODULE_OTHERS := $(if $(filter-out $(MODULE_OUT),$(MODULE_FROM)),$(wildcard $(MODULE_FROM)/*.mod))
 
 MODULE_LINKER := ../bareflow_gdb/build/module.py ../bareflow_gdb/recompile/objects.py
 
@@ -55,7 +56,7 @@ endef
 $(foreach level,$(MODULE_LEVELS),$(eval $(call module_tier,$(level))))
 
 $(MODULE_OUT)/embedded.S: $(MODULE_IMAGES) $(MODULE_BITCODE) modules/modules.mk ../bareflow_gdb/build/embed.py \
-  $(OUT)/mode $(wildcard $(MODULE_FROM)/*.mod)
+  $(OUT)/mode $(MODULE_OTHERS)
 	$(RUN_PYTHON) -m bareflow_gdb.build.embed --directory $(MODULE_FROM) --output $@ $(MODULES) \
 	  --tiers $(MODULE_TIERS) --bitcode $(MODULE_BITCODES)
 
