@@ -9,7 +9,7 @@ JOBS := $(shell nproc)
 # One more at a time than there are processors: they wait for guests, too.
 SHARED := -n $(shell expr $(JOBS) + 1) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup firmware run demo wheel model test fuzz mutations lint types unit guest bench docs docs-sessions clean
+.PHONY: help setup firmware run demo wheel model test fuzz mutations lint types unit guest bench pgo-profile pgo-analyze pgo-apply docs docs-sessions clean
 help:
 	@sed -n 's/^#: //p' Makefile
 #: make demo      set up, build the firmware, run the main job; leaves build/demo/
@@ -19,6 +19,7 @@ help:
 #: make fuzz      damaged inputs for every reader, an hour; INPUTS=N or SECONDS=N, SEED=N, TARGET=NAME, REPLAY=DIR
 #: make mutations proves the swap sanitizer at length: 1,000 flipped bits, 10,000 swaps; MUTATIONS=N, SWAPS=N, SEED=N
 #: make bench     measure; prints a table, writes build/bench.json, exits 1 when a goal is missed
+#: make pgo-profile pgo-analyze pgo-apply   a profile of the modules, the plan, the modules compiled by it; into build/pgo/
 #: make docs      make docs/reference.md again and record the terminal sessions of the documents, half a minute
 #: make setup     only install what is missing (apt packages by name, .venv from pinned requirements)
 #: make firmware  only build the unikernel
@@ -95,6 +96,23 @@ SWAPS ?= 10000
 mutations: firmware
 	MUTATIONS=$(MUTATIONS) SWAPS=$(SWAPS) $(if $(SEED),SEED=$(SEED)) $(VENV)/bin/pytest -q -s tests/guest/test_swap_faults.py
 	@cat build/swap-faults.md
+
+PGO := build/pgo
+pgo-profile: firmware
+	@mkdir -p $(PGO)
+	@$(VENV)/bin/bareflow pgo profile --out $(PGO)/profile.json
+
+pgo-analyze: $(PGO)/profile.json
+	@$(VENV)/bin/bareflow pgo plan $< --out $(PGO)/plan.json
+
+pgo-apply: $(PGO)/plan.json
+	@$(VENV)/bin/bareflow pgo apply $< --cache $(PGO)/cache/i686/default
+
+$(PGO)/profile.json:
+	@$(MAKE) --no-print-directory pgo-profile
+
+$(PGO)/plan.json:
+	@$(MAKE) --no-print-directory pgo-analyze
 
 bench: firmware
 	@$(PY) -m compileall -q bareflow_gdb gdb_scripts

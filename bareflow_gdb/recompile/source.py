@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from bareflow_gdb import foreign
@@ -53,10 +54,21 @@ def read_source(path: Path, entry: str = "") -> tuple[Source, tuple[str, ...]]:
 
 
 def _compile(path: Path) -> tuple[bytes, tuple[str, ...]]:
+    return run_clang(path, [*FLAGS, "-emit-llvm", "-c"])
+
+
+def find_clang(path: Path) -> str:
+    """Which clang compiles `path`. Raises BareflowError when there is none."""
     clang = next((found for name in CLANGS if (found := shutil.which(name))), None)
     if clang is None:
-        raise BareflowError(f"clang is not installed, and {path} is C text; apt-get install {CLANGS[0]}")
-    words = [clang, *FLAGS, "-fno-color-diagnostics", "-emit-llvm", "-c", str(path.absolute()), "-o", "-"]
+        raise BareflowError(f"clang is not installed, and {path} is to be compiled; apt-get install {CLANGS[0]}")
+    return clang
+
+
+def run_clang(path: Path, flags: Sequence[str]) -> tuple[bytes, tuple[str, ...]]:
+    """What clang makes of a file, and what it warned of. Raises DoesNotCompile, BareflowError."""
+    clang = find_clang(path)
+    words = [clang, *flags, "-fno-color-diagnostics", str(path.absolute()), "-o", "-"]
     try:
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired as error:

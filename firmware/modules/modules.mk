@@ -21,6 +21,10 @@ MODULE_IMAGES := $(foreach name,$(MODULE_NAMES),$(foreach level,$(MODULE_LEVELS)
 MODULE_BITCODE := $(foreach name,$(MODULE_NAMES),$(MODULE_OUT)/$(name).bc.wrapped)
 MODULE_OBJECTS += $(MODULE_OUT)/embedded.o
 
+# Where the images to embed are taken from: `bareflow pgo` gives others in the place of O0.
+MODULE_FROM ?= $(MODULE_OUT)
+MODULE_OTHERS := $(if $(filter-out $(MODULE_OUT),$(MODULE_FROM)),$(wildcard $(MODULE_FROM)/*.mod))
+
 MODULE_LINKER := ../bareflow_gdb/build/module.py ../bareflow_gdb/recompile/objects.py
 
 # No built-in rules: make would take a .mod file for Modula-2.
@@ -51,8 +55,9 @@ $(MODULE_OUT)/%.O$(1).mod: $(MODULE_OUT)/%.O$(1).o $(if $(filter-out 0,$(1)),$(M
 endef
 $(foreach level,$(MODULE_LEVELS),$(eval $(call module_tier,$(level))))
 
-$(MODULE_OUT)/embedded.S: $(MODULE_IMAGES) $(MODULE_BITCODE) modules/modules.mk ../bareflow_gdb/build/embed.py $(OUT)/mode
-	$(RUN_PYTHON) -m bareflow_gdb.build.embed --directory $(MODULE_OUT) --output $@ $(MODULES) \
+$(MODULE_OUT)/embedded.S: $(MODULE_IMAGES) $(MODULE_BITCODE) modules/modules.mk ../bareflow_gdb/build/embed.py \
+  $(OUT)/mode $(MODULE_OTHERS)
+	$(RUN_PYTHON) -m bareflow_gdb.build.embed --directory $(MODULE_FROM) --output $@ $(MODULES) \
 	  --tiers $(MODULE_TIERS) --bitcode $(MODULE_BITCODES)
 
 $(MODULE_OUT)/embedded.o: $(MODULE_OUT)/embedded.S

@@ -29,6 +29,7 @@ FLOORS = {
     "analysis": 4,
     "recompile": 4,
     "build": 4,
+    "pgo": 4,
     "render": 5,
     "questions": 6,
     "cli": 7,

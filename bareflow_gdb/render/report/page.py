@@ -1,56 +1,29 @@
-"""How does a digest become one HTML file that opens anywhere, now and in years?
-
-Everything is inside: no font, no picture from elsewhere, one style sheet and one script, and a content security policy
-that allows these two by their digests and forbids all else, so that even a guest's string that escaped the escaping
-could do nothing.
-"""
+"""How does a digest become one HTML file?"""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from bareflow_gdb.analysis.digest import Digest
 from bareflow_gdb.analysis.evidence import EVENTS, LOG, MEMORY
 from bareflow_gdb.render.report import activity, sections, tables
-from bareflow_gdb.render.report.markup import Markup, join, tag
+from bareflow_gdb.render.report.document import document
+from bareflow_gdb.render.report.markup import Markup, tag
 from bareflow_gdb.render.report.of_view import Answered, answered
 
-_NOTHING = "'none'"
 Section = tuple[str, str, Callable[[Digest], Markup]]
 """Title, sources, what makes it."""
 
 
 def page(digest: Digest, answers: Sequence[Answered] = (), unanswered: tuple[str, ...] = ()) -> str:
     """The whole document. `answers`: to questions without a part of their own; `unanswered`: why others have none."""
-    css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     drawn = activity.script() if digest.activity is not None else ""
-    allowed = f"style-src {_digest(css)}; script-src {_digest(drawn) if drawn else _NOTHING}"
-    policy = f"default-src {_NOTHING}; {allowed}; base-uri {_NOTHING}; form-action {_NOTHING}"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="referrer", content="no-referrer"),
-        tag("title", f"BareFlow {digest.title}"),
-        tag("style", Markup(css)),
-    )
     parts = [_section(title, source, make(digest)) for title, source, make in _own(digest)]
     parts += [_section(one.view.title, MEMORY, answered(one)) for one in answers]
     if digest.sources.get(LOG):
         parts.append(_section("What it printed", LOG, tables.printed(digest)))
     parts.append(_section("What is missing, and how the rest was found", "", tables.ending(digest, unanswered)))
-    script = tag("script", Markup(drawn)) if drawn else None
-    body = tag("body", sections.header(digest), sections.figures(digest), parts, script)
-    return f"<!doctype html>\n{join(tag('html', head, body, lang='en'))}\n"
-
-
-def _digest(content: str) -> str:
-    """As a content security policy names it."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+    return document(digest.title, sections.header(digest), sections.figures(digest), parts, script=drawn)
 
 
 def _section(title: str, source: str, content: Markup) -> Markup:

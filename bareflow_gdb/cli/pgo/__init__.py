@@ -1,0 +1,1 @@
+"""The actions of `bareflow pgo`: one file each, with HELP, configure and main."""

@@ -1,0 +1,344 @@
+"""How far can the modules be optimised? Profile, plan, compile, measure, and again, until little is gained.
+
+Each round compiles every module in one more way: by its class, then at the highest tier by the counts of its blocks,
+with its loops unrolled and without. What costs more than the best so far is put back, and named; where both cost the
+same, the smaller image stays. What needs fewer instructions and yet more cycles than the reference is put back at the
+end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import InitVar, dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+
+from bareflow_gdb.errors import UsageError
+from bareflow_gdb.pgo import kernel, measure, plan
+from bareflow_gdb.pgo.compiling import Compiler
+from bareflow_gdb.pgo.counts import FunctionCounts
+from bareflow_gdb.pgo.firmware import Firmware
+from bareflow_gdb.pgo.instrumented import instrument
+from bareflow_gdb.pgo.measure import Span, geometric_mean
+from bareflow_gdb.pgo.plan import Choice, Plan, Thresholds
+from bareflow_gdb.pgo.profile import CYCLES, INSTRUCTIONS, Profile
+
+BASELINES = ("O0", "O2", "O3")
+BEST = "best"
+REFERENCE = "O2"
+"""What the system's authors built their kernels with."""
+CLASSES = "classes"
+HIGHEST = {
+    "O3+counters+unrolled": (True, True),
+    "O3+counters": (True, False),
+    "O3+unrolled": (False, True),
+    "O3": (False, False),
+}
+"""After the classes: what is tried, whether by counts, whether with loops unrolled."""
+SAME = 0.005
+"""Of a call: within that the smaller image is the better one."""
+LEAST_GAIN = 0.02
+ROUNDS = 5
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: what was tried, what of it stays."""
+
+    number: int
+    trying: str
+    plan: Plan
+    """What was compiled."""
+    cost: dict[str, int]
+    """Of a call, of what was compiled."""
+    over_reference: float
+    """How many times faster than all modules at REFERENCE what was compiled is: the geometric mean."""
+    put_back: tuple[str, ...]
+    """Modules that got slower, and what they are now."""
+    gain: float
+    """Over what was best before it; the geometric mean over all modules."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of it; all of a call."""
+
+    by: str
+    """What the rounds compared: instructions or cycles."""
+    profile: Profile
+    baselines: dict[str, dict[str, int]]
+    """Instructions."""
+    rounds: tuple[Round, ...]
+    converged: bool
+    put_back: tuple[str, ...]
+    """At the end, for its cycles."""
+    plan: Plan
+    """What is best."""
+    instructions: dict[str, int]
+    equal: bool
+    """Were two runs of the best kernel equal to the instruction?"""
+    images: dict[str, int]
+    """Bytes of the best."""
+    reference_images: dict[str, int]
+    """Bytes of all modules at REFERENCE."""
+    counting: dict[str, int]
+    """Instructions of the kernel that counts its blocks; empty when none was built."""
+    cycles: dict[str, dict[str, Span]]
+    """Of the baselines and of BEST; what was put back at the end has those of REFERENCE."""
+    calls: int = measure.CALLS
+
+    def factor(self, over: str) -> float:
+        """How many times fewer instructions the best needs than a baseline: the geometric mean."""
+        base = self.baselines[over]
+        return geometric_mean(base[name] / now for name, now in self.instructions.items())
+
+    def cycles_factor(self, over: str) -> float:
+        """The same in cycles, of the medians."""
+        base = self.cycles[over]
+        return geometric_mean(base[name].median / now.median for name, now in self.cycles[BEST].items())
+
+    def slower(self, over: str) -> dict[str, float]:
+        """The modules that need more instructions than in a baseline, and how many times as many."""
+        base = self.baselines[over]
+        return {name: now / base[name] for name, now in self.instructions.items() if now > base[name]}
+
+
+@dataclass
+class Workshop(AbstractContextManager["Workshop"]):
+    """Builds kernels with other versions of their modules, each in a directory that goes at the end."""
+
+    firmware: Firmware
+    compiler: Compiler = field(init=False)
+    _folder: TemporaryDirectory[str] = field(init=False)
+    _number: int = 0
+
+    def __post_init__(self) -> None:
+        self.compiler = Compiler(self.firmware)
+        self._folder = TemporaryDirectory(prefix="bfp-")
+        self._base = Path(self._folder.name) / "work"
+        kernel.prepare(self.firmware, self._base)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._folder.cleanup()
+
+    def build(self, images: Mapping[str, bytes]) -> Path:
+        """The boot image of a kernel with these modules, the others at O0; it stays until the workshop is left."""
+        others = {name: self.firmware.image_of(name) for name in self.firmware.names() if name not in images}
+        built = kernel.with_images(self._base, {**others, **images})
+        self._number += 1
+        kept = Path(self._folder.name) / f"kernel{self._number}.img"
+        built.rename(kept)
+        return kept
+
+    def of_plan(self, choices: Iterable[Choice]) -> Path:
+        """The same, compiled."""
+        return self.build({choice.name: self.compiler.image(choice) for choice in choices})
+
+    def sizes(self, choices: Iterable[Choice]) -> dict[str, int]:
+        """Bytes of their images."""
+        return {choice.name: len(self.compiler.image(choice)) for choice in choices}
+
+    def count_blocks(self, names: Iterable[str]) -> tuple[dict[str, tuple[FunctionCounts, ...]], dict[str, int]]:
+        """How often the blocks of these modules ran, and what a call cost while they were counted."""
+        built = {name: instrument(self.firmware, name) for name in names}
+        image = self.build({name: one.image for name, one in built.items()})
+        counts, run = measure.counts(image, built)
+        return counts, run.per_call(built)
+
+
+def signed(profile: Profile, firmware: Firmware) -> Profile:
+    """With the digests of the bitcode of each module that is built here."""
+    return profile.signed({name: firmware.digest(name) for name in firmware.names()})
+
+
+def iterate(
+    workshop: Workshop,
+    thresholds: Thresholds,
+    told: Told,
+    *,
+    only: Collection[str] = (),
+    by: str = INSTRUCTIONS,
+    rounds: int = ROUNDS,
+    least_gain: float = LEAST_GAIN,
+    counters: bool = True,
+    boots: int = 0,
+) -> Report:
+    """`only`: these modules (default all). `boots`: of each kernel, to compare cycles. Raises BareflowError."""
+    if rounds < 1 or (by == CYCLES and boots < 2):
+        raise UsageError("--rounds takes 1 or more, and --by cycles 2 --boots or more")
+    told("the baselines: all modules at O0, O2 and O3")
+    names = _asked(workshop.firmware, only)
+    kernels = {level: workshop.of_plan(_all_at(level, names)) for level in BASELINES}
+    runs = {level: measure.count(image) for level, image in kernels.items()}
+    baselines = {level: run.per_call(names) for level, run in runs.items()}
+    profile = signed(runs["O0"].modules, workshop.firmware).of(names)
+    counting: dict[str, int] = {}
+    if counters:
+        told("the kernel that counts its blocks")
+        blocks, counting = workshop.count_blocks(names)
+        profile = profile.counted(blocks)
+
+    reference = _all_at(REFERENCE, names)
+    compare = boots if by == CYCLES else 0
+    search = _Search(workshop, plan.make(profile, thresholds), profile, reference, baselines[REFERENCE], compare)
+    ways = [CLASSES, *(way for way, (by_counts, _) in HIGHEST.items() if counters or not by_counts)]
+    tried: list[Round] = []
+    for way in ways[:rounds]:
+        tried.append(search.round(way))
+        told(f"round {tried[-1].number}, {way}: {tried[-1].gain:+.2%}; put back {len(tried[-1].put_back)}")
+        # The first round begins with less than the reference where a module is not hot.
+        if len(tried) > 1 and tried[-1].gain < least_gain:
+            break
+    converged = len(tried) == len(ways) or (len(tried) > 1 and tried[-1].gain < least_gain)
+
+    cycles: dict[str, dict[str, Span]] = {}
+    put_back: tuple[str, ...] = ()
+    if boots:
+        told(f"cycles: {boots} boots of each of {len(kernels) + 1} kernels in turn")
+        cycles = measure.compare_cycles({**kernels, BEST: workshop.of_plan(search.best.values())}, names, boots)
+        put_back = search.put_back(cycles)
+    final = search.best_plan(tried)
+    told("the best of all, twice")
+    kernels[BEST] = workshop.of_plan(final.choices)
+    first, second = (measure.count(kernels[BEST]).per_call(names) for _ in range(2))
+    return Report(
+        by=by,
+        profile=profile,
+        baselines=baselines,
+        rounds=tuple(tried),
+        converged=converged,
+        put_back=put_back,
+        plan=final,
+        instructions=first,
+        equal=first == second,
+        images=workshop.sizes(final.choices),
+        reference_images=workshop.sizes(reference),
+        counting=counting,
+        cycles=cycles,
+    )
+
+
+@dataclass
+class _Search:
+    """The best way so far to compile each module."""
+
+    workshop: Workshop
+    plan: Plan
+    profile: InitVar[Profile]
+    reference: list[Choice]
+    """Where it begins."""
+    begin_with: InitVar[Mapping[str, int]]
+    """Instructions of a call, of these."""
+    boots: int
+    """In which cycles are compared; 0 = instructions are."""
+    best: dict[str, Choice] = field(init=False)
+    returned: dict[str, str] = field(default_factory=dict)
+    """What was put back at the end, and why."""
+    number: int = 0
+
+    def __post_init__(self, profile: Profile, begin_with: Mapping[str, int]) -> None:
+        self.best = {choice.name: choice for choice in self.reference}
+        self.counts = {cost.name: cost.counters for cost in profile.costs}
+        self.began = _spans(begin_with)
+        self.now = dict(self.began)
+
+    def round(self, way: str) -> Round:
+        """Compiles, measures, keeps what is better. Raises BareflowError."""
+        self.number += 1
+        proposed = self.plan.with_choices(self._tried(choice, way) for choice in self.plan.choices)
+        seen = self._measured(self.workshop.of_plan(proposed.choices))
+        before, put_back = dict(self.now), []
+        for choice in proposed.choices:
+            name, now = choice.name, self.now[choice.name]
+            if self._is_better(choice, seen[name]):
+                self.best[name], self.now[name] = choice, seen[name]
+            elif now.better_than(seen[name], SAME):
+                more = seen[name].median / now.median - 1
+                put_back.append(f"{name} ({more:+.1%} at {choice.how}) to {self.best[name].how}")
+        return Round(
+            number=self.number,
+            trying=way,
+            plan=proposed,
+            cost={name: round(span.median) for name, span in seen.items()},
+            over_reference=_times(self.began, seen),
+            put_back=tuple(put_back),
+            gain=_times(before, self.now) - 1,
+        )
+
+    def _measured(self, image: Path) -> dict[str, Span]:
+        """What is tried. In cycles the best and the reference are measured in the same turns: the host changes."""
+        if not self.boots:
+            return _spans(measure.count(image).per_call(self.best))
+        kernels = {"reference": self.workshop.of_plan(self.reference), "tried": image}
+        kernels[BEST] = self.workshop.of_plan(self.best.values())
+        found = measure.compare_cycles(kernels, self.best, self.boots)
+        self.began, self.now = found["reference"], found[BEST]
+        return found["tried"]
+
+    def put_back(self, cycles: dict[str, dict[str, Span]]) -> tuple[str, ...]:
+        """Takes the reference again, and its cycles, for what needs more than it for certain; says which."""
+        for choice in self.reference:
+            base, best = cycles[REFERENCE][choice.name], cycles[BEST][choice.name]
+            if base.better_than(best):
+                more, how = best.median / base.median - 1, self.best[choice.name].how
+                self.returned[choice.name] = f"{more:+.1%} cycles at {how}"
+                self.best[choice.name], cycles[BEST][choice.name] = choice, base
+        return tuple(f"{name} ({why}) to {self.best[name].how}" for name, why in self.returned.items())
+
+    def best_plan(self, tried: Iterable[Round]) -> Plan:
+        """The plan with the best of each, and the reason where that is not the plan's own."""
+        tried = tuple(tried)
+        return self.plan.with_choices(self._explained(choice, tried) for choice in self.plan.choices)
+
+    def _tried(self, choice: Choice, way: str) -> Choice:
+        """The choice of the plan, as this round has it; what never ran stays."""
+        if way == CLASSES or choice.kind == plan.COLD:
+            return choice
+        by_counts, unroll = HIGHEST[way]
+        return replace(choice, level=3, unroll=unroll, counters=self.counts[choice.name] if by_counts else ())
+
+    def _explained(self, planned: Choice, tried: Iterable[Round]) -> Choice:
+        best = self.best[planned.name]
+        seen = {_how(one, best.name): one.cost[best.name] for one in tried}
+        measured = ", ".join(f"{how} {cost:,}" for how, cost in seen.items())
+        reason = f"{planned.reason}; {CYCLES if self.boots else INSTRUCTIONS} a call: {measured}"
+        if best.name in self.returned:
+            reason += f"; put back, {self.returned[best.name]}"
+        return replace(planned, level=best.level, counters=best.counters, unroll=best.unroll, reason=reason)
+
+    def _is_better(self, choice: Choice, seen: Span) -> bool:
+        now = self.now[choice.name]
+        if seen.better_than(now, SAME) or now.better_than(seen, SAME):
+            return seen.median < now.median
+        best = self.best[choice.name]
+        return self.workshop.sizes((choice,))[choice.name] < self.workshop.sizes((best,))[choice.name]
+
+
+def _spans(counted: Mapping[str, int]) -> dict[str, Span]:
+    """Of one run that every other one equals."""
+    return {name: Span(count, count, count, 1) for name, count in counted.items()}
+
+
+def _times(before: Mapping[str, Span], now: Mapping[str, Span]) -> float:
+    return geometric_mean(before[name].median / now[name].median for name in before)
+
+
+def _asked(firmware: Firmware, only: Collection[str]) -> tuple[str, ...]:
+    names = firmware.names()
+    strange = [name for name in only if name not in names]
+    if strange:
+        raise UsageError(f"this kernel has no module {strange[0]}; it has {', '.join(names)}")
+    return tuple(name for name in names if not only or name in only)
+
+
+def _all_at(level: str, names: Iterable[str]) -> list[Choice]:
+    return [Choice(name, "", int(level[1:]), (), 0, 0, f"all at {level}") for name in names]
+
+
+def _how(one: Round, name: str) -> str:
+    return next(choice.how for choice in one.plan.choices if choice.name == name)
