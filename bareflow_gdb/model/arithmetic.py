@@ -44,6 +44,11 @@ class Quantised:
     units: Floats
     """[vectors]"""
 
+    def floats(self) -> Floats:
+        """What stands for the values, [vectors, groups, 32]."""
+        whole = (self.values * self.scales[..., None]).astype(np.float32)
+        return np.asarray(whole * self.units[:, None, None], np.float32)
+
 
 class Matrix:
     """Rows in the order in which they are multiplied here: group by group."""

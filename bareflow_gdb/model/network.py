@@ -10,6 +10,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,6 +20,18 @@ from bareflow_gdb.model.encodings import Floats
 from bareflow_gdb.model.progress import Progress, silent
 
 _AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Activation:
+    """What one kernel made of one token."""
+
+    position: int
+    name: str
+    """A tensor's, without `.weight`, or what is made besides: "blk.3.attn_q", "blk.3.swiglu", "logits"."""
+    kernel: str
+    """embed, rmsnorm, quantise, matmul, rope, attention, add or swiglu"""
+    values: Floats
 
 
 class Network(ABC):
@@ -31,6 +44,7 @@ class Network(ABC):
         self._turns = turns
         self._keys: list[Floats] = []
         self._values: list[Floats] = []
+        self._seen: list[Activation] | None = None
         self.clear()
 
     def clear(self) -> None:
@@ -51,8 +65,8 @@ class Network(ABC):
         """The factors of a norm."""
 
     @abstractmethod
-    def project(self, name: str, x: Floats) -> Floats:
-        """A matrix times each of [tokens, columns]: [tokens, rows]."""
+    def project(self, names: Sequence[str], x: Floats) -> Iterator[Floats]:
+        """Each matrix times each of [tokens, columns]: [tokens, rows]."""
 
     @abstractmethod
     def exp(self, x: Floats) -> Floats:
@@ -69,6 +83,26 @@ class Network(ABC):
         """
         self._require(ids)
         return np.concatenate(list(self._pieces(ids, progress)))
+
+    def activations(self, ids: Sequence[int]) -> Iterator[Activation]:
+        """Goes on with these tokens, one by one; what each kernel makes, in the order in which the guest makes it.
+
+        Raises UsageError as `logits` does.
+        """
+        self._require(ids)
+        for token in ids:
+            self._seen = seen = []
+            try:
+                deque(self._pieces([token], silent), maxlen=0)
+            finally:
+                self._seen = None
+            yield from seen
+
+    def made(self, kernel: str, name: str, x: Floats) -> Floats:
+        """The same; noted when `activations` asks."""
+        if self._seen is not None:
+            self._seen.append(Activation(self.at, name.removesuffix(".weight"), kernel, x.reshape(-1).copy()))
+        return x
 
     def greedy(
         self, ids: Sequence[int], count: int, stop: int | None = None, progress: Progress = silent
@@ -105,31 +139,42 @@ class Network(ABC):
             yield made
 
     def _logits(self, ids: Sequence[int]) -> Floats:
-        x = self.embedded(ids)
+        x = self.made("embed", "token_embd", self.embedded(ids))
         for layer in range(self.dims.layers):
             x = x + self._attention(layer, self._norm(layer_tensor(layer, "attn_norm"), x))
+            x = self.made("add", f"blk.{layer}.attn_add", x)
             x = x + self._feed(layer, self._norm(layer_tensor(layer, "ffn_norm"), x))
+            x = self.made("add", f"blk.{layer}.ffn_add", x)
+        (logits,) = self.project([self.dims.output], self._norm("output_norm.weight", x))
+        logits = self.made("matmul", "logits", logits)
         self.at += len(ids)
-        return self.project(self.dims.output, self._norm("output_norm.weight", x))
+        return logits
 
     def _norm(self, name: str, x: Floats) -> Floats:
         mean = self.total(x * x, axis=-1) / np.float32(self.dims.dim)
         scale = np.float32(1) / np.sqrt(mean + np.float32(self.dims.epsilon))
-        normed: Floats = x * scale[:, None] * self.vector(name)
-        return normed
+        return self.made("rmsnorm", name, x * scale[:, None] * self.vector(name))
+
+    def _times(self, layer: int, names: Sequence[str], x: Floats) -> Iterator[Floats]:
+        tensors = [layer_tensor(layer, name) for name in names]
+        for tensor, product in zip(tensors, self.project(tensors, x), strict=True):
+            yield self.made("matmul", tensor, product)
 
     def _attention(self, layer: int, x: Floats) -> Floats:
         dims, count = self.dims, len(x)
-        query = self._turned(self.project(layer_tensor(layer, "attn_q"), x), dims.heads)
-        key = self._turned(self.project(layer_tensor(layer, "attn_k"), x), dims.kv_heads)
-        value = self.project(layer_tensor(layer, "attn_v"), x).reshape(count, dims.kv_heads, -1)
+        query, key, value = self._times(layer, ("attn_q", "attn_k", "attn_v"), x)
+        query = self.made("rope", f"blk.{layer}.rope_q", self._turned(query, dims.heads))
+        key = self.made("rope", f"blk.{layer}.rope_k", self._turned(key, dims.kv_heads))
+        value = value.reshape(count, dims.kv_heads, -1)
         self._keys[layer] = keys = np.concatenate([self._keys[layer], key])
         self._values[layer] = values = np.concatenate([self._values[layer], value])
         mixed = np.empty_like(query)
         for index in range(count):
             seen = self.at + index + 1
             mixed[index] = self._mixed(query[index], keys[:seen], values[:seen])
-        return self.project(layer_tensor(layer, "attn_output"), mixed.reshape(count, -1))
+        mixed = self.made("attention", f"blk.{layer}.attention", mixed.reshape(count, -1))
+        (product,) = self._times(layer, ("attn_output",), mixed)
+        return product
 
     def _mixed(self, query: Floats, keys: Floats, values: Floats) -> Floats:
         """What one position's heads take from the positions up to it."""
@@ -151,7 +196,7 @@ class Network(ABC):
         return turned.reshape(len(x), heads, -1)
 
     def _feed(self, layer: int, x: Floats) -> Floats:
-        gate = self.project(layer_tensor(layer, "ffn_gate"), x)
-        up = self.project(layer_tensor(layer, "ffn_up"), x)
-        active = gate / (np.float32(1) + self.exp(-gate)) * up
-        return self.project(layer_tensor(layer, "ffn_down"), active)
+        gate, up = self._times(layer, ("ffn_gate", "ffn_up"), x)
+        active = self.made("swiglu", f"blk.{layer}.swiglu", gate / (np.float32(1) + self.exp(-gate)) * up)
+        (product,) = self._times(layer, ("ffn_down",), active)
+        return product

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -35,9 +35,11 @@ class GuestNetwork(Network):
     def vector(self, name: str) -> Floats:
         return self.file.floats(self.file.part(name))
 
-    def project(self, name: str, x: Floats) -> Floats:
+    def project(self, names: Sequence[str], x: Floats) -> Iterator[Floats]:
         vectors = arithmetic.quantised(x)
-        return np.concatenate([arithmetic.multiplied(rows, vectors) for rows in self._rows(name)], axis=1)
+        self.made("quantise", f"{names[0].removesuffix('.weight')}.input", vectors.floats())
+        for name in names:
+            yield np.concatenate([arithmetic.multiplied(rows, vectors) for rows in self._rows(name)], axis=1)
 
     def _rows(self, name: str) -> list[arithmetic.Matrix]:
         """A matrix in pieces that keep the products small."""
@@ -74,8 +76,8 @@ class FloatNetwork(Network):
     def vector(self, name: str) -> Floats:
         return self._matrix(name).reshape(-1)
 
-    def project(self, name: str, x: Floats) -> Floats:
-        return x @ self._matrix(name).T
+    def project(self, names: Sequence[str], x: Floats) -> Iterator[Floats]:
+        return (x @ self._matrix(name).T for name in names)
 
     def exp(self, x: Floats) -> Floats:
         return np.exp(np.clip(x, -75, 75), dtype=np.float32)

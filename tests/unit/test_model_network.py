@@ -118,6 +118,45 @@ def test_a_long_text_is_read_in_pieces_with_the_same_bits(tmp_path: Path) -> Non
     assert token == int(np.argmax(at_once[-1]))
 
 
+def test_activations_are_those_of_each_kernel_in_the_guests_order(tmp_path: Path) -> None:
+    network = GuestNetwork(model(tmp_path))
+    found = list(network.activations(IDS[:2]))
+    attention = (
+        "attn_norm attn_q.input attn_q attn_k attn_v rope_q rope_k attention attn_output.input attn_output attn_add"
+    )
+    feed = "ffn_norm ffn_gate.input ffn_gate ffn_up swiglu ffn_down.input ffn_down ffn_add"
+    of_layer = f"{attention} {feed}".split()
+    names = [f"blk.{layer}.{name}" for layer in range(2) for name in of_layer]
+    names = ["token_embd", *names, "output_norm", "token_embd.input", "logits"]
+    assert [(each.position, each.name) for each in found] == [(at, name) for at in range(2) for name in names]
+    network.clear()
+    logits = network.logits(IDS[:2])
+    assert np.array_equal([each.values for each in found if each.name == "logits"], logits)
+    sizes = {each.name: len(each.values) for each in found}
+    assert (sizes["blk.1.attn_k"], sizes["blk.1.swiglu"], sizes["blk.1.attention"]) == (32, 96, 64)
+    by_kernel = {each.kernel for each in found}
+    assert by_kernel == {"embed", "rmsnorm", "quantise", "matmul", "rope", "attention", "add", "swiglu"}
+    normed, taken = (
+        next(each.values for each in found if each.name == name) for name in ("output_norm", f"{names[0]}.input")
+    )
+    assert 0 < np.abs(taken - normed).max() < np.abs(normed).max() / 100, "what a matrix gets is its input in 8 bits"
+
+
+def test_a_changed_matrix_is_the_first_activation_that_differs(tmp_path: Path) -> None:
+    weights = tiny_models.weights()
+    tiny_models.write_gguf(tmp_path / "a.gguf", given=weights)
+    tiny_models.write_gguf(
+        tmp_path / "b.gguf", given={**weights, "blk.1.ffn_up.weight": -weights["blk.1.ffn_up.weight"]}
+    )
+    networks = []
+    for name in ("a", "b"):
+        pack(read_source(tmp_path / f"{name}.gguf"), tmp_path / f"{name}.bfm")
+        networks.append(GuestNetwork(PackedFile.open(tmp_path / f"{name}.bfm")))
+    pairs = zip(*(network.activations(IDS) for network in networks), strict=True)
+    first = next(left for left, right in pairs if not np.array_equal(left.values, right.values))
+    assert (first.position, first.name) == (0, "blk.1.ffn_up")
+
+
 def test_greedy_takes_the_likeliest_and_stops(tmp_path: Path) -> None:
     file = model(tmp_path)
     found = list(GuestNetwork(file).greedy(IDS, 6))
