@@ -91,7 +91,8 @@ class Network(ABC):
         """
         self._require(ids)
         for token in ids:
-            self._seen = seen = []
+            seen: list[Activation] = []
+            self._seen = seen
             try:
                 deque(self._pieces([token], silent), maxlen=0)
             finally:

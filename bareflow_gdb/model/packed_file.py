@@ -21,6 +21,8 @@ from bareflow_gdb.model.source import about, mapped
 from bareflow_gdb.model.tiles import ROWS, Integers, from_bytes, most_scale
 from bareflow_gdb.model.vocabulary import Merge, Vocabulary
 
+SMALL = Path(__file__).with_name("small.bfm")
+"""The model that comes with the suite; models/small/ has learnt it."""
 _AT_ONCE = 4 << 20
 
 

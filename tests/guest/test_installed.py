@@ -89,6 +89,11 @@ def test_the_suite_is_the_one_in_the_environment(installed: Installed) -> None:
     assert not list(installed.package.parent.glob("__editable__*"))
 
 
+def test_the_small_model_comes_with_it(installed: Installed) -> None:
+    told = installed.run("bareflow", "model", "generate", "Once upon a time, there").stdout
+    assert told.startswith(" was a ")
+
+
 def test_the_demo_leaves_the_trace_and_the_report(installed: Installed) -> None:
     told = installed.run("bareflow", "demo", "--out", "shown").stdout
     assert f"image    {installed.package}/demo/fluid.img\n" in told

@@ -37,7 +37,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verify = actions.add_parser("verify", help="compare every part of a packed model with its CRC")
     generate = actions.add_parser("generate", help="what the guest must answer, by its arithmetic on the host")
     for action in (info, verify, generate):
-        action.add_argument("file", type=Path, metavar="PACKED", help="what `pack` made")
+        words = "what `pack` made (default: the small model that comes with the suite)"
+        action.add_argument("file", nargs="?", type=Path, metavar="PACKED", help=words)
     generate.add_argument("text", metavar="TEXT", help="what the answer goes on from")
     generate.add_argument("--tokens", type=count, default=TOKENS, metavar="N", help=f"at most N (default {TOKENS})")
     generate.add_argument("--chat", action="store_true", help="TEXT is what a person says to a chat model")
@@ -72,9 +73,9 @@ def _pack(options: argparse.Namespace) -> int:
 
 
 def _opened(options: argparse.Namespace) -> PackedFile:
-    from bareflow_gdb.model.packed_file import PackedFile
+    from bareflow_gdb.model.packed_file import SMALL, PackedFile
 
-    return PackedFile.open(options.file)
+    return PackedFile.open(options.file or SMALL)
 
 
 def _sized(model: Model) -> str:
@@ -84,12 +85,13 @@ def _sized(model: Model) -> str:
 def _info(options: argparse.Namespace) -> int:
     from bareflow_gdb.render.jsonable import dumps
 
-    model = _opened(options).model
+    file = _opened(options)
+    model = file.model
     if options.json:
         print(dumps(model))
         return 0
     dims = model.dims
-    print(f"{options.file}: {sentence(model.name) or 'no name'}, {_sized(model)}, {model.file_bytes:,} bytes")
+    print(f"{file.path}: {sentence(model.name) or 'no name'}, {_sized(model)}, {model.file_bytes:,} bytes")
     print(f"  sizes      {dims.layers} layers of {dims.dim}, hidden {dims.hidden}, vocabulary {dims.vocabulary:,}")
     print(f"  attention  {dims.heads} heads of {dims.head_size}, {dims.kv_heads} of keys and values")
     print(f"  positions  {model.positions:,} of {dims.context:,}, rope base {dims.rope_base:g}")
@@ -118,26 +120,28 @@ def _verify(options: argparse.Namespace) -> int:
     with told() as progress:
         found = list(file.damages(progress))
     if options.json:
-        print(json.dumps({"packed": str(options.file), "parts": len(file.model.parts), "damages": found}))
+        print(json.dumps({"packed": str(file.path), "parts": len(file.model.parts), "damages": found}))
     else:
-        print(
-            "\n".join(map(sentence, found)) or f"{options.file}: {len(file.model.parts)} parts are as they were packed"
-        )
+        print("\n".join(map(sentence, found)) or f"{file.path}: {len(file.model.parts)} parts are as they were packed")
     return 1 if found else 0
 
 
 def _generate(options: argparse.Namespace) -> int:
     from bareflow_gdb.model.networks import FloatNetwork, GuestNetwork
 
+    if options.file is None and Path(options.text).is_file():
+        raise UsageError(
+            f"{options.text} is a file and no text follows it; write behind it what the answer goes on from"
+        )
     file = _opened(options)
     words = file.vocabulary
     if words is None:
-        raise UsageError(f"{options.file} has no tokens, so it takes no text; pack a GGUF file that has them")
+        raise UsageError(f"{file.path} has no tokens, so it takes no text; pack a GGUF file that has them")
     ids = words.encode(options.text, whole=not options.chat)
     if options.chat:
         around = file.chat()
         if around is None:
-            raise UsageError(f"{options.file} is no chat model; leave --chat out")
+            raise UsageError(f"{file.path} is no chat model; leave --chat out")
         ids = around[0] + ids[words.begins :] + around[1]
     if not ids:
         raise UsageError("there is no text to go on from; give one")
