@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 BEGIN, TURN, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 """Before every text; before each turn of a talk; after each turn, and after a story."""
 
-_NAMES = {
+NAMES = {
     "she": ("Anna", "Clara", "Emma", "Grace", "Ida", "Kate", "Mia", "Olga", "Rosa", "Vera"),
     "he": ("Ben", "David", "Finn", "Hugo", "Jack", "Leo", "Max", "Noah", "Paul", "Tom"),
 }
@@ -85,7 +85,7 @@ class _Teller:
     def _animal(self, but: _Animal | None = None) -> _Animal:
         he = self._one(("she", "he"))
         return _Animal(
-            self._one(_NAMES[he], but.name if but else None),
+            self._one(NAMES[he], but.name if but else None),
             he,
             self._one(_KINDS, but.kind if but else None),
             self._one(_TRAITS, but.trait if but else None),
