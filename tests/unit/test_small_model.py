@@ -21,8 +21,8 @@ from models.small.settings import DIMS, LEARNT_TEXTS, SEED
 EXPECTED: dict[str, Any] = json.loads(expect.EXPECTED.read_text())
 LOG = expect.EXPECTED.with_name("training.log").read_text()
 MOST_BYTES = 1_200_000
-MOST_LOST = 0.03
-"""Nats a token."""
+MOST_LOST = 0.001
+"""Nats a token. A model may lose 0.03, but this one would not lose that even with vectors of 4 bits."""
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +58,9 @@ def test_one_answer_comes_to_its_end_and_one_is_a_chats() -> None:
 def test_the_guests_integers_cost_little(small: PackedFile) -> None:
     recorded = EXPECTED["nats_per_token"]
     assert recorded["tokens"] == 1000
-    assert recorded["integers"] - recorded["floats"] <= MOST_LOST
+    assert abs(recorded["integers"] - recorded["floats"]) <= MOST_LOST
     rows = expect.unseen(small, 1)
-    assert expect.nats(GuestNetwork(small), rows) - expect.nats(FloatNetwork(small), rows) <= MOST_LOST
+    assert abs(expect.nats(GuestNetwork(small), rows) - expect.nats(FloatNetwork(small), rows)) <= MOST_LOST
 
 
 def strangers(told: str) -> set[str]:
