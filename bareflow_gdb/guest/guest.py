@@ -50,7 +50,7 @@ class Guest:
         self._root_address = 0
         self.places = Places(memory, self._known, lambda: self.elf.symbols().by_name)
         """Where the records of a stock kernel are."""
-        self.places.cpu = lambda: _cpu(memory)
+        self.places.cpu = lambda: cpu_of(memory)
         self.places.progress = say
         self.serial_log: Callable[[], str] | None = None
         """Gives what was printed on COM1, where that is kept."""
@@ -119,7 +119,7 @@ class Guest:
         return found.root
 
 
-def _cpu(memory: Memory) -> Cpu | None:
+def cpu_of(memory: Memory) -> Cpu | None:
     """None where no registers come with the memory, as with a raw dump, or where asking would stop a running guest."""
     if memory.asking_stops:
         return None

@@ -100,6 +100,12 @@ class ProcessRam(CheckedMemory):
             self._no_stub = error
             raise
 
+    def standing(self) -> GdbStub:
+        """The same guest through its gdbstub, at which it stands still until that is closed. Raises Unreachable."""
+        if self._stub is None:
+            raise Unreachable(f"process {self.pid} has no gdbstub to stop it at; start QEMU with -gdb")
+        return self._stub()
+
     @property
     def serial_path(self) -> Path | None:
         """The file that QEMU writes COM1 to, as its command line says; None = to none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.guest.base.control import ALLOW, FORCE, VETO
+from bareflow_gdb.guest.base.values import code_name
 from bareflow_gdb.guest.code.being_published import BEING_PUBLISHED
 from bareflow_gdb.questions.question import Question, argument
 from bareflow_gdb.render.view import (
@@ -40,6 +41,7 @@ def _view(record: Jit) -> View:
         ("swaps", published(record.swap_count, record.version_count, record.counted_by)),
         *publishing(record.publishing),
         *controlled(record.under_way, vetoed, record.publishing),
+        *(("from the host", _replaced(f)) for f in record.functions if f.replaced),
         *unread(record.unread),
     )
     versions = [
@@ -82,6 +84,11 @@ def _jit_row(f: JitFunction) -> tuple[str | int | Cell | None, ...]:
         spoken(f.mail_state) or "-",
         result(f.last_result, f.expected),
     )
+
+
+def _replaced(f: JitFunction) -> str:
+    name = code_name(f.name, f.level, f.version)
+    return f"{name} in place of 0x{f.replaced:08x}; `swap rollback {f.name}` takes it back"
 
 
 def _control(f: JitFunction) -> str:

@@ -39,3 +39,15 @@ class Differs(Refused):
     """The new code does something else than the published code."""
 
     reason = "BF_REASON_DIFFERS"
+
+
+class NoRoom(Refused):
+    """There is no place for the code in the guest."""
+
+    reason = "BF_REASON_NO_MEMORY"
+
+
+class NotSafe(Refused):
+    """A kernel without a mailbox is in no state in which its code pointer may be changed from outside."""
+
+    reason = "BF_REASON_CANCELLED"

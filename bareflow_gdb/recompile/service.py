@@ -16,7 +16,7 @@ from bareflow_gdb.guest.base.reading import read_word
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
-from bareflow_gdb.guest.code.outcome import Outcome
+from bareflow_gdb.guest.code.outcome import ANSWER_SECONDS, Outcome
 from bareflow_gdb.guest.modules.modules import read_module_names
 from bareflow_gdb.guest.standstill import standstill, stopped_for_good
 from bareflow_gdb.guest.stock.kernel import looks_stock
@@ -35,7 +35,6 @@ QUIET_SECONDS = 0.02
 TROUBLE_SECONDS = 0.5
 JOBS_PER_FUNCTION = 4
 """Requests of the guest whose end is waited for; one that it never ends must not be kept for ever."""
-ANSWER_SECONDS = 15.0
 BRINGING_SINCE = 3
 """Minor version of the debug interface that knows BF_ASK_BRINGS_BITCODE."""
 
@@ -66,7 +65,10 @@ class Service(AbstractContextManager["Service"]):
         """
         self.memory = memory
         if looks_stock(memory):
-            raise BadData("this is a stock kernel, without the debug interface: it takes no code from outside")
+            raise BadData(
+                "this is a stock kernel, without the debug interface: it asks for no code; `bareflow recompile`"
+                " installs some without its help"
+            )
         self.progress = progress
         self.verify = verify
         self._store = SymbolStore(directory) if directory is not None else None

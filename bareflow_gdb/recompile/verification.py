@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
@@ -145,8 +146,42 @@ def begin(
     entry = int.from_bytes(memory.read(record.slot, 4, "published code pointer"), "little")
     if version is None or not version.code <= entry < version.code + min(version.code_size, _LARGEST):
         return _not_verified("the code that is published is none of the versions that the kernel keeps")
-    against = code_name(function.name, version.level, version.number)
-    old = memory.read(version.code, min(version.code_size, _LARGEST), "published code")
+    published = Published(
+        code_name(function.name, version.level, version.number),
+        entry,
+        (_span(version.code, version.code_size), _span(version.rodata, version.rodata_size)),
+    )
+    usual = (int(record.arguments[0]), int(record.arguments[1]))
+    pairs = inputs.choose(usual, _seen(memory, root, function.index), function.name)
+    return compare(compiler, memory, published, linked, room, pairs, shared, edited=edited)
+
+
+@dataclass(frozen=True)
+class Published:
+    """The code that new code is compared with."""
+
+    title: str
+    entry: int
+    spans: tuple[Span, Span]
+    """Of its code, and of its read-only data."""
+
+
+def compare(
+    compiler: Compiler,
+    memory: Memory,
+    published: Published,
+    linked: Linked,
+    room: Room,
+    pairs: tuple[tuple[inputs.Pair, ...], int],
+    shared: Sequence[GuestSymbol] = (),
+    *,
+    edited: bool,
+) -> Check | Verification:
+    """The same, once it is known what is published; `pairs` as `inputs.choose` gives them."""
+    if memory.packets or compiler.snapshot is None:
+        return _not_verified("guest memory comes by packets, and all of it would take too long", published.title)
+    against, (start, end) = published.title, published.spans[0]
+    old = memory.read(start, min(end - start, _LARGEST), "published code")
     used = machine_code.uses(old) | machine_code.uses(linked.code)
     if "clock" in used:
         return _not_verified("it reads the CPU's clock, which never says the same twice", against)
@@ -154,17 +189,15 @@ def begin(
     places = [_span(room.code, len(linked.code)), _span(room.rodata, len(linked.rodata))]
     if not all(start == end or any(a <= start and end <= b for a, b in ranges) for start, end in places):
         return _not_verified("the guest wants it outside of the memory in which its code lies", against)
-    usual = (int(record.arguments[0]), int(record.arguments[1]))
-    pairs, own = inputs.choose(usual, _seen(memory, root, function.index), function.name)
     trial = Trial(
-        old=Code(entry, (_span(version.code, version.code_size), _span(version.rodata, version.rodata_size))),
+        old=Code(published.entry, published.spans),
         new=Code(room.code + linked.entry_offset, tuple(places)),
         code_size=len(linked.code),
         code_address=room.code,
         rodata_address=room.rodata,
         ranges=ranges,
-        inputs=pairs,
-        required=own,
+        inputs=pairs[0],
+        required=pairs[1],
         results_count=not (edited or "x87" in used),
         symbols=tuple((item.name, int(item.address), item.size) for item in shared[:_MOST_SYMBOLS]),
     )

@@ -10,12 +10,13 @@ from bareflow_gdb.guest.orders import Obeyed
 
 def obeyed(record: Obeyed) -> str:
     """One line: what is so now, or why it is not."""
-    now = code_name(record.function, record.level, record.version)
+    # A kernel without versions of its own: 0.
+    now = code_name(record.function, record.level, record.version or None)
     if not record.done:
         text = f"{record.wanted}: {record.action} was not done: {record.message}; it runs {now}"
         return foreign.sentence(text)
     if record.action in (FORCE, ROLLBACK):
-        before = code_name(record.function, record.level_before, record.version_before)
+        before = code_name(record.function, record.level_before, record.version_before or None)
         text = f"{now} runs" if record.version == record.version_before else f"{before} → {now}"
     elif record.action == VETO:
         text = f"swaps of {record.function} are vetoed, it stays {now}"

@@ -20,6 +20,9 @@ def outcome(record: Outcome, *, remarks: bool = False) -> str:
     if record.rodata_size:
         head += f", {record.rodata_size:,} read-only at 0x{record.rodata:08x}"
     lines = [head]
+    if record.replaced:
+        undo = f"`swap rollback {record.function}` takes it back"
+        lines.append(f"  in place of 0x{record.replaced:08x}, by one store to the code pointer; {undo}")
     if record.result is not None:
         verdict = "as expected" if record.correct else f"expected {record.expected:,}"
         lines.append(f"  first call  {record.result:,} ({verdict})")

@@ -163,7 +163,7 @@ REFUSED = {
     "log": "it keeps no log; `serial`",
     "cache": "its cache is part of its image",
     "release": "it cannot be held",
-    "recompile fibonacci": "it takes no code from outside",
+    "swap veto fibonacci": "it knows no veto",
     "trace start": "it has no events to record",
     "step-swap": "its publishing store is inlined",
 }

@@ -54,7 +54,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _answer(target: Target, compilers: Compilers, line: str) -> Any:
-    from bareflow_gdb.cli.verbs.recompile import open_service, recipe_of
+    from bareflow_gdb.cli.verbs.recompile import recipe_of, recompiled
     from bareflow_gdb.render.jsonable import to_json
 
     try:
@@ -66,5 +66,4 @@ def _answer(target: Target, compilers: Compilers, line: str) -> Any:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsageError(f'this is not a question ({error!r}); ask as {{"function": "primes", "level": 3}}') from error
     recipe, _ = recipe_of(Path(path) if path else None, **way)
-    with open_service(target, compilers=compilers, verify=verify) as service:
-        return to_json(service.request(function, level, called=called, recipe=recipe))
+    return to_json(recompiled(target, function, level, recipe, called=called, verify=verify, compilers=compilers))

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from bareflow_gdb.cli.completers import COMPLETERS, completed
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.guest.base.values import TIERS, tier_of_level
+from bareflow_gdb.guest.code.outcome import ANSWER_SECONDS
 from bareflow_gdb.questions.question import FUNCTIONS
 from bareflow_gdb.recompile.recipe import CPU, CPUS, Recipe
 
 if TYPE_CHECKING:
     from bareflow_gdb.cli.target import Target
+    from bareflow_gdb.guest.code.outcome import Outcome
     from bareflow_gdb.recompile.compilers import Compilers
     from bareflow_gdb.recompile.service import Service
 
@@ -32,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tier", choices=TIERS, default="O3", help="how far it is optimised (O3)")
     # As it was called before.
     parser.add_argument("--level", dest="tier", type=tier_of_level, help=argparse.SUPPRESS)
-    parser.add_argument("--timeout", type=float, default=15.0, metavar="S", help="seconds to wait (15)")
+    parser.add_argument("--timeout", type=float, default=ANSWER_SECONDS, metavar="S", help="seconds to wait (15)")
     parser.add_argument("--remarks", action="store_true", help="show what LLVM says about its optimisations")
     parser.add_argument(
         "--from",
@@ -85,8 +87,8 @@ def main(options: argparse.Namespace) -> int:
 
     recipe = _recipe(options)
     target = open_target(options.target)
-    with open_service(target, verify=options.verify) as service:
-        record = service.request(options.function, TIERS.index(options.tier), options.timeout, recipe=recipe)
+    level = TIERS.index(options.tier)
+    record = recompiled(target, options.function, level, recipe, timeout=options.timeout, verify=options.verify)
     if options.json:
         print(json.dumps(to_json(record), indent=2))
     elif record.installed:
@@ -110,6 +112,27 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         for line in said:
             print(line, file=sys.stderr)
     return recipe
+
+
+def recompiled(
+    target: Target,
+    function: str,
+    level: int,
+    recipe: Recipe,
+    *,
+    timeout: float = ANSWER_SECONDS,
+    called: bool = True,
+    verify: bool = True,
+    compilers: Compilers | None = None,
+) -> Outcome:
+    """What became of one function: by the guest's mailbox, or from outside where a kernel has none."""
+    from bareflow_gdb.cli.kernel_without_mailbox import installer, is_stock
+
+    if is_stock(target):
+        with installer(target, compilers, verify=verify) as install:
+            return install.request(function, level, timeout, recipe)
+    with open_service(target, compilers=compilers, verify=verify) as service:
+        return service.request(function, level, timeout, called=called, recipe=recipe)
 
 
 def open_service(

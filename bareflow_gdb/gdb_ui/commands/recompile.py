@@ -14,11 +14,13 @@ from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
 from bareflow_gdb.guest.base.values import TIERS, tier_of_level
+from bareflow_gdb.guest.stock.kernel import StockKernel
 from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 if TYPE_CHECKING:
     from bareflow_gdb.gdb_ui.compiler import Request
     from bareflow_gdb.guest.code.outcome import Outcome
+    from bareflow_gdb.qemu.machine import Machine
 
 # When the guest is stopped still after the new code was installed, the host program waits this long for a result.
 GRACE_SECONDS = 5.0
@@ -61,9 +63,10 @@ def recompile(options: argparse.Namespace, session: Session) -> Outcome:
     address, that of replaced versions removed.
     """
     machine = session.require_machine("bf recompile")
-    session.guest.kernel().need_interface(
-        "it takes no code from outside; `bf disas` shows what its own JIT has made, by tier"
-    )
+    kernel = session.guest.kernel()
+    if isinstance(kernel, StockKernel):
+        return _into_stock(session, machine, options)
+    kernel.need_interface("it takes no code from outside; `bf disas` shows what its own JIT has made, by tier")
     slot = slot_of(session, options.function)
     if options.stop and session.running:
         raise UsageError("the guest runs, and --stop begins at a stop: `interrupt` first, or leave it out")
@@ -84,6 +87,22 @@ def recompile(options: argparse.Namespace, session: Session) -> Outcome:
         gdb.execute("frame 0", to_string=True)
     if not attached:
         session.say("the guest runs: its debug information is attached by the first bf command after a stop")
+    return outcome
+
+
+def _into_stock(session: Session, machine: Machine, options: argparse.Namespace) -> Outcome:
+    """A kernel without a mailbox: it stays stopped, and the host program writes into its memory."""
+    if session.running:
+        raise UsageError("this kernel has no mailbox, so its CPU has to stand still for that: `interrupt` first")
+    if options.stop:
+        name = options.function
+        raise UsageError(f"--stop is for kernels with a mailbox; leave it out, and `bf break jit:{name}` stops there")
+    with session.compiler(machine).request(_question(options)) as request:
+        session.say(f"compiling {options.function} at {options.tier} on the host, the guest stays stopped …")
+        request.wait(None)
+        outcome = request.answer()
+    session.refresh()
+    session.update_symbols()
     return outcome
 
 

@@ -6,11 +6,12 @@ import argparse
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.guest.base.control import ACTIONS, STANDING, WAIT_SECONDS
+from bareflow_gdb.guest.stock.kernel import StockKernel
 from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ def swap(options: argparse.Namespace, session: Session) -> Obeyed:
     """
     from bareflow_gdb.guest import obeying, orders
 
-    root = session.guest.kernel().need_interface("its swaps cannot be controlled from outside")
+    kernel = session.guest.kernel()
+    if isinstance(kernel, StockKernel):
+        return _of_stock(session, kernel, options)
+    root = kernel.need_interface("its swaps cannot be controlled from outside")
     made = orders.order(session.memory, root, options.action, options.function, options.what)
     if not isinstance(made, orders.Order):
         return made
@@ -56,6 +60,20 @@ def swap(options: argparse.Namespace, session: Session) -> Obeyed:
         record = orders.stands(session.memory, root, made)
     else:
         record = _run_until_obeyed(session, root, made, options.timeout)
+    session.refresh()
+    session.update_symbols()
+    return record
+
+
+def _of_stock(session: Session, kernel: StockKernel, options: argparse.Namespace) -> Obeyed:
+    """Its code pointer is set back from here, when it was set from here."""
+    from bareflow_gdb.guest.stock.rollback import check_order, roll_back
+    from bareflow_gdb.guest.stock.search import JIT
+
+    check_order(options.action, options.what)
+    if session.running:
+        raise UsageError("this kernel has no mailbox, so its CPU has to stand still for that: `interrupt` first")
+    record = roll_back(session.memory, kernel.records.address(JIT), options.function, options.what)
     session.refresh()
     session.update_symbols()
     return record

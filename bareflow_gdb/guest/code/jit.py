@@ -66,6 +66,8 @@ class JitFunction:
     versions: tuple[Version, ...] = ()
     publishing: Publishing | None = None
     """The swap that the guest is making of it: slot and records differ, as they must."""
+    replaced: Address = NOWHERE
+    """Of a stock kernel's function that runs code from the host: what that took the place of."""
     under_way: UnderWay | None = None
     """The swap that the guest has begun and not ended, by its own word."""
 

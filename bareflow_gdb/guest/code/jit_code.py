@@ -96,16 +96,17 @@ def of_versions(
     the table tells what is published.
     """
     there = (version for version in versions if version.state in IN_MEMORY and version.code)
-    return _by_address(_of_version(version, functions, current.get(version.function)) for version in there)
+    return by_address(_of_version(version, functions, current.get(version.function)) for version in there)
 
 
 def of_levels(functions: Iterable[JitFunction], sizes: Mapping[Address, int]) -> tuple[JitCode, ...]:
     """The code in memory by the entries of each level; `sizes` are those of code that something tells."""
     listed = [(function, level) for function in functions for level, code in enumerate(function.level_codes) if code]
-    return _by_address(_of_level(function, level, sizes) for function, level in listed)
+    return by_address(_of_level(function, level, sizes) for function, level in listed)
 
 
-def _by_address(codes: Iterable[JitCode]) -> tuple[JitCode, ...]:
+def by_address(codes: Iterable[JitCode]) -> tuple[JitCode, ...]:
+    """The codes, ordered."""
     return tuple(sorted(codes, key=lambda code: (code.code, code.version or 0)))
 
 

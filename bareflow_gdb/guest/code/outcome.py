@@ -8,6 +8,9 @@ from typing import Any
 
 from bareflow_gdb.guest.base.values import NOWHERE, Address
 
+ANSWER_SECONDS = 15.0
+"""How long the end of a request is waited for."""
+
 
 @dataclass(frozen=True)
 class Phases:
@@ -77,6 +80,8 @@ class Outcome:
     notes: tuple[str, ...] = ()
     """What of the bitcode was rewritten for the guest."""
     symbol_file: str | None = None
+    replaced: Address = NOWHERE
+    """The code in whose place it was put into a kernel without a mailbox, which numbers no versions of its own."""
     from_cache: bool = False
     """It was compiled before, and kept."""
     verification: Verification | None = None
@@ -100,6 +105,7 @@ class Outcome:
                 **record,
                 "code": Address(int(record["code"], 16)),
                 "rodata": Address(int(record["rodata"], 16)),
+                "replaced": Address(int(record["replaced"], 16)),
                 "milliseconds": Phases(**record["milliseconds"]),
                 "remarks": tuple(record["remarks"]),
                 "notes": tuple(record["notes"]),

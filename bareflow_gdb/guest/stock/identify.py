@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.reading import many
+from bareflow_gdb.guest.base.values import code_name
 from bareflow_gdb.guest.names.elf import KernelSymbols
 from bareflow_gdb.guest.names.identify import Identity, field_of, identity
 from bareflow_gdb.guest.pools.pools import HEADER_BYTES, KINDS
 from bareflow_gdb.guest.stock.generations import Generation
+from bareflow_gdb.guest.stock.installed import RECORD_BYTES
 from bareflow_gdb.guest.stock.jit import to_jit
 from bareflow_gdb.guest.stock.modules import read_modules, sure_extent
 from bareflow_gdb.guest.stock.pools import read_pools
@@ -91,7 +93,15 @@ def _record(records: Records, plain: Identity) -> Identity | None:
 
 def _jit_code(records: Records, plain: Identity) -> Identity | None:
     sizes = records.code_sizes()
-    for function in to_jit(records.entries()).functions:
+    entries = records.entries()
+    for entry in entries.entries:
+        for one in entry.installed:
+            if one.record <= plain.address < one.code + one.size:
+                name = f"{code_name(entry.name, one.level, one.number)}, from the host"
+                detail = "published code" if one.entry == entry.current_code else "code that calls do not go to now"
+                start, size = one.record, one.size + RECORD_BYTES
+                return identity(plain.address, plain.region, name, start, size, detail, entry.name, level=one.level)
+    for function in to_jit(entries).functions:
         for level, code in enumerate(function.level_codes):
             size = sizes.get(code, 0)
             if code and code <= plain.address < code + size:

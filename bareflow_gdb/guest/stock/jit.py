@@ -5,6 +5,7 @@ Read budget: 2 to 3 packets for what is in use of `adaptive_jit_t` (8,216 bytes)
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from bareflow_gdb.guest.base.reading import capped, filled, strings
 from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.guest.code.being_published import Publishing
 from bareflow_gdb.guest.code.jit import Codes, Jit, JitFunction, level_codes
+from bareflow_gdb.guest.stock.installed import Installed, read_installed
 from bareflow_gdb.guest.stock.signatures import jit_bytes
 from bareflow_gdb.memory.protocol import Memory
 
@@ -47,6 +49,18 @@ class Entry:
     buffer_bytes: int
     name_at: Address
     module_name_at: Address
+    installed: tuple[Installed, ...] = ()
+    """Code that the suite put there, the newest first; looked for when the function runs none of its levels' code."""
+
+    @property
+    def host_code(self) -> Installed | None:
+        """The code from the host that it runs."""
+        return next((one for one in self.installed if one.entry == self.current_code), None)
+
+    @property
+    def running_level(self) -> int:
+        """Of the code that calls go to, also when it is the host's."""
+        return self.host_code.level if self.host_code is not None else self.level
 
     @property
     def freed(self) -> bool:
@@ -127,7 +141,8 @@ def read_entries(memory: Memory, address: int) -> Entries:
     step, slot_at = layouts.size("jit_function_entry"), layouts.offset("jit_function_entry", "current_code")
     first = address + layouts.offset("adaptive_jit", "functions") + slot_at
     entries = tuple(
-        _entry(index, first + index * step, entry, profiles, names) for index, entry in enumerate(raw.functions[:count])
+        _with_installed(memory, _entry(index, first + index * step, entry, profiles, names))
+        for index, entry in enumerate(raw.functions[:count])
     )
     for entry in entries:
         problems += _problems(entry, known)
@@ -158,6 +173,13 @@ def _entry(index: int, slot: int, raw: Any, profiles: tuple[Any, ...], names: di
     )
 
 
+def _with_installed(memory: Memory, entry: Entry) -> Entry:
+    if entry.current_code in entry.level_codes or not entry.buffer:
+        return entry
+    found = read_installed(memory, entry.buffer, entry.buffer_bytes, entry.slot)
+    return dataclasses.replace(entry, installed=found)
+
+
 def _level(raw: Any, codes: Codes) -> int:
     """The level of the published code; the recorded one where several levels are the same code, or it is none's."""
     recorded = int(raw.compiled_level)
@@ -179,7 +201,8 @@ def _problems(entry: Entry, profiles: int) -> list[str]:
         found.append(f"{entry.name} has {entry.buffer_used:,} bytes of code in a buffer of {entry.buffer_bytes:,}")
     codes, current = entry.level_codes, entry.current_code
     if current not in codes:
-        found.append(f"{entry.name} runs 0x{current:08x}, which is the code of none of its levels")
+        if entry.host_code is None:
+            found.append(f"{entry.name} runs 0x{current:08x}, which is the code of none of its levels")
     elif entry.level < entry.compiled_level or (entry.ahead and entry.publishing is None):
         found.append(
             f"{entry.name} runs its O{entry.level} code at 0x{current:08x}, its record says O{entry.compiled_level}"
@@ -214,9 +237,15 @@ def swapped_levels(entry: Entry) -> tuple[int, ...]:
 
 def _function(entry: Entry) -> JitFunction:
     by_level = entry.level_codes[entry.level] if entry.level < len(entry.level_codes) else NOWHERE
+    host = entry.host_code
+    if host is not None:
+        by_level = host.entry
     return filled(
         JitFunction,
         entry,
+        level=entry.running_level,
+        version=host.number if host is not None else None,
+        replaced=host.replaced if host is not None else NOWHERE,
         next_threshold=THRESHOLDS[entry.level] if entry.level < len(THRESHOLDS) else None,
         version_entry=by_level,
         agrees=by_level == entry.current_code,

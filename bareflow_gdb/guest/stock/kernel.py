@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 from bareflow_gdb.errors import BadData, ReadError
@@ -12,7 +12,7 @@ from bareflow_gdb.guest.base.loaded import kernel_base
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.bitcode import Bitcode
 from bareflow_gdb.guest.code.jit import Jit
-from bareflow_gdb.guest.code.jit_code import JitCode, of_levels
+from bareflow_gdb.guest.code.jit_code import JitCode, by_address, of_levels
 from bareflow_gdb.guest.code.profiler import Profile, read_jit_profile, read_profile_at
 from bareflow_gdb.guest.code.swaps import Swaps
 from bareflow_gdb.guest.kernel import Kernel
@@ -21,7 +21,7 @@ from bareflow_gdb.guest.pools.pools import Block, Pools
 from bareflow_gdb.guest.status import FunctionLine, PoolLine, Status, read_pool_lines
 from bareflow_gdb.guest.stock.bitcode import find_bitcode
 from bareflow_gdb.guest.stock.headers import header_of
-from bareflow_gdb.guest.stock.jit import BY_DEFAULT, THRESHOLDS, Entries, read_entries, to_jit
+from bareflow_gdb.guest.stock.jit import BY_DEFAULT, THRESHOLDS, Entries, Entry, read_entries, to_jit
 from bareflow_gdb.guest.stock.modules import read_modules
 from bareflow_gdb.guest.stock.places import Places
 from bareflow_gdb.guest.stock.pools import read_pools
@@ -118,7 +118,8 @@ class StockKernel(Kernel):
         return {entry.name: entry.slot for entry in self.records.entries().entries}
 
     def jit_code(self, every: bool = False) -> tuple[JitCode, ...]:  # noqa: ARG002 - it keeps no versions
-        return of_levels(self.jit().functions, self.records.own_code())
+        jit, sizes = self.jit(), self.records.own_code()
+        return by_address((*of_levels(jit.functions, sizes), *_from_host(self.records.entries())))
 
     def identify(self, address: int) -> Identity:
         from bareflow_gdb.guest.names.identify import identify
@@ -174,7 +175,7 @@ class StockKernel(Kernel):
         profile = self.records.if_there(JIT_PROFILE) if manager is None and jit is None else None
         pools = self._pool_lines()
         entries = read_entries(self.memory, jit) if jit is not None else Entries(False, 0, (), ())
-        functions = tuple(FunctionLine(entry.name, entry.level) for entry in entries.entries)
+        functions = tuple(_line(entry) for entry in entries.entries)
         # Calls may be counted under an id that got lost; a level above O0 was not reached without any.
         running = any(entry.calls or entry.level for entry in entries.entries)
         stage = "loaded"
@@ -214,6 +215,20 @@ class StockKernel(Kernel):
     def _pool_lines(self) -> tuple[PoolLine, ...]:
         address = self.records.if_there(POOLS)
         return read_pool_lines(self.memory, address) if address is not None else ()
+
+
+def _line(entry: Entry) -> FunctionLine:
+    host = entry.host_code
+    return FunctionLine(entry.name, entry.running_level, version=None if host is None else host.number)
+
+
+def _from_host(entries: Entries) -> Iterator[JitCode]:
+    for entry in entries.entries:
+        for one in entry.installed:
+            published = one.entry == entry.current_code
+            yield JitCode(
+                *(entry.name, one.level, one.number, one.code, one.code_size, one.entry, entry.slot, published, 0)
+            )
 
 
 def _next_step(jit: Address | None, profile: Address | None, manager: Address | None, halted: bool | None) -> str:

@@ -97,6 +97,7 @@ def _code_sizes(
     sizes = claimed_sizes(modules)
     for entry in entries.entries:
         sizes |= {code: entry.code_size(level) or sizes.get(code, 0) for level, code in enumerate(entry.level_codes)}
+        sizes |= {one.code: one.code_size for one in entry.installed}
     known = {code: size for code, size in sizes.items() if code and size}
     levels = [(entry, code) for entry in entries.entries[:COMPARED] for code in entry.level_codes if code]
     open_ended = {code: entry.buffer_bytes or BUFFER_BYTES for entry, code in levels if code not in known}

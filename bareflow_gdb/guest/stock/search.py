@@ -51,9 +51,9 @@ def _jits(window: Window) -> Iterator[Match]:
             continue
         if not 1 <= window.word(start + profiles_at) <= most:
             continue
-        # profiler_id, code_v0 to code_v3, current_code
-        _, *codes, current = (window.word(start + entry_at + 4 * index) for index in range(6))
-        if current and current in codes:
+        # profiler_id, code_v0 to code_v3, current_code; code_buffer, code_size, code_capacity
+        _, *codes, current, buffer, _, capacity = (window.word(start + entry_at + 4 * index) for index in range(9))
+        if current and (current in codes or signatures.is_from_host(window.bytes, buffer + capacity)):
             match = signatures.adaptive_jit(window.bytes, start)
             if match is not None:
                 yield match

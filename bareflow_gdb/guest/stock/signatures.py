@@ -18,6 +18,7 @@ from bareflow_gdb.guest.base.values import NO_MINIMUM
 from bareflow_gdb.guest.code.jit import level_codes
 from bareflow_gdb.guest.pools.pools import is_torn_down
 from bareflow_gdb.guest.stock.generations import Generation, ModuleRecord, decode_manager
+from bareflow_gdb.guest.stock.installed import MAGIC
 from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START
 
 Read = Callable[[int, int], bytes | None]
@@ -163,6 +164,8 @@ def adaptive_jit(read: Read, address: int, deep: bool = True) -> Match | None:
         return Match(address, False, "it still is one")
     if not all(_has_code(read, entry.current_code) for entry in entries):
         return None
+    if not all(_own_code(entry) or is_from_host(read, _behind(entry.jit_ctx)) for entry in entries):
+        return None
     names = [_text_at(read, profiles[entry.profiler_id].name) for entry in entries]
     named = sum(name is not None for name in names)
     if 2 * named < len(entries):
@@ -171,7 +174,9 @@ def adaptive_jit(read: Read, address: int, deep: bool = True) -> Match | None:
     kept = sum(_is_block(read, buffer - _HEADER) for buffer in buffers)
     if buffers and not kept:
         return None
-    levels = all(entry.current_code == level_codes(entry)[entry.compiled_level] for entry in entries)
+    levels = all(
+        entry.current_code == level_codes(entry)[entry.compiled_level] or not _own_code(entry) for entry in entries
+    )
     evidence = f"{len(entries)} functions whose current code is one of their versions, {named} with a name"
     if kept:
         evidence += f", {kept} with a code buffer in a pool"
@@ -182,7 +187,7 @@ def _is_entry(entry: Any, profiles: int) -> bool:
     context = entry.jit_ctx
     return bool(
         entry.profiler_id < profiles
-        and entry.current_code in level_codes(entry)
+        and (_own_code(entry) or _behind(context) < entry.current_code < context.code_buffer + _MOST_CODE)
         and is_code(entry.current_code)
         and all(code == 0 or is_code(code) for code in level_codes(entry))
         and entry.compiled_level <= 3
@@ -190,6 +195,20 @@ def _is_entry(entry: Any, profiles: int) -> bool:
         and context.code_size <= context.code_capacity <= _MOST_CODE
         and (context.code_buffer == 0 or is_code(context.code_buffer))
     )
+
+
+def _own_code(entry: Any) -> bool:
+    return bool(entry.current_code in level_codes(entry))
+
+
+def _behind(context: Any) -> int:
+    """Where the suite may have put code: behind what the kernel takes for its buffer's end."""
+    return int(context.code_buffer + context.code_capacity)
+
+
+def is_from_host(read: Read, address: int) -> bool:
+    """Has the suite put code there?"""
+    return read(address, len(MAGIC)) == MAGIC
 
 
 def _is_profile(profile: Any) -> bool:
