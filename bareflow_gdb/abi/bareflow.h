@@ -39,6 +39,8 @@ typedef uint32_t bf_ptr;
 #define BF_MAILBOX_HEADER 0x00601000
 #define BF_STAGING_BASE 0x00602000
 #define BF_STAGING_SIZE 0x00008000
+#define BF_MODULE_STAGING_BASE 0x00702000
+#define BF_MODULE_STAGING_SIZE 0x00020000
 #define BF_WEIGHTS_BASE 0x00800000
 #define BF_VGA_TEXT 0x000B8000
 #define BF_VGA_TEXT_BYTES 4000
@@ -136,7 +138,7 @@ struct bf_boot_record {
 #define BF_ROOT_MAGIC2 0x6F6F7220
 #define BF_ROOT_MAGIC3 0x1A0A0D74
 #define BF_ABI_MAJOR 1
-#define BF_ABI_MINOR 3
+#define BF_ABI_MINOR 4
 
 enum bf_variant {
     BF_VARIANT_KERNEL = 0,
@@ -543,6 +545,32 @@ struct bf_mail_slot {
     uint8_t reserved;
 };
 
+enum bf_module_action {
+    BF_MODULE_NOTHING = 0,
+    BF_MODULE_LOAD = 1,         /* the staged image, checked as at boot */
+    BF_MODULE_UNLOAD = 2,       /* the named module, which has no function of the adaptive JIT */
+    BF_MODULE_RELOAD = 3,       /* the staged image in the place of the loaded module of its name */
+    BF_MODULE_REGISTER = 4      /* the named module becomes a function of the adaptive JIT */
+};
+
+/*
+ * What the host asks about modules. It writes image and size, or the name, then `action`, then the doorbell. The guest
+ * copies the image before it looks at it, does it at a safe point, writes what came of it, and sets `action` to 0.
+ */
+struct bf_module_order {
+    uint32_t action;            /* enum bf_module_action */
+    bf_ptr staging;
+    uint32_t staging_size;
+    uint32_t size;              /* host: bytes of the image */
+    char name[32];              /* host: the module to unload or to register; guest: the one that it was about */
+    uint32_t orders;            /* guest: orders that it ended, ever */
+    uint32_t refused;           /* guest: 1 = the last one was refused ... */
+    char why[96];               /* ... for this */
+    uint32_t module;            /* guest: index in the module manager, 0xFFFFFFFF = none */
+    uint32_t function;          /* guest: its function, 0xFFFFFFFF = none */
+    uint32_t version;           /* guest: the version that was published by it, 0 = none */
+};
+
 struct bf_mailbox {
     uint32_t magic;             /* BF_MAILBOX_MAGIC, "MBOX" */
     uint32_t slot_count;
@@ -551,6 +579,7 @@ struct bf_mailbox {
     bf_ptr staging;
     uint32_t staging_size;      /* bytes per slot */
     uint32_t doorbell;          /* host: 1 = look at the `ask` and `control` words; the guest sets it to 0 */
+    struct bf_module_order module;  /* since 1.4: behind the header of an older kernel there is nothing */
 };
 
 /* ---- Exception record -------------------------------------------------------------------------------------------- */
@@ -642,7 +671,7 @@ struct bf_module_image {
     bf_ptr image;               /* module_header_t of the image it was loaded from, 0 = not kept in memory */
     uint32_t image_size;        /* bytes, header to SHA-256 */
     uint32_t level;             /* 0..3 */
-    uint32_t source;            /* enum bf_reason: EMBEDDED, CACHE or DISK */
+    uint32_t source;            /* enum bf_reason: EMBEDDED, CACHE or DISK; since 1.4 HOST_ASKED */
     bf_ptr code;
     uint32_t code_size;
     bf_ptr rodata;

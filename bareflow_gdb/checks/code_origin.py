@@ -15,6 +15,8 @@ from bareflow_gdb.guest.code.jit_code import IN_MEMORY
 from bareflow_gdb.guest.modules.modules import Module, read_image
 from bareflow_gdb.guest.modules.placed import Bases, Image, Placed, placed, read_bases, read_parts
 
+HOST_ASKED = "host_asked"
+
 
 @dataclass(frozen=True)
 class _There:
@@ -73,7 +75,9 @@ def _parts(subject: Subject, images: dict[tuple[str, int], Image]) -> Iterator[_
         image = _image_of(module, subject)
         if image is None or module.level is None or module.index >= len(where):
             continue
-        images.setdefault((module.name, module.level), image)
+        if module.source != HOST_ASKED:
+            # One from the host took the place of that which the guest's own tiers were made of.
+            images.setdefault((module.name, module.level), image)
         yield from _two(f"module {module.name}", image, where[module.index], None)
     for version in subject.versions:
         of = subject.functions[version.function].module if version.function < len(subject.functions) else None

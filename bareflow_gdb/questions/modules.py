@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.questions.question import Context, Options, Question, argument
-from bareflow_gdb.render.view import Cell, View, address, facts, number, table
+from bareflow_gdb.render.view import Cell, View, address, facts, number, spoken, table
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.modules.modules import Module, Modules
@@ -23,7 +23,7 @@ def _view(record: Modules) -> View:
             str(m.index),
             m.name,
             "-" if m.level is None else f"O{m.level}",
-            m.source or "-",
+            spoken(m.source) or "-",
             address(m.code),
             m.code_size,
             _header(m),

@@ -163,6 +163,9 @@ static __attribute__((noinline)) void serve_host(void) {
         if (rung || was_active)
             mailbox_answer(function);
     }
+    /* Last: what was ordered about a function before is done before its code becomes another. */
+    if (rung && module_orders_obey)
+        module_orders_obey();
 }
 
 void adaptive_jit_safe_point(void) {

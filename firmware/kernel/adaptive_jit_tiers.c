@@ -132,6 +132,17 @@ static uint32_t place(uint32_t function, const struct module_image *image, struc
     return BF_REASON_NONE;
 }
 
+/* A version of an image that the host brought, whose data is laid out like that of the function's module. */
+uint32_t tier_from_host(uint32_t function, const struct module_image *image, uint32_t level, struct bf_version **made) {
+    *made = version_new(function, level, BF_PROVIDER_HOST, BF_REASON_HOST_ASKED);
+    if (*made == NULL)
+        return BF_REASON_NO_MEMORY;
+    uint32_t failure = place(function, image, *made);
+    if (failure != BF_REASON_NONE)
+        version_free(*made, failure);
+    return failure;
+}
+
 /*
  * Returns why there is no new version, BF_REASON_NONE when there is one. BF_REASON_NO_BITCODE: this level exists
  * nowhere in the guest.

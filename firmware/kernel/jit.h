@@ -107,6 +107,8 @@ int32_t module_execute(uint32_t module, int32_t a, int32_t b);
 bool module_install_override(uint32_t module, const void *bytes, uint32_t size, uint32_t level, uint32_t source);
 uint32_t module_load_versioned(const void *bytes, uint32_t size, uint32_t level, uint32_t source);
 bool module_unload(uint32_t module);
+uint32_t module_function(uint32_t module);  /* NO_FUNCTION = it is not registered */
+const char *module_refusal(void);       /* why the last of these was refused */
 void module_symbols(uint32_t module, bf_ptr *symbols, uint32_t *count);
 void module_print_stats(void);
 
@@ -157,6 +159,7 @@ const char *tier_attach(struct bf_function *record);
 void tier_find_bitcode(struct bf_function *record, const struct embedded_module *source);
 uint32_t tier_make(uint32_t function, const struct embedded_module *source, uint32_t level, uint32_t reason,
                    struct bf_version **made);
+uint32_t tier_from_host(uint32_t function, const struct module_image *image, uint32_t level, struct bf_version **made);
 
 /* bitcode.c */
 const char *bitcode_validate(const void *bytes, uint32_t size);
@@ -186,6 +189,11 @@ void adaptive_jit_safe_point(void);
 
 /* own_modules.c */
 void own_modules_register(void);
+const char *own_module_register(uint32_t module);   /* returns why it was not, NULL when it was */
+void own_module_replaced(uint32_t module);
+
+/* module_orders.c; an application on the library has none */
+__attribute__((weak)) void module_orders_obey(void);
 
 /* export.c */
 void export_modules(void);

@@ -32,6 +32,8 @@ void mailbox_init(void) {
     mail_header->slots = BF_MAILBOX_SLOTS;
     mail_header->staging = BF_STAGING_BASE;
     mail_header->staging_size = BF_STAGING_SIZE;
+    mail_header->module.staging = BF_MODULE_STAGING_BASE;
+    mail_header->module.staging_size = BF_MODULE_STAGING_SIZE;
     __atomic_store_n(&mail_header->magic, BF_MAILBOX_MAGIC, __ATOMIC_RELEASE);
 }
 

@@ -26,7 +26,14 @@ uint32_t module_find(const char *name) {
     return NO_MODULE;
 }
 
+static const char *refusal = "";
+
+const char *module_refusal(void) {
+    return refusal;
+}
+
 static uint32_t refuse(const char *name, const char *why) {
+    refusal = why;
     kprintf("[ERROR] Module %s: %s\n", name, why);
     return NO_MODULE;
 }
@@ -91,6 +98,7 @@ uint32_t module_load(const void *bytes, uint32_t size, uint32_t level, uint32_t 
         return refuse("image", wrong);
     const char *name = image.header->name;
     if (module_find(name) != NO_MODULE) {
+        refusal = "it is loaded already; reload it";
         kprintf("[WARN] Module already loaded: %s\n", name);
         return NO_MODULE;
     }
@@ -178,11 +186,11 @@ uint32_t module_load_versioned(const void *bytes, uint32_t size, uint32_t level,
 }
 
 /* Its data is what every version of the function works on. */
-static const char *registered_as(uint32_t module) {
+uint32_t module_function(uint32_t module) {
     for (uint32_t i = 0; i < bareflow_status.function_count; i++)
         if (function_table[i].module == module)
-            return function_table[i].name;
-    return NULL;
+            return i;
+    return NO_FUNCTION;
 }
 
 /* Gives all blocks of a module back; refused with a line while it runs, or when a JIT function is made from it. */
@@ -193,7 +201,7 @@ bool module_unload(uint32_t module) {
     }
     module_profile_t *profile = &module_manager.modules[module];
     struct bf_module_image *image = &module_images[module];
-    if (executing[module] != 0 || registered_as(module) != NULL) {
+    if (executing[module] != 0 || module_function(module) != NO_FUNCTION) {
         refuse(profile->name, executing[module] != 0 ? "not unloaded: it is running"
                                                      : "not unloaded: a version of it is published");
         return false;

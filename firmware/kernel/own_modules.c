@@ -32,7 +32,7 @@ static void tell(uint32_t function, bool given, bool varies) {
         kprintf(", no bitcode: the host cannot recompile it\n");
 }
 
-static void register_module(uint32_t module) {
+const char *own_module_register(uint32_t module) {
     const struct bf_module_image *loaded = &module_images[module];
     struct embedded_module *source = &sources[module];
     struct module_image image;
@@ -48,7 +48,7 @@ static void register_module(uint32_t module) {
         wrong = "header version 1 does not promise an EBP frame; build it with version 2";
     if (wrong != NULL) {
         kprintf("[ADAPTIVE-JIT] Not registered: %s: %s\n", source->name, wrong);
-        return;
+        return wrong;
     }
     if (image.call.magic != 0)
         memcpy(source->arguments, image.call.arguments, sizeof source->arguments);
@@ -61,17 +61,28 @@ static void register_module(uint32_t module) {
 
     uint32_t function = adaptive_jit_register_function(source, module);
     if (function == NO_FUNCTION) {
-        kprintf("[ADAPTIVE-JIT] Not registered: %s: no room in the function table, or in a pool\n", source->name);
-        return;
+        wrong = "no room in the function table, or in a pool";
+        kprintf("[ADAPTIVE-JIT] Not registered: %s: %s\n", source->name, wrong);
+        return wrong;
     }
     bool varies = !given && first != second;
     if (varies)
         adaptive_jit_expect_nothing(function);
     tell(function, given, varies);
+    return NULL;
+}
+
+/* Its image has given way to another one, which is all that is left of its tiers. */
+void own_module_replaced(uint32_t module) {
+    const struct bf_module_image *loaded = &module_images[module];
+
+    memset(sources[module].image, 0, sizeof sources[module].image);
+    sources[module].image[loaded->level] = (const void *)loaded->image;
+    sources[module].image_size[loaded->level] = loaded->image_size;
 }
 
 void own_modules_register(void) {
     for (uint32_t module = 0; module < module_manager.num_modules; module++)
         if (module_manager.modules[module].loaded && !is_embedded(module_manager.modules[module].name))
-            register_module(module);
+            own_module_register(module);
 }

@@ -62,7 +62,7 @@ OF_THE_KERNEL = {
 # They set something, or let the guest run.
 CHANGES = {"watch primes", "break-swap", "break jit:primes", "step-boot"}
 WITH_A_MACHINE = {"recompile primes", "recompile primes --stop", "trace start"}
-ORDERS = {"swap allow primes", "scenario stop"}
+ORDERS = {"swap allow primes", "scenario stop", "module unload fft_1d"}
 """They want a guest that can run; it need not be stopped."""
 TRACED = {"trace status", "trace stop"}
 # There are no windows, no ELF that tells entries, and the guest is not held.

@@ -34,7 +34,7 @@ class Module:
     loaded: bool
     level: int | None = None
     source: str = ""
-    """"embedded", "cache", "disk"; "" when the kernel does not tell."""
+    """"embedded", "cache", "disk", "host_asked"; "" when the kernel does not tell."""
     calls: int
     total_cycles: int
     min_cycles: int | None
