@@ -16,6 +16,8 @@ from bareflow_gdb.guest.base.values import NOWHERE, Address, checked_address
 from bareflow_gdb.guest.code import code_diff
 from bareflow_gdb.guest.code.jit_code import CodeName, JitCode, code_at, named
 from bareflow_gdb.guest.code.prologue import RET
+from bareflow_gdb.guest.code.remarks import Making
+from bareflow_gdb.guest.code.source_lines import Place
 from bareflow_gdb.guest.kernel import Kernel
 
 DEFAULT_BYTES = 64
@@ -36,6 +38,8 @@ class Line:
     text: str
     note: str
     """What its operands refer to; "" = nothing that is known."""
+    source: Place | None = None
+    """Where it comes from, when that was asked for and is known."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,10 @@ class Listing:
     """Offset of the address that was asked for, when that is inside."""
     lines: tuple[Line, ...]
     problems: tuple[str, ...]
+    making: Making | None = None
+    """What LLVM said of it, when that was asked for."""
+    source: tuple[str, ...] = ()
+    """The lines of the source file that was given."""
 
 
 @dataclass(frozen=True)

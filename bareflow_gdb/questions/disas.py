@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import UsageError
@@ -16,6 +17,8 @@ def _ask(context: Context, options: Options) -> Listing | Difference:
     from bareflow_gdb.guest.code.jit_code import CodeName, code_name_of
     from bareflow_gdb.guest.disas import compare, disassemble
 
+    if options.diff and (options.remarks or options.source):
+        raise UsageError("--remarks belongs to one version's code; leave --diff out")
     if options.diff:
         if isinstance(options.place, int):
             raise UsageError("--diff compares two tiers of a function; give the function's name")
@@ -28,7 +31,15 @@ def _ask(context: Context, options: Options) -> Listing | Difference:
         place = CodeName(place.function, TIERS.index(options.tier))
     # JIT code is 32-bit code; asking for the mode may cost packets.
     bits = options.bits or (context.bits() if isinstance(place, int) else 32)
-    return disassemble(context.kernel, place, bits, options.bytes, context.symbol)
+    listing = disassemble(context.kernel, place, bits, options.bytes, context.symbol)
+    if not options.remarks and options.source is None:
+        return listing
+    from bareflow_gdb.guest.remarked import remarked
+
+    if context.machine is None:
+        raise UsageError("what LLVM said of a version is kept in the folder of its machine; name a running machine")
+    source = Path(options.source).expanduser() if options.source is not None else None
+    return remarked(listing, context.machine.directory, source)
 
 
 def _draw(record: Listing | Difference, width: int, color: bool) -> str:
@@ -55,6 +66,8 @@ QUESTION = Question(
         argument("--tier", choices=TIERS, help="the code of this tier, as in primes@O2"),
         argument("--diff", nargs=2, choices=TIERS, metavar=("OLD", "NEW"), help="two tiers side by side, aligned"),
         argument("--bits", type=int, choices=(16, 32), help="how to decode (default: by CR0.PE)"),
+        argument("--remarks", action="store_true", help="of a version from the host: source lines, LLVM's remarks"),
+        argument("--source", metavar="FILE", help="the same, with the text of this source file"),
         argument("--bytes", type=int, metavar="N", help="of an address: how much (default 64)"),
     ),
     needs=(MEMORY,),

@@ -14,14 +14,14 @@ from pathlib import Path
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.files import write_atomically
 from bareflow_gdb.qemu.directory import private
-from bareflow_gdb.recompile.compiler import Compilation
+from bareflow_gdb.recompile.compiler import Compilation, pass_times
 from bareflow_gdb.recompile.pipe import BODY_BYTES, HEAD_BYTES, BadFrame, encode, take_frame
 from bareflow_gdb.recompile.recipe import Recipe
 from bareflow_gdb.small_files import read_start
 
 MOST_FILES = 512
 MOST_BYTES = 64 << 20
-_RULES = ("contract.py", "assembly.py", "runtimes.py", "ir.py", "pipeline.py", "worker.py")
+_RULES = ("contract.py", "assembly.py", "runtimes.py", "ir.py", "pipeline.py", "worker.py", "pass_times.py")
 """What decides which object is made of a bitcode: another text of them, another key."""
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _MOST_ENTRY = _DIGEST_BYTES + 8 + HEAD_BYTES + BODY_BYTES
@@ -89,8 +89,8 @@ def _makers() -> tuple[str, str]:
 
 
 def _encode(made: Compilation) -> bytes:
-    head = {"level": made.level, "remarks": made.remarks, "notes": made.notes, "milliseconds": made.milliseconds}
-    frame = encode(head, made.data)
+    told = {"remarks": made.remarks, "notes": made.notes, "passes": made.passes, "milliseconds": made.milliseconds}
+    frame = encode({"level": made.level, **told}, made.data)
     return hashlib.sha256(frame).digest() + frame
 
 
@@ -103,4 +103,5 @@ def _decode(data: bytes) -> Compilation:
         raise BadFrame("an entry that is not whole")
     head, body = found
     made = Compilation(body, int(head["level"]), (), (), dict(head["milliseconds"]), cached=True)
-    return replace(made, remarks=tuple(map(str, head["remarks"])), notes=tuple(map(str, head["notes"])))
+    passes = pass_times(head["passes"])
+    return replace(made, remarks=tuple(map(str, head["remarks"])), notes=tuple(map(str, head["notes"])), passes=passes)

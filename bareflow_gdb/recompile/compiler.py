@@ -22,7 +22,10 @@ from bareflow_gdb.recompile.verify.trial import Trial, Verdict
 
 WORKER = "bareflow_gdb.recompile.worker"
 TIMEOUT_SECONDS = 30.0
-REMARK_BYTES = 64 << 10
+REMARK_BYTES = 256 << 10
+MOST_REMARKS, REMARK_CHARACTERS = 200, 240
+"""That are kept of one compilation; a loop that was unrolled often is told of once."""
+MOST_PASSES = 64
 NONSENSE = "answered with a frame that says something else"
 _CHUNK = 1 << 16
 
@@ -41,6 +44,13 @@ class Compilation:
     """Parse, optimise, emit."""
     cached: bool = False
     """It was made before, and kept."""
+    passes: tuple[tuple[str, float], ...] = ()
+    """Milliseconds of processor time by LLVM's passes, the slowest first."""
+
+
+def pass_times(told: Any) -> tuple[tuple[str, float], ...]:
+    """Names and milliseconds from JSON; raises TypeError, ValueError, OverflowError."""
+    return tuple((str(name)[:REMARK_CHARACTERS], round(float(spent), 3)) for name, spent in told[:MOST_PASSES])
 
 
 class Compiler(contextlib.AbstractContextManager["Compiler"]):
@@ -140,11 +150,16 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
         head, body = frame
         if "refused" in head:
             raise BadBitcode(str(head["refused"]))
-        remarks = tuple(line for line in self._said() if line.startswith("remark:"))
+        said = dict.fromkeys(line[:REMARK_CHARACTERS] for line in self._said() if line.startswith("remark:"))
         notes, spent = head.get("notes", []), head.get("milliseconds", {})
         if not isinstance(notes, list) or not isinstance(spent, dict):
             raise self._died(NONSENSE)
-        return Compilation(body, self._level, remarks, tuple(map(str, notes)), spent)
+        try:
+            passes = pass_times(head.get("passes", []))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise self._died(NONSENSE) from error
+        remarks = tuple(said)[:MOST_REMARKS]
+        return Compilation(body, self._level, remarks, tuple(map(str, notes)), spent, passes=passes)
 
     def poll_trial(self, seconds: float = 0.0) -> Verdict | None:
         """What came of the trial, None while it goes on; raises CompilerDied."""

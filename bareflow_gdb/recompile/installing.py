@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from bareflow_gdb.abi import layouts
@@ -29,7 +30,7 @@ from bareflow_gdb.guest.stock.kernel import StockKernel
 from bareflow_gdb.guest.stock.places import has_halted
 from bareflow_gdb.guest.stock.search import JIT
 from bareflow_gdb.memory.protocol import Memory
-from bareflow_gdb.recompile import verification
+from bareflow_gdb.recompile import verification, work_files
 from bareflow_gdb.recompile.cache import ObjectCache, key_of
 from bareflow_gdb.recompile.compiler import Compilation
 from bareflow_gdb.recompile.compilers import Compilers
@@ -61,6 +62,7 @@ class _Making:
     compilation: Compilation | None = None
     verification: Verification | None = None
     notes: list[str] = field(default_factory=list)
+    kept: tuple[str, ...] = ()
 
     def reached(self, what: str) -> None:
         self.times[what] = time.perf_counter()
@@ -98,11 +100,13 @@ class Installer:
         self.cache = cache
         self.verify = verify
 
-    def request(self, name: str, level: int, timeout: float, recipe: Recipe = USUAL) -> Outcome:
+    def request(
+        self, name: str, level: int, timeout: float, recipe: Recipe = USUAL, keep: Path | None = None
+    ) -> Outcome:
         """Compiles and installs; the outcome says with the reason when that cannot be.
 
-        Raises UsageError for an unknown function or one without bitcode, BareflowError when there is nothing to
-        install into.
+        `keep`: a folder for what it was made of. Raises UsageError for an unknown function or one without bitcode,
+        BareflowError when there is nothing to install into.
         """
         kernel = self._kernel()
         entry = self._entry(kernel, name)
@@ -114,6 +118,8 @@ class Installer:
                 raise NotSafe(f"the guest has halted for good, and would never call new code of {name}; start it anew")
             wrapped = self._bitcode(kernel, name, recipe)
             making.compilation = self._compiled(wrapped, making, deadline)
+            if keep is not None:
+                making.kept = work_files.keep(keep, name, wrapped.payload, making.compilation)
             placed = self._installed(making, wrapped, deadline)
         except Refused as refusal:
             return _outcome(making, "rejected", refusal)
@@ -369,7 +375,9 @@ def _outcome(making: _Making, state: str, refusal: Refused | None = None, *, pla
         message=str(refusal) if refusal is not None else "",
         milliseconds=phases,
         remarks=made.remarks if made is not None else (),
+        passes=made.passes if made is not None else (),
         notes=notes,
+        kept=making.kept,
         from_cache=made is not None and made.cached,
         verification=making.verification,
     )

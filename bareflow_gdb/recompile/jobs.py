@@ -161,6 +161,7 @@ class Follower:
             correct=result == expected if result is not None else None,
             milliseconds=job.phases(),
             remarks=job.compilation.remarks if job.compilation is not None else (),
+            passes=job.compilation.passes if job.compilation is not None else (),
             notes=job.compilation.notes if job.compilation is not None else (),
             symbol_file=symbol_file,
             from_cache=job.compilation is not None and job.compilation.cached,
@@ -173,7 +174,8 @@ class Follower:
             return None
         name = job.function.name
         try:
-            path = self._store.add(name, version.number, job.level, version.code, version.rodata, job.linked)
+            where = (version.code, version.rodata, job.linked, job.compilation)
+            path = self._store.add(name, version.number, job.level, *where)
         except OSError as error:
             self._say(f"the symbols of {name} cannot be kept ({error.strerror or error}); look at {self._store.folder}")
         except BareflowError as error:

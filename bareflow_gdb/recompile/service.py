@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -21,7 +22,7 @@ from bareflow_gdb.guest.modules.modules import read_module_names
 from bareflow_gdb.guest.standstill import standstill, stopped_for_good
 from bareflow_gdb.guest.stock.kernel import looks_stock
 from bareflow_gdb.memory.protocol import Memory
-from bareflow_gdb.recompile import mailbox
+from bareflow_gdb.recompile import mailbox, work_files
 from bareflow_gdb.recompile.answering import Answering
 from bareflow_gdb.recompile.cache import ObjectCache
 from bareflow_gdb.recompile.compiler import Compiler
@@ -120,11 +121,19 @@ class Service(AbstractContextManager["Service"]):
         raise UsageError(f"the guest has no function {name!r}; its functions are {known}")
 
     def request(
-        self, name: str, level: int, timeout: float = ANSWER_SECONDS, *, called: bool = True, recipe: Recipe = USUAL
+        self,
+        name: str,
+        level: int,
+        timeout: float = ANSWER_SECONDS,
+        *,
+        called: bool = True,
+        recipe: Recipe = USUAL,
+        keep: Path | None = None,
     ) -> Outcome:
         """Asks for `name` at `level`, serves until it is installed and has run once, or is rejected.
 
-        Without `called` until it is installed: the guest may be kept from calling it.
+        Without `called` until it is installed: the guest may be kept from calling it. `keep`: a folder for what it was
+        made of.
         Raises UsageError for an unknown function, BareflowError when the guest does not answer in time, or another
         process serves it and would not know of the recipe.
         """
@@ -133,10 +142,10 @@ class Service(AbstractContextManager["Service"]):
         function = self.find(name)
         if self.serving:
             self.compiler.wait_ready()
-        elif recipe != USUAL or not self.verify:
+        elif recipe != USUAL or not self.verify or keep is not None:
             raise BareflowError(
                 f"another process serves this guest, and compiles {name} in its own way: end that one to choose "
-                "source, passes, CPU or verification here"
+                "source, passes, CPU, verification or work files here"
             )
         brings = recipe.source is not None and not function.bitcode
         if brings and int(self.root.abi.partition(".")[2]) < BRINGING_SINCE:
@@ -154,7 +163,7 @@ class Service(AbstractContextManager["Service"]):
             while time.monotonic() < deadline:
                 for finished, outcome in self._turn():
                     if finished is job:
-                        return outcome
+                        return _with_work_files(job, outcome, keep)
                 self._refuse_the_dead()
                 time.sleep(BUSY_SECONDS)
             raise BareflowError(self._no_answer(job, timeout))
@@ -308,3 +317,12 @@ class Service(AbstractContextManager["Service"]):
             who = "its compilation takes longer than that" if self.serving else "the process that serves is not done"
             return f"{stayed}: {who}; wait longer with --timeout, or take a lower tier"
         return f"{stayed}; `bareflow log` shows what the guest did last"
+
+
+def _with_work_files(job: Job, outcome: Outcome, keep: Path | None) -> Outcome:
+    """Also when the guest refused: that is when they are looked at."""
+    if keep is None or job.wrapped is None or job.compilation is None:
+        return outcome
+    return dataclasses.replace(
+        outcome, kept=work_files.keep(keep, job.function.name, job.wrapped.payload, job.compilation)
+    )

@@ -1,7 +1,7 @@
 """Who keeps the symbols of the versions that the host compiles, and who may serve a machine?
 
-`jit/v17.elf` is the relocatable object of version 17 with DWARF and symbols; `jit/index.json` lists them, see
-guest/code/symbol_index.py. No name of the guest is part of a file name.
+`jit/v17.elf` is the relocatable object of version 17 with DWARF and symbols, `jit/v17.json` what LLVM said of it;
+`jit/index.json` lists them, see guest/code/symbol_index.py. No name of the guest is part of a file name.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TextIO
 
 from bareflow_gdb.files import write_atomically
+from bareflow_gdb.guest.code import remarks
 from bareflow_gdb.guest.code.symbol_index import FOLDER, INDEX, SymbolFile, encode_index, file_name, read_index
 from bareflow_gdb.qemu.directory import private
+from bareflow_gdb.recompile.compiler import Compilation
 from bareflow_gdb.recompile.debug_file import for_debuggers
 from bareflow_gdb.recompile.link import Linked
 from bareflow_gdb.recompile.objects import with_absolute_symbols
@@ -29,8 +31,17 @@ class SymbolStore:
     def __init__(self, machine_directory: Path) -> None:
         self.folder = private(machine_directory / FOLDER)
 
-    def add(self, function: str, version: int, level: int, code: int, rodata: int, linked: Linked) -> Path:
-        """Keeps a version's object and lists it; returns its path."""
+    def add(
+        self,
+        function: str,
+        version: int,
+        level: int,
+        code: int,
+        rodata: int,
+        linked: Linked,
+        compilation: Compilation | None = None,
+    ) -> Path:
+        """Keeps a version's object, and what LLVM said of it, and lists it; returns its path."""
         path = self.folder / file_name(version)
         entry = SymbolFile(
             function=function,
@@ -45,10 +56,14 @@ class SymbolStore:
             path=path,
         )
         write_atomically(path, for_debuggers(with_absolute_symbols(linked.data, linked.fixed)))
+        if compilation is not None:
+            said = remarks.encode(compilation.remarks, compilation.passes)
+            write_atomically(self.folder / remarks.file_name(version), said)
         entries = [old for old in read_index(self.folder.parent) if old.version != version] + [entry]
         write_atomically(self.folder / INDEX, encode_index(entries[-KEPT:]))
         for old in entries[:-KEPT]:
             old.path.unlink(missing_ok=True)
+            (self.folder / remarks.file_name(old.version)).unlink(missing_ok=True)
         return path
 
     def lock(self) -> TextIO | None:

@@ -24,9 +24,12 @@ import llvmlite.binding as llvm
 
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.recompile import contract, ir, pipeline, sandbox
+from bareflow_gdb.recompile.pass_times import parse_report
 from bareflow_gdb.recompile.pipe import BODY_BYTES, encode, read_frame
 from bareflow_gdb.recompile.recipe import CPU
 from bareflow_gdb.recompile.refusal import BadBitcode
+
+PassTimes = tuple[tuple[str, float], ...]
 
 MEMORY_LIMIT = 2 << 30
 WORDS_LIMIT = 16 << 20
@@ -34,7 +37,8 @@ WORDS_LIMIT = 16 << 20
 REFUSAL_CHARACTERS = 2000
 PR_SET_PDEATHSIG = 1
 """linux/prctl.h; see prctl(2)."""
-REMARKS = "inline|loop-unroll|loop-delete|licm"
+REMARKS = "inline|loop-unroll|loop-delete|licm|loop-vectorize"
+"""Of the passes whose decisions are told: what they did, and what they did not, with the reason."""
 
 # A loop over memory with a call, so that the passes and the code generator have all been used once.
 _WARM_UP = """
@@ -68,8 +72,9 @@ attributes #0 = { nounwind "frame-pointer"="all" }
 
 def compile_bitcode(
     payload: bytes, entry: str, level: int, cpu: str = CPU, passes: str = ""
-) -> tuple[bytes, list[str], dict[str, float]]:
-    """The object for the guest at `level`, what was rewritten, and milliseconds per phase; raises Refused, UsageError.
+) -> tuple[bytes, list[str], dict[str, float], PassTimes]:
+    """The object for the guest at `level`, what was rewritten, milliseconds per phase and per pass; raises Refused,
+    UsageError.
 
     `passes`: a pipeline in the place of the level's own.
     """
@@ -77,7 +82,7 @@ def compile_bitcode(
     wanted = pipeline.parse(passes) if passes else [level]
     module, notes = contract.accept(ir.parse(payload), entry, str(_machine(level, cpu).target_data), cpu)
     parsed = time.perf_counter()
-    data, optimised = _compile(module, level, cpu, wanted)
+    data, optimised, times = _compile(module, level, cpu, wanted)
     emitted = time.perf_counter()
     return (
         data,
@@ -87,6 +92,7 @@ def compile_bitcode(
             "optimise": (optimised - parsed) * 1e3,
             "emit": (emitted - optimised) * 1e3,
         },
+        times,
     )
 
 
@@ -97,22 +103,30 @@ def _machine(level: int, cpu: str) -> llvm.TargetMachine:
     )
 
 
-def _compile(module: llvm.ModuleRef, level: int, cpu: str, wanted: Sequence[str | int]) -> tuple[bytes, float]:
+def _compile(
+    module: llvm.ModuleRef, level: int, cpu: str, wanted: Sequence[str | int]
+) -> tuple[bytes, float, PassTimes]:
     """`wanted`: passes, or levels whose own pipelines are run."""
     machine = _machine(level, cpu)
+    reports: list[str] = []
     for defaults, steps in itertools.groupby(wanted, lambda step: isinstance(step, int)):
         if not defaults:
             passes = llvm.create_new_module_pass_manager()
             for step in steps:
                 getattr(passes, f"add_{pipeline.PASSES[str(step)]}_pass")()
-            passes.run(module, _builder(machine, level))
+            builder = _builder(machine, level)
+            builder.start_pass_timing()
+            passes.run(module, builder)
+            reports.append(builder.finish_pass_timing())
             continue
         for step in steps:
             builder = _builder(machine, int(step))
+            builder.start_pass_timing()
             builder.getModulePassManager().run(module, builder)
+            reports.append(builder.finish_pass_timing())
     optimised = time.perf_counter()
     try:
-        return machine.emit_object(module), optimised
+        return machine.emit_object(module), optimised, parse_report("\n".join(reports))
     except (AssertionError, MemoryError) as error:
         # LLVM made it and could not hand it over: llvmlite finds neither an object nor words of LLVM's.
         raise BadBitcode("LLVM made an object of it that is larger than its memory; make it smaller") from error
@@ -127,7 +141,8 @@ def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int, snapshot: int
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     llvm.initialize_native_asmparser()  # inline assembly; there is none for all targets
-    llvm.set_option("bareflow", f"-pass-remarks={REMARKS}")
+    for kind in ("", "-missed", "-analysis"):
+        llvm.set_option("bareflow", f"-pass-remarks{kind}={REMARKS}")
     # Every tier begins with its frame, also where its first branch leaves the function.
     llvm.set_option("bareflow", "-enable-shrink-wrap=0")
     # The first compilation pays for LLVM's lazy initialisation; nobody waits for this one.
@@ -147,9 +162,9 @@ def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: int, snapshot: int
             continue
         try:
             way = {word: str(head[word]) for word in ("cpu", "passes") if word in head}
-            data, notes, milliseconds = compile_bitcode(payload, str(head["entry"]), int(head["level"]), **way)
+            data, notes, milliseconds, times = compile_bitcode(payload, str(head["entry"]), int(head["level"]), **way)
             _check_size(data)
-            answer = encode({"milliseconds": milliseconds, "notes": notes}, data)
+            answer = encode({"milliseconds": milliseconds, "notes": notes, "passes": times}, data)
         except (BadBitcode, UsageError) as error:
             answer = encode({"refused": str(error)[:REFUSAL_CHARACTERS]})
         answers.write(answer)

@@ -5,21 +5,58 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bareflow_gdb.guest.code.code_diff import Pair
+from bareflow_gdb.guest.code.remarks import NO_VECTORS, Remark, summary
+from bareflow_gdb.guest.code.source_lines import Place
 from bareflow_gdb.guest.disas import Difference, Line, Listing
 from bareflow_gdb.render.fold import folded
 
 CODE_BYTES = 8
 WIDTH = 140
+PASSES = 8
+"""The slowest ones, that are shown."""
 
 
 def listing(record: Listing, width: int = WIDTH, color: bool = False) -> str:
     """A title, then a line per instruction; `=>` at the address that was asked for."""
     lines = [f"{record.title}: {record.size} bytes at 0x{record.address:08x}, {record.bits}-bit code"]
+    told: set[Remark] = set()
+    place: Place | None = None
     for line in record.lines:
+        if line.source is not None and line.source != place:
+            place = line.source
+            lines += _at_source(record, place, told)
         here = record.at is not None and record.at > 0 and 0 <= record.at - line.offset < len(line.code) // 2
         lines.append(_line(line, here, color))
+    lines += _of_making(record, told)
     lines += [f"! {problem}" for problem in folded(record.problems)]
     return "\n".join(line.rstrip() if color else line.rstrip()[:width] for line in lines)
+
+
+def _at_source(record: Listing, place: Place, told: set[Remark]) -> list[str]:
+    """The line of source that the next instructions come from, and what LLVM said of it, each remark once."""
+    file, number = place
+    text = record.source[number - 1] if 0 < number <= len(record.source) else ""
+    lines = [f"{file}:{number}  {text}".rstrip()]
+    for remark in record.making.remarks if record.making is not None else ():
+        if (remark.file, remark.line) == place and remark not in told:
+            told.add(remark)
+            lines.append(_remark(remark, f"{'':4}"))
+    return lines
+
+
+def _remark(remark: Remark, before: str) -> str:
+    return f"{before}{'missed' if remark.missed else 'remark'}  {remark.text}"
+
+
+def _of_making(record: Listing, told: set[Remark]) -> list[str]:
+    """The remarks that belong to no instruction, and the passes."""
+    if record.making is None:
+        return []
+    rest = [remark for remark in record.making.remarks if remark not in told]
+    lines = ["not at any instruction:"] if rest else []
+    lines += [_remark(remark, f"    {remark.file or '?'}:{remark.line}  ") for remark in rest]
+    passes = ", ".join(f"{name} {spent:,.1f}" for name, spent in record.making.passes[:PASSES] if spent)
+    return [*lines, f"remarks: {summary(record.making)}", NO_VECTORS, *([f"passes, ms: {passes}"] if passes else [])]
 
 
 def _line(line: Line, here: bool, color: bool) -> str:

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from bareflow_gdb import foreign
 from bareflow_gdb.guest.base.values import code_name
 from bareflow_gdb.guest.code.outcome import Outcome, Verification
+from bareflow_gdb.guest.code.remarks import NO_VECTORS, Making, parse, summary
+from bareflow_gdb.render.disas import PASSES
 from bareflow_gdb.render.view import spoken
 
 
@@ -14,7 +16,8 @@ def outcome(record: Outcome, *, remarks: bool = False) -> str:
     """A line for a rejection; for an installed version its code, its first call and the time it took."""
     if not record.installed:
         why = spoken(record.reason)
-        return f"{code_name(record.function, record.level)} {record.state} ({why}): {record.message}"
+        kept = f"; work files: {', '.join(record.kept)}" if record.kept else ""
+        return f"{code_name(record.function, record.level)} {record.state} ({why}): {record.message}{kept}"
     head = f"{code_name(record.function, record.level, record.version)} installed, "
     head += f"{record.code_size:,} bytes at 0x{record.code:08x}"
     if record.rodata_size:
@@ -37,8 +40,15 @@ def outcome(record: Outcome, *, remarks: bool = False) -> str:
     lines += [f"  note        {note}" for note in record.notes]
     if record.symbol_file is not None:
         lines.append(f"  symbols     {record.symbol_file}")
+    making = Making(parse(record.remarks), record.passes)
+    if making.remarks or making.passes:
+        lines.append(f"  remarks     {summary(making)}")
+    if record.kept:
+        lines.append(f"  kept        {', '.join(record.kept)}")
     if remarks:
         lines += [f"  {remark}" for remark in record.remarks] or ["  no remarks"]
+        lines.append(f"  {NO_VECTORS}")
+        lines += [f"  pass        {name} {spent:,.1f} ms" for name, spent in record.passes[:PASSES] if spent]
     # What LLVM remarks upon has names of the bitcode.
     return foreign.lines("\n".join(lines))
 

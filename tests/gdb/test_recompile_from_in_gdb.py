@@ -30,6 +30,8 @@ def test_edited_source_is_fixed_and_gone_on_with(gdb: Gdb, booted: Boot, edited:
         "bf recompile compute",
         "bf recompile compute --no-verify --passes sora",
         "bf recompile compute --no-verify --passes sroa,instcombine --cpu pentium3",
+        f"bf recompile compute --no-verify --keep {tmp_path}/kept",
+        f"bf disas compute --source {SOURCE}",
         elf=KERNEL,
     )
     said = result.out + result.err
@@ -41,4 +43,6 @@ def test_edited_source_is_fixed_and_gone_on_with(gdb: Gdb, booted: Boot, edited:
     assert "sora is not a pass that can be named here; did you mean sroa?" in said
     assert "first call  4,488,500 (as expected)" in said
     assert "laid out for pentium3" in said
+    assert f"kept        {tmp_path}/kept/compute.O3.bc, " in said
+    assert "compute.c:28  " in said and "    remark  " in said and "\nremarks: " in said
     assert "Traceback" not in said

@@ -19,7 +19,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 
-WRITTEN = ("v*.elf", "index.json", "host.lock")
+WRITTEN = ("v*.elf", "v*.json", "index.json", "host.lock")
 
 
 def recompile(machine: Machine, function: str, *more: str) -> subprocess.CompletedProcess[str]:

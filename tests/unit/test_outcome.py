@@ -28,7 +28,8 @@ INSTALLED = Outcome(
     expected=168,
     correct=True,
     milliseconds=Phases(request=0.4, compile=30.0, link=2.0, install=1.0, total=41.6),
-    remarks=("remark: f.c:1:1: f inlined",),
+    remarks=("remark: f.c:1:1: f inlined into g",),
+    passes=(("SROAPass", 1.5),),
     symbol_file="/m/jit/v49.elf",
 )
 REJECTED = dataclasses.replace(
@@ -61,7 +62,10 @@ def test_the_text_of_an_installed_version() -> None:
         "  first call  168 (as expected)",
         "  ms          request 0.4, compile 30.0, link 2.0, install 1.0; 41.6 ms in all",
         "  symbols     /m/jit/v49.elf",
-        "  remark: f.c:1:1: f inlined",
+        "  remarks     1 inlined; slowest pass SROAPass, 1.5 ms",
+        "  remark: f.c:1:1: f inlined into g",
+        "  no loop is vectorised: the guest's CPU has no vector registers",
+        "  pass        SROAPass 1.5 ms",
     ]
     wrong = dataclasses.replace(INSTALLED, result=167, correct=False, rodata=Address(0x400010), rodata_size=8)
     first, second, *_ = outcome(wrong).splitlines()

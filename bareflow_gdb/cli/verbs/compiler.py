@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_target(parser)
     parser.epilog = (
         'A question: {"function": "primes", "level": 3}, with "called": false not to wait for the first call, and what '
-        '`bareflow recompile` has as options: "verify": false, "from", "entry", "passes", "cpu". '
+        '`bareflow recompile` has as options: "verify": false, "from", "entry", "passes", "cpu", "keep". '
         'An answer: as `bareflow recompile --json`, or {"error": "one sentence"}, with "lines" when clang said more. '
         "Ends at the end of input."
     )
@@ -61,9 +61,20 @@ def _answer(target: Target, compilers: Compilers, line: str) -> Any:
         question = json.loads(line)
         function, level = str(question["function"]), int(question["level"])
         called, verify = bool(question.get("called", True)), bool(question.get("verify", True))
-        path = str(question.get("from", ""))
+        path, kept = str(question.get("from", "")), str(question.get("keep", ""))
         way = {word: str(question.get(word, usual)) for word, usual in (("entry", ""), ("passes", ""), ("cpu", CPU))}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsageError(f'this is not a question ({error!r}); ask as {{"function": "primes", "level": 3}}') from error
     recipe, _ = recipe_of(Path(path) if path else None, **way)
-    return to_json(recompiled(target, function, level, recipe, called=called, verify=verify, compilers=compilers))
+    return to_json(
+        recompiled(
+            target,
+            function,
+            level,
+            recipe,
+            called=called,
+            verify=verify,
+            compilers=compilers,
+            keep=Path(kept) if kept else None,
+        )
+    )

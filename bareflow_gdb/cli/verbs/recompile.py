@@ -48,6 +48,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--passes", default="", metavar="PIPELINE", help="LLVM's passes, as sroa,instcombine,default<O2>"
     )
     parser.add_argument("--cpu", choices=CPUS, default=CPU, help=f"lay the code out for this one ({CPU})")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="keep bitcode, object, remarks and the times of passes there"
+    )
     add_no_verify(parser)
     add_target(parser)
     parser.epilog = "Exit code 1 when it was rejected, or the new code's result is not the expected one."
@@ -88,7 +91,9 @@ def main(options: argparse.Namespace) -> int:
     recipe = _recipe(options)
     target = open_target(options.target)
     level = TIERS.index(options.tier)
-    record = recompiled(target, options.function, level, recipe, timeout=options.timeout, verify=options.verify)
+    record = recompiled(
+        target, options.function, level, recipe, timeout=options.timeout, verify=options.verify, keep=options.keep
+    )
     if options.json:
         print(json.dumps(to_json(record), indent=2))
     elif record.installed:
@@ -124,15 +129,16 @@ def recompiled(
     called: bool = True,
     verify: bool = True,
     compilers: Compilers | None = None,
+    keep: Path | None = None,
 ) -> Outcome:
     """What became of one function: by the guest's mailbox, or from outside where a kernel has none."""
     from bareflow_gdb.cli.kernel_without_mailbox import installer, is_stock
 
     if is_stock(target):
         with installer(target, compilers, verify=verify) as install:
-            return install.request(function, level, timeout, recipe)
+            return install.request(function, level, timeout, recipe, keep)
     with open_service(target, compilers=compilers, verify=verify) as service:
-        return service.request(function, level, timeout, called=called, recipe=recipe)
+        return service.request(function, level, timeout, called=called, recipe=recipe, keep=keep)
 
 
 def open_service(

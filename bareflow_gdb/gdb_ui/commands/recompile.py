@@ -44,6 +44,7 @@ GRACE_SECONDS = 5.0
         argument("--entry", default="", metavar="NAME", help="the function that FILE starts with"),
         argument("--passes", default="", metavar="PIPELINE", help="LLVM's passes, as sroa,instcombine,default<O2>"),
         argument("--cpu", metavar="CPU", help="lay the code out for this one, for instance pentium3 (default i686)"),
+        argument("--keep", metavar="FOLDER", help="keep bitcode, object, remarks and the times of passes there"),
         argument(
             "--no-verify",
             dest="verify",
@@ -112,6 +113,8 @@ def _question(options: argparse.Namespace) -> dict[str, Any]:
     question |= {"verify": options.verify, "entry": options.entry, "passes": options.passes}
     if options.source is not None:
         question["from"] = str(Path(options.source).expanduser().absolute())
+    if options.keep is not None:
+        question["keep"] = str(Path(options.keep).expanduser().absolute())
     if options.cpu is not None:
         question["cpu"] = options.cpu
     return question

@@ -77,11 +77,15 @@ class Outcome:
     milliseconds: Phases
     remarks: tuple[str, ...]
     """What LLVM said about its optimisations."""
+    passes: tuple[tuple[str, float], ...] = ()
+    """Milliseconds of processor time by LLVM's passes, the slowest first."""
     notes: tuple[str, ...] = ()
     """What of the bitcode was rewritten for the guest."""
     symbol_file: str | None = None
     replaced: Address = NOWHERE
     """The code in whose place it was put into a kernel without a mailbox, which numbers no versions of its own."""
+    kept: tuple[str, ...] = ()
+    """The work files that were asked for: bitcode, object, remarks, times of passes."""
     from_cache: bool = False
     """It was compiled before, and kept."""
     verification: Verification | None = None
@@ -108,6 +112,8 @@ class Outcome:
                 "replaced": Address(int(record["replaced"], 16)),
                 "milliseconds": Phases(**record["milliseconds"]),
                 "remarks": tuple(record["remarks"]),
+                "kept": tuple(record["kept"]),
+                "passes": tuple((str(name), float(spent)) for name, spent in record["passes"]),
                 "notes": tuple(record["notes"]),
                 "verification": Verification(**record["verification"]) if record["verification"] else None,
             }
