@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.errors import BadData
+from bareflow_gdb.errors import BadData, BareflowError
 
 if TYPE_CHECKING:
     from bareflow_gdb.cli.target import Target
@@ -40,11 +40,17 @@ def stock_guest(target: Target) -> tuple[Guest, StockKernel]:
 @contextmanager
 def stopped(target: Target) -> Iterator[Memory]:
     """The CPU stands still meanwhile, and runs on only if it ran before."""
+    from bareflow_gdb.memory.listeners import is_taken
     from bareflow_gdb.memory.process_ram import ProcessRam
 
     machine, memory = target.machine, target.memory
     if machine is not None:
         ran = machine.status() == "running"
+        if ran and is_taken(str(machine.gdb_socket)):
+            # It would be told of the stop, and not that the machine runs on.
+            raise BareflowError(
+                f"a debugger is connected to machine {machine.name} and lets it run: stop it there, or detach"
+            )
         if ran:
             machine.pause()
         try:
@@ -68,7 +74,6 @@ def installer(target: Target, compilers: Compilers | None, *, verify: bool) -> I
     from bareflow_gdb.recompile.installing import Installer
 
     made = Compilers(verifies=verify) if compilers is None else compilers
-    made.first.start()
     try:
         guest, _ = stock_guest(target)
         yield Installer(guest, partial(stopped, target), made, ObjectCache(usual_folder()), verify=verify)

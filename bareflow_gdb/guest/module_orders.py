@@ -109,6 +109,7 @@ def order(memory: Memory, root: Root, action: str, image: bytes = b"", name: str
         raise BareflowError(
             f"this kernel takes no module while it runs (debug interface {root.abi}, 1.{SINCE} does); use its disk"
         )
+    need(root, "module_manager", "modules")
     if dead := stopped_for_good(memory, root):
         raise BareflowError(f"no module is taken any more: {dead}")
     if action not in OF_IMAGES and not (name.isascii() and 0 < len(name) < layouts.const("BF_NAME_BYTES")):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +67,8 @@ def test_it_is_installed_told_by_every_question_and_taken_back(
     assert code == 0, "code from the host is no contradiction"
     assert f"fibonacci@O3 #1 in place of {wrong['replaced']}; `swap rollback fibonacci` takes it back" in said
     assert f"{wrong['code']}    agrees" in said
+    assert re.search(rf"fibonacci +fibonacci +O3 .* {wrong['code']}", asked(capsys, "profile", name)[1])
+    assert asked(capsys, "checks", name)[0] == 0
     assert "fibonacci@O3 #1, from the host" in asked(capsys, "identify", wrong["code"], name)[1]
     assert "fibonacci@O3 #1" in asked(capsys, "disas", "fibonacci", name)[1]
     source.write_text(RIGHT)
@@ -109,6 +113,13 @@ def test_what_cannot_be_done_safely_is_refused_with_the_reason_and_changes_nothi
     for action in ("veto", "allow", "force"):
         code, said = asked(capsys, "swap", action, "fibonacci", name)
         assert code == 2 and f"it knows no {action}; `swap rollback` takes back what" in said
+    source.write_text(RIGHT)
+    with socket.socket(socket.AF_UNIX) as debugger:
+        debugger.connect(str(waiting.gdb_socket))
+        debugger.sendall(b"$c#63")
+        wait_for(lambda: waiting.status() == "running", "what the debugger asked for")
+        code, said = asked(capsys, *words)
+        assert code == 2 and "a debugger is connected to machine" in said
     assert waiting.read_physical(0x10000, 0x80000) == before
     assert waiting.status() == "running"
 

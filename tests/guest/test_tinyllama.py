@@ -121,6 +121,11 @@ def test_what_it_never_had_is_said_so(target: str, part: str) -> None:
     assert done.stderr.splitlines()[0] == f"bareflow {part}: {NONE.format(part)}"
 
 
+def test_it_is_asked_for_no_module(machine: Machine) -> None:
+    done = bareflow("module", "unload", "sum_to_n", machine.name)
+    assert done.returncode == 2 and NONE.format("modules") in done.stderr
+
+
 def test_what_was_not_made_is_another_answer(target: str) -> None:
     done = bareflow("disas", "sum_to_n@O3", target)
     assert done.returncode == 2

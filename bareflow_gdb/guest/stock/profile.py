@@ -18,7 +18,7 @@ def with_entries(profile: Profile, entries: Entries) -> Profile:
     """The profile with the published code of each function and its level, and whether the adaptive JIT is on."""
     by_id = {entry.profiler_id: entry for entry in entries.entries}
     functions = tuple(
-        replace(function, address=by_id[function.id].current_code, level=by_id[function.id].level)
+        replace(function, address=by_id[function.id].current_code, level=by_id[function.id].running_level)
         if function.id in by_id
         else function
         for function in profile.functions
