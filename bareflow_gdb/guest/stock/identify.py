@@ -100,7 +100,8 @@ def _jit_code(records: Records, plain: Identity) -> Identity | None:
                 name = f"{code_name(entry.name, one.level, one.number)}, from the host"
                 detail = "published code" if one.entry == entry.current_code else "code that calls do not go to now"
                 start, size = one.record, one.size + RECORD_BYTES
-                return identity(plain.address, plain.region, name, start, size, detail, entry.name, level=one.level)
+                whose = (entry.name, one.number, one.level)
+                return identity(plain.address, plain.region, name, start, size, detail, *whose)
     for function in to_jit(entries).functions:
         for level, code in enumerate(function.level_codes):
             size = sizes.get(code, 0)
