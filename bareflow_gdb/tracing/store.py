@@ -171,6 +171,23 @@ def recover(directory: Path) -> int:
         return recovered
 
 
+def found_in(directory: Path) -> list[tuple[Path, manifest.Manifest | None, str]]:
+    """The traces in a folder, by name: each with its manifest, or why that cannot be read. Raises UsageError."""
+    try:
+        folders = sorted(path.parent for path in directory.glob(f"*/{manifest.FILE}"))
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be read: {error.strerror}; give a folder of traces") from error
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is not a folder; give one that has traces in it")
+    found: list[tuple[Path, manifest.Manifest | None, str]] = []
+    for folder in folders:
+        try:
+            found.append((folder, manifest.load(folder), ""))
+        except BareflowError as error:
+            found.append((folder, None, str(error)))
+    return found
+
+
 def changing(directory: Path, *files: Path) -> AbstractContextManager[None]:
     """The right to write into a trace; with `files`, only when one of them lies in it.
 
