@@ -1,7 +1,8 @@
 """What changed from one run, or build, to another: tiers, what calls cost, code, boot, how long swaps took?
 
 Times of two runs differ always. What calls and swaps took is compared as worth.py compares two versions, with intervals
-and the host's noise; of a boot there is one sample, so that only large differences are told.
+and the host's noise. Of a boot there is one sample: large differences are shown, and judged only where a clock of
+instructions makes them exact.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from bareflow_gdb.tracing.store import Trace
 SAME_RATE = 0.1
 """Clocks whose rates differ by more count other cycles."""
 ONE_SAMPLE = 0.5
-"""What was measured once differs when it differs by more than this part of it."""
+"""What was measured once is worth showing when it differs by more than this part of it."""
+SAME, APART, CHANGED = "same", "apart", "changed"
 _MOST_SAMPLES = 256
 
 Place = tuple[str, int]
@@ -94,7 +96,13 @@ class Stage:
     name: str
     before: int | None
     after: int | None
-    changed: bool
+    verdict: str
+    """SAME; APART: far from one another, which the host may have done; CHANGED."""
+
+    @property
+    def changed(self) -> bool:
+        """Whatever the host did."""
+        return self.verdict == CHANGED
 
 
 @dataclass(frozen=True)
@@ -225,10 +233,12 @@ def _boot(before: Trace, after: Trace, notes: list[str]) -> list[Stage]:
     for name in dict.fromkeys((*sides[0], *sides[1])):
         one, other = (side.get(name) for side in sides)
         if one is None or other is None:
-            found.append(Stage(name, one, other, bool(sides[0] and sides[1])))
+            found.append(Stage(name, one, other, CHANGED if sides[0] and sides[1] else SAME))
+        elif exact:
+            found.append(Stage(name, one, other, SAME if one == other else CHANGED))
         else:
-            differ = one != other if exact else abs(one - other) > ONE_SAMPLE * max(one, other)
-            found.append(Stage(name, one, other, differ))
+            apart = abs(one - other) > ONE_SAMPLE * max(one, other)
+            found.append(Stage(name, one, other, APART if apart else SAME))
     return found
 
 

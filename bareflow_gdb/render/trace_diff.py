@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bareflow_gdb.guest.code.worth import FASTER, SLOWER
+from bareflow_gdb.guest.code.worth import FASTER, SLOWER, UNKNOWN
 from bareflow_gdb.render.view import Cell, Table, Value, View, level_name, number, table
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def view(found: TraceDiff) -> View:
         _part("cycles of a call", found.costs, took.format("code"), _measured_row),
         _part("code, bytes", found.code, "code|>before|>after|", _code_row),
         _part("ticks of a swap", found.swaps, took.format("step"), _measured_row),
-        _part("ticks of a boot stage", found.boot, "stage|>before|>after", _stage_row),
+        *_boot(found.boot),
     )
     ending = "" if found.changed else "Nothing changed that noise does not explain."
     return View("Two traces", facts, tuple(filter(None, (*parts, ending))), notes=found.notes)
@@ -43,10 +43,19 @@ def _part(
     if not records:
         return ""
     changed = [one for one in records if one.changed]
-    same = len(records) - len(changed)
+    unknown = sum(1 for one in records if getattr(one, "worth", None) and one.worth.verdict == UNKNOWN)
+    same = len(records) - len(changed) - unknown
+    rest = f", {unknown:,} measured too little" if unknown else ""
     if not changed:
-        return f"{title}: no difference in {same:,}"
-    return table(columns, [row(one) for one in changed], title=f"{title}: {len(changed):,} changed, {same:,} not")
+        return f"{title}: no difference in {same:,}{rest}"
+    return table(columns, [row(one) for one in changed], title=f"{title}: {len(changed):,} changed, {same:,} not{rest}")
+
+
+def _boot(stages: Sequence[Stage]) -> tuple[Table | str, ...]:
+    columns = "stage|>before|>after"
+    apart = [_stage_row(one) for one in stages if one.verdict == "apart"]
+    shown = (table(columns, apart, title="measured once, and far apart: the host may have done that"),) if apart else ()
+    return (_part("ticks of a boot stage", stages, columns, _stage_row), *shown)
 
 
 def _tiers_row(one: Tiers) -> tuple[Value | None, ...]:

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bareflow_gdb.abi.events import BY_NAME
-from bareflow_gdb.analysis.exports.columns import Column
+from bareflow_gdb.analysis.exports.columns import Column, Columns
 from bareflow_gdb.analysis.latencies import PHASES
-from bareflow_gdb.tracing.events import Events
 
 _MOST_VERSIONS = 1 << 16
 _FIRST_EXECUTION, _THRESHOLD, _PUBLISH, _BEGIN, _END, _BOOT, _REGISTER = (
@@ -34,20 +33,20 @@ class Flows:
     _open: set[tuple[int, int]] = field(default_factory=set)
     """Type of the event that began something, and of which function."""
 
-    def follow(self, events: Events) -> tuple[Column, Column]:
+    def follow(self, events: Columns) -> tuple[Column, Column]:
         """For each event: the number of its swap, 0 = of none; and how many stretches of its kind it ends, 0 or 1.
 
         A stretch is a compile, a tier, which the next one ends, or a stage of the boot.
         """
-        swaps, ends = np.zeros(len(events), np.uint64), np.zeros(len(events), np.uint64)
+        swaps, ends = np.zeros((2, len(events["type"])), np.uint64)
         chosen = np.flatnonzero(np.isin(events["type"], _TYPES))
-        columns = (chosen, *(events[name][chosen] for name in ("type", "id")), events["arg"][chosen])
-        for at, number, function, words in zip(*(column.tolist() for column in columns), strict=True):
+        told = (chosen, *(events[name][chosen] for name in ("type", "id", "arg0", "arg3")))
+        for at, number, function, version, packed in zip(*(column.tolist() for column in told), strict=True):
             if number == _FIRST_EXECUTION:
-                swaps[at] = self._of_version.pop(words[0], 0) or self._next()
+                swaps[at] = self._of_version.pop(version, 0) or self._next()
                 continue
             if number not in (_BOOT, _REGISTER):
-                swaps[at] = self._swap(number, function, words[3] >> 8)
+                swaps[at] = self._swap(number, function, packed >> 8)
             # A function is registered with the tier that it begins with.
             began = _PUBLISH if number == _REGISTER else number
             ends[at] = self._ended(began, 0 if number == _BOOT else function)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bareflow_gdb.abi.events import ADDRESSES, SIGNED, EventType, event_type
-from bareflow_gdb.analysis.exports.columns import Column, fields, nanoseconds
+from bareflow_gdb.analysis.exports.columns import Column, Columns, fields, nanoseconds
 from bareflow_gdb.analysis.exports.flows import Flows
 from bareflow_gdb.analysis.exports.perfetto_names import (
     NEEDS_INTERNED,
@@ -28,8 +29,7 @@ from bareflow_gdb.analysis.exports.protobuf import BITS_32, BITS_63, BITS_64, Sh
 from bareflow_gdb.analysis.latencies import PHASES
 from bareflow_gdb.analysis.zero import trace_clock
 from bareflow_gdb.files import replacing
-from bareflow_gdb.tracing import segments
-from bareflow_gdb.tracing.events import Events
+from bareflow_gdb.tracing.segments import ARGUMENTS
 from bareflow_gdb.tracing.store import Trace
 
 _TIMESTAMP, _EVENT = 8, 11
@@ -40,9 +40,8 @@ _LONG = ("calls", "cycles")
 """Arguments of 64 bits."""
 _STRETCHES = {"boot": "stage", "compile_begin": "compile", "module_call": "module"}
 """Types that begin something that lasts, and what it is called by."""
+_COLUMNS = ("tsc", "type", "cpu", "id", *ARGUMENTS)
 _NEW_TIER = ("jit_register", "publish")
-
-Columns = dict[str, Column]
 
 
 def export(trace: Trace, path: Path) -> int:
@@ -52,9 +51,8 @@ def export(trace: Trace, path: Path) -> int:
     with replacing(path) as partial, partial.open("wb") as file:
         file.write(packets.names.beginning())
         for part in trace.parts():
-            events = segments.to_events(part)
-            file.writelines(packets.of(events))
-            count += len(events)
+            file.writelines(packets.of(part))
+            count += part.num_rows
     return count
 
 
@@ -68,19 +66,19 @@ class _Packets:
         self._in_use: dict[int, int] = {}
         """Bytes of each pool since the trace began."""
 
-    def of(self, events: Events) -> Iterator[bytes]:
+    def of(self, part: Any) -> Iterator[memoryview | bytes]:
         """Those of a piece of the trace, type by type."""
+        events: dict[str, Column] = {name: part.column(name).to_numpy() for name in _COLUMNS}
         flows, ends = self._flows.follow(events)
-        times = nanoseconds(self._clock, events["tsc"])
-        for type_number in np.unique(events["type"]).tolist():
-            chosen = events["type"] == type_number
+        events |= {"flow": flows, "ends": ends, "time": nanoseconds(self._clock, events["tsc"])}
+        order = np.argsort(events["type"], kind="stable")
+        numbers, firsts = np.unique(events["type"][order], return_index=True)
+        for type_number, places in zip(numbers.tolist(), np.split(order, firsts[1:]), strict=True):
             kind = event_type(type_number)
-            told = fields(kind, events[chosen])
-            columns = {name: events[name][chosen].astype(np.uint64) for name in ("tsc", "cpu", "id")}
-            columns |= {"time": times[chosen], "flow": flows[chosen], "ends": ends[chosen]}
-            yield from self._of_type(kind, told, columns)
+            columns = {name: values[places] for name, values in events.items()}
+            yield from self._of_type(kind, fields(kind, columns), columns)
 
-    def _of_type(self, kind: EventType, told: Columns, columns: Columns) -> Iterator[bytes]:
+    def _of_type(self, kind: EventType, told: Columns, columns: dict[str, Column]) -> Iterator[memoryview | bytes]:
         track = kind.id if kind.id in ("function", "pool") else "cpu"
         columns["track"], described = self.names.tracks(track, columns["cpu" if track == "cpu" else "id"])
         yield described
@@ -92,7 +90,7 @@ class _Packets:
             called = told["level"] if begins == "compile" else columns["id"]
             columns["name"] = self.names.of_events(begins, called)
         else:
-            numbers = np.full(len(columns["id"]), kind.number, np.uint64)
+            numbers = np.full(len(columns["id"]), kind.number, np.uint32)
             columns["name"] = self.names.of_events("type", numbers)
         began = columns
         if kind.name == "module_call":
@@ -105,9 +103,9 @@ class _Packets:
         if kind.name in _NEW_TIER:
             yield from self._tiers(told.get("level", np.zeros_like(columns["id"])), columns)
         if kind.name in ("pool_alloc", "pool_free"):
-            yield from self._counter(told["size"].view(np.int64) * (1 if kind.name == "pool_alloc" else -1), columns)
+            yield from self._counter(told["size"].astype(np.int64) * (1 if kind.name == "pool_alloc" else -1), columns)
 
-    def _told(self, kind: EventType, how: int, told: Columns, columns: Columns) -> bytes:
+    def _told(self, kind: EventType, how: int, told: Columns, columns: Columns) -> memoryview:
         """Events with their names, their swap and all that they say."""
         named = [column(_NAME, "name", BITS_32)]
         if kind.name in PHASES:
@@ -128,7 +126,7 @@ class _Packets:
             named.append(message(_ANNOTATION, number(_NAME_IID, self.names.argument(name)), value))
         return _packets(how, columns, *named)
 
-    def _tiers(self, levels: Column, columns: Columns) -> Iterator[bytes]:
+    def _tiers(self, levels: Column, columns: dict[str, Column]) -> Iterator[memoryview | bytes]:
         """The tier that ends when a function is registered, in O0, or published, and the one that begins."""
         columns["track"], described = self.names.tracks("tier", columns["id"])
         yield described
@@ -136,7 +134,7 @@ class _Packets:
         columns["name"] = self.names.of_events("tier", levels)
         yield _packets(_BEGIN, columns, column(_NAME, "name", BITS_32))
 
-    def _counter(self, changes: npt.NDArray[np.int64], columns: Columns) -> Iterator[bytes]:
+    def _counter(self, changes: npt.NDArray[np.int64], columns: dict[str, Column]) -> Iterator[memoryview | bytes]:
         """What a pool has in use after each event."""
         columns["track"], described = self.names.tracks("bytes", columns["id"])
         yield described
@@ -149,7 +147,7 @@ class _Packets:
         yield _packets(_COUNTER, columns, column(_COUNTER_VALUE, "value", BITS_64))
 
 
-def _packets(how: int, columns: Columns, *parts: Shape) -> bytes:
+def _packets(how: int, columns: Columns, *parts: Shape) -> memoryview:
     """One for each event in the columns `time` and `track`."""
     event = message(_EVENT, number(_TYPE, how), column(_TRACK, "track", BITS_32), *parts)
     head = (number(SEQUENCE, SEQUENCE_ID), number(SEQUENCE_FLAGS, NEEDS_INTERNED))

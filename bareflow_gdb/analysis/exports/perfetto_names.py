@@ -80,7 +80,7 @@ class Names:
 
     def tracks(self, kind: str, ids: Column) -> tuple[Column, bytes]:
         """The numbers of tracks, and packets that describe the new ones. Kinds: cpu, function, tier, pool, bytes."""
-        found = ids + np.uint64(_TRACKS[kind])
+        found = ids.astype(np.uint32) + _TRACKS[kind]
         described = b""
         for track in np.unique(found).tolist():
             if track not in self._described:
@@ -120,7 +120,7 @@ class _Texts:
 
     def numbers(self, name: str, values: Column) -> Column:
         first, last = self._places[name]
-        return np.minimum(values, np.uint64(last - first)) + np.uint64(first)
+        return np.minimum(values, last - first).astype(np.uint32) + first
 
     def interned(self, field: int) -> list[Shape]:
         return [message(field, number(1, at), text(2, one)) for at, one in enumerate(self._texts, start=1)]

@@ -6,11 +6,14 @@ A number is written with as many bytes as the largest needs, which readers must 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+Numbers = npt.NDArray[Any]
 
 _VARINT, _FIXED64, _BYTES = 0, 1, 2
 BITS_32, BITS_63, BITS_64 = 5, 9, 10
@@ -34,18 +37,40 @@ class Shape:
     data: bytes
     slots: tuple[Slot, ...] = ()
 
-    def fill(self, count: int, columns: Mapping[str, npt.NDArray[np.uint64]]) -> bytes:
+    def fill(self, count: int, columns: Mapping[str, Numbers]) -> memoryview:
         """`count` messages, one after the other."""
-        rows = np.tile(np.frombuffer(self.data, np.uint8), (count, 1))
-        for slot in self.slots:
-            values = columns[slot.column]
-            if slot.fixed:
-                rows[:, slot.at : slot.at + 8] = values.astype("<u8").view(np.uint8).reshape(count, 8)
-                continue
-            for index in range(slot.width):
-                more = 0x80 if index + 1 < slot.width else 0
-                rows[:, slot.at + index] = values >> np.uint64(7 * index) & np.uint64(0x7F) | np.uint64(more)
-        return rows.tobytes()
+        rows = np.empty((count, len(self.data)), np.uint8)
+        rows[:] = np.frombuffer(self.data, np.uint8)
+        for slot in self.slots if count else ():
+            for at, part in _encoded(columns[slot.column], slot):
+                np.ndarray(count, part.dtype, rows, slot.at + at, (len(self.data),))[:] = part
+        return rows.data
+
+
+def _encoded(values: Numbers, slot: Slot) -> Iterator[tuple[int, Numbers]]:
+    """The bytes of a slot, as numbers that are stored at these places in it."""
+    if slot.fixed:
+        yield 0, values.astype("<u8")
+    elif slot.width == BITS_32:
+        short = values.astype("<u4")
+        yield 0, _spread(short & 0x0FFFFFFF, ((14, 0x00003FFF), (7, 0x007F007F))) | 0x80808080
+        yield 4, (short >> 28).astype("u1")
+    else:
+        long = values.astype("<u8")
+        steps = ((28, 0x0FFFFFFF), (14, 0x00003FFF_00003FFF), (7, 0x007F007F_007F007F))
+        yield 0, _spread(long & (1 << 56) - 1, steps) | 0x80808080_80808080
+        if slot.width == BITS_63:
+            yield 8, (long >> 56 & 0x7F).astype("u1")
+        else:
+            yield 8, (long >> 56 & 0x7F | 0x80 | long >> 63 << 8).astype("<u2")
+
+
+def _spread(values: Numbers, steps: Iterable[tuple[int, int]]) -> Numbers:
+    """Seven bits to each byte: every step moves the upper half of each piece up, by the bits that it gives away."""
+    for bits, lower in steps:
+        kept = values & lower
+        values = kept | (values ^ kept) << bits // 7
+    return values
 
 
 def number(field: int, value: int) -> Shape:
