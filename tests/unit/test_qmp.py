@@ -56,13 +56,11 @@ def test_a_session_that_breaks_is_one_sentence_and_nothing_is_logged(
 def answer(listener: socket.socket) -> None:
     """A session in which everything is well."""
     client, _ = listener.accept()
-    with client, client.makefile("rwb") as lines:
-        lines.write(GREETING)
-        lines.flush()
-        for line in lines:
-            named = {key: value for key, value in json.loads(line).items() if key == "id"}
-            lines.write(json.dumps({"return": {"status": "running"}, **named}).encode() + b"\r\n")
-            lines.flush()
+    with client:
+        client.sendall(GREETING)
+        while asked := client.recv(4096):
+            named = {key: value for key, value in json.loads(asked).items() if key == "id"}
+            client.sendall(json.dumps({"return": {"status": "running"}, **named}).encode() + b"\r\n")
 
 
 def test_what_the_end_of_a_session_cancels_is_no_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
