@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bareflow_gdb.abi.events import BY_NAME
+from bareflow_gdb.abi.events import type_numbers
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.files import PARTIAL, is_locked, locked
 from bareflow_gdb.foreign import clean, console_of
@@ -140,11 +140,7 @@ class Trace:
 
 def _wanted(types: Sequence[str]) -> Any | None:
     """The numbers of event types, None for all events. Raises UsageError."""
-    unknown = [name for name in types if name not in BY_NAME]
-    if unknown:
-        known = ", ".join(sorted(BY_NAME))
-        raise UsageError(f"there is no event type {', '.join(unknown)}; the types are {known}")
-    return pa.array([BY_NAME[name].number for name in types], pa.uint8()) if types else None
+    return pa.array(type_numbers(types), pa.uint8()) if types else None
 
 
 def recover(directory: Path) -> int:

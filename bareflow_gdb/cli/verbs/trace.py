@@ -38,6 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     record.add_argument("--seconds", type=float, metavar="N", help="end after N seconds")
     record.add_argument("--release", action="store_true", help="let a guest started with --hold begin its run")
     record.add_argument("--flight", action="store_true", help="never make the guest wait; may lose events")
+    record.add_argument("--calls", action="store_true", help="also calls, as many as the kernel samples (call_sample)")
+    record.add_argument(
+        "--type", action="append", default=[], metavar="T", help="from now on only this type; may be repeated"
+    )
     record.add_argument(
         "--code-versions",
         type=count,
@@ -87,6 +91,7 @@ def main(options: argparse.Namespace) -> int:
 def _record(options: argparse.Namespace) -> int:
     from bareflow_gdb.qemu.machine import Machine
     from bareflow_gdb.tracing.recorder import Recorder
+    from bareflow_gdb.tracing.ring import Asked
 
     if options.seconds is not None and options.seconds < 0:
         raise UsageError("--seconds takes a number that is not negative")
@@ -94,8 +99,11 @@ def _record(options: argparse.Namespace) -> int:
         raise UsageError(f"two machines are named, {options.target} and {options.machine}; name one")
     machine = Machine.find(options.machine or options.target)
     limits = CodeLimits(options.code_versions, options.code_bytes)
+    asked = Asked(tuple(options.type), ("call",) if options.calls else ())
     with signals.noted() as stopped:
-        recorder = Recorder(machine, options.out, lossless=not options.flight, code_limits=limits, stopped=stopped)
+        recorder = Recorder(
+            machine, options.out, lossless=not options.flight, code_limits=limits, asked=asked, stopped=stopped
+        )
         try:
             with recorder:
                 if options.release:
@@ -201,6 +209,8 @@ def _tell(options: argparse.Namespace, directory: Path) -> int:
     print(f"  guest      {found.variant} {found.build_id[:12] or 'without build id'}, machine {found.machine}")
     print(f"  clock      {found.clock}")
     print(f"  events     {found.events:,} ({found.lost:,} lost) in {found.span}")
+    if found.only:
+        print(f"  asked for  {', '.join(found.only)}; other types are those that the ring held before")
     print(f"  functions  {', '.join(found.functions) or 'none'}")
     print(f"  swaps      {found.swaps}")
     left_out = f"; {found.code_left_out:,} left out, more than the recorder was to keep" if found.code_left_out else ""
