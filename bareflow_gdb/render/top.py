@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.render.view import Cell, Value, View, facts, level_name, number, spoken, table, version
@@ -17,7 +18,12 @@ _FULL = 80
 def view(name: str, now: Look, note: str = "") -> View:
     """`note`: why the guest stands still."""
     stage = Cell(f"{now.stage}, stands still: {note}" if note else now.stage, "strong")
-    head = facts(("stage", stage), ("events", _counted(now.events)), ("swaps", _counted(now.swaps)))
+    head = facts(
+        ("stage", stage),
+        ("findings", _first(now.findings)),
+        ("events", _counted(now.events)),
+        ("swaps", _counted(now.swaps)),
+    )
     busiest = sorted(now.functions, key=lambda one: (-(one.calls.per_second or 0), -one.calls.count))
     functions = [
         (
@@ -39,7 +45,14 @@ def view(name: str, now: Look, note: str = "") -> View:
         table("pool|>used|>~peak|>size|>in use|>allocations a second", pools),
         table("last swaps|tier|why|>at call|worth", [_swap(one) for one in now.last_swaps]),
     )
-    return View(f"Machine {name}", head, parts, now.findings, now.missing)
+    return View(f"Machine {name}", head, parts, now.findings[1:], now.missing)
+
+
+def _first(findings: Sequence[str]) -> Cell:
+    """At the top, which every terminal shows."""
+    if not findings:
+        return Cell("none", "good")
+    return Cell(f"{len(findings):,}, the first: {findings[0]}", "bad")
 
 
 def _counted(counter: Counter | None) -> str | None:
