@@ -81,12 +81,9 @@ class Names:
     def tracks(self, kind: str, ids: Column) -> tuple[Column, bytes]:
         """The numbers of tracks, and packets that describe the new ones. Kinds: cpu, function, tier, pool, bytes."""
         found = ids.astype(np.uint32) + _TRACKS[kind]
-        described = b""
-        for track in np.unique(found).tolist():
-            if track not in self._described:
-                self._described.add(track)
-                described += self._describe(kind, track)
-        return found, described
+        new = [track for track in np.unique(found).tolist() if track not in self._described]
+        self._described.update(new)
+        return found, b"".join(self._describe(kind, track) for track in new)
 
     def _describe(self, kind: str, track: int) -> bytes:
         at = track - _TRACKS[kind]

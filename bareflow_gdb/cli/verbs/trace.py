@@ -38,7 +38,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     record.add_argument("--seconds", type=float, metavar="N", help="end after N seconds")
     record.add_argument("--release", action="store_true", help="let a guest started with --hold begin its run")
     record.add_argument("--flight", action="store_true", help="never make the guest wait; may lose events")
-    record.add_argument("--calls", action="store_true", help="also calls, as many as the kernel samples (call_sample)")
+    record.add_argument(
+        "--calls",
+        action="store_true",
+        help="also calls: the first of each version, and one in so many as the kernel samples",
+    )
     record.add_argument(
         "--type", action="append", default=[], metavar="T", help="from now on only this type; may be repeated"
     )
