@@ -166,12 +166,13 @@ def test_pools_are_counters_of_what_was_allocated_and_freed(tmp_path: Path) -> N
         (1000, "pool_alloc", 0, (0x200000, 100, 0, 1)),
         (2000, "pool_alloc", 2, (0x300000, 7, 0, 1)),
         (3000, "pool_free", 0, (0x200000, 60, 0, 1)),
-        (3000, "pool_free", 0, (0x200000, 60, 0, 1)),
+        (3000, "pool_alloc", 0, (0x200000, 5, 0, 1)),
+        (3500, "pool_free", 0, (0x200000, 60, 0, 1)),
     ]
     found = exported(make(tmp_path / "trace", [batch(rows[:2])], [batch(rows[2:], 2)]), tmp_path / "out")
     (code,) = (values for track, values in found.counters.items() if "code" in track)
     (metadata,) = (values for track, values in found.counters.items() if "metadata" in track)
-    assert (code, metadata) == ([(0, 100), (2000, 40), (2000, -20)], [(1000, 7)])
+    assert (code, metadata) == ([(0, 100), (2000, 40), (2000, 45), (2500, -15)], [(1000, 7)])
 
 
 def test_a_module_call_lasts_as_many_cycles_as_it_says_and_begins_in_the_trace(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bareflow_gdb.abi.events import ADDRESSES, SIGNED, EventType, event_type
+from bareflow_gdb.abi.events import ADDRESSES, BY_NAME, SIGNED, EventType, event_type
 from bareflow_gdb.analysis.exports.columns import Column, Columns, fields, nanoseconds
 from bareflow_gdb.analysis.exports.flows import Flows
 from bareflow_gdb.analysis.exports.perfetto_names import (
@@ -41,6 +41,7 @@ _LONG = ("calls", "cycles")
 _STRETCHES = {"boot": "stage", "compile_begin": "compile", "module_call": "module"}
 """Types that begin something that lasts, and what it is called by."""
 _COLUMNS = ("tsc", "type", "cpu", "id", *ARGUMENTS)
+_ALLOC, _FREE = BY_NAME["pool_alloc"].number, BY_NAME["pool_free"].number
 _NEW_TIER = ("jit_register", "publish")
 
 
@@ -77,6 +78,9 @@ class _Packets:
             kind = event_type(type_number)
             columns = {name: values[places] for name, values in events.items()}
             yield from self._of_type(kind, fields(kind, columns), columns)
+        # Of both types together: what was freed may be allocated anew.
+        places = np.flatnonzero(np.isin(events["type"], (_ALLOC, _FREE)))
+        yield from self._counters({name: values[places] for name, values in events.items()})
 
     def _of_type(self, kind: EventType, told: Columns, columns: dict[str, Column]) -> Iterator[memoryview | bytes]:
         track = kind.id if kind.id in ("function", "pool") else "cpu"
@@ -102,8 +106,6 @@ class _Packets:
             yield _packets(_END, columns)
         if kind.name in _NEW_TIER:
             yield from self._tiers(told.get("level", np.zeros_like(columns["id"])), columns)
-        if kind.name in ("pool_alloc", "pool_free"):
-            yield from self._counter(told["size"].astype(np.int64) * (1 if kind.name == "pool_alloc" else -1), columns)
 
     def _told(self, kind: EventType, how: int, told: Columns, columns: Columns) -> memoryview:
         """Events with their names, their swap and all that they say."""
@@ -134,8 +136,10 @@ class _Packets:
         columns["name"] = self.names.of_events("tier", levels)
         yield _packets(_BEGIN, columns, column(_NAME, "name", BITS_32))
 
-    def _counter(self, changes: npt.NDArray[np.int64], columns: dict[str, Column]) -> Iterator[memoryview | bytes]:
+    def _counters(self, columns: dict[str, Column]) -> Iterator[memoryview | bytes]:
         """What a pool has in use after each event."""
+        sizes = fields(event_type(_ALLOC), columns)["size"].astype(np.int64)
+        changes = np.where(columns["type"] == _ALLOC, sizes, -sizes)
         columns["track"], described = self.names.tracks("bytes", columns["id"])
         yield described
         columns["value"] = np.zeros(len(changes), np.uint64)
