@@ -135,7 +135,7 @@ def started(image: Path | None, wanted: Mapping[str, Any]) -> Iterator[GuestUnde
     known = (*_MACHINE, *_SETTINGS, *_OTHERS)
     unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise UsageError(f"the marker bareflow has no {unknown[0]!r}; it takes {', '.join(known)}")
+        raise UsageError(f"this marker of a guest has no {unknown[0]!r}; it takes {', '.join(known)}")
     options = {called: wanted[name] for name, called in _MACHINE.items() if name in wanted}
     machine = launch(
         Path(wanted.get("image") or image or default_image()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import tarfile
@@ -29,17 +30,21 @@ def pack(directory: Path, out: Path) -> int:
     name = directory.resolve().name
     with changing(directory), replacing(out) as partial:
         # The level that costs little: events and memory are compressed already.
-        with tarfile.open(partial, "w:gz", compresslevel=1) as tar:
+        with (
+            partial.open("wb") as file,
+            gzip.GzipFile("", "wb", 1, file, 0) as packed,
+            tarfile.TarFile(mode="w", fileobj=packed) as tar,
+        ):
             for path in sorted(_parts(directory)):
                 try:
-                    file = open_plain(path)
+                    part = open_plain(path)
                 except (OSError, ValueError) as error:
                     raise BadData(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-                with file:
+                with part:
                     entry = tarfile.TarInfo(f"{name}/{path.relative_to(directory)}")
-                    about = os.fstat(file.fileno())
+                    about = os.fstat(part.fileno())
                     entry.size, entry.mtime, entry.mode = about.st_size, int(about.st_mtime), PRIVATE
-                    tar.addfile(entry, file)
+                    tar.addfile(entry, part)
         return partial.stat().st_size
 
 

@@ -57,7 +57,7 @@ def test_a_project_tests_its_own_kernel(pytester: pytest.Pytester, image: Path) 
     result.assert_outcomes(failed=1, errors=1)
     result.stdout.fnmatch_lines(
         [
-            "*the marker bareflow has no 'colour'; it takes disk, *",
+            "*this marker of a guest has no 'colour'; it takes disk, *",
             "*UsageError: the guest has no function 'nonsense'; it has fibonacci, *",
             "*- status of guest pytest-*",
             "*thresholds *10 / 20 / 30*",
