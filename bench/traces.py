@@ -53,6 +53,11 @@ def measure(image: Path) -> list[Row]:  # noqa: ARG001 - no guest runs
             "type": (["events", trace, "--type", "publish"], 1.0, 500),
             "report": (["report", trace, "--out", str(folder / "report.html")], 4.0, 500),
             "ctf": (["trace", "ctf", trace, "--out", str(folder / "ctf")], 5.0, 500),
+            "perfetto": (
+                ["trace", "convert", trace, "--to", "perfetto", "--out", str(folder / "big")],
+                EVENTS / 3e6,
+                500,
+            ),
         }
         rows = []
         for question, (words, seconds, megabytes) in asked.items():

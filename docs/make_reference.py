@@ -141,8 +141,9 @@ def _verb(name: str) -> Entry:
     for action in _actions(parser):
         if isinstance(action, argparse._SubParsersAction):
             helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
-            for word, child in action.choices.items():
-                body += [f"`bareflow {name} {word}`: {helps[word]}.", "", *_table(_rows(child))]
+            # Without the second names of some.
+            for word, text in helps.items():
+                body += [f"`bareflow {name} {word}`: {text}.", "", *_table(_rows(action.choices[word]))]
     body += [*_table(_rows(parser)), *([parser.epilog, ""] if parser.epilog else [])]
     summary = cli.load_verb(name).help
     return Entry(f"bareflow {name}", summary[0].upper() + summary[1:], tuple(body))

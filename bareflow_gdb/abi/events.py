@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bareflow_gdb.errors import UsageError
+
 Fields = dict[str, int]
 
 
@@ -95,6 +97,15 @@ _TABLE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 
 EVENT_TYPES = tuple(EventType(number, *row) for number, row in enumerate(_TABLE))
 BY_NAME = {kind.name: kind for kind in EVENT_TYPES}
+
+
+def type_numbers(names: Sequence[str]) -> list[int]:
+    """The numbers of types; raises UsageError when there is no such type."""
+    unknown = [name for name in names if name not in BY_NAME]
+    if unknown:
+        known = ", ".join(sorted(BY_NAME))
+        raise UsageError(f"there is no event type {', '.join(unknown)}; the types are {known}")
+    return [BY_NAME[name].number for name in names]
 
 
 def event_type(number: int) -> EventType:

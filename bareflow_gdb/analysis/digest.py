@@ -18,6 +18,7 @@ from bareflow_gdb.analysis.latencies import PhaseSummary, summarise, swap_times
 from bareflow_gdb.analysis.overview import Overview, overview
 from bareflow_gdb.analysis.second_source import SecondSource, second_sources
 from bareflow_gdb.analysis.swaps import logged_swaps, trace_swaps
+from bareflow_gdb.analysis.zero import clock_of
 from bareflow_gdb.checks import registry
 from bareflow_gdb.checks.registry import Findings
 from bareflow_gdb.errors import BareflowError
@@ -109,7 +110,7 @@ def tell(evidence: Evidence) -> Digest:
     view = overview(trace, swaps) if trace and swaps else None
     times = swap_times(trace) if trace else []
     pools = ask("pools", lambda kernel: kernel.pools(check=True))
-    clock = _clock(view, boot, swaps)
+    clock = clock_of(view, boot, swaps)
     listed = swaps.swaps if swaps else ()
     subject = evidence.subject()
     if trace is None and kernel is not None and kernel.root is not None and not subject.log_is_whole:
@@ -178,20 +179,6 @@ def _kernel_words(view: Overview | None, status: Status | None) -> str:
     if not status.variant:
         return "unknown kernel"
     return f"{status.variant} {status.build_id[:12]}" if status.abi else f"{status.variant}, no debug interface"
-
-
-def _clock(view: Overview | None, boot: Boot | None, swaps: Swaps | None) -> Clock:
-    hz = view.tsc_hz if view else swaps.tsc_hz if swaps else 0
-    moments = [swap.tsc for swap in swaps.swaps if swap.tsc] if swaps else []
-    if view is not None and view.events:
-        moments += (view.first_tsc, view.last_tsc)
-    stages = [stage.tsc for stage in boot.stages if stage.reached and stage.tsc] if boot else []
-    counts = view is not None and view.counts_instructions
-    if stages and stages[0] <= min(moments, default=stages[0]):
-        return Clock(hz, counts, stages[0], "stage 1 of the boot loader", max(stages + moments))
-    if view is not None and moments:
-        return Clock(hz, counts, min(moments), "the first event", max(moments))
-    return Clock(hz, counts, min(moments), "the first swap", max(moments)) if moments else Clock(hz, counts)
 
 
 def _agreement(evidence: Evidence, log: str, swaps: Swaps | None) -> Agreement | None:

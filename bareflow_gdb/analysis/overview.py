@@ -42,6 +42,8 @@ class Overview:
     """Versions whose code is not there because of the recorder's limits."""
     types: tuple[tuple[str, int], ...]
     """Event type and number of events, the most frequent first."""
+    only: tuple[str, ...]
+    """Types that were asked for while it was recorded; none = those that the guest writes anyhow."""
 
     def duration(self, ticks: int) -> str:
         """TSC ticks in words."""

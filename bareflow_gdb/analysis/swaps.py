@@ -28,7 +28,7 @@ def trace_swaps(trace: Trace) -> Swaps:
     """
     chosen = trace.events(*TYPES)
     events = sorted(decode(chosen[chosen["ring"] == MAIN_RING]), key=lambda event: event.seq)
-    tables, costs, no_worth = _tables(trace)
+    tables, costs, no_worth = last_tables(trace)
     if tables is not None:
         return list_swaps(tables, events, costs, no_worth)
     told = list_swaps(_names_only(trace), events, None, no_worth)
@@ -56,7 +56,7 @@ def logged_swaps(log: str) -> Swaps:
     return Swaps(swaps, len(swaps), tsc_hz=0, forgotten=None, counted_by="log")
 
 
-def _tables(trace: Trace) -> tuple[Tables | None, Costs | None, str]:
+def last_tables(trace: Trace) -> tuple[Tables | None, Costs | None, str]:
     """The tables of the memory that was saved, and what calls took, or why that is not known; None where none was."""
     try:
         guest = Guest.attach(trace.memory(), trace.symbols)

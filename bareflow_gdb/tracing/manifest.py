@@ -63,6 +63,8 @@ class Manifest:
     functions: tuple[str, ...]
     modules: tuple[str, ...]
     sources: tuple[Source, ...]
+    only: tuple[str, ...] = ()
+    """Event types that the guest was asked for while it was recorded; none = it wrote those that it writes anyhow."""
 
     def save(self, directory: Path) -> None:
         """Replaces the manifest of `directory` at once."""
@@ -98,7 +100,10 @@ def load(directory: Path) -> Manifest:
 
 def _decode(kind: type[T], record: dict[str, Any]) -> T:
     hints = typing.get_type_hints(kind)
-    return kind(**{name: _value(hint, record[name]) for name, hint in hints.items()})
+    # What was added since, older recorders did not write.
+    optional = {name for name in hints if hasattr(kind, name)}
+    asked = {name: hint for name, hint in hints.items() if name in record or name not in optional}
+    return kind(**{name: _value(hint, record[name]) for name, hint in asked.items()})
 
 
 def _value(kind: Any, value: Any) -> Any:

@@ -34,7 +34,7 @@ from bareflow_gdb.tracing.events import Batch
 from bareflow_gdb.tracing.journal import JournalWriter, journal_path
 from bareflow_gdb.tracing.limits import CODE_LIMITS, CodeLimits
 from bareflow_gdb.tracing.manifest import Manifest, Source
-from bareflow_gdb.tracing.ring import RECORDED_ALREADY, Rings
+from bareflow_gdb.tracing.ring import AS_IT_IS, RECORDED_ALREADY, Asked, Rings
 from bareflow_gdb.tracing.snapshot_plan import read_moment, wait_for_kernel
 from bareflow_gdb.tracing.store import MAX_SERIAL
 
@@ -82,9 +82,13 @@ class Recorder:
         segment_records: int = SEGMENT_RECORDS,
         boot_seconds: float = BOOT_SECONDS,
         code_limits: CodeLimits = CODE_LIMITS,
+        asked: Asked = AS_IT_IS,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         require_unused(directory)
+        # Before anything is waited for: is there each of these types?
+        asked.mask(0)
+        self._only = (*asked.only, *asked.also) if asked.only else ()
         self.directory = directory
         self.machine = machine
         self._segment_records = segment_records
@@ -101,7 +105,7 @@ class Recorder:
             # Without the machine's own check for life: RAM stays readable here after QEMU has gone.
             self.ram = QemuRam(machine.ram_path, screen=machine.read_screen)
             self.moment = wait_for_kernel(self.ram, machine, boot_seconds, stopped)
-            self._rings = Rings(self.ram, self.moment.rings, lossless=lossless)
+            self._rings = Rings(self.ram, self.moment.rings, lossless=lossless, asked=asked)
             self._rings.require_free()
             self._began = time.monotonic()
             self._started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -322,6 +326,7 @@ class Recorder:
             functions=moment.functions,
             modules=moment.modules,
             sources=sources,
+            only=self._only,
         )
         manifest.save(self.directory)
         return manifest

@@ -10,11 +10,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.abi.events import type_numbers
 from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.tracing.events import EVENT_DTYPE, Batch
 from bareflow_gdb.tracing.manifest import Source
@@ -39,7 +41,26 @@ def _word(field: str) -> int:
 
 
 _MODE, _HEAD, _TAIL, _HEARTBEAT = _word("mode"), _word("head"), _word("tail"), _word("heartbeat")
+_MASK = _word("type_mask")
 _DROPPED, _WAITS, _DEATHS = _word("dropped"), _word("waits"), _word("reader_deaths")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which event types is the guest to write while it is recorded? Without any: those that it writes anyhow."""
+
+    only: tuple[str, ...] = ()
+    """These and no others, from now on."""
+    also: tuple[str, ...] = ()
+    """These too."""
+
+    def mask(self, before: int) -> int:
+        """The word that says so; raises UsageError when there is no such type."""
+        only, also = (sum(1 << number for number in type_numbers(names)) for names in (self.only, self.also))
+        return (only if self.only else before) | also
+
+
+AS_IT_IS = Asked()
 
 
 class MappedRam(Protocol):
@@ -73,6 +94,7 @@ class RingReader:
         view = ram.view(records, capacity * EVENT_DTYPE.itemsize, "ring records")
         self._records = np.frombuffer(view, np.uint64).reshape(capacity, -1)
         self._attached = False
+        self._mask_before: int | None = None
         self._next = self._words[_HEAD]
         self._first = self._next
         self._past = 0
@@ -81,12 +103,17 @@ class RingReader:
         self.restarted = False
         """The guest has set the ring up again, by a reboot: nothing more can be taken."""
 
-    def attach(self, *, lossless: bool, past: bool = True) -> None:
-        """Start at the oldest record that is still there (`past`) or at the newest; switch the mode.
+    def attach(self, *, lossless: bool, past: bool = True, asked: Asked = AS_IT_IS) -> None:
+        """Start at the oldest record that is still there (`past`) or at the newest; switch the mode and the types.
 
         A ring that is off stays off.
         """
         words = self._words
+        before = words[_MASK]
+        if (mask := asked.mask(before)) != before:
+            self._mask_before = before
+            words[_MASK] = mask
+        self._mask = mask
         words[_HEARTBEAT] = (words[_HEARTBEAT] + 1) & _MASK32
         self._start(past)
         if words[_MODE] != MODE_OFF:
@@ -107,7 +134,10 @@ class RingReader:
         self._words[_TAIL] = (self._next - 1) & _MASK32
 
     def detach(self) -> None:
-        """Give the ring back as a flight recorder; one that is off stays off."""
+        """Give the ring back as a flight recorder, with its types as they were; one that is off stays off."""
+        if self._mask_before is not None and self._words[_MASK] == self._mask:
+            self._words[_MASK] = self._mask_before
+        self._mask_before = None
         self._words[_TAIL] = self._next & _MASK32
         if self._attached and self._words[_MODE] == MODE_LOSSLESS:
             self._words[_MODE] = MODE_FLIGHT
@@ -209,8 +239,11 @@ class RingReader:
 class Rings:
     """All rings of a guest, attached together and kept alive by one heartbeat thread. A context manager."""
 
-    def __init__(self, ram: MappedRam, headers: Iterable[int], *, lossless: bool = True) -> None:
+    def __init__(
+        self, ram: MappedRam, headers: Iterable[int], *, lossless: bool = True, asked: Asked = AS_IT_IS
+    ) -> None:
         self.readers = [RingReader(ram, header) for header in headers]
+        self._asked = asked
         self._lossless = lossless
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="ring heartbeat", daemon=True)
@@ -218,7 +251,7 @@ class Rings:
     def __enter__(self) -> Rings:
         self.require_free()
         for reader in self.readers:
-            reader.attach(lossless=self._lossless)
+            reader.attach(lossless=self._lossless, asked=self._asked)
         self._heart.start()
         return self
 

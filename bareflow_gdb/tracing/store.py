@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bareflow_gdb.abi.events import BY_NAME
+from bareflow_gdb.abi.events import type_numbers
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.files import PARTIAL, is_locked, locked
 from bareflow_gdb.foreign import clean, console_of
@@ -140,11 +140,7 @@ class Trace:
 
 def _wanted(types: Sequence[str]) -> Any | None:
     """The numbers of event types, None for all events. Raises UsageError."""
-    unknown = [name for name in types if name not in BY_NAME]
-    if unknown:
-        known = ", ".join(sorted(BY_NAME))
-        raise UsageError(f"there is no event type {', '.join(unknown)}; the types are {known}")
-    return pa.array([BY_NAME[name].number for name in types], pa.uint8()) if types else None
+    return pa.array(type_numbers(types), pa.uint8()) if types else None
 
 
 def recover(directory: Path) -> int:
@@ -169,6 +165,23 @@ def recover(directory: Path) -> int:
         for part in trace.parts():
             part.validate()
         return recovered
+
+
+def found_in(directory: Path) -> list[tuple[Path, manifest.Manifest | None, str]]:
+    """The traces in a folder, by name: each with its manifest, or why that cannot be read. Raises UsageError."""
+    try:
+        folders = sorted(path.parent for path in directory.glob(f"*/{manifest.FILE}"))
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be read: {error.strerror}; give a folder of traces") from error
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is not a folder; give one that has traces in it")
+    found: list[tuple[Path, manifest.Manifest | None, str]] = []
+    for folder in folders:
+        try:
+            found.append((folder, manifest.load(folder), ""))
+        except BareflowError as error:
+            found.append((folder, None, str(error)))
+    return found
 
 
 def changing(directory: Path, *files: Path) -> AbstractContextManager[None]:

@@ -33,6 +33,7 @@ FLOORS = {
     "render": 5,
     "questions": 6,
     "cli": 7,
+    "pytest_plugin": 8,
     "gdb_ui": 7,
 }
 GDB_ALLOWED = ("gdb_ui", "memory/inferior.py")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import json
 import os
 import socket
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from qemu.qmp import QMPClient
 
 from bareflow_gdb.errors import BareflowError, Unreachable
 from bareflow_gdb.qemu import qmp
@@ -48,6 +51,33 @@ def test_a_session_that_breaks_is_one_sentence_and_nothing_is_logged(
             listener.shutdown(socket.SHUT_RDWR)
     gc.collect()
     assert [record.name for record in caplog.records if not record.name.startswith("qemu.qmp")] == []
+
+
+def answer(listener: socket.socket) -> None:
+    """A session in which everything is well."""
+    client, _ = listener.accept()
+    with client:
+        client.sendall(GREETING)
+        while asked := client.recv(4096):
+            named = {key: value for key, value in json.loads(asked).items() if key == "id"}
+            client.sendall(json.dumps({"return": {"status": "running"}, **named}).encode() + b"\r\n")
+
+
+def test_what_the_end_of_a_session_cancels_is_no_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = QMPClient.disconnect
+
+    async def cancelled(client: QMPClient) -> None:
+        await real(client)
+        # As qemu.qmp does when its writer is cancelled before it has drained.
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(QMPClient, "disconnect", cancelled)
+    path = tmp_path / "qmp.sock"
+    with ThreadPoolExecutor(1) as pool, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        pool.submit(answer, listener)
+        assert qmp.execute(path, [("query-status", {})], who="m1") == [{"status": "running"}]
 
 
 @pytest.mark.parametrize(

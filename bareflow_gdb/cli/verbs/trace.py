@@ -1,4 +1,4 @@
-"""`bareflow trace record | show | verify | recover | ctf`: event traces of running machines."""
+"""`bareflow trace record | info | verify | recover | diff | list | convert | pack`: traces of running machines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.cli import signals
+from bareflow_gdb.cli import signals, trace_files
 from bareflow_gdb.cli.arguments import add_machine, add_shared, count
 from bareflow_gdb.errors import BareflowError, CannotWrite, UsageError
 from bareflow_gdb.files import share
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from bareflow_gdb.tracing.store import Trace
 
 GROUP = "record"
-HELP = "record what a running machine does; show, verify, recover or convert a trace"
+HELP = "record what a running machine does; show, verify, compare, convert, pack a trace"
 
 LINE_SECONDS = 1.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "Exit code 1 when events were lost, or `verify` finds damage."
+    parser.epilog = "Exit code 1 when events were lost, `verify` finds damage, `diff` a change, or `list` no trace."
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     record = actions.add_parser("record", help="record a running machine into a new directory")
     add_machine(record)
@@ -38,6 +38,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     record.add_argument("--seconds", type=float, metavar="N", help="end after N seconds")
     record.add_argument("--release", action="store_true", help="let a guest started with --hold begin its run")
     record.add_argument("--flight", action="store_true", help="never make the guest wait; may lose events")
+    record.add_argument(
+        "--calls",
+        action="store_true",
+        help="also calls: the first of each version, and one in so many as the kernel samples",
+    )
+    record.add_argument(
+        "--type", action="append", default=[], metavar="T", help="from now on only this type; may be repeated"
+    )
     record.add_argument(
         "--code-versions",
         type=count,
@@ -52,30 +60,42 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"keep N bytes of code at most (default {CODE_LIMITS.total_bytes})",
     )
-    show = actions.add_parser("show", help="what a trace holds")
+    show = actions.add_parser("info", aliases=["show"], help="what a trace holds")
     show.add_argument("directory", type=Path, metavar="TRACE")
     verify = actions.add_parser("verify", help="read all of a trace, and say what is damaged or missing")
     verify.add_argument("directory", type=Path, metavar="TRACE")
     recover = actions.add_parser("recover", help="complete the trace of a recorder that was killed")
     recover.add_argument("directory", type=Path, metavar="TRACE")
-    ctf = actions.add_parser("ctf", help="convert a trace for babeltrace2 and Trace Compass (CTF 1.8)")
-    ctf.add_argument("directory", type=Path, metavar="TRACE")
-    ctf.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty directory")
+    diff = actions.add_parser("diff", help="what changed from one run, or build, to another")
+    diff.add_argument("directory", type=Path, metavar="A", help="the trace before")
+    diff.add_argument("other", type=Path, metavar="B", help="the trace after")
+    files = trace_files.configure(actions)
     add_shared(record, "the trace")
-    add_shared(ctf, "the files")
-    for action in (record, show, verify, recover, ctf):
+    for action in (record, show, verify, recover, diff, *files):
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
         action.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
 
 
 def main(options: argparse.Namespace) -> int:
-    actions = {"record": _record, "show": _show, "verify": _verify, "recover": _recover, "ctf": _ctf}
+    actions = {
+        "record": _record,
+        "info": _show,
+        "show": _show,
+        "verify": _verify,
+        "recover": _recover,
+        "diff": _diff,
+        "list": trace_files.list_traces,
+        "convert": trace_files.convert,
+        "ctf": trace_files.convert,
+        "pack": trace_files.pack,
+    }
     return actions[options.action](options)
 
 
 def _record(options: argparse.Namespace) -> int:
     from bareflow_gdb.qemu.machine import Machine
     from bareflow_gdb.tracing.recorder import Recorder
+    from bareflow_gdb.tracing.ring import Asked
 
     if options.seconds is not None and options.seconds < 0:
         raise UsageError("--seconds takes a number that is not negative")
@@ -83,8 +103,11 @@ def _record(options: argparse.Namespace) -> int:
         raise UsageError(f"two machines are named, {options.target} and {options.machine}; name one")
     machine = Machine.find(options.machine or options.target)
     limits = CodeLimits(options.code_versions, options.code_bytes)
+    asked = Asked(tuple(options.type), ("call",) if options.calls else ())
     with signals.noted() as stopped:
-        recorder = Recorder(machine, options.out, lossless=not options.flight, code_limits=limits, stopped=stopped)
+        recorder = Recorder(
+            machine, options.out, lossless=not options.flight, code_limits=limits, asked=asked, stopped=stopped
+        )
         try:
             with recorder:
                 if options.release:
@@ -163,19 +186,16 @@ def _recover(options: argparse.Namespace) -> int:
     return _tell(options, options.directory)
 
 
-def _ctf(options: argparse.Namespace) -> int:
-    from bareflow_gdb.analysis.exports.ctf import export
-    from bareflow_gdb.tracing.store import Trace, changing
+def _diff(options: argparse.Namespace) -> int:
+    from bareflow_gdb.analysis.trace_diff import compare
+    from bareflow_gdb.render.jsonable import dumps
+    from bareflow_gdb.render.text import show
+    from bareflow_gdb.render.trace_diff import view
+    from bareflow_gdb.tracing.store import Trace
 
-    with changing(options.directory, options.out):
-        written = export(Trace.open(options.directory), options.out)
-    if options.shared:
-        share(options.out)
-    if options.json:
-        print(json.dumps({"directory": str(options.out), "events": written}))
-    else:
-        print(f"{written:,} events in {options.out}; read them with {shell('babeltrace2', options.out)}")
-    return 0
+    found = compare(Trace.open(options.directory), Trace.open(options.other))
+    print(dumps(found) if options.json else show(view(found)))
+    return 1 if found.changed else 0
 
 
 def _tell(options: argparse.Namespace, directory: Path) -> int:
@@ -193,6 +213,8 @@ def _tell(options: argparse.Namespace, directory: Path) -> int:
     print(f"  guest      {found.variant} {found.build_id[:12] or 'without build id'}, machine {found.machine}")
     print(f"  clock      {found.clock}")
     print(f"  events     {found.events:,} ({found.lost:,} lost) in {found.span}")
+    if found.only:
+        print(f"  asked for  {', '.join(found.only)}; other types are those that the ring held before")
     print(f"  functions  {', '.join(found.functions) or 'none'}")
     print(f"  swaps      {found.swaps}")
     left_out = f"; {found.code_left_out:,} left out, more than the recorder was to keep" if found.code_left_out else ""

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bareflow_gdb.analysis.exports.formats import FORMATS
 from bareflow_gdb.questions import registry
 from bareflow_gdb.tracing.segments import SCHEMA
 from fuzz import mutate
@@ -61,8 +62,8 @@ class Trace(Target):
     def inputs(self, chance: Random) -> Iterator[str]:
         touched = [self._damage(chance) for _ in range(chance.choice((1, 1, 1, 2, 3)))]
         yield from ("trace show TRACE", "trace show --json TRACE", "swaps TRACE", "report TRACE --out OUT/r.html")
-        yield "trace ctf TRACE --out OUT/ctf"
-        yield "trace verify TRACE"
+        yield f"trace convert TRACE --to {chance.choice(list(FORMATS))} --out OUT/made"
+        yield chance.choice(("trace verify TRACE", "trace diff TRACE TRACE", "trace pack TRACE --out OUT/t.tar.gz"))
         yield chance.choice(("events TRACE", "events --last 3 --json TRACE", "events --type publish TRACE"))
         for query in chance.sample(_QUERIES, 2):
             yield f"events TRACE{chance.choice((' --json', ''))} --sql {query}"

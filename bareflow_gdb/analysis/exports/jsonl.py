@@ -1,0 +1,49 @@
+"""How does a trace become JSON lines, for jq, pandas and scripts? One event a line, names beside the numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bareflow_gdb.abi.events import ADDRESSES, ENUMS
+from bareflow_gdb.analysis.exports.columns import nanoseconds
+from bareflow_gdb.analysis.zero import trace_clock
+from bareflow_gdb.files import replacing
+from bareflow_gdb.guest.base.values import word
+from bareflow_gdb.guest.code.events import Event
+from bareflow_gdb.tracing import segments
+from bareflow_gdb.tracing.events import decode
+from bareflow_gdb.tracing.store import Trace
+
+
+def export(trace: Trace, path: Path) -> int:
+    """Writes the file; returns the number of events. Raises BadData, CannotWrite."""
+    clock = trace_clock(trace)
+    count = 0
+    with replacing(path) as partial, partial.open("w", encoding="ascii") as file:
+        for part in trace.parts():
+            events = segments.to_events(part)
+            times = nanoseconds(clock, np.ascontiguousarray(events["tsc"])).tolist()
+            for at, event in zip(times, decode(events), strict=True):
+                file.write(json.dumps(_record(trace, at, event)) + "\n")
+            count += len(events)
+    return count
+
+
+def _record(trace: Trace, at: int, event: Event) -> dict[str, Any]:
+    head = {"ns": at, "tsc": event.tsc, "ring": event.ring, "seq": event.seq, "cpu": event.cpu, "type": event.type}
+    return {**head, **{name: _value(trace, name, value) for name, value in event.fields().items()}}
+
+
+def _value(trace: Trace, name: str, value: int) -> int | str:
+    if name in ENUMS:
+        return word(ENUMS[name], value)
+    if name in ADDRESSES:
+        return f"0x{value:08x}"
+    if name == "function":
+        return trace.function_name(value)
+    modules = trace.manifest.modules
+    return modules[value] if name == "module" and value < len(modules) else value
