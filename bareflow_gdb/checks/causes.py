@@ -8,17 +8,48 @@ from dataclasses import dataclass
 from bareflow_gdb.guest.base.finding import Finding
 
 _CRASHES = ("exceptions", "printed_exception", "start", "resets", "halted")
+_MEMORY = ("low_memory", "descriptors", "interrupt_handlers", "leaked_blocks")
 _TABLES = ("plausible", "records", "statistics", "counted", "thresholds", "published")
 
 MAY_CAUSE: dict[str, tuple[str, ...]] = {
+    # The loader did not do its work.
+    "loader_said": ("start", "loaded", "halted"),
+    "a20_line": ("loaded", "low_memory", "ring_records", "code_blocks", "refused", "results", *_TABLES, *_CRASHES),
     # What is in memory is not what was built.
-    "loaded": ("slide", "stubs", "refused", "self_tests", "results", "equal_tiers", *_TABLES, *_CRASHES),
-    "slide": ("data_over_stack", "baud", "refused", "results", *_TABLES, *_CRASHES),
-    "data_over_stack": ("stack_overrun", "results", "refused", *_TABLES, *_CRASHES),
+    "loaded": (
+        "slide",
+        "stubs",
+        "missing_modules",
+        *_MEMORY,
+        "refused",
+        "self_tests",
+        "results",
+        "equal_tiers",
+        *_TABLES,
+        *_CRASHES,
+    ),
+    "slide": (
+        "data_over_stack",
+        "baud",
+        "told_wrong",
+        "missing_modules",
+        *_MEMORY,
+        "refused",
+        "results",
+        *_TABLES,
+        *_CRASHES,
+    ),
+    "data_over_stack": ("stack_overrun", *_MEMORY, "results", "refused", *_TABLES, *_CRASHES),
     # The code cannot run on this CPU as it is set up.
-    "cpu_features": ("self_tests", "published", *_CRASHES),
+    "cpu_features": ("interrupt_handlers", "self_tests", "published", *_CRASHES),
     "interrupt_table": ("start", "resets"),
+    "descriptors": _CRASHES,
+    "interrupt_handlers": ("results", "statistics", *_CRASHES),
+    "interrupt_storm": ("start", "thresholds", "published"),
     # Something wrote where it must not.
+    "recursion": ("stack_overrun", *_MEMORY, "code_crc", "images", "results", *_TABLES, *_CRASHES),
+    "not_relocated": ("low_memory", "code_targets", "results", "self_tests", *_CRASHES),
+    "low_memory": ("printed_exception", "start", "resets", "halted"),
     "stack_overrun": ("code_crc", "images", "results", *_TABLES, *_CRASHES),
     "code_crc": ("registers_kept", "results", "swap_events", *_CRASHES),
     "ring_records": ("swap_events", "code_reuse", "old_versions", "thresholds"),
@@ -35,10 +66,15 @@ MAY_CAUSE: dict[str, tuple[str, ...]] = {
     "plausible": ("records", "statistics", "counted", "thresholds", "published"),
     # JIT code breaks its callers.
     "calls_kept": ("results", "statistics", *_CRASHES),
-    "registers_kept": ("frozen_count", "results", "statistics", "counted", "thresholds", *_CRASHES),
-    "frozen_count": ("statistics", "counted", "thresholds"),
+    "registers_kept": ("frozen_count", "told_wrong", "results", "statistics", "counted", "thresholds", *_CRASHES),
+    "frozen_count": ("told_wrong", "statistics", "counted", "thresholds"),
     "equal_tiers": ("thresholds",),
     # Something is not there.
+    "wrong_drive": ("no_disk", "refused", "self_tests", "thresholds", "stubs"),
+    "disk_files": ("refused", "self_tests", "thresholds", "bitcode_made"),
+    "pool_room": ("refused", "self_tests", "thresholds", "records", "published", "told_wrong"),
+    "bitcode_made": ("refused", "thresholds"),
+    "missing_modules": ("stubs",),
     "no_disk": ("refused", "self_tests", "thresholds", "stubs"),
     "refused": ("self_tests", "stubs", "thresholds", "published"),
     "stubs": ("results", "statistics"),

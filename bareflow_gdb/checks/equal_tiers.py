@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bareflow_gdb.checks.check import Check
-from bareflow_gdb.checks.subject import STOCK, Subject
+from bareflow_gdb.checks.subject import KERNEL, Subject
 from bareflow_gdb.guest.base.finding import WARNING, Finding
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
     for swap in subject.kernel.swaps().swaps:
-        # One address for both is told by the records.
-        if swap.same_code and swap.old_code != swap.new_code:
+        # One address for both is told by the records. Of two optimised tiers the code may well be the same.
+        alike = swap.same_code and swap.old_code != swap.new_code
+        if alike and (subject.stock is not None or not swap.from_level) and swap.reason != "rollback":
             yield Finding(
                 severity=WARNING,
                 what=f"O{swap.from_level} and O{swap.to_level} of {swap.function} are the same code",
@@ -24,4 +25,4 @@ def _look(subject: Subject) -> Iterator[Finding]:
             )
 
 
-CHECK = Check("equal_tiers", "the code of each tier against that of the tier before", (STOCK,), _look)
+CHECK = Check("equal_tiers", "the code of each tier against that of the tier before", (KERNEL,), _look)

@@ -32,16 +32,21 @@ def _look(subject: Subject) -> Iterator[Finding]:
         consequence="the kernel stops for good at an exception",
         next_step=f"`exception` shows the registers, `identify 0x{eip:x}` what runs there",
     )
+    yield from contradiction(subject, eip, record.vector, "the exception record")
+
+
+def contradiction(subject: Subject, eip: int, vector: int, who: str) -> Iterator[Finding]:
+    """What `who` says against the instruction there, when that can only take one exception."""
     try:
         code = subject.kernel.memory.read(eip, 2, "code at the exception")
     except BareflowError:
         return
-    for start, (vector, name) in _ONLY.items():
-        if code.startswith(start) and vector not in _TRAPS and record.vector != vector:
+    for start, (right, name) in _ONLY.items():
+        if code.startswith(start) and right not in _TRAPS and vector != right:
             yield Finding(
-                what="the exception record contradicts the code",
+                what=f"{who} contradicts the code",
                 where=f"0x{eip:08x}",
-                evidence=f"it says vector {record.vector}; the instruction {start.hex(' ')} there can only take {name}",
+                evidence=f"it says vector {vector}; the instruction {start.hex(' ')} there can only take {name}",
                 consequence="the vector, and so the cause that is shown, is wrong",
                 next_step=f"`disas 0x{eip:x}` shows the instruction; look at the kernel's exception entry",
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bareflow_gdb.checks.check import Check
-from bareflow_gdb.checks.subject import REGISTERS, STOCK, Subject
+from bareflow_gdb.checks.subject import CORE, KERNEL, REGISTERS, Subject
 from bareflow_gdb.guest.base.finding import NOTE, WARNING, Finding
 from bareflow_gdb.guest.machine.cpu import no_idt
 
@@ -27,8 +27,9 @@ def _look(subject: Subject) -> Iterator[Finding]:
 
 def _is_late(subject: Subject) -> bool:
     stock = subject.stock
-    assert stock is not None
+    if stock is None:
+        return subject.boot.stage_number >= CORE
     return stock.places.halted() or stock.status().stage not in ("loaded", "pools")
 
 
-CHECK = Check("interrupt_table", "the register of the interrupt table", (STOCK, REGISTERS), _look)
+CHECK = Check("interrupt_table", "the register of the interrupt table", (KERNEL, REGISTERS), _look)

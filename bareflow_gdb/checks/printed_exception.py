@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from bareflow_gdb.checks.check import Check
+from bareflow_gdb.checks.exceptions import contradiction
 from bareflow_gdb.checks.subject import OUTPUT, STOCK, Subject
 from bareflow_gdb.guest.base.finding import Finding
 
@@ -29,6 +30,8 @@ def _look(subject: Subject) -> Iterator[Finding]:
             consequence="such a kernel stops for good at an exception",
             next_step="`screen` shows all of it" + (f", `identify {place[1]}` what lies there" if place else ""),
         )
+        if place and vector:
+            yield from contradiction(subject, int(place[1], 16), int(vector[1]), "what was printed")
         return
 
 

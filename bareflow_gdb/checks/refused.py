@@ -31,6 +31,11 @@ _LINES = (
         "a file is missing",
     ),
     (r"\[heap\] (?P<where>malloc\(\d+\)) failed: (.*)", "the heap an allocation", "what needed it was not done"),
+    (
+        r"\[POOL\] (?P<where>0x\S+) is not a used block of the (\S+) pool: not freed",
+        "to free a block twice, or one that never was",
+        "who still uses the block, or frees it, is wrong",
+    ),
     (r"(?P<where>\S+) pool allocation failed()", "a JIT pool an allocation", "what needed it was not done"),
 )
 _PATTERNS = tuple((re.compile(line), what, consequence) for line, what, consequence in _LINES)

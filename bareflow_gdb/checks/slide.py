@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bareflow_gdb.checks.check import Check
-from bareflow_gdb.checks.subject import LOADED, STOCK, Subject
+from bareflow_gdb.checks.subject import LOADED, MEMORY, Subject
 from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.base.loaded import USUAL, kernel_base
 from bareflow_gdb.guest.stock.slide import slide_of
@@ -13,6 +13,9 @@ from bareflow_gdb.guest.stock.window import Window
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
+    if subject.kernel.root is not None:
+        # Its header led to the root descriptor: it is where it was linked.
+        return
     memory = subject.kernel.memory
     slide = slide_of(Window(memory))
     if not slide.bytes:
@@ -28,4 +31,4 @@ def _look(subject: Subject) -> Iterator[Finding]:
     )
 
 
-CHECK = Check("slide", "addresses in the kernel's code against where it is loaded", (STOCK, LOADED), _look)
+CHECK = Check("slide", "addresses in the kernel's code against where it is loaded", (MEMORY, LOADED), _look)

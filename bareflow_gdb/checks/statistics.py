@@ -11,6 +11,7 @@ from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.code.profiler import ProfiledFunction
 
 _SLACK = 1.05
+_WORD = 1 << 32
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
@@ -48,6 +49,13 @@ def _impossible(function: ProfiledFunction) -> str:
     if function.min_cycles > function.max_cycles:
         return f"the minimum {function.min_cycles:,} is above the maximum {function.max_cycles:,}"
     if not (calls - 1) * function.min_cycles <= total <= calls * function.max_cycles:
+        least = (calls - 1) * function.min_cycles
+        wraps = -(-(least - total) // _WORD)
+        if total < min(least, _WORD) and total + wraps * _WORD <= calls * function.max_cycles:
+            return (
+                f"{calls:,} calls of at least {function.min_cycles:,} cycles cannot be {total:,} cycles in all: the sum has "
+                "overflowed 32 bits"
+            )
         return (
             f"{calls:,} calls between {function.min_cycles:,} and {function.max_cycles:,} cycles cannot be "
             f"{total:,} cycles in all"

@@ -1,4 +1,7 @@
-"""`bareflow diagnose IMAGE`: starts a boot disk, watches it, and asks why. Adds to the question `diagnose`."""
+"""`bareflow diagnose IMAGE`: starts a boot disk, watches it, and asks why. Adds to the question `diagnose`.
+
+`--bisect GOOD BAD` compares two images instead.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,9 @@ SECONDS = 20.0
 
 def configure(parser: argparse.ArgumentParser) -> None:
     ask.configure(QUESTION, parser)
+    parser.add_argument(
+        "--bisect", nargs=2, type=Path, metavar=("GOOD", "BAD"), help="the first difference of two images that matters"
+    )
     words = parser.add_argument_group("when TARGET is a boot disk")
     words.add_argument("--no-start", action="store_true", help="only look at the file; a stock kernel's can be asked")
     words.add_argument("--disk", type=Path, metavar="FILE", help="second disk, as with `bareflow run`")
@@ -29,12 +35,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.cli.targets import asked_target
 
+    if options.bisect is not None:
+        return _compared(*options.bisect, options)
     target = asked_target(options)
     if target.kind != "disk" or target.path is None or options.no_start:
         return ask.main(QUESTION, options)
     if "FAT16" in target.description:
         raise UsageError(f"{target.path} is a disk of modules; give the boot disk, and this one as --disk")
     return _started(target.path, options)
+
+
+def _compared(good: Path, bad: Path, options: argparse.Namespace) -> int:
+    from bareflow_gdb.analysis.image_differences import compare
+    from bareflow_gdb.render.image_differences import view
+    from bareflow_gdb.render.jsonable import dumps
+    from bareflow_gdb.render.text import show
+
+    if options.target is not None:
+        raise UsageError("--bisect compares two files; give no TARGET with it")
+    found = compare(good, bad)
+    print(dumps(found) if options.json else show(view(found)))
+    return 1 if found.differences else 0
 
 
 def _started(image: Path, options: argparse.Namespace) -> int:

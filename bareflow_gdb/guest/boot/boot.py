@@ -107,7 +107,7 @@ def was_reached(memory: Memory, stage: int) -> bool:
 def fatal_of(memory: Memory) -> str | None:
     """Why the loader gave up; None when it did not, or there is no boot record yet."""
     raw = one(memory, "bf_boot_record", layouts.const("BF_BOOT_RECORD_ADDRESS"), "boot record")
-    return _gave_up(raw.fatal) if raw.magic == layouts.const("BF_BOOT_MAGIC") and raw.fatal else None
+    return gave_up(raw.fatal) if raw.magic == layouts.const("BF_BOOT_MAGIC") and raw.fatal else None
 
 
 def stage_number(stage: int | str) -> int:
@@ -168,7 +168,8 @@ def _stage(raw: Any, number: int, tsc_hz: int, application: bool) -> BootStage:
     )
 
 
-def _gave_up(fatal: int) -> str:
+def gave_up(fatal: int) -> str:
+    """What a loader's code means, in a sentence."""
     meaning = _FATAL_WORDS.get(fatal, "a code that this suite does not know")
     return f"the loader gave up with FATAL ERROR: 0x{fatal:02X}: {meaning}"
 
@@ -177,7 +178,7 @@ def _problems(raw: Any, done: bool) -> list[str]:
     stage, const = raw.stage, layouts.const
     found: list[str] = []
     if raw.fatal:
-        found.append(_gave_up(raw.fatal))
+        found.append(gave_up(raw.fatal))
     if raw.fatal == const("BF_FATAL_DISK") and raw.bios_status:
         found.append(f"the last disk read failed with BIOS status 0x{raw.bios_status:02x}")
     if stage >= const("BF_STAGE_HEADER") and raw.signature != const("BF_FLUD_MAGIC"):

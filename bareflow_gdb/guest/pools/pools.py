@@ -234,7 +234,14 @@ def wrong_statistics(raw: Any, blocks: Sequence[Block], counted_by: str, *also_r
     used = [block.size + HEADER_BYTES for block in blocks if block.state == "used"]
     if stats.used not in (sum(used), *also_right):
         found.append(f"the statistics count {stats.used:,} bytes used, {counted_by} {sum(used):,}")
-    if len(used) != stats.num_allocations - stats.num_deallocations:
+    if stats.num_deallocations > stats.num_allocations:
+        found.append(f"{stats.num_deallocations} frees of {stats.num_allocations} allocations: a block was freed twice")
+    elif len(used) > stats.num_allocations - stats.num_deallocations:
+        found.append(
+            f"{stats.num_allocations} allocations less {stats.num_deallocations} frees are fewer than the {len(used)} "
+            "used blocks: one was freed twice, or a free one is taken for used"
+        )
+    elif len(used) != stats.num_allocations - stats.num_deallocations:
         found.append(
             f"{stats.num_allocations} allocations less {stats.num_deallocations} frees "
             f"are not the {len(used)} used blocks"

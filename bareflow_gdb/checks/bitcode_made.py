@@ -1,0 +1,106 @@
+"""Was the bitcode made by an LLVM that ours can read, for this kind of machine, behind a header that the kernel knows?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from bareflow_gdb.checks.check import Check
+from bareflow_gdb.checks.subject import KERNEL, Subject
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.finding import WARNING, Finding
+from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.code.bitcode import Bitcode, decode_wrapper, wrapper_bytes
+from bareflow_gdb.guest.code.bitstream import Producer, read_producer
+from bareflow_gdb.guest.machine.disk import read_content
+from bareflow_gdb.guest.machine.fat16 import read_volume
+from bareflow_gdb.qemu.disk import image_path, opened
+
+NEWEST_LLVM = 22
+"""Of the compiler on the host; it reads what older ones wrote."""
+_TRIPLE = re.compile(r"i[3-6]86-")
+_LLVM = re.compile(r"LLVM ?(\d{1,4})")
+_SAID = "Invalid bitcode magic"
+_BEGINNING = 8192
+
+
+def _look(subject: Subject) -> Iterator[Finding]:
+    if subject.reads_cost:
+        return
+    found = list(_carried(subject))
+    for where, bitcode, producer in found:
+        yield from _made(where, bitcode, producer)
+    said = "\n".join((subject.log if subject.printed is not None else "", subject.shown or ""))
+    headers = sorted({bitcode.header_size for _, bitcode, _ in found if bitcode.header_size})
+    if subject.stock is not None and _SAID in said and headers:
+        yield Finding(
+            what="the kernel and its bitcode have headers of different sizes",
+            where=found[0][0],
+            evidence=f"it printed {_SAID!r}; the payload (42 43 C0 DE) begins at byte {', '.join(map(str, headers))} of what "
+            "is embedded, and the kernel looks for the next one where its own header's size leads it",
+            consequence="the payload is shifted by some bytes: it is no bitcode to whoever compiles it",
+            next_step="`bitcode` shows the headers; build the wrapper tool and the kernel with one bitcode_header_t",
+        )
+
+
+def _carried(subject: Subject) -> Iterator[tuple[str, Bitcode, Producer | None]]:
+    """Place, wrapper and maker of what is in memory, and of what lies on the disk of a machine."""
+    for one in subject.kernel.bitcode():
+        if one.payload:
+            size = min(one.payload_size, _BEGINNING)
+            yield f"0x{one.address:08x}", one, _producer(subject.kernel.memory.read(one.payload, size, "bitcode"))
+    if subject.machine is None:
+        return
+    try:
+        path = image_path(subject.kernel.memory)
+        with opened(path) as image:
+            names = [file.name for file in read_volume(image, str(path)).files if file.name.endswith(".BC")]
+    except BareflowError:
+        return
+    for name in names:
+        try:
+            data = read_content(path, name)[1]
+        except BareflowError:
+            # A file that cannot be read is told by the kernel, which tried.
+            continue
+        if len(data) > wrapper_bytes():
+            one = decode_wrapper(data[: wrapper_bytes()], name, Address(0), len(data))
+            yield name, one, _producer(data[one.header_size :]) if one.header_size else None
+
+
+def _producer(data: bytes) -> Producer | None:
+    try:
+        return read_producer(data)
+    except BareflowError:
+        return None
+
+
+def _made(where: str, bitcode: Bitcode, producer: Producer | None) -> Iterator[Finding]:
+    if producer is None:
+        return
+    name = bitcode.module or bitcode.function
+    version = _LLVM.match(producer.producer)
+    if producer.triple and not _TRIPLE.match(producer.triple):
+        yield _finding(
+            f"the bitcode of {name} is for another machine", where, f"its target is {producer.triple}, not i686"
+        )
+    elif version is not None and int(version[1]) > NEWEST_LLVM:
+        yield _finding(
+            f"the bitcode of {name} is of a newer LLVM",
+            where,
+            f"{producer.producer} made it; the compiler here is LLVM {NEWEST_LLVM}, which reads older ones only",
+        )
+
+
+def _finding(what: str, where: str, evidence: str) -> Finding:
+    return Finding(
+        severity=WARNING,
+        what=what,
+        where=where,
+        evidence=evidence,
+        consequence="it is refused, or compiled into code that cannot run: the function stays at its tier",
+        next_step="compile it again with --target=i686-unknown-none-elf and the project's clang, and wrap it",
+    )
+
+
+CHECK = Check("bitcode_made", "who made the bitcode, for which machine, behind which header", (KERNEL,), _look)

@@ -1,0 +1,58 @@
+"""Do interrupts come so often that nothing else runs, or is one never acknowledged, so that no other comes?"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+
+from bareflow_gdb.checks.check import Check
+from bareflow_gdb.checks.subject import KERNEL, MACHINE, Subject
+from bareflow_gdb.guest.base.finding import Finding
+from bareflow_gdb.guest.machine.irq import LINES
+from bareflow_gdb.qemu.machine import Machine
+
+_COUNT = re.compile(r"^\s*(\d+): (\d+)\s*$", re.MULTILINE)
+_PICS = "isa-i8259"
+_MOMENT_SECONDS, _MOST_PER_SECOND = 0.05, 20_000
+"""A timer that ticks 1,000 times a second is quick already; a line that is never quiet comes 50,000 times."""
+
+
+def _look(subject: Subject) -> Iterator[Finding]:
+    machine = subject.machine
+    assert machine is not None
+    if machine.status() != "running":
+        return
+    before, since = _counts(machine), time.monotonic()
+    if not before:
+        return
+    time.sleep(_MOMENT_SECONDS)
+    after, seconds = _counts(machine), time.monotonic() - since
+    for line, count in after.items():
+        rate = (count - before.get(line, 0)) / seconds
+        if rate > _MOST_PER_SECOND:
+            yield Finding(
+                what=f"an interrupt storm: line {line} ({LINES[line]}) comes {rate:,.0f} times a second",
+                where=f"IRQ {line}",
+                evidence=f"QEMU counts {count - before.get(line, 0):,} of it in {seconds:.2f} s",
+                consequence="the kernel does little else than take it",
+                next_step="look at what the handler reads or writes to quiet its device, and at the timer's divisor; "
+                "`irq` shows the lines",
+            )
+
+
+def _counts(machine: Machine) -> dict[int, int]:
+    """Interrupts by line, of both PICs: the second one counts its own from 0."""
+    text = machine.monitor("info irq")
+    found: dict[int, int] = {}
+    for number, part in enumerate(text.split(_PICS)[1:3]):
+        for line, count in _COUNT.findall(part):
+            if int(line) < 8:
+                key = int(line) + 8 * number
+                found[key] = max(found.get(key, 0), int(count))
+    return {line: count for line, count in found.items() if line < len(LINES)}
+
+
+CHECK = Check(
+    "interrupt_storm", "how often each interrupt line comes, of a machine that runs", (KERNEL, MACHINE), _look
+)

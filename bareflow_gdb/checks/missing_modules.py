@@ -1,0 +1,57 @@
+"""Has every module that the kernel's image carries a slot in the module table?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bareflow_gdb.checks.check import Check
+from bareflow_gdb.checks.subject import KERNEL, Subject
+from bareflow_gdb.foreign import clean
+from bareflow_gdb.guest.base.finding import WARNING, Finding
+from bareflow_gdb.guest.base.loaded import USUAL, kernel_base
+from bareflow_gdb.guest.stock.headers import headers_in
+from bareflow_gdb.guest.stock.window import Window
+
+_MOST_BYTES = 1 << 20
+_MOST_NAMED = 8
+
+
+def _look(subject: Subject) -> Iterator[Finding]:
+    if subject.reads_cost:
+        return
+    table = subject.kernel.modules()
+    known = {module.name for module in table.modules}
+    window = Window(subject.kernel.memory)
+    base = kernel_base(subject.kernel.memory) or USUAL
+    carried: dict[str, int] = {}
+    end = _image_end(subject)
+    for address, header in headers_in(window):
+        name = clean(header.name)
+        # Other bytes may be equal to the magic: a header has a name, and as much code as can be.
+        if base <= address < end and name.isidentifier() and 0 < header.code_size < _MOST_BYTES:
+            carried.setdefault(name, address)
+    missing = {name: address for name, address in carried.items() if name not in known}
+    if not table.modules or not missing or not known & carried.keys():
+        return
+    yield Finding(
+        severity=WARNING,
+        what=f"{len(missing)} of {len(carried)} modules in the kernel's image have no slot in the module table",
+        where=", ".join(f"{name} (0x{address:08x})" for name, address in list(missing.items())[:_MOST_NAMED]),
+        evidence=f"the table has {table.count} modules; the image has the headers of {', '.join(list(carried)[:16])}",
+        consequence="they cannot be called, and no profile tells of them",
+        next_step="`modules` shows the table; a cache may only replace modules that have a slot, or must add one",
+    )
+
+
+def _image_end(subject: Subject) -> int:
+    """First address after the image; of a stock kernel its .bss, and so copies of modules, lie behind it."""
+    from bareflow_gdb.guest.stock.entry import entry_of
+
+    root = subject.kernel.root
+    if root is not None:
+        return int(root.image_base + root.image_bytes)
+    cleared = entry_of(subject.kernel.memory).cleared
+    return cleared[0] if cleared is not None else 0x90000
+
+
+CHECK = Check("missing_modules", "the modules in the kernel's image against the module table", (KERNEL,), _look)

@@ -1,0 +1,70 @@
+"""Is what the kernel prints about itself true: where it is loaded, how often a function was called?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.checks.check import Check
+from bareflow_gdb.checks.subject import OUTPUT, Subject
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.finding import WARNING, Finding
+from bareflow_gdb.guest.base.loaded import kernel_base
+
+_PLACE = re.compile(
+    r"(?im)^.*\b(?:kernel|image)\b[^\n]{0,40}?\b(?:load(?:ed)?|base|address|entry|at|start)\b[^\n]{0,24}?\b(0x[0-9a-f]{3,8})\b.*$"
+)
+_SECTORS_AT = re.compile(r"(?m)^\[boot\] .*\bsectors at (0x[0-9a-f]{3,8})\b.*$")
+_CALL = re.compile(r"\[Call (\d{1,18})\]|^Total calls: (\d{1,18})$|\[ADAPTIVE-JIT\] Initialized", re.MULTILINE)
+
+
+def _look(subject: Subject) -> Iterator[Finding]:
+    said = subject.log if subject.printed is not None else ""
+    texts = [text for text in (said, subject.shown or "") if text]
+    yield from _place(subject, texts)
+    yield from _calls(said)
+
+
+def _place(subject: Subject, texts: list[str]) -> Iterator[Finding]:
+    try:
+        base = kernel_base(subject.kernel.memory)
+    except BareflowError:
+        return
+    if base is None:
+        return
+    end = base + layouts.const("BF_IMAGE_MAX_SECTORS") * 512
+    for text in texts:
+        for found in (*_PLACE.finditer(text), *_SECTORS_AT.finditer(text)):
+            told = int(found[1], 16)
+            if not base <= told < end and "module" not in found[0].lower():
+                yield Finding(
+                    severity=WARNING,
+                    what=f"the kernel says that it is at 0x{told:x}, and is at 0x{base:x}",
+                    where=f"0x{base:08x}",
+                    evidence=f"it printed {found[0].strip()!r}; its signature is at 0x{base:08x}",
+                    consequence="whoever sets a breakpoint or loads symbols by it looks at the wrong place",
+                    next_step="print the linker's symbol instead of a number",
+                )
+                return
+
+
+def _calls(log: str) -> Iterator[Finding]:
+    """Statistics that count fewer calls than were told one by one before."""
+    most = 0
+    for found in _CALL.finditer(log):
+        if found[1]:
+            most = max(most, int(found[1]))
+        elif not found[2]:
+            most = 0
+        elif int(found[2]) < most:
+            yield Finding(
+                what=f"the statistics count {int(found[2]):,} calls, and call {most:,} was made before",
+                evidence=f"it printed {found[0]!r} after `[Call {most}]`",
+                consequence="the profiler and the log disagree: calls are made that nobody counts",
+                next_step="`profile` shows the counts, `checks` whether JIT code spoils the register that its caller counts by",
+            )
+            return
+
+
+CHECK = Check("told_wrong", "what the kernel printed of its place and its calls", (OUTPUT,), _look)
