@@ -1,4 +1,4 @@
-"""In what do two images differ that matters, and what comes first: loader, place, entry, sections, flags, modules, code?"""
+"""In what do two images differ that matters? In this order: place, loader, entry, sections, flags, modules, code."""
 
 from __future__ import annotations
 

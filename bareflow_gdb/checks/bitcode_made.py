@@ -1,4 +1,4 @@
-"""Was the bitcode made by an LLVM that ours can read, for this kind of machine, behind a header that the kernel knows?"""
+"""Was the bitcode made by an LLVM that ours can read, for such a machine, behind a header that the kernel knows?"""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def _look(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             what="the kernel and its bitcode have headers of different sizes",
             where=found[0][0],
-            evidence=f"it printed {_SAID!r}; the payload (42 43 C0 DE) begins at byte {', '.join(map(str, headers))} of what "
-            "is embedded, and the kernel looks for the next one where its own header's size leads it",
+            evidence=f"it printed {_SAID!r}; the payload (42 43 C0 DE) begins at byte {', '.join(map(str, headers))} "
+            "of what is embedded, and the kernel looks for the next one where its own header's size leads it",
             consequence="the payload is shifted by some bytes: it is no bitcode to whoever compiles it",
             next_step="`bitcode` shows the headers; build the wrapper tool and the kernel with one bitcode_header_t",
         )

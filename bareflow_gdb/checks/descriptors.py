@@ -82,8 +82,8 @@ def _gates(cpu: Cpu) -> Iterator[Finding]:
         yield _finding(
             f"{len(missing)} exceptions have no gate",
             f"0x{cpu.idt_base:08x}",
-            f"vectors {', '.join(map(str, missing[:8]))}{' …' if len(missing) > 8 else ''} are not present; the IDT has "
-            f"{cpu.idt_bytes} bytes",
+            f"vectors {', '.join(map(str, missing[:8]))}{' …' if len(missing) > 8 else ''} are not present; the IDT "
+            f"has {cpu.idt_bytes} bytes",
             "such an exception becomes a double fault, and that one perhaps a reset",
         )
 

@@ -1,4 +1,4 @@
-"""Do interrupt handlers give back to the code that they interrupt all of its registers, and its x87 and vector state?"""
+"""Do interrupt handlers give back to what they interrupt all of its registers, and its x87 and vector state?"""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def _look(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             what=f"an interrupt handler changes {one.what} of the code that it interrupts",
             where=f"0x{one.address:08x}",
-            evidence=f"`{one.instruction}` in the handler{'s' if len(gates) > 1 else ''} of {of}: what it changes {one.how}",
-            consequence="whatever was computed there goes on with another value, now and then, wherever it was interrupted",
+            evidence=f"`{one.instruction}` on the way through the handler of {of}: what it changes {one.how}",
+            consequence="whatever is computed there goes on with another value, now and then, wherever that may be",
             next_step=f"`disas 0x{one.address:x}` shows it; save it in the stub, before anything else",
         )
 

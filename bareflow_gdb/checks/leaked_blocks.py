@@ -34,8 +34,8 @@ def _look(subject: Subject) -> Iterator[Finding]:
         severity=WARNING,
         what=f"{len(lost)} blocks of the {' and '.join(kinds)} pool{'s' if len(kinds) > 1 else ''} leaked",
         where=", ".join(f"0x{block.address:08x}" for _, block in lost[:4]) + (" …" if len(lost) > 4 else ""),
-        evidence=f"they are in use, {sum(block.size for _, block in lost):,} bytes in all; no owner is recorded, and no "
-        "word of the kernel's data, stack and pools points into them",
+        evidence=f"they are in use, {sum(block.size for _, block in lost):,} bytes in all; no owner is recorded, and "
+        "no word of the kernel's data, stack and pools points into them",
         consequence="the pool fills up, until an allocation fails",
         next_step="`block ADDRESS` shows what is in one; look for an allocation without a free",
     )

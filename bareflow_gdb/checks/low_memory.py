@@ -40,7 +40,7 @@ def _look(subject: Subject) -> Iterator[Finding]:
     yield Finding(
         what=f"the BIOS's interrupt vectors are overwritten: {_why(copied, len(wrong))}",
         where=f"0x{4 * number:08x}",
-        evidence=f"{len(wrong)} of 256 vectors lead to no ROM, the first is vector 0x{number:02x}: {segment:04x}:{offset:04x}"
+        evidence=f"{len(wrong)} of 256 vectors lead to no ROM, first 0x{number:02x}: {segment:04x}:{offset:04x}"
         + (f"; the bytes are those of the image at offset 0x{copied:x}" if copied is not None else ""),
         consequence="the next BIOS call jumps there, and what stored them is lost where it should be"
         if copied is None

@@ -56,8 +56,8 @@ def _finding(module: Module, found: list[tuple[Step, int]]) -> Finding:
         evidence=f"`{step}` uses memory at 0x{address:x}; {len(found)} instructions of its code use memory below "
         f"0x{_LOWEST:x}, where the interrupt vectors and the data of the BIOS are",
         consequence="it overwrites them, and computes with what it finds there",
-        next_step=f"`disas 0x{module.code:x}` shows its code; add the load address to each absolute reference, or compile "
-        "it position-independent",
+        next_step=f"`disas 0x{module.code:x}` shows its code; add the load address to each absolute reference, or "
+        "compile it position-independent",
     )
 
 

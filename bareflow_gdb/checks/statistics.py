@@ -53,7 +53,7 @@ def _impossible(function: ProfiledFunction) -> str:
         wraps = -(-(least - total) // _WORD)
         if total < min(least, _WORD) and total + wraps * _WORD <= calls * function.max_cycles:
             return (
-                f"{calls:,} calls of at least {function.min_cycles:,} cycles cannot be {total:,} cycles in all: the sum has "
+                f"{calls:,} calls of at least {function.min_cycles:,} cycles cannot be {total:,} in all: the sum has "
                 "overflowed 32 bits"
             )
         return (

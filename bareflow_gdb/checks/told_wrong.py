@@ -62,7 +62,7 @@ def _calls(log: str) -> Iterator[Finding]:
                 what=f"the statistics count {int(found[2]):,} calls, and call {most:,} was made before",
                 evidence=f"it printed {found[0]!r} after `[Call {most}]`",
                 consequence="the profiler and the log disagree: calls are made that nobody counts",
-                next_step="`profile` shows the counts, `checks` whether JIT code spoils the register that its caller counts by",
+                next_step="`profile` shows the counts, `checks` whether JIT code spoils a register of its caller",
             )
             return
 

@@ -74,7 +74,7 @@ def main(part: str) -> int:
             f"{'! ' if healthy else '  '}a healthy guest, {variant}: {'; '.join(healthy) or 'no finding'}", flush=True
         )
         for exhibit in exhibits:
-            show(exhibit, lambda place, one=exhibit: look.in_memory(one, copy, place))
+            show(exhibit, lambda place, one=exhibit, copy=copy: look.in_memory(one, copy, place))
     for exhibit in (one for one in started.WING if part in one.defect):
         with tempfile.TemporaryDirectory(prefix="bareflow-museum-") as folder:
             numbered = {place: Path(folder) / str(place) for place in PLACES}

@@ -1,4 +1,4 @@
-"""What is an exhibit? One defect in one variant of the kernel, made at one of two places, and what must be said of it."""
+"""What is an exhibit? A defect in one variant of the kernel, made at one of two places, and what must be said of it."""
 
 from __future__ import annotations
 

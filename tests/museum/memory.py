@@ -1,4 +1,4 @@
-"""What do exhibits in memory need of a guest: places of descriptor tables, handlers, pools, modules, by its own words."""
+"""What do exhibits in memory need of a guest? Places of descriptor tables, handlers, pools, modules."""
 
 from __future__ import annotations
 

@@ -144,8 +144,10 @@ def _no_idt(hall: Hall, place: int) -> None:
     while disk[start + 2] & 0x38 != 0x18:
         start = disk.index(b"\x0f\x01", start + 1)
     mode = disk[start + 2]
-    size = {5: 7}.get(mode & 0xC7, 4 if mode & 0xC0 == 0x40 else 3)
-    hall.patch(start, b"\x90" * (size + (mode & 7 == 4)))
+    size = 7 if mode & 0xC7 == 5 else 4 if mode & 0xC0 == 0x40 else 3
+    size += mode & 7 == 4
+    # Nothing loads it; or what loads it stores it instead (sidt).
+    hall.patch(start, b"\x90" * size if not place else bytes([0x0F, 0x01, mode & ~0x38 | 0x08]))
 
 
 def _recursion(elf: str, names: tuple[str, str]):  # type: ignore[no-untyped-def]

@@ -10,13 +10,14 @@ from museum.exhibit import OURS, STOCK, Exhibit
 
 _HEAD = """# A museum of real defects
 
-What went wrong in real kernels of this kind, each made on purpose, and what `bareflow diagnose` calls it. `make museum` makes all of it, writes
-this table, and exits 1 when a defect is not named. Each is made at two places or values; the diagnosis has neither the kernel's ELF nor a file's name
-to go by, and a healthy guest of each variant has no finding.
+What went wrong in real kernels of this kind, each made on purpose, and what `bareflow diagnose` calls it. `make museum`
+makes all of it, writes this table, and exits 1 when a defect is not named, or a healthy guest has a finding. Each is
+made at two places or values. The diagnosis has neither the kernel's ELF nor a file's name to go by.
 
-Defects of a finished image, a disk or memory are in [`tests/museum`](../tests/museum), those that must be compiled in
-[`firmware/museum/defects.toml`](../firmware/museum/defects.toml) (`make -C firmware museum` builds them to `build/firmware/museum/`), kernels of the
-field with several at once in `firmware/stock/variants.mk`. A number is the row of the table of what cost developers hours.
+Defects of a finished image, a disk or memory are in [`tests/museum`](../tests/museum); those that must be compiled are
+in [`firmware/museum/defects.toml`](../firmware/museum/defects.toml), and `make -C firmware museum` builds them to
+`build/firmware/museum/`; kernels of the field, with several at once, are in `firmware/stock/variants.mk`. The cells are
+what the diagnosis said of the second place; a number is the row of the list of what cost developers hours.
 
 | row | defect | with the debug interface | stock kernel |
 |---|---|---|---|

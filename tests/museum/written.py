@@ -61,7 +61,9 @@ def _raw_entry(scene: Scene, place: int) -> None:
 @both("5", "modules of the image have no slot", r"modules in the kernel's image have no slot")
 def _no_slot(scene: Scene, place: int) -> None:
     address, _ = scene.kernel.module_table()
-    scene.word(address + layouts.offset("module_manager", "num_modules"), (3, 2)[place])
+    kept, size = (3, 2)[place], layouts.size("module_profile")
+    scene.write(address + kept * size, bytes((layouts.const("MAX_MODULES") - kept) * size))
+    scene.word(address + layouts.offset("module_manager", "num_modules"), kept)
 
 
 # Descriptor tables and handlers.
@@ -121,7 +123,7 @@ def _overrun(scene: Scene, place: int) -> None:
     scene.write(block.end - 4, b"\x90\x90\xc3\xcc\x55\x89\xe5\x53\x56\x57"[: 10 - place])
 
 
-@both("11", "pools reach into each other", r"pool reaches into the \w+ pool|pool has no memory|lies over the heap")
+@WING.add("11", "pools reach into each other", OURS, r"pool reaches into the \w+ pool")
 def _pools_overlap(scene: Scene, place: int) -> None:
     at, pool = scene.pool(PAIR[place])
     scene.word(at + layouts.offset("memory_pool", "total_size"), pool.size * 4)
@@ -241,7 +243,7 @@ def _patched(scene: Scene, place: int) -> None:
 def _vector(scene: Scene, place: int) -> None:
     kernel = scene.kernel
     assert kernel.root is not None
-    code = kernel.jit_code()[place].code
+    code = kernel.root.image_base + (0x1800, 0x2A00)[place]
     scene.write(code, b"\x0f\x0b")
     at = kernel.root.exception
     scene.word(at + layouts.offset("bf_exception", "count"), 1)

@@ -24,6 +24,8 @@ from bareflow_gdb.memory.protocol import DEVICES_END, DEVICES_START
 Read = Callable[[int, int], bytes | None]
 """(address, size) → bytes, None where there are none."""
 
+_FREED_TWICE = 64
+"""So many frees too many are a defect to tell, and not something else that is taken for a pool."""
 _NAME = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9_.:+-]*\Z")
 _LOWEST_CODE = 0x1000
 _HIGHEST = 0xC0000000
@@ -282,7 +284,7 @@ def _has_statistics(raw: Any) -> bool:
         _HEADER < raw.total_size <= _LARGEST_POOL
         and stats.total == raw.total_size
         and stats.used + stats.free <= raw.total_size
-        and stats.num_deallocations <= stats.num_allocations
+        and stats.num_deallocations <= stats.num_allocations + _FREED_TWICE
     )
 
 
