@@ -9,7 +9,7 @@ JOBS := $(shell nproc)
 # One more at a time than there are processors: they wait for guests, too.
 SHARED := -n $(shell expr $(JOBS) + 1) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup firmware run demo wheel model test fuzz mutations lint types unit guest bench pgo-profile pgo-analyze pgo-apply docs docs-sessions clean
+.PHONY: help setup firmware run demo wheel model test fuzz mutations museum lint types unit guest bench pgo-profile pgo-analyze pgo-apply docs docs-sessions clean
 help:
 	@sed -n 's/^#: //p' Makefile
 #: make demo      set up, build the firmware, run the main job; leaves build/demo/
@@ -18,6 +18,7 @@ help:
 #: make model     get SmolLM2-135M-Instruct (98 MB, once) and pack it for the guest into build/models/
 #: make fuzz      damaged inputs for every reader, an hour; INPUTS=N or SECONDS=N, SEED=N, TARGET=NAME, REPLAY=DIR
 #: make mutations proves the swap sanitizer at length: 1,000 flipped bits, 10,000 swaps; MUTATIONS=N, SWAPS=N, SEED=N
+#: make museum    makes every defect of the museum, diagnoses it and writes docs/museum.md; DEFECT="PART OF A NAME"
 #: make bench     measure; prints a table, writes build/bench.json, exits 1 when a goal is missed
 #: make pgo-profile pgo-analyze pgo-apply   a profile of the modules, the plan, the modules compiled by it; into build/pgo/
 #: make docs      make docs/reference.md again and record the terminal sessions of the documents, half a minute
@@ -113,6 +114,10 @@ $(PGO)/profile.json:
 
 $(PGO)/plan.json:
 	@$(MAKE) --no-print-directory pgo-analyze
+
+museum: firmware
+	@$(MAKE) -s --no-print-directory -C firmware PYTHON=$(abspath $(PY)) museum
+	@PYTHONPATH=tests:tests/support $(PY) -m museum $(DEFECT)
 
 bench: firmware
 	@$(PY) -m compileall -q bareflow_gdb gdb_scripts

@@ -10,13 +10,13 @@ from pathlib import Path
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.analysis.image_parts import Parts, Section, read_parts
 from bareflow_gdb.guest.code.code_diff import disassembler
+from bareflow_gdb.guest.code.vector_code import vector_instructions
 from bareflow_gdb.qemu.image import SECTOR
 
 _NUMBER = re.compile(r"\b0x[0-9a-f]{4,8}\b")
-_SSE = re.compile(rb"\x0f[\x10\x11\x28\x29\x57]")
-_MANY = 40
 _SETTINGS = ("thresholds", "hold", "scenario", "run_calls", "call_sample", "hook_mask")
 _MOST_NAMED = 6
+_ENTRY_BYTES = 96
 _MOST_CODE = 1 << 19
 
 
@@ -124,11 +124,18 @@ def _entry(good: Parts, bad: Parts) -> Iterator[Difference]:
     if (one.cleared is None) != (other.cleared is None):
         words = ["cleared" if one is not None else "not cleared" for one in (one.cleared, other.cleared)]
         yield Difference("entry", ".bss at the entry", *words, "variables begin with what was in memory")
-    first, second = (_normal(parts.kernel[4:64], parts.base + 4) for parts in (good, bad))
+    first, second = (_to_the_first_call(parts) for parts in (good, bad))
     if first != second and one == other:
         at = next((n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), 0)
         if at < min(len(first), len(second)):
             yield Difference("entry", "the first instructions", first[at], second[at])
+
+
+def _to_the_first_call(parts: Parts) -> list[str]:
+    """What the entry does itself; the code that it calls is compared with the rest."""
+    lines = _normal(parts.kernel[4:_ENTRY_BYTES], parts.base + 4)
+    calls = [at for at, line in enumerate(lines) if line.startswith(("call", "ret", "hlt"))]
+    return lines[: calls[0] if calls else None]
 
 
 def _sections(good: Parts, bad: Parts) -> Iterator[Difference]:
@@ -150,11 +157,11 @@ def _sections(good: Parts, bad: Parts) -> Iterator[Difference]:
 
 
 def _flags(good: Parts, bad: Parts) -> Iterator[Difference]:
-    ours, theirs = (_sse(one) for one in (good, bad))
-    if (ours < _MANY) != (theirs < _MANY):
+    ours, theirs = (len(vector_instructions(one.kernel, one.base)) for one in (good, bad))
+    if bool(ours) != bool(theirs):
         yield Difference(
             "flags",
-            "compiled for another CPU: instructions of SSE",
+            "compiled for another CPU: instructions of SSE or AVX",
             f"{ours:,}",
             f"{theirs:,}",
             "each is an invalid opcode (#UD) while CR4.OSFXSR is 0",
@@ -218,7 +225,9 @@ def _code(good: Parts, bad: Parts) -> Iterator[Difference]:
     ours, theirs = (_lines(one.kernel[:_MOST_CODE], one.base) for one in (good, bad))
     pair = next(((a, b) for a, b in zip(ours, theirs, strict=False) if a[1] != b[1]), None)
     if pair is not None:
-        yield Difference("code", f"from 0x{pair[0][0]:08x} on", pair[0][1], f"{pair[1][1]} (0x{pair[1][0]:08x})")
+        name = good.symbols.at(pair[0][0])
+        where = f" in {name.name}" if name is not None else ""
+        yield Difference("code", f"from 0x{pair[0][0]:08x}{where} on", pair[0][1], f"{pair[1][1]} (0x{pair[1][0]:08x})")
 
 
 def _by_function(good: Parts, bad: Parts) -> Iterator[Difference]:
@@ -285,14 +294,6 @@ _KINDS: dict[str, Callable[[Parts, Parts], Iterator[Difference]]] = {
     "code": _code,
     "data": _data,
 }
-
-
-def _sse(parts: Parts) -> int:
-    code = parts.kernel
-    decoded = (
-        next(disassembler(32).disasm_lite(code[one.start() : one.start() + 12], 0), None) for one in _SSE.finditer(code)
-    )
-    return sum(1 for one in decoded if one is not None and "xmm" in one[3])
 
 
 def _normal(code: bytes, address: int) -> list[str]:
