@@ -32,11 +32,11 @@ def _look(subject: Subject) -> Iterator[Finding]:
         yield from _made(where, bitcode, producer)
     said = "\n".join((subject.log if subject.printed is not None else "", subject.shown or ""))
     headers = sorted({bitcode.header_size for _, bitcode, _ in found if bitcode.header_size})
-    if subject.stock is not None and _SAID in said and headers:
+    if subject.stock is not None and _SAID in said and len(headers) == 1:
         yield Finding(
             what="the kernel and its bitcode have headers of different sizes",
             where=found[0][0],
-            evidence=f"it printed {_SAID!r}; the payload (42 43 C0 DE) begins at byte {', '.join(map(str, headers))} "
+            evidence=f"it printed {_SAID!r}; the payload (42 43 C0 DE) begins at byte {headers[0]} "
             "of what is embedded, and the kernel looks for the next one where its own header's size leads it",
             consequence="the payload is shifted by some bytes: it is no bitcode to whoever compiles it",
             next_step="`bitcode` shows the headers; build the wrapper tool and the kernel with one bitcode_header_t",

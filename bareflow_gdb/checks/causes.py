@@ -14,8 +14,21 @@ _TABLES = ("plausible", "records", "statistics", "counted", "thresholds", "publi
 MAY_CAUSE: dict[str, tuple[str, ...]] = {
     # The loader did not do its work.
     "loader_said": ("start", "loaded", "halted"),
-    "a20_line": ("loaded", "low_memory", "ring_records", "code_blocks", "refused", "results", *_TABLES, *_CRASHES),
+    "a20_line": (
+        "loaded",
+        "whole_image",
+        "code_origin",
+        "code_blocks",
+        "ring_records",
+        "no_disk",
+        "refused",
+        "results",
+        *_MEMORY,
+        *_TABLES,
+        *_CRASHES,
+    ),
     # What is in memory is not what was built.
+    "whole_image": ("slide", "stubs", "missing_modules", "refused", "results", *_MEMORY, *_TABLES, *_CRASHES),
     "loaded": (
         "slide",
         "stubs",
@@ -47,7 +60,7 @@ MAY_CAUSE: dict[str, tuple[str, ...]] = {
     "interrupt_handlers": ("results", "statistics", *_CRASHES),
     "interrupt_storm": ("start", "thresholds", "published"),
     # Something wrote where it must not.
-    "recursion": ("stack_overrun", *_MEMORY, "code_crc", "images", "results", *_TABLES, *_CRASHES),
+    "recursion": ("data_over_stack", "stack_overrun", *_MEMORY, "code_crc", "images", "results", *_TABLES, *_CRASHES),
     "not_relocated": ("low_memory", "code_targets", "results", "self_tests", *_CRASHES),
     "low_memory": ("printed_exception", "start", "resets", "halted"),
     "stack_overrun": ("code_crc", "images", "results", *_TABLES, *_CRASHES),
@@ -72,7 +85,7 @@ MAY_CAUSE: dict[str, tuple[str, ...]] = {
     # Something is not there.
     "wrong_drive": ("no_disk", "refused", "self_tests", "thresholds", "stubs"),
     "disk_files": ("refused", "self_tests", "thresholds", "bitcode_made"),
-    "pool_room": ("refused", "self_tests", "thresholds", "records", "published", "told_wrong"),
+    "pool_room": ("code_blocks", "refused", "self_tests", "thresholds", "records", "published", "told_wrong"),
     "bitcode_made": ("refused", "thresholds"),
     "missing_modules": ("stubs",),
     "no_disk": ("refused", "self_tests", "thresholds", "stubs"),

@@ -19,7 +19,7 @@ def _look(subject: Subject) -> Iterator[Finding]:
     if subject.asking_stops or not subject.registers.control["cr0"] & 1 or no_idt(subject.registers) is not None:
         return
     handlers = Handlers(subject.kernel.memory)
-    found: dict[tuple[str, int], tuple[Spoilt, list[Gate]]] = {}
+    found: dict[str, tuple[Spoilt, list[Gate]]] = {}
     for gate in subject.kernel.cpu().gates:
         if gate.problem:
             continue
@@ -29,7 +29,7 @@ def _look(subject: Subject) -> Iterator[Finding]:
             # Where a gate leads is another check's question.
             continue
         for one in spoilt:
-            found.setdefault((one.what, one.address), (one, []))[1].append(gate)
+            found.setdefault(one.what, (one, []))[1].append(gate)
     for one, gates in found.values():
         of = ", ".join(gate.meaning for gate in gates[:_NAMED]) + (" and more" if len(gates) > _NAMED else "")
         yield Finding(

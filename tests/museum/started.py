@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import subprocess
 
@@ -12,10 +13,10 @@ from museum.images import KERNEL, Hall
 
 WING: Wing[Hall] = Wing()
 OUR_ELF, STOCK_ELF = "kernel.elf", "stock/stock.elf"
-A20_OFF = bytes.fromhex("b80024cd15c3")
-"""mov ax, 2400h; int 15h; ret"""
-SETTLED = bytes.fromhex("06 68ffff 07".replace(" ", ""))
-"""push es; push word FFFFh; pop es: what the check of A20 begins with."""
+A20_OFF = (bytes.fromhex("b80024cd15c3"), bytes.fromhex("e49224fde692c3"))
+"""mov ax, 2400h; int 15h; ret. in al, 92h; and al, FDh; out 92h, al; ret."""
+ENABLE = re.compile(rb"\x80\x3e..\0\x74.\xb8\0\x24", re.DOTALL)
+"""How a20_enable begins: cmp byte [a20_test], 0; je; mov ax, 2400h."""
 CALLS_ITSELF = bytes.fromhex("e8fbffffff")
 
 
@@ -85,12 +86,10 @@ def _cut(hall: Hall, place: int) -> None:
 
 
 def a20_off(hall: Hall, place: int) -> None:
-    """What turns it on turns it off instead; or the loader trusts in its being on, and it is off."""
-    disk = hall.image.read_bytes()
-    check = disk.index(SETTLED, SECTOR)
-    # a20_enable follows the check: after its `ret`.
-    enable = disk.index(b"\xc3", check) + 1
-    hall.patch(enable + 2 * place, A20_OFF) if not place else hall.patch(enable, b"\x90" * 2 + A20_OFF)
+    """What should turn it on turns it off: through the BIOS, or by port 0x92."""
+    enable = ENABLE.search(hall.image.read_bytes(), SECTOR)
+    assert enable is not None
+    hall.patch(enable.start(), A20_OFF[place])
 
 
 for _name, _variant in (("fluid.img", OURS), ("stock/stock.img", STOCK)):
@@ -157,7 +156,7 @@ def _recursion(elf: str, names: tuple[str, str]):  # type: ignore[no-untyped-def
 
 
 WING.add("", "a function calls itself without end", OURS, r"calls itself without end")(
-    prepared("fluid.img", with_disk=True)(_recursion(OUR_ELF, ("module_execute", "profiler_record")))
+    prepared("fluid.img", with_disk=True)(_recursion(OUR_ELF, ("module_execute", "event")))
 )
 WING.add("", "a function calls itself without end", STOCK, r"calls itself without end")(
     prepared("stock/stock.img")(_recursion(STOCK_ELF, ("module_find", "module_print_stats")))

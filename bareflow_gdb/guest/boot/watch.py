@@ -27,8 +27,9 @@ ARRIVED, HALTED, RESET, LOOPS, RUNS = "arrived", "halted", "reset", "loops", "ru
 POLL_SECONDS = 0.1
 QUIET_SECONDS = 2.0
 """So long nothing is printed by a guest that waits for interrupts, before it counts as arrived."""
-SILENT_SECONDS = 3.0
-"""So long a kernel runs without a word on COM1, where the first line is printed at once, before nothing is expected."""
+SILENT_LOOKS = 30
+"""So many looks at a kernel that runs without a word on COM1, before nothing more is expected of it. One that keeps a boot
+record prints its first line at once, and may be silent later."""
 LOOKS, LOOK_SECONDS = 12, 0.05
 SAME_LOOKS, SAME_STATES = 20, 4
 """So many looks that find no more than so many states of the registers show a loop that computes nothing."""
@@ -98,7 +99,7 @@ def _ending(machine: Machine, log: Path, deadline: float) -> str:
     last = {layouts.const("BF_STAGE_IDLE"): ARRIVED, layouts.const("BF_STAGE_HALTED"): HALTED}
     printed, quiet_since = 0, time.monotonic()
     states: deque[tuple[int, ...] | None] = deque(maxlen=SAME_LOOKS)
-    entered: float | None = None
+    silent = 0
     with closing(QemuRam(machine.ram_path, writable=False)) as memory:
         while (now := time.monotonic()) < deadline:
             if machine.status() == "shutdown":
@@ -106,19 +107,18 @@ def _ending(machine: Machine, log: Path, deadline: float) -> str:
             if stage_of(memory) in last:
                 return last[stage_of(memory)]
             if len(machine.serial()) != printed:
-                printed, quiet_since = len(machine.serial()), now
+                printed, quiet_since, silent = len(machine.serial()), now, 0
             wakes = can_wake(machine)
             if wakes is False:
                 return HALTED
             if wakes and now - quiet_since > QUIET_SECONDS:
                 return ARRIVED
             states.append(_state(machine))
-            if states[-1] is not None and entered is None:
-                entered = now
-            if entered is not None and not printed and now - entered > SILENT_SECONDS:
-                return RUNS
             if len(states) == SAME_LOOKS and len(set(states)) <= SAME_STATES and None not in states:
                 return LOOPS
+            silent += states[-1] is not None
+            if silent >= SILENT_LOOKS and not (printed and stage_of(memory)):
+                return RUNS
             if log.stat().st_size > _LOG_MOST:
                 # The file that is written next begins anew.
                 machine.monitor("log none")

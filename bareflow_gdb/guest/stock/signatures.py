@@ -72,6 +72,12 @@ def counted(calls: int, total: int, least: int, most: int) -> bool:
     return least <= most and least * (calls - 1) <= total
 
 
+def _overflowed(calls: int, total: int, least: int, most: int) -> bool:
+    """Is the sum what 32 bits leave of it? A table that is one by all else is told with its defect."""
+    wrapped = total < 1 << 32 and least * (calls - 1) >= 1 << 32
+    return 1 < calls < _MOST_CALLS and 0 < least <= most and most * calls < _MOST_CYCLES and wrapped
+
+
 def jit_bytes(read: Read, address: int) -> bytes | None:
     """`adaptive_jit_t` with zeros for the profiles that are not in use: 2 or 3 packets instead of 5."""
     tail_at, size = layouts.offset("function_profiler", "function_count"), layouts.size("adaptive_jit")
@@ -221,7 +227,10 @@ def _is_profile(profile: Any) -> bool:
         and profile.opt_level <= 3
         and profile.needs_recompile in (0, 1)
         and profile.is_hot in (0, 1)
-        and counted(profile.call_count, profile.total_cycles, profile.min_cycles, profile.max_cycles)
+        and any(
+            possible(profile.call_count, profile.total_cycles, profile.min_cycles, profile.max_cycles)
+            for possible in (counted, _overflowed)
+        )
     )
 
 
