@@ -122,8 +122,8 @@ def _entry(good: Parts, bad: Parts) -> Iterator[Difference]:
     if one.stack != other.stack:
         yield Difference("entry", "ESP at the entry", f"0x{one.stack:08x}", f"0x{other.stack:08x}")
     if (one.cleared is None) != (other.cleared is None):
-        words = ["cleared" if one is not None else "not cleared" for one in (one.cleared, other.cleared)]
-        yield Difference("entry", ".bss at the entry", *words, "variables begin with what was in memory")
+        has, has_not = ("not cleared" if each.cleared is None else "cleared" for each in (one, other))
+        yield Difference("entry", ".bss at the entry", has, has_not, "variables begin with what was in memory")
     first, second = (_to_the_first_call(parts) for parts in (good, bad))
     if first != second and one == other:
         at = next((n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), 0)
@@ -249,9 +249,11 @@ def _by_function(good: Parts, bad: Parts) -> Iterator[Difference]:
 
 def _functions(parts: Parts) -> dict[str, list[str]]:
     """Normal code of every function by name."""
-    found = {}
+    found: dict[str, list[str]] = {}
     text = next((part for part in parts.sections if part.name == ".text" and part.data), None)
-    for symbol in parts.symbols.sized() if text is not None and text.data is not None else ():
+    if text is None or text.data is None:
+        return {}
+    for symbol in parts.symbols.sized():
         at = symbol.address - text.address
         if 0 <= at < text.size:
             found[symbol.name] = _normal(text.data[at : at + symbol.size], symbol.address)

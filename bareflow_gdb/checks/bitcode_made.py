@@ -28,8 +28,12 @@ def _look(subject: Subject) -> Iterator[Finding]:
     if subject.reads_cost:
         return
     found = list(_carried(subject))
-    for where, bitcode, producer in found:
-        yield from _made(where, bitcode, producer)
+    told: set[str] = set()
+    for finding in (made for where, bitcode, producer in found for made in _made(where, bitcode, producer)):
+        # What was loaded from the disk is in memory too.
+        if finding.what not in told:
+            told.add(finding.what)
+            yield finding
     said = "\n".join((subject.log if subject.printed is not None else "", subject.shown or ""))
     headers = sorted({bitcode.header_size for _, bitcode, _ in found if bitcode.header_size})
     if subject.stock is not None and _SAID in said and len(headers) == 1:

@@ -46,10 +46,11 @@ def _without_memory(subject: Subject, pools: tuple[Pool, ...]) -> Iterator[Findi
     """Pools that never got their memory; the kernel goes on without, and every allocation fails."""
     said = (subject.log if subject.printed is not None else "") + "\n" + (subject.shown or "")
     wanted = next((match for line in _WANTED if (match := line.search(said))), None)
-    for pool in pools:
+    for number, pool in enumerate(pools):
         if pool.base or pool.torn_down or (pool.allocations and pool.size):
             continue
-        if wanted is None and pool.kind.upper() not in _NO_ROOM.findall(said):
+        later = any(other.base for other in pools[number + 1 :])
+        if wanted is None and not later and pool.kind.upper() not in _NO_ROOM.findall(said):
             # It has not come to its pools yet.
             continue
         yield _finding(

@@ -36,7 +36,8 @@ def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.cli.targets import asked_target
 
     if options.bisect is not None:
-        return _compared(*options.bisect, options)
+        good, bad = options.bisect
+        return _compared(good, bad, options)
     target = asked_target(options)
     if target.kind != "disk" or target.path is None or options.no_start:
         return ask.main(QUESTION, options)

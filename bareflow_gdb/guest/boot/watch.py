@@ -28,8 +28,10 @@ POLL_SECONDS = 0.1
 QUIET_SECONDS = 2.0
 """So long nothing is printed by a guest that waits for interrupts, before it counts as arrived."""
 SILENT_LOOKS = 30
-"""So many looks at a kernel that runs without a word on COM1, before nothing more is expected of it. One that keeps a boot
-record prints its first line at once, and may be silent later."""
+"""So many looks at a kernel that runs without a word on COM1, before nothing more is expected of it. One that keeps a
+boot record prints its first line at once, and may be silent later."""
+FLOOD_SECONDS = 6.0
+"""Less than this for 16 MiB of QEMU's log are 2,000 interrupts and exceptions a second and more: nothing else runs."""
 LOOKS, LOOK_SECONDS = 12, 0.05
 SAME_LOOKS, SAME_STATES = 20, 4
 """So many looks that find no more than so many states of the registers show a loop that computes nothing."""
@@ -100,6 +102,7 @@ def _ending(machine: Machine, log: Path, deadline: float) -> str:
     printed, quiet_since = 0, time.monotonic()
     states: deque[tuple[int, ...] | None] = deque(maxlen=SAME_LOOKS)
     silent = 0
+    log_began = time.monotonic()
     with closing(QemuRam(machine.ram_path, writable=False)) as memory:
         while (now := time.monotonic()) < deadline:
             if machine.status() == "shutdown":
@@ -120,6 +123,9 @@ def _ending(machine: Machine, log: Path, deadline: float) -> str:
             if silent >= SILENT_LOOKS and not (printed and stage_of(memory)):
                 return RUNS
             if log.stat().st_size > _LOG_MOST:
+                if now - log_began < FLOOD_SECONDS:
+                    return RUNS
+                log_began = now
                 # The file that is written next begins anew.
                 machine.monitor("log none")
                 log.unlink()
