@@ -253,9 +253,11 @@ def _functions(parts: Parts) -> dict[str, list[str]]:
     text = next((part for part in parts.sections if part.name == ".text" and part.data), None)
     if text is None or text.data is None:
         return {}
+    left = _MOST_CODE
     for symbol in parts.symbols.sized():
         at = symbol.address - text.address
-        if 0 <= at < text.size:
+        left -= symbol.size if 0 <= at < text.size else 0
+        if 0 <= at < text.size and left > 0:
             found[symbol.name] = _normal(text.data[at : at + symbol.size], symbol.address)
     return found
 

@@ -9,7 +9,7 @@ from bareflow_gdb.guest.base.finding import Finding
 
 _CRASHES = ("exceptions", "printed_exception", "start", "resets", "halted")
 _MEMORY = ("low_memory", "descriptors", "interrupt_handlers", "leaked_blocks")
-_TABLES = ("plausible", "records", "statistics", "counted", "thresholds", "published")
+_TABLES = ("plausible", "pool_room", "records", "statistics", "counted", "thresholds", "published")
 
 MAY_CAUSE: dict[str, tuple[str, ...]] = {
     # The loader did not do its work.
@@ -85,7 +85,7 @@ MAY_CAUSE: dict[str, tuple[str, ...]] = {
     # A swap is recorded otherwise than it was made.
     "swap_records": ("swap_events", "swap_log", "thresholds", "evictions"),
     "images": ("refused", "results", "self_tests", *_CRASHES),
-    "plausible": ("records", "statistics", "counted", "thresholds", "published"),
+    "plausible": ("pool_room", "records", "statistics", "counted", "thresholds", "published"),
     # JIT code breaks its callers.
     "calls_kept": ("results", "statistics", *_CRASHES),
     "registers_kept": ("frozen_count", "told_wrong", "results", "statistics", "counted", "thresholds", *_CRASHES),

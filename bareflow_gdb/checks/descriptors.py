@@ -12,10 +12,13 @@ from bareflow_gdb.guest.machine.cpu import no_idt
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.machine.cpu import Cpu
+    from bareflow_gdb.guest.machine.descriptors import Gate
 
 _ALL = 0xFFFFFFFF
 _USED = ("cs", "ss", "ds", "es")
 _EXCEPTIONS = 32
+_MOST_GATES = 1
+"""One overwritten table is one finding."""
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
@@ -65,17 +68,14 @@ def _segments(cpu: Cpu) -> Iterator[Finding]:
 
 def _gates(cpu: Cpu) -> Iterator[Finding]:
     code = {int(one.selector) for one in cpu.gdt if one.present and "code" in one.kind}
-    for gate in cpu.gates:
-        wrong = gate.problem
-        if not wrong and code and gate.selector & ~3 not in code:
-            wrong = f"its selector 0x{gate.selector:02x} is no code segment of the GDT"
-        if wrong:
-            yield _finding(
-                f"the gate of vector {gate.vector} ({gate.meaning}) is wrong",
-                f"0x{cpu.idt_base + 8 * gate.vector:08x}",
-                wrong,
-                "when it is taken it is a double fault, or runs what lies there",
-            )
+    wrong = [(gate, why) for gate in cpu.gates if (why := gate.problem or _leads_astray(gate, code))]
+    for gate, why in wrong[:_MOST_GATES]:
+        yield _finding(
+            f"the gate of vector {gate.vector} ({gate.meaning}) is wrong",
+            f"0x{cpu.idt_base + 8 * gate.vector:08x}",
+            why + (f"; {len(wrong) - 1} gates more are" if len(wrong) > _MOST_GATES else ""),
+            "when it is taken it is a double fault, or runs what lies there",
+        )
     there = {gate.vector for gate in cpu.gates}
     missing = [vector for vector in range(_EXCEPTIONS) if vector not in there]
     if missing and cpu.registers is not None:
@@ -86,6 +86,12 @@ def _gates(cpu: Cpu) -> Iterator[Finding]:
             f"has {cpu.idt_bytes} bytes",
             "such an exception becomes a double fault, and that one perhaps a reset",
         )
+
+
+def _leads_astray(gate: Gate, code: set[int]) -> str:
+    if not code or gate.selector & ~3 in code:
+        return ""
+    return f"its selector 0x{gate.selector:02x} is no code segment of the GDT"
 
 
 def _finding(what: str, where: str, evidence: str, consequence: str) -> Finding:

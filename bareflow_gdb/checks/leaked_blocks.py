@@ -15,6 +15,7 @@ from bareflow_gdb.guest.base.loaded import USUAL, kernel_base
 from bareflow_gdb.guest.pools.pools import HEADER_BYTES, Block
 
 _LOW_END = 0x90000
+_LARGEST = 4 << 20
 _LEAST = 2
 """One block may be held in a register, or on its way."""
 
@@ -53,6 +54,8 @@ def _reached(subject: Subject, blocks: list[Block]) -> set[int]:
     found: set[int] = set()
     lowest, highest = starts[0] + HEADER_BYTES, max(ends.values())
     for start, end in spans:
+        if end - start > _LARGEST:
+            continue
         try:
             data = memory.read(start, (end - start) & ~3, "search for pointers")
         except BareflowError:

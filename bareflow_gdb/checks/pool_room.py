@@ -20,6 +20,8 @@ _NO_ROOM = re.compile(r"(CODE|DATA|METADATA) pool allocation failed")
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
+    if subject.implausible:
+        return
     pools = subject.kernel.pools().pools
     yield from _without_memory(subject, pools)
     there = sorted((pool for pool in pools if pool.base and pool.size), key=lambda pool: pool.base)

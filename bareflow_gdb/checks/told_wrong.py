@@ -15,9 +15,15 @@ from bareflow_gdb.guest.base.loaded import kernel_base
 from bareflow_gdb.guest.code.log_lines import calls_told
 
 _PLACE = re.compile(
-    r"(?im)^.*\b(?:kernel|image)\b[^\n]{0,40}?\b(?:load(?:ed)?|base|address|entry|at|start)\b[^\n]{0,24}?\b(0x[0-9a-f]{3,8})\b.*$"
+    r"\b(?:kernel|image)\b.{0,40}?\b(?:load(?:ed)?|base|address|entry|at|start)\b.{0,24}?\b(0x[0-9a-f]{3,8})\b"
+    r"|\[boot\] .*\bsectors at (0x[0-9a-f]{3,8})\b",
+    re.IGNORECASE,
 )
-_SECTORS_AT = re.compile(r"(?m)^\[boot\] .*\bsectors at (0x[0-9a-f]{3,8})\b.*$")
+_OF_ANOTHER = re.compile(
+    r"heap|stack|pool|module|bss|data|end|top|fault|exception|error|page|table|buffer|disk|sector 0x", re.IGNORECASE
+)
+"""Words of lines that tell of another place than the kernel's first byte."""
+_LONGEST_LINE = 200
 _CALL = re.compile(r"\[Call (\d{1,18})\]|^Total calls: (\d{1,18})$|\[ADAPTIVE-JIT\] Initialized", re.MULTILINE)
 
 
@@ -38,7 +44,7 @@ def _behind(subject: Subject) -> bool:
         entries = subject.kernel.jit().functions
     except Absent:
         return False
-    return any(told.get(function.name, 0) > function.calls + 1 for function in entries)
+    return any(told.get(function.name, 0) > function.calls for function in entries)
 
 
 def _place(subject: Subject, texts: list[str]) -> Iterator[Finding]:
@@ -49,19 +55,19 @@ def _place(subject: Subject, texts: list[str]) -> Iterator[Finding]:
     if base is None:
         return
     end = base + layouts.const("BF_IMAGE_MAX_SECTORS") * 512
-    for text in texts:
-        for found in (*_PLACE.finditer(text), *_SECTORS_AT.finditer(text)):
-            told = int(found[1], 16)
-            if not base <= told < end and "module" not in found[0].lower():
-                yield Finding(
-                    severity=WARNING,
-                    what=f"the kernel says that it is at 0x{told:x}, and is at 0x{base:x}",
-                    where=f"0x{base:08x}",
-                    evidence=f"it printed {found[0].strip()!r}; its signature is at 0x{base:08x}",
-                    consequence="whoever sets a breakpoint or loads symbols by it looks at the wrong place",
-                    next_step="print the linker's symbol instead of a number",
-                )
-                return
+    for line in (line.strip() for text in texts for line in text.splitlines() if len(line) <= _LONGEST_LINE):
+        found = _PLACE.search(line)
+        told = int(found[1] or found[2], 16) if found and not _OF_ANOTHER.search(line) else base
+        if not base <= told < end:
+            yield Finding(
+                severity=WARNING,
+                what=f"the kernel says that it is at 0x{told:x}, and is at 0x{base:x}",
+                where=f"0x{base:08x}",
+                evidence=f"it printed {line!r}; its signature is at 0x{base:08x}",
+                consequence="whoever sets a breakpoint or loads symbols by it looks at the wrong place",
+                next_step="print the linker's symbol instead of a number",
+            )
+            return
 
 
 def _calls(log: str) -> Iterator[Finding]:
