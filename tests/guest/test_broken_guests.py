@@ -7,11 +7,9 @@ byte of their memory is changed.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from pathlib import Path
 import pytest
 from machines import QUICK, wait_for
 from program import bareflow
+from workshop import Workshop, defects
 
 from bareflow_gdb.guest.boot.wait import release as let_go
 from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
@@ -43,6 +42,12 @@ class Broken:
     said: str
     stage: str = "idle"
     thresholds: tuple[int, int, int] = QUICK
+
+    @classmethod
+    def in_museum(cls, name: str, said: str, stage: str = "idle") -> Broken:
+        """A defect that the museum shows too."""
+        defect = defects()[name]
+        return cls(defect.file, defect.old, defect.new[0], said, stage)
 
 
 BUILT = {
@@ -68,9 +73,7 @@ BUILT = {
         r"the exception record contradicts the code .*#UD",
         "exception",
     ),
-    "COM1 has divisor 3": Broken(
-        "kernel/serial.c", "outb(DIVISOR_LOW, BF_COM1_DIVISOR);", "outb(DIVISOR_LOW, 3);", r"COM1 runs at 38,400 baud"
-    ),
+    "COM1 has divisor 3": Broken.in_museum("baud", r"COM1 runs at 38,400 baud"),
     "the minimum is never updated": Broken(
         "kernel/adaptive_jit.c", "if (cycles < profile->min_cycles)", "if (0)", r"the minimum was never set"
     ),
@@ -81,9 +84,7 @@ BUILT = {
         r"more cycles are counted than have passed",
         thresholds=(100, 1000, 10000),
     ),
-    "FAT16 is looked for on the master": Broken(
-        "kernel/ata.c", "#define DEVICE_SLAVE_LBA 0xF0", "#define DEVICE_SLAVE_LBA 0xE0", r"refused the second disk"
-    ),
+    "FAT16 is looked for on the master": Broken.in_museum("master_drive", r"refused the second disk"),
     "a threshold is off by one": Broken(
         "kernel/adaptive_jit.c", "thresholds[wanted - 1]);", "thresholds[wanted - 1]) + 1;", r"asked for O1 at call 11"
     ),
@@ -120,12 +121,8 @@ BUILT = {
     "evictions are counted twice": Broken(
         "kernel/cache.c", "bareflow_cache.evictions++;", "bareflow_cache.evictions += 2;", r"the cache counts wrongly"
     ),
-    "the kernel is built with SSE2": Broken(
-        "Makefile",
-        "CFLAGS := $(TARGET) -mno-80387",
-        "CFLAGS := $(TARGET) -march=pentium4 -msse2",
-        r"compiled with SSE, and SSE is off",
-        "any",
+    "the kernel is built with SSE2": Broken.in_museum(
+        "compiled_for_the_host", r"compiled with SSE, and SSE is off", "any"
     ),
     "the expected value of primes is 169": Broken(
         "modules/modules.mk", "primes:1000:0:168", "primes:1000:0:169", r"primes returned 168 last"
@@ -133,52 +130,19 @@ BUILT = {
 }
 
 
-class Workshop:
-    """A copy of the firmware in which one thing at a time is broken and built."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in ("firmware", "bareflow_gdb"):
-            shutil.copytree(ROOT / name, folder / name, copy_function=shutil.copy2)
-        shutil.copytree(ROOT / "build" / "firmware", folder / "build" / "firmware", copy_function=shutil.copy2)
-        self.built = folder / "build" / "firmware"
-        self.make("fluid.img", "fat16.img")
-
-    def make(self, *images: str) -> None:
-        words = ("make", "-s", "-j2", "-C", str(self.folder / "firmware"), f"PYTHON={sys.executable}")
-        subprocess.run([*words, *(f"../build/firmware/{image}" for image in images)], check=True)
-
-    @contextmanager
-    def broken(self, broken: Broken) -> Iterator[tuple[Path, Path]]:
-        """The image of a kernel with that fault, and its disk."""
-        path = self.folder / "firmware" / broken.file
-        source, times = path.read_text(), path.stat()
-        assert source.count(broken.old) >= 1, f"{broken.file} no longer has {broken.old!r}"
-        path.write_text(source.replace(broken.old, broken.new))
-        self.changed(broken, times)
-        try:
-            # Only modules are on the disk.
-            on_disk = broken.file.startswith("modules/") and broken.file.endswith(".c")
-            self.make("fluid.img", *(["fat16.img"] if on_disk else []))
-            yield self.built / "fluid.img", (self.built if on_disk else ROOT / "build" / "firmware") / "fat16.img"
-        finally:
-            path.write_text(source)
-            self.changed(broken, times)
-
-    def changed(self, broken: Broken, times: os.stat_result) -> None:
-        """Nothing is built again when only flags have changed, and no module when only their table has."""
-        if broken.file == "Makefile":
-            for each in (self.folder / "firmware" / "kernel").glob("*.c"):
-                each.touch()
-        if broken.file.endswith(".mk"):
-            os.utime(self.folder / "firmware" / broken.file, ns=(times.st_atime_ns, times.st_mtime_ns))
-            for name in ("embedded.S", "embedded.o"):
-                (self.built / "modules" / name).unlink(missing_ok=True)
+@contextmanager
+def images(workshop: Workshop, broken: Broken) -> Iterator[tuple[Path, Path]]:
+    """The image of a kernel with that fault, and its disk."""
+    with workshop.broken(broken.file, broken.old, broken.new):
+        # Only modules are on the disk.
+        on_disk = broken.file.startswith("modules/") and broken.file.endswith(".c")
+        workshop.make("fluid.img", *(["fat16.img"] if on_disk else []))
+        yield workshop.built / "fluid.img", (workshop.built if on_disk else ROOT / "build" / "firmware") / "fat16.img"
 
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("workshop"))
+    return Workshop(tmp_path_factory.mktemp("workshop"), ROOT / "build" / "firmware")
 
 
 @contextmanager
@@ -217,7 +181,7 @@ def reached(machine: Machine, stage: str) -> None:
 @pytest.mark.parametrize("name", BUILT)
 def test_a_kernel_that_is_built_wrong_is_named(workshop: Workshop, tmp_path: Path, name: str) -> None:
     broken = BUILT[name]
-    with workshop.broken(broken) as (image, files):
+    with images(workshop, broken) as (image, files):
         disk = shutil.copy(files, tmp_path / "fat16.img")
         if "SHA-256" in name:
             damage(disk, "COMPUTE.O3", lambda data: flipped(data, len(data) - 1))
