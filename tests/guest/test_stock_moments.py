@@ -41,12 +41,14 @@ NOTHING = always()
 MICRO = always("registers_kept") | {"at": SAME, "after": SAME, "halted": SAME | {"frozen_count", "records"}}
 STUBS = always("stubs")
 NO_IDT = always("interrupt_table") | {"early": frozenset()}
+# It clears its .bss over the loader's descriptor table.
+GDT = always("descriptors") | {"early": frozenset()}
 BAD = {
     "field_pools": NOTHING,
     "field_microjit": MICRO,
     "field_modules": STUBS,
     "field_bare": both(MICRO, NO_IDT),
-    "field_low": both(MICRO, NO_IDT, STUBS),
+    "field_low": both(MICRO, NO_IDT, STUBS, GDT),
     "field_frameless": NOTHING,
     "field_turned": MICRO,
     "field_wide": always("data_over_stack"),
@@ -56,7 +58,7 @@ BAD = {
 """The checks that find something wrong at each moment."""
 DEMOS = {"field_demo1": frozenset[str](), "field_demo3": frozenset[str](), "field_moved": frozenset({"slide"})}
 """The same of kernels that only measure, without an interrupt table."""
-REGISTERS = {"interrupt_table", "loaded"}
+REGISTERS = {"interrupt_table", "loaded", "descriptors"}
 """What bare memory cannot tell: it has no registers, and nothing says how much was to be loaded."""
 STAGES = {"early": "loaded", "before": "registered", "at": "running", "after": "running", "halted": "running"}
 ARGUMENTS: dict[str, dict[str, object]] = {

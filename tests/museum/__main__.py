@@ -83,7 +83,8 @@ def main(part: str) -> int:
             show(exhibit, lambda place, one=exhibit, at=numbered: look.started(one, FIRMWARE, at[place], place))
     if not part and not wrong:
         write(ROOT / "docs" / "museum.md", rows)
-    print(f"{len(rows)} exhibits, {wrong} wrong")
+    longest = max(rows, key=lambda row: row.seconds)
+    print(f"{len(rows)} exhibits, {wrong} wrong; the longest took {longest.seconds:.1f} s ({longest.exhibit.defect})")
     return 1 if wrong else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,16 @@ made at two places or values. The diagnosis has neither the kernel's ELF nor a f
 
 Defects of a finished image, a disk or memory are in [`tests/museum`](../tests/museum); those that must be compiled are
 in [`firmware/museum/defects.toml`](../firmware/museum/defects.toml), and `make -C firmware museum` builds them to
-`build/firmware/museum/`; kernels of the field, with several at once, are in `firmware/stock/variants.mk`. The cells are
-what the diagnosis said of the second place; a number is the row of the list of what cost developers hours.
+`build/firmware/museum/`; kernels of the field, with several at once, are in `firmware/stock/variants.mk`. A cell is the
+cause that the diagnosis told, without its numbers; `-`: the defect cannot occur there, or is not made. Rows 1 to 22 cost
+developers of real kernels hours each.
 
 | row | defect | with the debug interface | stock kernel |
 |---|---|---|---|
 """
+
+
+_NUMBER = re.compile(r"\b0x[0-9a-f]{5,8}\b|#\d+|\b\d[\d,]{4,}\b")
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ def write(path: Path, rows: list[Row]) -> None:
     named: dict[tuple[str, str], dict[str, str]] = {}
     for row in rows:
         key = (row.exhibit.row, row.exhibit.defect)
-        named.setdefault(key, {}).setdefault(row.exhibit.variant, row.named)
+        named.setdefault(key, {}).setdefault(row.exhibit.variant, _NUMBER.sub("…", row.named))
     lines = []
     for (number, defect), variants in sorted(
         named.items(), key=lambda one: (not one[0][0], int(one[0][0] or 0), one[0][1])
