@@ -16,7 +16,6 @@ from bareflow_gdb.qemu.image import SECTOR
 _NUMBER = re.compile(r"\b0x[0-9a-f]{4,8}\b")
 _SETTINGS = ("thresholds", "hold", "scenario", "run_calls", "call_sample", "hook_mask")
 _MOST_NAMED = 6
-_ENTRY_BYTES = 96
 _MOST_CODE = 1 << 19
 
 
@@ -133,7 +132,7 @@ def _entry(good: Parts, bad: Parts) -> Iterator[Difference]:
 
 def _to_the_first_call(parts: Parts) -> list[str]:
     """What the entry does itself; the code that it calls is compared with the rest."""
-    lines = _normal(parts.kernel[4:_ENTRY_BYTES], parts.base + 4)
+    lines = _normal(parts.first_code, parts.base)
     calls = [at for at, line in enumerate(lines) if line.startswith(("call", "ret", "hlt"))]
     return lines[: calls[0] if calls else None]
 
@@ -217,12 +216,12 @@ def _code_difference(good: Parts, bad: Parts, name: str) -> str:
 
 
 def _code(good: Parts, bad: Parts) -> Iterator[Difference]:
-    if good.kernel == bad.kernel:
+    if good.compared == bad.compared:
         return
     if good.symbols and bad.symbols:
         yield from _by_function(good, bad)
         return
-    ours, theirs = (_lines(one.kernel[:_MOST_CODE], one.base) for one in (good, bad))
+    ours, theirs = (_lines(one.compared[:_MOST_CODE], one.base) for one in (good, bad))
     pair = next(((a, b) for a, b in zip(ours, theirs, strict=False) if a[1] != b[1]), None)
     if pair is not None:
         name = good.symbols.at(pair[0][0])
@@ -265,11 +264,11 @@ def _functions(parts: Parts) -> dict[str, list[str]]:
 def _data(good: Parts, bad: Parts) -> Iterator[Difference]:
     """Only what has the same size in both: what moved is not changed."""
     if good.elf is None or bad.elf is None:
-        if len(good.kernel) == len(bad.kernel) and good.kernel != bad.kernel:
-            at = _first(good.kernel, bad.kernel)
-            yield Difference(
-                "data", f"bytes from 0x{good.base + at:08x} on", _bytes(good.kernel, at), _bytes(bad.kernel, at)
-            )
+        one, other = good.compared, bad.compared
+        # Where the code differs already, that has been told.
+        if len(one) == len(other) and one != other and next(_code(good, bad), None) is None:
+            at = _first(one, other)
+            yield Difference("data", f"bytes from 0x{good.base + at:08x} on", _bytes(one, at), _bytes(other, at))
         return
     theirs = {part.name: part for part in bad.sections}
     for part in good.sections:

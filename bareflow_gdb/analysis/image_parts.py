@@ -25,6 +25,7 @@ _MOST_KERNEL = 1 << 20
 _FIXED_COUNT = re.compile(rb"\x66\xb8\x09\0\0\0\xb9(..)", re.DOTALL)
 """mov eax, BF_IMAGE_LBA; mov cx, SECTORS: what a loader reads whose image says nothing of its size."""
 _JMP_SHORT = 0xEB
+_ENTRY_BYTES = 96
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,31 @@ class Parts:
             return decode_root(at + self.base, self.kernel[at:]) if 0 < at < len(self.kernel) else None
         except BareflowError:
             return None
+
+    @cached_property
+    def compared(self) -> bytes:
+        """The kernel without what differs from build to build: lengths, sums and ids in its header and root."""
+        image = bytearray(self.kernel)
+        if self.header is not None:
+            image[self.entry_at : layouts.size("bf_image_header")] = bytes(
+                layouts.size("bf_image_header") - self.entry_at
+            )
+        if self.header is not None and self.root is not None:
+            for name in ("build_id", "checksum", "image_bytes", "image_end"):
+                at = self.header.root - self.base + layouts.offset("bf_root", name)
+                image[at : at + layouts.field_size("bf_root", name)] = bytes(layouts.field_size("bf_root", name))
+        return bytes(image)
+
+    @property
+    def entry_at(self) -> int:
+        """Offset of the first instruction; a header of ours is jumped over."""
+        return 4 if self.header is None else 6
+
+    @cached_property
+    def first_code(self) -> bytes:
+        """What runs first, behind the header."""
+        start = 6 + self.kernel[5] if self.header is not None else 4
+        return self.kernel[start : start + _ENTRY_BYTES]
 
     @cached_property
     def sectors_read(self) -> int | None:
