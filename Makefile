@@ -18,7 +18,7 @@ help:
 #: make model     get SmolLM2-135M-Instruct (98 MB, once) and pack it for the guest into build/models/
 #: make fuzz      damaged inputs for every reader, an hour; INPUTS=N or SECONDS=N, SEED=N, TARGET=NAME, REPLAY=DIR
 #: make mutations proves the swap sanitizer at length: 1,000 flipped bits, 10,000 swaps; MUTATIONS=N, SWAPS=N, SEED=N
-#: make museum    makes every defect of the museum, diagnoses it and writes docs/museum.md; DEFECT="PART OF A NAME"
+#: make museum    makes every defect of the museum and diagnoses it; writes docs/museum.md; DEFECT="PART OF A NAME"
 #: make bench     measure; prints a table, writes build/bench.json, exits 1 when a goal is missed
 #: make pgo-profile pgo-analyze pgo-apply   a profile of the modules, the plan, the modules compiled by it; into build/pgo/
 #: make docs      make docs/reference.md again and record the terminal sessions of the documents, half a minute
@@ -118,6 +118,7 @@ $(PGO)/plan.json:
 museum: firmware
 	@$(MAKE) -s --no-print-directory -C firmware PYTHON=$(abspath $(PY)) museum
 	@PYTHONPATH=tests:tests/support $(PY) -m museum $(DEFECT)
+	@PYTHONPATH=tests:tests/support $(PY) -m museum.lessons
 
 bench: firmware
 	@$(PY) -m compileall -q bareflow_gdb gdb_scripts

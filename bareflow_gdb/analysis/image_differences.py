@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.analysis.image_parts import Parts, Section, read_parts
+from bareflow_gdb.analysis.image_parts import SETTINGS, Parts, Section, read_parts
 from bareflow_gdb.guest.code.code_diff import disassembler
 from bareflow_gdb.guest.code.vector_code import vector_instructions
 from bareflow_gdb.qemu.image import SECTOR
 
 _NUMBER = re.compile(r"\b0x[0-9a-f]{4,8}\b")
-_SETTINGS = ("thresholds", "hold", "scenario", "run_calls", "call_sample", "hook_mask")
 _MOST_NAMED = 6
 _MOST_CODE = 1 << 19
 
@@ -24,7 +23,7 @@ class Difference:
     """One thing in which the bad image is otherwise."""
 
     kind: str
-    """"loader", "load", "entry", "sections", "flags", "modules", "code", "data"."""
+    """"load", "loader", "entry", "sections", "flags", "modules", "code", "data", "settings"."""
     what: str
     good: str
     bad: str
@@ -165,12 +164,17 @@ def _flags(good: Parts, bad: Parts) -> Iterator[Difference]:
             f"{theirs:,}",
             "each is an invalid opcode (#UD) while CR4.OSFXSR is 0",
         )
+    if (good.root is None) != (bad.root is None):
+        has, has_not = ("no" if one.root is None else "yes" for one in (good, bad))
+        yield Difference("flags", "the debug interface", has, has_not)
+
+
+def _settings(good: Parts, bad: Parts) -> Iterator[Difference]:
+    """Words that a launch may set: two images of one build may differ in them."""
     if good.root is None or bad.root is None:
-        if (good.root is None) != (bad.root is None):
-            yield Difference("flags", "the debug interface", *("yes" if one.root else "no" for one in (good, bad)))
         return
     at = [one.header.root - one.base if one.header else 0 for one in (good, bad)]
-    for name in _SETTINGS:
+    for name in SETTINGS:
         where, size = layouts.offset("bf_root", name), layouts.field_size("bf_root", name)
         one, other = (
             [
@@ -180,7 +184,7 @@ def _flags(good: Parts, bad: Parts) -> Iterator[Difference]:
             for parts, start in zip((good, bad), at, strict=True)
         )
         if one != other:
-            yield Difference("flags", f"the setting {name}", " ".join(map(str, one)), " ".join(map(str, other)))
+            yield Difference("settings", f"the setting {name}", " ".join(map(str, one)), " ".join(map(str, other)))
 
 
 def _modules(good: Parts, bad: Parts) -> Iterator[Difference]:
@@ -264,11 +268,11 @@ def _functions(parts: Parts) -> dict[str, list[str]]:
 def _data(good: Parts, bad: Parts) -> Iterator[Difference]:
     """Only what has the same size in both: what moved is not changed."""
     if good.elf is None or bad.elf is None:
-        one, other = good.compared, bad.compared
+        ours, others = good.compared, bad.compared
         # Where the code differs already, that has been told.
-        if len(one) == len(other) and one != other and next(_code(good, bad), None) is None:
-            at = _first(one, other)
-            yield Difference("data", f"bytes from 0x{good.base + at:08x} on", _bytes(one, at), _bytes(other, at))
+        if len(ours) == len(others) and ours != others and next(_code(good, bad), None) is None:
+            at = _first(ours, others)
+            yield Difference("data", f"bytes from 0x{good.base + at:08x} on", _bytes(ours, at), _bytes(others, at))
         return
     theirs = {part.name: part for part in bad.sections}
     for part in good.sections:
@@ -296,6 +300,7 @@ _KINDS: dict[str, Callable[[Parts, Parts], Iterator[Difference]]] = {
     "modules": _modules,
     "code": _code,
     "data": _data,
+    "settings": _settings,
 }
 
 

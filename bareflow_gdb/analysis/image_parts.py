@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from bareflow_gdb.guest.stock.entry import Entry, entry_of
 from bareflow_gdb.guest.stock.slide import slide_of
 from bareflow_gdb.guest.stock.window import Window
 from bareflow_gdb.memory.kernel_file import KernelFile
-from bareflow_gdb.qemu.image import MOST_IMAGE, SECTOR, ImageHeader, decode_image_header, image_crc
+from bareflow_gdb.qemu.image import MOST_IMAGE, SECTOR, ImageHeader, RootSettings, decode_image_header, image_crc
 from bareflow_gdb.small_files import read_small
 
 _STAGE2 = slice(SECTOR, layouts.const("BF_IMAGE_LBA") * SECTOR)
@@ -25,6 +25,9 @@ _MOST_KERNEL = 1 << 20
 _FIXED_COUNT = re.compile(rb"\x66\xb8\x09\0\0\0\xb9(..)", re.DOTALL)
 """mov eax, BF_IMAGE_LBA; mov cx, SECTORS: what a loader reads whose image says nothing of its size."""
 _JMP_SHORT = 0xEB
+_OF_THE_BUILD = ("build_id", "checksum", "image_bytes", "image_end")
+SETTINGS = tuple(field.name for field in fields(RootSettings))
+"""Words of the root descriptor that a launch may set."""
 _ENTRY_BYTES = 96
 
 
@@ -94,7 +97,7 @@ class Parts:
                 layouts.size("bf_image_header") - self.entry_at
             )
         if self.header is not None and self.root is not None:
-            for name in ("build_id", "checksum", "image_bytes", "image_end"):
+            for name in (*_OF_THE_BUILD, *SETTINGS):
                 at = self.header.root - self.base + layouts.offset("bf_root", name)
                 image[at : at + layouts.field_size("bf_root", name)] = bytes(layouts.field_size("bf_root", name))
         return bytes(image)

@@ -80,9 +80,9 @@ def _gates(cpu: Cpu) -> Iterator[Finding]:
     missing = [vector for vector in range(_EXCEPTIONS) if vector not in there]
     if missing and cpu.registers is not None:
         yield _finding(
-            f"{len(missing)} exceptions have no gate",
+            f"{len(missing)} exception{'s have' if len(missing) > 1 else ' has'} no gate",
             f"0x{cpu.idt_base:08x}",
-            f"vectors {', '.join(map(str, missing[:8]))}{' …' if len(missing) > 8 else ''} are not present; the IDT "
+            f"not present: vector {', '.join(map(str, missing[:8]))}{' …' if len(missing) > 8 else ''}; the IDT "
             f"has {cpu.idt_bytes} bytes",
             "such an exception becomes a double fault, and that one perhaps a reset",
         )

@@ -15,10 +15,10 @@ What went wrong in real kernels of this kind, each made on purpose, and what `ba
 makes all of it, writes this table, and exits 1 when a defect is not named, or a healthy guest has a finding. Each is
 made at two places or values. The diagnosis has neither the kernel's ELF nor a file's name to go by.
 
-Defects of a finished image, a disk or memory are in [`tests/museum`](../tests/museum); those that must be compiled are
-in [`firmware/museum/defects.toml`](../firmware/museum/defects.toml), and `make -C firmware museum` builds them into
-`build/firmware/museum/`; kernels of the field, with several at once, are in `firmware/stock/variants.mk`. A cell is
-the cause that the diagnosis told, without its numbers; `-`: the defect cannot occur there, or is not made. Rows 1 to 22 cost
+Defects of a finished image, a disk or memory are in [`tests/museum`](../tests/museum). Those that must be compiled are
+in [`firmware/museum/defects.toml`](../firmware/museum/defects.toml); `make -C firmware museum` builds them into
+`build/firmware/museum/`. Kernels of the field, with several at once, are in `firmware/stock/variants.mk`. A cell is the
+cause that the diagnosis told, without its numbers; `-`: it cannot occur there, or is not made. Rows 1 to 22 cost the
 developers of real kernels hours each.
 
 | row | defect | with the debug interface | stock kernel |

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from guest_copy import GuestCopy
 
-from museum import look, started, written
+from museum import lessons, look, started, written
 from museum.__main__ import guest
 from museum.exhibit import OURS, STOCK
+from museum.lessons import LESSONS, recorded
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "museum.md"
 ROWS = {str(number) for number in range(1, 23)}
@@ -57,3 +58,11 @@ def test_every_row_has_an_exhibit_and_the_document_has_every_exhibit() -> None:
     assert [
         one.defect for one in exhibits if not re.search(rf"^\| {one.row} \| {re.escape(one.defect)} \|", text, re.M)
     ] == []
+
+
+def test_each_lesson_is_in_the_document_with_what_was_typed_and_an_answer() -> None:
+    shown = recorded(lessons.DOCUMENT.read_text())
+    assert shown.keys() == LESSONS.keys()
+    for name, lesson in LESSONS.items():
+        assert tuple(re.findall(r"^\$ (.*)$", shown[name], re.MULTILINE)) == lesson.commands, name
+        assert "error:" in shown[name] or "warning:" in shown[name]

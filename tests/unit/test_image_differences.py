@@ -11,6 +11,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.analysis.image_differences import Differences, compare
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.guest.code.vector_code import vector_instructions
+from bareflow_gdb.qemu.image import RootSettings, patched_copy
 
 BASE = 0x10000
 SECTOR = 512
@@ -97,3 +98,12 @@ def test_an_image_that_was_cut_off_is_compared_or_refused_in_one_sentence(compar
         assert compared(GOOD, GOOD[:cut]).first is not None
     except UsageError as error:
         assert "\n" not in str(error)
+
+
+def test_what_a_launch_sets_is_told_last_and_what_only_a_build_changes_is_not(tmp_path: Path, image: Path) -> None:
+    settings = RootSettings(thresholds=(1, 2, 3))
+    patched_copy(image, settings, tmp_path / "bad")
+    found = compare(image, tmp_path / "bad")
+    assert [(one.kind, one.what, one.bad) for one in found.differences] == [
+        ("settings", "the setting thresholds", "1 2 3")
+    ]
