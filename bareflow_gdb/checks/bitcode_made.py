@@ -25,7 +25,7 @@ _BEGINNING = 8192
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
-    if subject.reads_cost:
+    if subject.reads_cost or subject.implausible:
         return
     found = list(_carried(subject))
     told: set[str] = set()

@@ -21,7 +21,7 @@ _LEAST = 2
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
-    if subject.reads_cost:
+    if subject.reads_cost or subject.implausible:
         return
     blocks = [(kind, block) for kind, block in subject.blocks if block.state == "used" and block.owner_kind == "none"]
     if len(blocks) < _LEAST:

@@ -20,7 +20,7 @@ _MOST_BYTES = 1 << 16
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
-    for module in subject.kernel.modules().modules:
+    for module in () if subject.implausible else subject.kernel.modules().modules:
         if not module.loaded or not module.code or module.code < _LOWEST:
             continue
         size = module.code_size if 0 < module.code_size <= _MOST_BYTES else 0
