@@ -47,14 +47,14 @@ def _reached(subject: Subject, blocks: list[Block]) -> set[int]:
     starts = sorted(int(block.start) for block in blocks)
     ends = {int(block.start): int(block.end) for block in blocks}
     memory = subject.kernel.memory
-    spans = [(kernel_base(memory) or USUAL, _LOW_END)]
+    spans = [(min(kernel_base(memory) or USUAL, USUAL), _LOW_END)]
     if subject.kernel.root is not None:
         spans += [(layouts.const("BF_HEAP_BASE"), layouts.const("BF_HEAP_BASE") + layouts.const("BF_HEAP_SIZE"))]
     spans += [(int(block.address), int(block.end)) for _, block in subject.blocks if block.state == "used"]
     found: set[int] = set()
     lowest, highest = starts[0] + HEADER_BYTES, max(ends.values())
     for start, end in spans:
-        if end - start > _LARGEST:
+        if not 0 < end - start <= _LARGEST:
             continue
         try:
             data = memory.read(start, (end - start) & ~3, "search for pointers")
