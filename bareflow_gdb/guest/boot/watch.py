@@ -120,7 +120,8 @@ def _ending(machine: Machine, log: Path, deadline: float) -> str:
             if len(states) == SAME_LOOKS and len(set(states)) <= SAME_STATES and None not in states:
                 return LOOPS
             silent += states[-1] is not None
-            if silent >= SILENT_LOOKS and not (printed and stage_of(memory)):
+            computes = len(set(states)) > SAME_LOOKS // 2
+            if computes and silent >= SILENT_LOOKS and not (printed and stage_of(memory)):
                 return RUNS
             if log.stat().st_size > _LOG_MOST:
                 if now - log_began < FLOOD_SECONDS:
