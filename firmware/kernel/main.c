@@ -10,6 +10,7 @@ _Noreturn void kernel_main(void) {
     idt_init();
     pic_init();
     cpu_init_x87();
+    bareflow_status.cpu_features = cpu_enable_vectors();
     bareflow_exception.magic = BF_EXCEPTION_MAGIC;
     bareflow_status.tsc_hz = timer_measure_tsc_hz();
     timer_init();

@@ -1,0 +1,170 @@
+"""Does the guest load a packed model from its second disk, by either way of reading, and say why where it cannot?"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kernel_view import Kernel
+from machines import Boot, wait_for
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.build import fat_image
+from bareflow_gdb.build.fat_image import SECTOR, DiskFile, Geometry, fat16_image, write_image
+from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.memory.qemu_ram import QemuRam
+from bareflow_gdb.qemu.command import Wiring, command_line
+
+BASE = layouts.const("BF_WEIGHTS_BASE")
+TEXT = DiskFile("TEST.TXT", b"a line of test\n")
+
+
+def packed(*contents: bytes) -> bytes:
+    """A packed model with these parts, as far as a loader looks at it."""
+    head = layouts.size("bf_model_header") + len(contents) * layouts.size("bf_model_part")
+    at = -(-head // 64) * 64
+    table, body = b"", b""
+    for number, content in enumerate(contents):
+        table += layouts.pack(
+            "bf_model_part",
+            name=f"blk.{number}.attn_q.weight".encode(),
+            offset=at + len(body),
+            bytes=len(content),
+            crc=zlib.crc32(content),
+        )
+        body += content.ljust(-(-len(content) // 64) * 64, b"\0")
+    words: dict[str, Any] = {
+        "magic": layouts.const("BF_MODEL_MAGIC"),
+        "version": layouts.const("BF_MODEL_VERSION"),
+        "parts": len(contents),
+        "file_bytes": at + len(body),
+    }
+    crc = zlib.crc32(layouts.pack("bf_model_header", **words) + table)
+    return (layouts.pack("bf_model_header", crc=crc, **words) + table).ljust(at, b"\0") + body
+
+
+SMALL = packed(random.Random(1).randbytes(300_001), random.Random(2).randbytes(70_000))
+LARGE = packed(random.Random(3).randbytes(9 << 20))
+
+
+class Hole(bytes):
+    """Zeros that take no room: as long as it says."""
+
+    def __len__(self) -> int:
+        return 1_900_000_000
+
+
+@pytest.fixture
+def loaded(booted: Boot, tmp_path: Path) -> Callable[..., Kernel]:
+    def boot(image: bytes, **options: Any) -> Kernel:
+        disk = tmp_path / "disk.img"
+        disk.write_bytes(image)
+        return Kernel(booted("modules", disk=disk, **options))
+
+    return boot
+
+
+def record(kernel: Kernel) -> Any:
+    return kernel.record("bf_boot_record", layouts.const("BF_BOOT_RECORD_ADDRESS"))
+
+
+def state(kernel: Kernel) -> str:
+    known = layouts.enum_values("bf_model_state")
+    return next(name for name, value in known.items() if value == record(kernel).model_state)
+
+
+def test_a_model_at_the_end_of_a_volume_of_2_gb_comes_by_dma(booted: Boot, tmp_path: Path) -> None:
+    files = [TEXT, DiskFile("GAP.BIN", Hole()), DiskFile("STORY.BFM", LARGE)]
+    geometry = Geometry(64, 256, Geometry(64, 256).data_start + 64 * 65_524)
+    disk = tmp_path / "disk.img"
+    with disk.open("wb") as file:
+        for at, piece in fat_image._pieces(geometry, files):
+            if not isinstance(piece, Hole):
+                file.seek(at)
+                file.write(piece)
+        file.truncate(geometry.sectors * SECTOR)
+    assert disk.stat().st_blocks * 512 < 20 << 20 < 2 << 30 < disk.stat().st_size + (64 << 20)
+    kernel = Kernel(booted("modules", disk=disk))
+    assert "  GAP.BIN      1900000000 bytes, not read here\n" in kernel.log
+    assert [f"[MODEL] STORY.BFM: {n}% of {len(LARGE)} bytes\n" in kernel.log for n in (25, 50, 75)] == [True] * 3
+    assert f"[MODEL] STORY.BFM: {len(LARGE)} bytes at 0x00800000 by DMA in " in kernel.log
+    boot = record(kernel)
+    assert (state(kernel), boot.model_transfer) == ("BF_MODEL_STATE_LOADED", layouts.const("BF_TRANSFER_DMA"))
+    assert boot.model_bytes == boot.model_loaded == len(LARGE) and boot.model_tsc
+    assert kernel.read(BASE, len(LARGE)) == LARGE
+    largest = max(event.arg[1] for event in kernel.events_of("DISK"))
+    assert largest == 2048
+    status = Guest.attach(kernel.memory).kernel().status()
+    assert status.model == f"{len(LARGE):,} bytes at 0x00800000 by DMA, every CRC right"
+    assert not status.problems
+
+
+def test_without_a_bus_master_it_comes_by_pio(image: Path, tmp_path: Path) -> None:
+    """A machine without PCI, so without a PIIX."""
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(fat16_image([TEXT, DiskFile("STORY.BFM", SMALL)]))
+    wiring = Wiring("isapc", image, tmp_path / "ram", 64, tmp_path / "serial", tmp_path / "g", tmp_path / "q", disk=disk)
+    words = ["isapc,memory-backend=ram" if word == "pc,memory-backend=ram" else word for word in command_line(wiring)]
+    qemu = subprocess.Popen(words, stderr=subprocess.PIPE)
+    try:
+        line = f"[MODEL] STORY.BFM: {len(SMALL)} bytes at 0x00800000 by PIO in "
+        wait_for(lambda: wiring.serial.exists() and line in wiring.serial.read_text("latin-1"), line)
+        assert QemuRam(wiring.ram).read(BASE, len(SMALL), "model") == SMALL
+    finally:
+        qemu.kill()
+        qemu.communicate()
+
+
+def test_what_the_disk_cannot_read_half_way_is_told_everywhere(loaded: Callable[..., Kernel]) -> None:
+    image = fat16_image([TEXT, DiskFile("STORY.BFM", LARGE)])
+    kernel = loaded(image[: 6 << 20])
+    boot = record(kernel)
+    assert state(kernel) == "BF_MODEL_STATE_DISK_ERROR"
+    assert 4 << 20 < boot.model_loaded < 6 << 20 and boot.model_bytes == len(LARGE)
+    for line in ("[ATA] Reading sectors ", "[MODEL] STORY.BFM is not used: the disk could not be read\n"):
+        assert line in kernel.log
+    assert "STORY.BFM is not used: the disk could not be read" in screen(kernel)
+    status = Guest.attach(kernel.memory).kernel().status()
+    assert not status.ok
+    told = f"the disk could not be read after {boot.model_loaded:,} of {len(LARGE):,} bytes of the model"
+    assert any(problem.startswith(told) for problem in status.problems)
+    assert "[TEST 1] Simple Sum Module\n  Result: 5050 (expected: 5050)\n  [OK] Test passed!\n" in kernel.log
+
+
+def test_too_little_ram_is_told_before_anything_is_read(loaded: Callable[..., Kernel]) -> None:
+    kernel = loaded(fat16_image([TEXT, DiskFile("STORY.BFM", LARGE)]), memory_mib=16)
+    assert (state(kernel), record(kernel).model_loaded) == ("BF_MODEL_STATE_NO_RAM", 0)
+    assert "[MODEL] STORY.BFM needs 18 MiB of RAM, the machine has 1" in kernel.log
+    assert "[MODEL] STORY.BFM is not used: there is too little RAM for it\n" in kernel.log
+    (problem,) = Guest.attach(kernel.memory).kernel().status().problems
+    assert "`bareflow run` gives a machine enough" in problem
+
+
+def test_a_damaged_model_is_told_with_its_part(loaded: Callable[..., Kernel]) -> None:
+    damaged = bytearray(SMALL)
+    damaged[-5000] ^= 1
+    kernel = loaded(fat16_image([TEXT, DiskFile("STORY.BFM", bytes(damaged))]))
+    assert state(kernel) == "BF_MODEL_STATE_DAMAGED"
+    assert "[MODEL] STORY.BFM: part blk.1.attn_q.weight has CRC 0x" in kernel.log
+    assert "[MODEL] STORY.BFM is not used: it is damaged\n" in kernel.log
+    (problem,) = Guest.attach(kernel.memory).kernel().status().problems
+    assert "is damaged; `log` says where" in problem
+
+
+def screen(kernel: Kernel) -> str:
+    text = kernel.machine.read_screen()[::2].decode("latin-1")
+    return " ".join("".join(text[at : at + 80] for at in range(0, len(text), 80)).split())
+
+
+def test_a_disk_without_a_model_is_no_fault(loaded: Callable[..., Kernel], tmp_path: Path) -> None:
+    write_image([TEXT], tmp_path / "plain.img")
+    kernel = loaded((tmp_path / "plain.img").read_bytes())
+    assert state(kernel) == "BF_MODEL_STATE_NO_FILE"
+    assert "[MODEL] None: the disk has no model (NAME.BFM)\n" in kernel.log
+    status = Guest.attach(kernel.memory).kernel().status()
+    assert status.model.startswith("none: ") and not status.problems
