@@ -78,6 +78,13 @@ def state(kernel: Kernel) -> str:
     return next(name for name, value in known.items() if value == record(kernel).model_state)
 
 
+def wrong_with_model(kernel: Kernel) -> str:
+    """What `status` says; the guest boots on meanwhile."""
+    status = Guest.attach(kernel.memory).kernel().status()
+    assert not status.ok
+    return next(problem for problem in status.problems if "model" in problem)
+
+
 def test_a_model_at_the_end_of_a_volume_of_2_gb_comes_by_dma(booted: Boot, tmp_path: Path) -> None:
     files = [TEXT, DiskFile("GAP.BIN", Hole()), DiskFile("STORY.BFM", LARGE)]
     geometry = Geometry(64, 256, Geometry(64, 256).data_start + 64 * 65_524)
@@ -101,14 +108,15 @@ def test_a_model_at_the_end_of_a_volume_of_2_gb_comes_by_dma(booted: Boot, tmp_p
     assert largest == 2048
     status = Guest.attach(kernel.memory).kernel().status()
     assert status.model == f"{len(LARGE):,} bytes at 0x00800000 by DMA, every CRC right"
-    assert not status.problems
+    assert not [problem for problem in status.problems if "model" in problem]
 
 
 def test_without_a_bus_master_it_comes_by_pio(image: Path, tmp_path: Path) -> None:
     """A machine without PCI, so without a PIIX."""
     disk = tmp_path / "disk.img"
     disk.write_bytes(fat16_image([TEXT, DiskFile("STORY.BFM", SMALL)]))
-    wiring = Wiring("isapc", image, tmp_path / "ram", 64, tmp_path / "serial", tmp_path / "g", tmp_path / "q", disk=disk)
+    places = [tmp_path / name for name in ("serial", "gdb", "qmp")]
+    wiring = Wiring("isapc", image, tmp_path / "ram", 64, *places, disk=disk, cpu="qemu32")
     words = ["isapc,memory-backend=ram" if word == "pc,memory-backend=ram" else word for word in command_line(wiring)]
     qemu = subprocess.Popen(words, stderr=subprocess.PIPE)
     try:
@@ -128,11 +136,8 @@ def test_what_the_disk_cannot_read_half_way_is_told_everywhere(loaded: Callable[
     assert 4 << 20 < boot.model_loaded < 6 << 20 and boot.model_bytes == len(LARGE)
     for line in ("[ATA] Reading sectors ", "[MODEL] STORY.BFM is not used: the disk could not be read\n"):
         assert line in kernel.log
-    assert "STORY.BFM is not used: the disk could not be read" in screen(kernel)
-    status = Guest.attach(kernel.memory).kernel().status()
-    assert not status.ok
     told = f"the disk could not be read after {boot.model_loaded:,} of {len(LARGE):,} bytes of the model"
-    assert any(problem.startswith(told) for problem in status.problems)
+    assert wrong_with_model(kernel).startswith(told)
     assert "[TEST 1] Simple Sum Module\n  Result: 5050 (expected: 5050)\n  [OK] Test passed!\n" in kernel.log
 
 
@@ -141,7 +146,7 @@ def test_too_little_ram_is_told_before_anything_is_read(loaded: Callable[..., Ke
     assert (state(kernel), record(kernel).model_loaded) == ("BF_MODEL_STATE_NO_RAM", 0)
     assert "[MODEL] STORY.BFM needs 18 MiB of RAM, the machine has 1" in kernel.log
     assert "[MODEL] STORY.BFM is not used: there is too little RAM for it\n" in kernel.log
-    (problem,) = Guest.attach(kernel.memory).kernel().status().problems
+    problem = wrong_with_model(kernel)
     assert "`bareflow run` gives a machine enough" in problem
 
 
@@ -152,13 +157,8 @@ def test_a_damaged_model_is_told_with_its_part(loaded: Callable[..., Kernel]) ->
     assert state(kernel) == "BF_MODEL_STATE_DAMAGED"
     assert "[MODEL] STORY.BFM: part blk.1.attn_q.weight has CRC 0x" in kernel.log
     assert "[MODEL] STORY.BFM is not used: it is damaged\n" in kernel.log
-    (problem,) = Guest.attach(kernel.memory).kernel().status().problems
+    problem = wrong_with_model(kernel)
     assert "is damaged; `log` says where" in problem
-
-
-def screen(kernel: Kernel) -> str:
-    text = kernel.machine.read_screen()[::2].decode("latin-1")
-    return " ".join("".join(text[at : at + 80] for at in range(0, len(text), 80)).split())
 
 
 def test_a_disk_without_a_model_is_no_fault(loaded: Callable[..., Kernel], tmp_path: Path) -> None:
@@ -167,4 +167,5 @@ def test_a_disk_without_a_model_is_no_fault(loaded: Callable[..., Kernel], tmp_p
     assert state(kernel) == "BF_MODEL_STATE_NO_FILE"
     assert "[MODEL] None: the disk has no model (NAME.BFM)\n" in kernel.log
     status = Guest.attach(kernel.memory).kernel().status()
-    assert status.model.startswith("none: ") and not status.problems
+    assert status.model.startswith("none: ")
+    assert not [problem for problem in status.problems if "model" in problem]
