@@ -161,7 +161,7 @@ def instructions(
 
 
 def uses(code: bytes) -> frozenset[str]:
-    """Which of "x87", "clock" and "vectors" it has instructions for; bytes that are none are passed over."""
+    """Which of "x87", "clock" and "avx" it has instructions for; bytes that are none are passed over."""
     from capstone import CS_ARCH_X86, CS_MODE_32, Cs
 
     decoder = Cs(CS_ARCH_X86, CS_MODE_32)
@@ -169,8 +169,8 @@ def uses(code: bytes) -> frozenset[str]:
     found = list(decoder.disasm_lite(code, 0))
     names = {words.split()[-1] for _, _, words, _ in found}
     x87, clock = any(name.startswith("f") for name in names), not _CLOCKS.isdisjoint(names)
-    vectors = any(_WIDE_REGISTER.search(operands) for _, _, _, operands in found)
-    return frozenset(word for word, used in (("x87", x87), ("clock", clock), ("vectors", vectors)) if used)
+    avx = any(name.startswith("v") and _WIDE_REGISTER.search(operands) for _, _, name, operands in found)
+    return frozenset(word for word, used in (("x87", x87), ("clock", clock), ("avx", avx)) if used)
 
 
 def _check_instructions(compiled: Compiled, piece: Piece, entry: Symbol, vectors: Collection[str]) -> set[str]:

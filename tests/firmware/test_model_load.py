@@ -16,7 +16,9 @@ from machines import Boot, wait_for
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build import fat_image
 from bareflow_gdb.build.fat_image import SECTOR, DiskFile, Geometry, fat16_image, write_image
+from bareflow_gdb.errors import ReadError
 from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu.command import Wiring, command_line
 
@@ -109,6 +111,17 @@ def test_a_model_at_the_end_of_a_volume_of_2_gb_comes_by_dma(booted: Boot, tmp_p
     status = Guest.attach(kernel.memory).kernel().status()
     assert status.model == f"{len(LARGE):,} bytes at 0x00800000 by DMA, every CRC right"
     assert not [problem for problem in status.problems if "model" in problem]
+    kernel.machine.pause()
+    left = kernel.machine.dump_core(tmp_path / "core")
+    assert left == (BASE, BASE + len(LARGE))
+    core = ElfCore(tmp_path / "core")
+    assert core.notes == [f"{core.path} was made without 0x00800000-0x{left[1]:08x}, where a model's weights were"]
+    for start, size in ((0x600, 0x9FA00), (0x100000, 0x700000), (left[1], (64 << 20) - left[1])):
+        assert core.read(start, size, "core") == kernel.read(start, size)
+    with pytest.raises(ReadError):
+        core.read(BASE, 4, "weights")
+    assert core.cpu().general == kernel.machine.memory().cpu().general
+    assert (tmp_path / "core").stat().st_size < (64 << 20) + (17 << 20) - len(LARGE)
 
 
 def test_without_a_bus_master_it_comes_by_pio(image: Path, tmp_path: Path) -> None:
