@@ -46,7 +46,6 @@ static const struct bf_model_header *end(uint32_t state) {
     return state == BF_MODEL_STATE_LOADED ? header : NULL;
 }
 
-/* RAM ends where the BIOS says; BIOS tables may lie in the last 128 KB of it. */
 static bool has_room(uint32_t bytes) {
     uint32_t ram = ram_end();
 
