@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from bareflow_gdb.guest.base.values import feature_name
 from bareflow_gdb.recompile.refusal import NotExecutable
@@ -46,7 +47,7 @@ class Recipe:
     def on(self, guest: Sequence[str]) -> Recipe:
         """The recipe for a guest that has these vector instructions; raises NotExecutable when they are not enough."""
         rung = _VECTORS.get(self.cpu, self.cpu)
-        has = [known for known in RUNGS if known in guest]
+        has = [*takewhile(lambda known: known in guest, RUNGS)]
         if rung == AS_GUEST:
             rung = has[-1] if has else CPU
         made = replace(self, cpu=rung)
