@@ -11,6 +11,7 @@ typedef uint32_t bf_ptr;
 
 /* ---- Memory map (machine pc, 64 MiB) ---------------------------------------------------------------------- */
 #define BF_BOOT_RECORD_ADDRESS 0x00000600
+#define BF_MODEL_RECORD_ADDRESS 0x000006C0
 #define BF_STAGE1_ADDRESS 0x00007C00
 #define BF_STAGE2_ADDRESS 0x00007E00
 #define BF_STAGE2_SECTORS 8
@@ -117,7 +118,7 @@ enum bf_model_state {
     BF_MODEL_STATE_NO_FILE = 1, /* the disk has no file NAME.BFM */
     BF_MODEL_STATE_NO_RAM = 2,  /* it does not fit between BF_WEIGHTS_BASE and the end of RAM */
     BF_MODEL_STATE_LOADING = 3,
-    BF_MODEL_STATE_DISK_ERROR = 4,  /* after model_loaded bytes */
+    BF_MODEL_STATE_DISK_ERROR = 4,  /* after `loaded` bytes */
     BF_MODEL_STATE_DAMAGED = 5, /* no packed model, another version of it, or a CRC is wrong */
     BF_MODEL_STATE_LOADED = 6   /* all of it is in memory, and every CRC is right */
 };
@@ -146,11 +147,19 @@ struct bf_boot_record {
     uint32_t crc_computed;
     uint32_t bios_status;       /* AH of the last failed INT 13h, 0 if none failed */
     uint64_t stage_tsc[16];     /* TSC when each stage was reached, 0 = not reached */
-    uint32_t model_state;       /* enum bf_model_state; this and what follows since 1.4 */
-    uint32_t model_bytes;       /* of the packed model's file; it begins at BF_WEIGHTS_BASE */
-    uint32_t model_loaded;      /* bytes of it that are in memory */
-    uint32_t model_transfer;    /* enum bf_transfer: how the disk was read */
-    uint64_t model_tsc;         /* TSC ticks that loading and checking took */
+};
+
+/* Directly behind the boot record, at BF_MODEL_RECORD_ADDRESS; since 1.4. */
+#define BF_MODEL_RECORD_MAGIC 0x52434D42
+
+struct bf_model_record {
+    uint32_t magic;             /* BF_MODEL_RECORD_MAGIC, "BMCR" */
+    uint32_t state;             /* enum bf_model_state */
+    uint32_t bytes;             /* of the packed model's file; it begins at BF_WEIGHTS_BASE */
+    uint32_t loaded;            /* bytes of it that are in memory */
+    uint32_t transfer;          /* enum bf_transfer: how the disk was read */
+    uint32_t reserved;
+    uint64_t tsc;               /* TSC ticks that loading and checking took */
 };
 
 /* ---- Root descriptor ------------------------------------------------------------------------------------------ */

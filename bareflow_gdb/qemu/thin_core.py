@@ -25,17 +25,17 @@ _Program = tuple[int, int, int, int, int, int, int, int]
 
 
 def weights(memory: Memory) -> Range | None:
-    """Where a packed model lies that was loaded whole, by the boot record; None = there is none."""
+    """Where a packed model lies that was loaded whole, by the kernel's record of it; None = there is none."""
     try:
-        data = memory.read(layouts.const("BF_BOOT_RECORD_ADDRESS"), layouts.size("bf_boot_record"), "boot record")
+        data = memory.read(layouts.const("BF_MODEL_RECORD_ADDRESS"), layouts.size("bf_model_record"), "model record")
     except BareflowError:
         return None
-    raw = layouts.unpack("bf_boot_record", data)
-    known = raw.magic == layouts.const("BF_BOOT_MAGIC") and raw.size >= len(data)
-    if not known or raw.model_state != layouts.const("BF_MODEL_STATE_LOADED"):
+    raw = layouts.unpack("bf_model_record", data)
+    known = raw.magic == layouts.const("BF_MODEL_RECORD_MAGIC")
+    if not known or raw.state != layouts.const("BF_MODEL_STATE_LOADED"):
         return None
     base = layouts.const("BF_WEIGHTS_BASE")
-    return (base, base + raw.model_bytes) if raw.model_bytes else None
+    return (base, base + raw.bytes) if raw.bytes else None
 
 
 def leave_out(core: Path, left: Range) -> bool:

@@ -65,7 +65,9 @@ uint32_t cpu_enable_vectors(void);  /* enum bf_feature bits: what the CPU has, a
 
 /* boot_record.c: the record at 0x600 */
 #define boot_record ((volatile struct bf_boot_record *)BF_BOOT_RECORD_ADDRESS)
+#define model_record ((volatile struct bf_model_record *)BF_MODEL_RECORD_ADDRESS)
 void boot_stage(uint32_t stage);
+void model_record_init(void);   /* no model yet */
 uint32_t ram_end(void);
 
 /* serial.c: COM1; everything printed there also goes to the log buffer */

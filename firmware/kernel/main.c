@@ -9,6 +9,7 @@ _Noreturn void kernel_main(void) {
     terminal_initialize();
     idt_init();
     pic_init();
+    model_record_init();
     cpu_init_x87();
     bareflow_status.cpu_features = cpu_enable_vectors();
     bareflow_exception.magic = BF_EXCEPTION_MAGIC;

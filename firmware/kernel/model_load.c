@@ -34,11 +34,11 @@ const char *model_reason(void) {
         [BF_MODEL_STATE_DAMAGED] = "it is damaged",
         [BF_MODEL_STATE_LOADED] = "it is loaded",
     };
-    return reasons[boot_record->model_state];
+    return reasons[model_record->state];
 }
 
 static const struct bf_model_header *end(uint32_t state) {
-    boot_record->model_state = state;
+    model_record->state = state;
     if (state == BF_MODEL_STATE_NO_FILE)
         kprintf("[MODEL] None: %s\n", model_reason());
     else if (state != BF_MODEL_STATE_LOADED)
@@ -64,7 +64,7 @@ static bool read(struct fat16_file *file) {
         if (bytes <= 0)
             return false;
         done += (uint32_t)bytes;
-        boot_record->model_loaded = done;
+        model_record->loaded = done;
         uint32_t quarter = (uint32_t)((uint64_t)done * 4 / file->size);
         if (quarter > told && quarter < 4 && file->size >= QUARTERS_FROM)
             kprintf("[MODEL] %s: %u%% of %u bytes\n", found, quarter * 25, file->size);
@@ -135,11 +135,11 @@ const struct bf_model_header *model_load(void) {
     disk_list(find);
     if (found[0] == 0)
         return end(BF_MODEL_STATE_NO_FILE);
-    boot_record->model_bytes = found_bytes;
-    boot_record->model_transfer = ata_transfer();
+    model_record->bytes = found_bytes;
+    model_record->transfer = ata_transfer();
     if (!has_room(found_bytes))
         return end(BF_MODEL_STATE_NO_RAM);
-    boot_record->model_state = BF_MODEL_STATE_LOADING;
+    model_record->state = BF_MODEL_STATE_LOADING;
     if (fat16_open(&file, found) != DISK_OK || !read(&file))
         return end(BF_MODEL_STATE_DISK_ERROR);
     fat16_close(&file);
@@ -147,11 +147,11 @@ const struct bf_model_header *model_load(void) {
     if (!is_whole(file.size))
         return end(BF_MODEL_STATE_DAMAGED);
     uint64_t checked = rdtsc();
-    boot_record->model_transfer = ata_transfer();
-    boot_record->model_tsc = checked - begun;
+    model_record->transfer = ata_transfer();
+    model_record->tsc = checked - begun;
     uint64_t per_ms = bareflow_status.tsc_hz / 1000 != 0 ? bareflow_status.tsc_hz / 1000 : 1;
     kprintf("[MODEL] %s: %u bytes at 0x%08x by %s in %u ms, every CRC right after %u ms more\n", found, file.size,
-            BF_WEIGHTS_BASE, boot_record->model_transfer == BF_TRANSFER_DMA ? "DMA" : "PIO",
+            BF_WEIGHTS_BASE, model_record->transfer == BF_TRANSFER_DMA ? "DMA" : "PIO",
             (uint32_t)((loaded - begun) / per_ms), (uint32_t)((checked - loaded) / per_ms));
     return end(BF_MODEL_STATE_LOADED);
 }

@@ -72,12 +72,12 @@ def loaded(booted: Boot, tmp_path: Path) -> Callable[..., Kernel]:
 
 
 def record(kernel: Kernel) -> Any:
-    return kernel.record("bf_boot_record", layouts.const("BF_BOOT_RECORD_ADDRESS"))
+    return kernel.record("bf_model_record", layouts.const("BF_MODEL_RECORD_ADDRESS"))
 
 
 def state(kernel: Kernel) -> str:
     known = layouts.enum_values("bf_model_state")
-    return next(name for name, value in known.items() if value == record(kernel).model_state)
+    return next(name for name, value in known.items() if value == record(kernel).state)
 
 
 def wrong_with_model(kernel: Kernel) -> str:
@@ -102,9 +102,9 @@ def test_a_model_at_the_end_of_a_volume_of_2_gb_comes_by_dma(booted: Boot, tmp_p
     assert "  GAP.BIN      1900000000 bytes, not read here\n" in kernel.log
     assert [f"[MODEL] STORY.BFM: {n}% of {len(LARGE)} bytes\n" in kernel.log for n in (25, 50, 75)] == [True] * 3
     assert f"[MODEL] STORY.BFM: {len(LARGE)} bytes at 0x00800000 by DMA in " in kernel.log
-    boot = record(kernel)
-    assert (state(kernel), boot.model_transfer) == ("BF_MODEL_STATE_LOADED", layouts.const("BF_TRANSFER_DMA"))
-    assert boot.model_bytes == boot.model_loaded == len(LARGE) and boot.model_tsc
+    model = record(kernel)
+    assert (state(kernel), model.transfer) == ("BF_MODEL_STATE_LOADED", layouts.const("BF_TRANSFER_DMA"))
+    assert model.bytes == model.loaded == len(LARGE) and model.tsc
     assert kernel.read(BASE, len(LARGE)) == LARGE
     largest = max(event.arg[1] for event in kernel.events_of("DISK"))
     assert largest == 2048
@@ -168,19 +168,19 @@ def test_what_the_bus_master_does_not_read_the_cpu_reads(image: Path, tmp_path: 
 def test_what_the_disk_cannot_read_half_way_is_told_everywhere(loaded: Callable[..., Kernel]) -> None:
     image = fat16_image([TEXT, DiskFile("STORY.BFM", LARGE)])
     kernel = loaded(image[: 6 << 20])
-    boot = record(kernel)
+    model = record(kernel)
     assert state(kernel) == "BF_MODEL_STATE_DISK_ERROR"
-    assert 4 << 20 < boot.model_loaded < 6 << 20 and boot.model_bytes == len(LARGE)
+    assert 4 << 20 < model.loaded < 6 << 20 and model.bytes == len(LARGE)
     for line in ("[ATA] Reading sectors ", "[MODEL] STORY.BFM is not used: the disk could not be read\n"):
         assert line in kernel.log
-    told = f"the disk could not be read after {boot.model_loaded:,} of {len(LARGE):,} bytes of the model"
+    told = f"the disk could not be read after {model.loaded:,} of {len(LARGE):,} bytes of the model"
     assert wrong_with_model(kernel).startswith(told)
     assert "[TEST 1] Simple Sum Module\n  Result: 5050 (expected: 5050)\n  [OK] Test passed!\n" in kernel.log
 
 
 def test_too_little_ram_is_told_before_anything_is_read(loaded: Callable[..., Kernel]) -> None:
     kernel = loaded(fat16_image([TEXT, DiskFile("STORY.BFM", LARGE)]), memory_mib=16)
-    assert (state(kernel), record(kernel).model_loaded) == ("BF_MODEL_STATE_NO_RAM", 0)
+    assert (state(kernel), record(kernel).loaded) == ("BF_MODEL_STATE_NO_RAM", 0)
     assert "[MODEL] STORY.BFM needs 18 MiB of RAM, the machine has 1" in kernel.log
     assert "[MODEL] STORY.BFM is not used: there is too little RAM for it\n" in kernel.log
     problem = wrong_with_model(kernel)

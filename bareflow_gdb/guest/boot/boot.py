@@ -1,6 +1,6 @@
 """How far did the boot get, what was loaded, and what was wrong?
 
-Read budget: 1 packet for the record (216 bytes), 1 for the clock. Works before any kernel is in memory.
+Read budget: 1 packet for the record (192 bytes), 1 for the clock, 1 for the model. Works before there is a kernel.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def read_boot(memory: Memory, root: Root | None, tsc_hz: int = 0) -> Boot:
         )
     application = root is not None and root.variant == "unikernel"
     done = application and raw.stage == layouts.const("BF_STAGE_HALTED") and _returned(raw)
-    model, wrong = model_words(raw)
+    model, wrong = model_words(memory, root)
     problems = (*_problems(raw, done), *([wrong] if wrong else []))
     return filled(
         Boot,
