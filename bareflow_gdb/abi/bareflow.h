@@ -11,6 +11,7 @@ typedef uint32_t bf_ptr;
 
 /* ---- Memory map (machine pc, 64 MiB) ---------------------------------------------------------------------- */
 #define BF_BOOT_RECORD_ADDRESS 0x00000600
+#define BF_MODEL_RECORD_ADDRESS 0x000006C0
 #define BF_STAGE1_ADDRESS 0x00007C00
 #define BF_STAGE2_ADDRESS 0x00007E00
 #define BF_STAGE2_SECTORS 8
@@ -111,6 +112,23 @@ enum bf_fatal {
     BF_FATAL_NO_KERNEL = 0xE0
 };
 
+/* What became of the packed model of the second disk (model.h); since 1.4. */
+enum bf_model_state {
+    BF_MODEL_STATE_NONE = 0,    /* not looked for, or there is no second disk */
+    BF_MODEL_STATE_NO_FILE = 1, /* the disk has no file NAME.BFM */
+    BF_MODEL_STATE_NO_RAM = 2,  /* it does not fit between BF_WEIGHTS_BASE and the end of RAM */
+    BF_MODEL_STATE_LOADING = 3,
+    BF_MODEL_STATE_DISK_ERROR = 4,  /* after `loaded` bytes */
+    BF_MODEL_STATE_DAMAGED = 5, /* no packed model, another version of it, or a CRC is wrong */
+    BF_MODEL_STATE_LOADED = 6   /* all of it is in memory, and every CRC is right */
+};
+
+enum bf_transfer {
+    BF_TRANSFER_NONE = 0,
+    BF_TRANSFER_PIO = 1,        /* the CPU copies */
+    BF_TRANSFER_DMA = 2         /* the PIIX's bus master does */
+};
+
 struct bf_boot_record {
     uint32_t magic;             /* BF_BOOT_MAGIC, "BFBR" */
     uint32_t size;              /* bytes of this record */
@@ -129,6 +147,19 @@ struct bf_boot_record {
     uint32_t crc_computed;
     uint32_t bios_status;       /* AH of the last failed INT 13h, 0 if none failed */
     uint64_t stage_tsc[16];     /* TSC when each stage was reached, 0 = not reached */
+};
+
+/* Directly behind the boot record, at BF_MODEL_RECORD_ADDRESS; since 1.4. */
+#define BF_MODEL_RECORD_MAGIC 0x52434D42
+
+struct bf_model_record {
+    uint32_t magic;             /* BF_MODEL_RECORD_MAGIC, "BMCR" */
+    uint32_t state;             /* enum bf_model_state */
+    uint32_t bytes;             /* of the packed model's file; it begins at BF_WEIGHTS_BASE */
+    uint32_t loaded;            /* bytes of it that are in memory */
+    uint32_t transfer;          /* enum bf_transfer: how the disk was read */
+    uint32_t reserved;
+    uint64_t tsc;               /* TSC ticks that loading and checking took */
 };
 
 /* ---- Root descriptor ------------------------------------------------------------------------------------------ */
@@ -160,6 +191,21 @@ enum bf_hook {
     BF_HOOK_MODULE_LOAD = 16,   /* bareflow_hook_module_load(module, code, size) */
     BF_HOOK_REJECT = 32,        /* bareflow_hook_reject(function, reason) */
     BF_HOOK_PHASE = 64          /* bareflow_hook_phase(function, phase, level), at each change; since 1.3 */
+};
+
+/*
+ * Vector instructions: in bf_status.cpu_features those that the CPU has and the kernel has enabled, in a version's or a
+ * slot's `features` those that its code has. Since 1.4.
+ */
+enum bf_feature {
+    BF_FEATURE_SSE = 1,
+    BF_FEATURE_SSE2 = 2,
+    BF_FEATURE_SSE3 = 4,
+    BF_FEATURE_SSSE3 = 8,
+    BF_FEATURE_SSE4_1 = 16,
+    BF_FEATURE_SSE4_2 = 32,
+    BF_FEATURE_AVX = 64,
+    BF_FEATURE_AVX2 = 128
 };
 
 enum bf_scenario {
@@ -238,6 +284,7 @@ struct bf_status {
     uint32_t bench_result;      /* what the guest computed meanwhile */
     uint32_t com1_divisor;      /* of COM1's UART, read back after it was set; since 1.1 */
     bf_ptr version_costs;       /* struct bf_version_cost[BF_MAX_VERSIONS], index as in version_table; since 1.3 */
+    uint32_t cpu_features;      /* enum bf_feature bits that the code of versions may need; since 1.4 */
 };
 
 /* An exported kernel symbol, or a symbol of a function's shared data. */
@@ -305,7 +352,8 @@ enum bf_reason {
     BF_REASON_EVICTED = 18,
     BF_REASON_REPLACED = 19,        /* retired because a newer version was published */
     BF_REASON_APPLICATION = 20,     /* the application asked for the level; since 1.2 */
-    BF_REASON_DIFFERS = 21          /* host: the new code does not do what the published code does; since 1.3 */
+    BF_REASON_DIFFERS = 21,         /* host: the new code does not do what the published code does; since 1.3 */
+    BF_REASON_NOT_EXECUTABLE = 22   /* its code has instructions that the CPU has not, or does not name; since 1.4 */
 };
 
 /* Record number n of version_table is any; search by `number`. Numbers start at 1 and are never reused. */
@@ -325,7 +373,7 @@ struct bf_version {
     uint64_t tsc_retired;
     uint16_t reason;            /* enum bf_reason: why it was made */
     uint8_t provider;           /* enum bf_provider */
-    uint8_t padding;
+    uint8_t features;           /* enum bf_feature bits that its code needs; since 1.4, 0 before */
     uint32_t same_as;           /* number of an older version of the function with equal code bytes, else 0 */
 };
 
@@ -542,7 +590,7 @@ struct bf_mail_slot {
     uint8_t phase;              /* enum bf_swap_phase of the function's swap under way; since 1.3, 0 before */
     uint8_t phase_level;        /* the level that it leads to */
     uint8_t refusal;            /* enum bf_reason: why the last swap came to nothing; since 1.3, 0 before */
-    uint8_t reserved;
+    uint8_t features;           /* host: enum bf_feature bits that the staged code needs; since 1.4, 0 before */
 };
 
 enum bf_module_action {

@@ -19,12 +19,14 @@ _SYSTEM_REGISTER = re.compile(r"\b[cd]r[0-9]\b")
 _UNDEFINED = (NO_INSTRUCTION, "ud0", "ud1", "ud2")
 _AVX = re.compile(r"\b[yz]mm[0-9]")
 _SSE = re.compile(r"\bxmm[0-9]")
+_VECTOR = re.compile(r"\b[xy]mm[0-9]")
 _EM_OR_TS = 1 << 2 | 1 << 3
 _OSFXSR, _OSXSAVE = 1 << 9, 1 << 18
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
     unavailable = _unavailable(subject)
+    features = {} if subject.kernel.root is None else {one.number: one.features for one in subject.versions}
     for one in subject.walked:
         for step in one.paths.steps.values():
             name = step.mnemonic.rpartition(" ")[2]
@@ -34,6 +36,9 @@ def _look(subject: Subject) -> Iterator[Finding]:
                 why, then = "is a privileged instruction, or leaves the function", "it changes the machine itself"
             elif reason := next((text for has, text in unavailable if has(step)), ""):
                 why, then = f"is not available: {reason}", "it is an exception when it is reached"
+            elif _unnamed(step, features.get(one.code.version or 0)):
+                why = "is a vector instruction, and its version does not say that it has any such"
+                then = "nobody asked whether the CPU has it"
             else:
                 continue
             yield Finding(
@@ -59,6 +64,14 @@ def _unavailable(subject: Subject) -> list[tuple[Callable[[Step], bool], str]]:
     if control["cr0"] & _EM_OR_TS:
         found.append((_is_x87, "CR0.EM or CR0.TS is 1, the x87 is off"))
     return found
+
+
+def _unnamed(step: Step, features: tuple[str, ...] | None) -> bool:
+    """None = whose code it is cannot be told."""
+    vex = step.mnemonic.startswith("v") and _VECTOR.search(step.operands)
+    if features is None or not (vex or _SSE.search(step.operands)):
+        return False
+    return not any(word.startswith("avx" if vex else ("sse", "ssse")) for word in features)
 
 
 def _is_x87(step: Step) -> bool:

@@ -29,6 +29,8 @@ _ENUMS = {
     ("bf_boot_record", "fatal"): "bf_fatal",
     ("bf_boot_record", "disk_method"): "bf_disk_method",
     ("bf_boot_record", "a20_method"): "bf_a20_method",
+    ("bf_model_record", "state"): "bf_model_state",
+    ("bf_model_record", "transfer"): "bf_transfer",
     ("bf_root", "variant"): "bf_variant",
     ("bf_root", "scenario"): "bf_scenario",
     ("bf_function", "provider"): "bf_provider",

@@ -97,6 +97,8 @@ class Status:
     rings: tuple[RingLine, ...] = ()
     mail: tuple[str, ...] = ()
     """Conversations that are open, as "function: state"; "function: requested O1, overtaken" needs no answer."""
+    model: str = ""
+    """How it stands with the language model of the second disk; "" = there is no such disk, or this is not told."""
     exception: str = ""
     """Name of the last exception taken; "" = none."""
     exception_eip: Address = NOWHERE
@@ -166,6 +168,7 @@ def read_status(memory: Memory, root: Root | None) -> Status:
         mail=mail,
         under_way=under_way,
         vetoed=vetoed,
+        model=boot.model if boot else "",
         exception=exception,
         exception_eip=eip,
         problems=tuple(problems),

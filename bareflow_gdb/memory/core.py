@@ -92,6 +92,12 @@ class ElfCore(CheckedMemory):
             start, offset = header[self._by], header["p_offset"]
             if header["p_type"] != "PT_LOAD" or start >= RAM_LIMIT:
                 continue
+            if not header["p_filesz"] and header["p_memsz"]:
+                self.notes.append(
+                    f"{self.path} was made without 0x{start:08x}-0x{start + header['p_memsz']:08x}, where a model's "
+                    "weights were"
+                )
+                continue
             there = max(0, min(header["p_filesz"], size - offset))
             needed = max(needed, offset + header["p_filesz"])
             if there < header["p_filesz"]:

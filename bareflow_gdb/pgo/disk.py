@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from bareflow_gdb.build.fat_image import SECTORS, DiskFile, disk_name, fat16_image
+from bareflow_gdb.build.fat_image import VOLUME_LABEL, DiskFile, disk_name, fat16_image
 from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.files import BY_UMASK, replacing
 from bareflow_gdb.guest.machine.disk import read_image
@@ -34,7 +34,7 @@ def _files(disk: Path) -> dict[str, bytes]:
     if volume is None or volume.problems:
         why = volume.problems[0] if volume else "it cannot be read"
         raise BadData(f"{disk} is damaged ({why}); make it anew with `bareflow build disk`")
-    if volume.sectors != SECTORS or any(file.directory for file in volume.files):
+    if volume.label != VOLUME_LABEL.decode().rstrip() or any(file.directory for file in volume.files):
         raise UsageError(f"{disk} is not a disk of this project's; make one with `bareflow build disk`, and give that")
     return {file.name: _content(disk, file.name) for file in volume.files}
 

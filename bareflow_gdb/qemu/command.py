@@ -26,6 +26,8 @@ class Wiring:
     paused: bool = False
     disk: Path | None = None
     floppy: bool = False
+    cpu: str = ""
+    """As QEMU names them; "" = its default."""
 
 
 def emulator() -> str:
@@ -58,6 +60,8 @@ def command_line(wiring: Wiring) -> list[str]:
         *("-drive", f"{drive},if=floppy" if wiring.floppy else f"{drive},if=ide,media=disk"),
         *("-boot", "a" if wiring.floppy else "c"),
     ]
+    if wiring.cpu:
+        words += ["-cpu", wiring.cpu]
     if wiring.disk is not None:
         words += ["-drive", f"file={_escape(wiring.disk)},format=raw,index=1,snapshot=on,if=ide,media=disk"]
     if wiring.icount is not None:

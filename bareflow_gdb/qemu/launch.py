@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import time
@@ -12,13 +13,14 @@ from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.files import private_opener
 from bareflow_gdb.qemu import directory as places
 from bareflow_gdb.qemu import leftovers, qmp
-from bareflow_gdb.qemu.command import Wiring, command_line
+from bareflow_gdb.qemu.command import EMULATOR, Wiring, command_line
 from bareflow_gdb.qemu.image import RootSettings, patched_copy
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.qemu.process import started_at
 
 MODULES_DISK = "fat16.img"
 START_SECONDS = 30.0
+CPU_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,-]{0,99}")
 POLL_SECONDS = 0.005
 
 
@@ -34,6 +36,7 @@ def launch(
     disk: Path | None = None,
     with_disk: bool = True,
     floppy: bool = False,
+    cpu: str = "",
 ) -> Machine:
     """Starts QEMU on `image` and returns once it answers; the guest may not have run yet.
 
@@ -41,17 +44,18 @@ def launch(
     icount: virtual nanoseconds per instruction as a power of two; the TSC then counts instructions.
     settings: words of the root descriptor, set in a copy of the image.
     disk: the second disk; default is the disk of modules that was built beside the image, if there is one;
+    cpu: as QEMU names them (max, pentium3, …), "" = its default, qemu32.
     with_disk=False: none, as with icount: a disk answers in the host's time, and runs would differ.
     Raises BareflowError.
     """
-    beside = image.parent / MODULES_DISK
-    if disk is None and with_disk and icount is None and beside.is_file():
-        disk = beside
+    disk = second_disk(image, disk, with_disk=with_disk, icount=icount)
     for file in (image, disk):
         if file is not None and file.exists() and not file.is_file():
             raise UsageError(f"{file} is not a file; give a disk image")
         if file is not None and not file.is_file():
             raise UsageError(f"{file} is not there; `make firmware` builds the images")
+    if cpu and not CPU_NAME.fullmatch(cpu):
+        raise UsageError(f"{cpu!r} is not a CPU; `{EMULATOR} -cpu help` lists those that there are")
     for machine in Machine.stale():
         if machine.name == name:
             machine.clean()
@@ -81,6 +85,7 @@ def launch(
             paused=paused,
             disk=disk.resolve() if disk else None,
             floppy=floppy,
+            cpu=cpu,
         )
         child = _start(wiring, folder)
         undo.callback(child.wait)
@@ -103,6 +108,12 @@ def launch(
         places.write_record(folder, machine.record())
         undo.pop_all()
     return machine
+
+
+def second_disk(image: Path, disk: Path | None, *, with_disk: bool = True, icount: int | None = None) -> Path | None:
+    """The disk that `launch` would give the machine beside its boot disk."""
+    beside = image.parent / MODULES_DISK
+    return beside if disk is None and with_disk and icount is None and beside.is_file() else disk
 
 
 def _own_directory(folder: Path, name: str | None) -> Path:

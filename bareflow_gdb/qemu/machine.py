@@ -20,10 +20,10 @@ from typing import Any
 from bareflow_gdb.errors import BadData, BareflowError, CannotWrite, Unreachable, UsageError
 from bareflow_gdb.files import replacing
 from bareflow_gdb.foreign import console_of
-from bareflow_gdb.memory.protocol import SCREEN_ADDRESS, SCREEN_BYTES
+from bareflow_gdb.memory.protocol import SCREEN_ADDRESS, SCREEN_BYTES, Range
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu import directory as places
-from bareflow_gdb.qemu import leftovers, qmp
+from bareflow_gdb.qemu import leftovers, qmp, thin_core
 from bareflow_gdb.qemu.process import Process
 
 STOP_SECONDS = 10.0
@@ -230,8 +230,11 @@ class Machine:
         """What QEMU's own monitor answers, for what QMP has no words for: registers, interrupt controller."""
         return str(self.qmp("human-monitor-command", command_line=command))
 
-    def dump_core(self, path: Path) -> None:
-        """Writes an ELF core of RAM and registers; `path` appears only when it is complete."""
+    def dump_core(self, path: Path) -> Range | None:
+        """Writes an ELF core of RAM and registers; `path` appears only when it is complete.
+
+        Returns where a model's weights lie that are not in it.
+        """
         target = path.resolve()
         if not target.parent.is_dir():
             raise UsageError(f"{target.parent} is not a directory; make it first")
@@ -247,6 +250,8 @@ class Machine:
                 raise _not_written(path, error) from error
             if not partial.stat().st_size:
                 raise Unreachable(f"QEMU of machine {self.name} said that it wrote a core, and did not; ask again")
+            left = thin_core.weights(self.memory())
+            return left if left is not None and thin_core.leave_out(partial, left) else None
 
     def serial(self) -> str:
         """What COM1 has printed so far, as far as it can be read."""

@@ -87,6 +87,7 @@ def _recorded(record: Boot) -> View:
         ("CRC", _crc(record) if _came_to(record, "VERIFIED") or record.crc_computed else _UNKNOWN),
         ("A20", spoken(record.a20_method) if record.fatal_code or _came_to(record, "A20") else _UNKNOWN),
         ("memory", f"{record.memory_kib:,} KiB above 1 MiB" if record.memory_kib else _UNKNOWN),
+        ("model", record.model or None),
         ("clock", f"{record.tsc_hz / 1e6:,.1f} MHz TSC" if record.tsc_hz else "not measured yet"),
     )
     return View("Boot", head, (table(">#|stage|reached|>ms|>~TSC|meaning", rows),), record.problems)

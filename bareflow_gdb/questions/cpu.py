@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bareflow_gdb.guest.base.values import feature_name
 from bareflow_gdb.questions.question import MEMORY, Question
 from bareflow_gdb.render.view import Cell, Table, View, address, facts, table, yes
 
@@ -44,8 +45,9 @@ def _view(record: Cpu) -> View:
 def _facts(record: Cpu) -> tuple[tuple[str, Cell], ...]:
     exception = Cell(record.exception, "bad") if record.exception else "none" if record.exception == "" else None
     r = record.registers
+    vectors = None if record.vectors is None else " ".join(map(feature_name, record.vectors)) or "none"
     if r is None:
-        return facts(("mode", record.mode), ("exception", exception))
+        return facts(("mode", record.mode), ("vectors", vectors), ("exception", exception))
     where = f" ({record.place.text})" if record.place is not None else ""
     return facts(
         ("mode", Cell(record.mode, "strong")),
@@ -56,6 +58,7 @@ def _facts(record: Cpu) -> tuple[tuple[str, Cell], ...]:
         ("CR0", f"0x{r.cr0:08x}  {' '.join(record.cr0)}"),
         ("CR2, CR3", f"0x{r.cr2:08x}, 0x{r.cr3:08x}"),
         ("CR4", f"0x{r.cr4:08x}  {' '.join(record.cr4)}"),
+        ("vectors", vectors),
         ("exception", exception),
     )
 

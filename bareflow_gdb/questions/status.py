@@ -63,6 +63,7 @@ def _view(record: Status) -> View:
         ),
         ("rings", ", ".join(f"{r.index}: {r.events:,} events, {r.mode}" for r in record.rings) or None),
         ("mailbox", (", ".join(record.mail) or "nothing open") if record.abi else None),
+        ("model", record.model or None),
         (
             "exception",
             Cell(f"{record.exception} at 0x{record.exception_eip:08x}", "bad")

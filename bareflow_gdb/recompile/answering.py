@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import ReadError
+from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.exports import read_exports, read_symbols
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.code.mailbox import MailSlot
@@ -23,7 +24,7 @@ from bareflow_gdb.recompile.compiler import Compilation, Compiler
 from bareflow_gdb.recompile.compilers import Compilers
 from bareflow_gdb.recompile.jobs import Job
 from bareflow_gdb.recompile.link import Linked, NeedMore, Room, link
-from bareflow_gdb.recompile.recipe import Recipe
+from bareflow_gdb.recompile.recipe import CPU, Recipe
 from bareflow_gdb.recompile.refusal import BadBitcode, BadRequest, Refused
 from bareflow_gdb.recompile.verification import Check
 from bareflow_gdb.recompile.wrapped import Wrapped, read_wrapped
@@ -135,7 +136,8 @@ class Answering:
         if problems:
             raise BadRequest(f"{problems[0]}; is the guest's memory damaged?")
         exports = {export.name: int(export.address) for export in read_exports(self.memory, self.root)}
-        made = link(compilation.data, job.wrapped.entry, room, {item.name: item for item in shared}, exports)
+        vectors = making.recipe.vectors
+        made = link(compilation.data, job.wrapped.entry, room, {item.name: item for item in shared}, exports, vectors)
         job.linked = made if isinstance(made, Linked) else None
         if job.linked is None or not self.verify:
             return made
@@ -177,11 +179,12 @@ class Answering:
     def _compiled(self, job: Job, wrapped: Wrapped) -> Compilation | None:
         """Once for a request, although the guest asks again when it has made more room."""
         index = job.function.index
+        recipe = self._for_guest(job.recipe)
         making = self._making.get(index)
         if making is not None and making.going_on:
             # Perhaps for a request that the guest has taken back: this one comes after it.
             return None
-        if making is not None and (making.wrapped, making.level, making.recipe) == (wrapped, job.level, job.recipe):
+        if making is not None and (making.wrapped, making.level, making.recipe) == (wrapped, job.level, recipe):
             if isinstance(making.made, Refused):
                 raise making.made
             job.times.setdefault("compiled", time.perf_counter())
@@ -189,14 +192,20 @@ class Answering:
             return making.made
         key, kept = "", None
         if self.cache is not None:
-            key = key_of(wrapped.payload, wrapped.entry, job.level, job.recipe)
+            key = key_of(wrapped.payload, wrapped.entry, job.level, recipe)
             kept = self.cache.get(key)
         compiler = self._free(job) if kept is None else None
         if kept is not None or compiler is not None:
-            self._making[index] = _Making(wrapped, job.level, job.recipe, key, compiler, kept)
+            self._making[index] = _Making(wrapped, job.level, recipe, key, compiler, kept)
         if compiler is not None:
-            compiler.begin(wrapped.payload, wrapped.entry, job.level, job.recipe)
+            compiler.begin(wrapped.payload, wrapped.entry, job.level, recipe)
         return self._compiled(job, wrapped) if kept is not None else None
+
+    def _for_guest(self, recipe: Recipe) -> Recipe:
+        """With vector instructions that the guest has; raises NotExecutable for more."""
+        if recipe.cpu == CPU:
+            return recipe
+        return recipe.on(read_counters(self.memory, self.root).cpu_features or ())
 
     def _free(self, job: Job) -> Compiler | None:
         waited = time.perf_counter() - job.times["taken"]

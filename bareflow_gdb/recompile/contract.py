@@ -12,12 +12,15 @@ from collections.abc import Iterator
 
 import llvmlite.binding as llvm
 
+from bareflow_gdb.guest.base.values import feature_name
 from bareflow_gdb.recompile import assembly, ir, runtimes
-from bareflow_gdb.recompile.recipe import CPU
+from bareflow_gdb.recompile.recipe import CPU, RUNGS
 from bareflow_gdb.recompile.refusal import BadBitcode
 
 TRIPLE = "i686-unknown-none-elf"
-FEATURES = "-mmx,-sse"  # the kernel does not save their registers
+_NO_VECTORS = "-mmx,-sse"
+_NOT_IN_RUNGS = "-mmx,-fma,-f16c,-popcnt,-crc32,-bmi,-bmi2,-lzcnt"
+"""What no rung brings, whatever LLVM takes to come along with it."""
 
 ENTRY_TYPE = "i32 (i32, i32)"
 _ADVICE = f"compile with --target={TRIPLE}"
@@ -46,6 +49,11 @@ _TARGET = re.compile(r' ?"(?:target-cpu|target-features|use-soft-float)"(?:="[^"
 _PROTECTOR = re.compile(r"^(attributes #.*?) ssp(?:strong|req)?(?= )", re.MULTILINE)
 # Renamed, as LLVM asks whether there is such a flag, not what it says.
 _BRANCHES = re.compile(r'^(!\d+ = !\{i32 \d+, !")cf-protection-', re.MULTILINE)
+
+
+def target(cpu: str) -> tuple[str, str]:
+    """LLVM's CPU and features for a recipe's `cpu`. No vector registers are saved: one version runs at a time."""
+    return (CPU, f"+{cpu.replace('_', '.')},{_NOT_IN_RUNGS}") if cpu in RUNGS else (cpu, _NO_VECTORS)
 
 
 def accept(module: llvm.ModuleRef, entry: str, layout: str, cpu: str = CPU) -> tuple[llvm.ModuleRef, list[str]]:
@@ -194,12 +202,17 @@ def _for_guest(text: str, cpu: str) -> tuple[str, list[str]]:
     narrower = {"no x87"} if "-x87" in features or '"use-soft-float"="true"' in text else set()
     if cpus or wider or narrower:
         text = _TARGET.sub("", text)
-        named = ", ".join([*sorted(cpus), *sorted(wider), *narrower])
-        notes.append(f"built for {named}: compiled for the guest's {CPU} without SSE and MMX, floats with x87")
+        before = ", ".join([*sorted(cpus), *sorted(wider), *narrower])
+        how = "" if cpu in RUNGS else " without SSE and MMX, floats with x87"
+        notes.append(f"built for {before}: compiled for the guest's {CPU}{how}")
     if cpu != CPU:
         # What the functions themselves say would count more.
         text = _TARGET.sub("", text)
-        notes.append(f"laid out for {cpu}, with the instructions that the guest has")
+        notes.append(
+            f"compiled with {feature_name(cpu)} and what that builds on"
+            if cpu in RUNGS
+            else f"laid out for {cpu}, with the instructions that the guest has"
+        )
     text, protected = _PROTECTOR.subn(r"\1", text)
     if protected:
         notes.append("the stack protector is left out: the kernel has no canary")

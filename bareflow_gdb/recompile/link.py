@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from bareflow_gdb.guest.base.exports import GuestSymbol
@@ -41,20 +41,28 @@ class Linked:
     """Name and address of each section, as `add-symbol-file -s` takes them."""
     data: bytes
     """The object."""
+    vectors: frozenset[str]
+    """Words of `enum bf_feature`: what its code needs."""
     fixed: Mapping[str, int]
     """The addresses of symbols outside its sections: shared variables, the kernel's exports."""
 
 
 def link(
-    data: bytes, entry: str, room: Room, shared: Mapping[str, GuestSymbol], exports: Mapping[str, int]
+    data: bytes,
+    entry: str,
+    room: Room,
+    shared: Mapping[str, GuestSymbol],
+    exports: Mapping[str, int],
+    vectors: Collection[str] = (),
 ) -> Linked | NeedMore:
     """Links an ELF32 i386 object; raises LinkError.
 
-    `shared` is the function's writable data in the guest, `exports` the kernel's symbols by name.
+    `shared` is the function's writable data in the guest, `exports` the kernel's symbols by name, `vectors` what of
+    `enum bf_feature` its code may have.
     """
     compiled = read_object(data)
     start = compiled.function(entry)
-    machine_code.check(compiled, entry)
+    used = machine_code.check(compiled, entry, vectors)
     writable = compiled.writable()
     for symbol in writable:
         known = shared.get(symbol.name)
@@ -82,4 +90,4 @@ def link(
         if piece.index in placed.offsets
     }
     fixed = addresses | {name: exports[name] for name in undefined(compiled)}
-    return Linked(bytes(code), bytes(rodata), entry_offset, sections, data, fixed)
+    return Linked(bytes(code), bytes(rodata), entry_offset, sections, data, used, fixed)

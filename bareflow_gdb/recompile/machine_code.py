@@ -6,10 +6,12 @@ Looked at is what was really emitted, whoever compiled it: `build module` and `r
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Collection, Iterator
+from functools import cache, partial
+from typing import Any
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.base.values import feature_name
 from bareflow_gdb.guest.code.decoding import decode
 from bareflow_gdb.guest.code.prologue import FRAME_SET_UP
 from bareflow_gdb.recompile.objects import Area, Compiled, Piece, Symbol
@@ -46,14 +48,44 @@ MOST_STACK = STACK // 2
 _CLOCKS = frozenset(["rdtsc", "rdpmc"])
 _PREFIXES = frozenset(["lock", "rep", "repe", "repne", "repz", "repnz", "notrack", "data16", "addr16"])
 _WIDE_REGISTER = re.compile(r"\b(?:[xyz]?mm\d+|k[0-7]|bnd[0-3]|tmm\d)\b")
+_NO_VECTOR = re.compile(r"\b(?:zmm\d+|mm\d|k[0-7]|bnd[0-3]|tmm\d)\b")
+_GROUPS = {
+    "sse1": "sse",
+    "sse2": "sse2",
+    "sse3": "sse3",
+    "ssse3": "ssse3",
+    "sse41": "sse4_1",
+    "sse42": "sse4_2",
+    "avx": "avx",
+    "avx2": "avx2",
+}
+"""Capstone's name for what an instruction needs, and the contract's."""
+# Of these it does not say it. With VEX they need AVX, those of SSSE3 on 256 bits AVX2.
+_UNSAID = {
+    name: rung
+    for rung, names in (
+        ("sse", "cvtss2si rcpss rsqrtss sqrtss"),
+        ("sse2", "cvtpd2dq cvtpd2ps cvtsd2si cvttpd2dq pextrw pinsrw sqrtsd"),
+        ("ssse3", "pabsb pabsd pabsw palignr phaddsw phsubsw pmaddubsw pmulhrsw"),
+        ("sse4_1", "phminposuw roundpd roundps"),
+        ("sse4_2", "pcmpestrm pcmpistrm"),
+    )
+    for name in names.split()
+}
+_LEFT_OUT = re.compile(r"v?(?:p?gather|aes|pclmul|maskmovdqu|cvtpi2|crc32|prefetch|movnti)")
+"""What the guest's own judge (firmware/kernel/vector_instructions.c) does not know: compilers make it of intrinsics."""
 
 
-def check(compiled: Compiled, entry: str) -> None:
-    """Raises LinkError unless the guest can execute all code of the object, and call `entry`."""
+def check(compiled: Compiled, entry: str, vectors: Collection[str] = ()) -> frozenset[str]:
+    """Which of `vectors` (`enum bf_feature`) the code of the object has.
+
+    Raises LinkError unless a guest with those can execute all of it, and call `entry`.
+    """
     start = compiled.function(entry)
+    used: set[str] = set()
     for piece in compiled.pieces:
         if piece.area is Area.CODE:
-            _check_instructions(compiled, piece, start)
+            used |= _check_instructions(compiled, piece, start, vectors)
     assert start.piece is not None
     begin = start.piece.data[start.value : start.value + 16]
     if begin[: len(FRAME_SET_UP)] != FRAME_SET_UP:
@@ -61,6 +93,7 @@ def check(compiled: Compiled, entry: str) -> None:
             f"{entry} does not set up an EBP frame (push ebp; mov ebp, esp) but begins with {begin[:4].hex(' ')}; "
             "compile with -fno-omit-frame-pointer, without -fcf-protection, -fpatchable-function-entry and -mfentry"
         )
+    return frozenset(used)
 
 
 def executed(mnemonic: str, operands: str) -> str:
@@ -69,23 +102,57 @@ def executed(mnemonic: str, operands: str) -> str:
     return name if name in _KNOWN and not _WIDE_REGISTER.search(operands) else ""
 
 
-def instructions(code: bytes, place: Callable[[int], str]) -> Iterator[tuple[int, str, str]]:
-    """Offset, mnemonic without prefixes, and operands of each; `place` words an offset.
+def vector_of(code: bytes) -> str:
+    """What of `enum bf_feature` the instruction needs that the bytes begin with; "" = it is none of SSE and AVX."""
+    found = next(_detailed().disasm(code, 0, 1), None)
+    if found is None or _NO_VECTOR.search(found.op_str) or _LEFT_OUT.match(found.mnemonic):
+        return ""
+    for group in map(found.group_name, found.groups):
+        if group in _GROUPS:
+            return _GROUPS[group]
+    if found.mnemonic in _UNSAID:
+        return _UNSAID[found.mnemonic]
+    rung = _UNSAID.get(found.mnemonic.removeprefix("v"), "")
+    if rung and found.mnemonic.startswith("v"):
+        return "avx2" if rung == "ssse3" and "ymm" in found.op_str else "avx"
+    return "avx2" if found.mnemonic == "vbroadcasti128" else ""
 
-    Raises LinkError at the first one that the guest cannot execute.
+
+@cache
+def _detailed() -> Any:
+    from capstone import CS_ARCH_X86, CS_MODE_32, Cs
+
+    decoder = Cs(CS_ARCH_X86, CS_MODE_32)
+    decoder.detail = True
+    return decoder
+
+
+def instructions(
+    code: bytes, place: Callable[[int], str], vectors: Collection[str] = ()
+) -> Iterator[tuple[int, str, str, str]]:
+    """Offset, mnemonic without prefixes, operands, and which of `vectors` it is of, of each; `place` words an offset.
+
+    Raises LinkError at the first one that a guest with these vector instructions cannot execute.
     """
     from capstone import CS_ARCH_X86, CS_MODE_32, Cs
 
     end = 0
     for address, size, mnemonic, operands in decode(Cs(CS_ARCH_X86, CS_MODE_32), code):
         end = address + size
-        name = executed(mnemonic, operands)
+        name, vector = executed(mnemonic, operands), ""
+        if not name and vectors:
+            vector = vector_of(code[address:end])
+            name = mnemonic if vector in vectors else ""
         if not name:
             raise LinkError(
-                f"{place(address)} has the instruction `{f'{mnemonic} {operands}'.strip()}`, which "
-                "the guest's CPU (i686 without SSE and MMX) cannot execute; compile with -march=i686 -mno-sse -mno-mmx"
+                f"{place(address)} has the instruction `{f'{mnemonic} {operands}'.strip()}`, which the guest's CPU "
+                + (
+                    f"({', '.join(map(feature_name, vectors))}) cannot execute; compile for that, or without vectors"
+                    if vectors
+                    else "(i686 without SSE and MMX) cannot execute; compile with -march=i686 -mno-sse -mno-mmx"
+                )
             )
-        yield address, name, operands
+        yield address, name, operands, vector
     if end < len(code):
         raise LinkError(
             f"{place(end)} has bytes that are not an instruction ({code[end : end + 8].hex(' ')}); "
@@ -94,18 +161,22 @@ def instructions(code: bytes, place: Callable[[int], str]) -> Iterator[tuple[int
 
 
 def uses(code: bytes) -> frozenset[str]:
-    """Which of "x87" and "clock" it has instructions for; bytes that are none are passed over."""
+    """Which of "x87", "clock" and "avx" it has instructions for; bytes that are none are passed over."""
     from capstone import CS_ARCH_X86, CS_MODE_32, Cs
 
     decoder = Cs(CS_ARCH_X86, CS_MODE_32)
     decoder.skipdata = True
-    names = {words.split()[-1] for _, _, words, _ in decoder.disasm_lite(code, 0)}
+    found = list(decoder.disasm_lite(code, 0))
+    names = {words.split()[-1] for _, _, words, _ in found}
     x87, clock = any(name.startswith("f") for name in names), not _CLOCKS.isdisjoint(names)
-    return frozenset(word for word, used in (("x87", x87), ("clock", clock)) if used)
+    avx = any(name.startswith("v") and _WIDE_REGISTER.search(operands) for _, _, name, operands in found)
+    return frozenset(word for word, used in (("x87", x87), ("clock", clock), ("avx", avx)) if used)
 
 
-def _check_instructions(compiled: Compiled, piece: Piece, entry: Symbol) -> None:
-    for address, name, operands in instructions(piece.data, partial(_place, compiled, piece)):
+def _check_instructions(compiled: Compiled, piece: Piece, entry: Symbol, vectors: Collection[str]) -> set[str]:
+    used: set[str] = set()
+    for address, name, operands, vector in instructions(piece.data, partial(_place, compiled, piece), vectors):
+        used.update([vector] if vector else [])
         taken = _FRAME.fullmatch(operands) if name == "sub" else None
         if taken and int(taken[1], 16) > MOST_STACK:
             raise LinkError(
@@ -118,6 +189,7 @@ def _check_instructions(compiled: Compiled, piece: Piece, entry: Symbol) -> None
                 f"{entry.name} takes its arguments off the stack itself (`ret {operands}`), and the guest calls it as "
                 "cdecl; declare it without stdcall or fastcall"
             )
+    return used
 
 
 def _place(compiled: Compiled, piece: Piece, offset: int) -> str:

@@ -32,6 +32,9 @@ def stage(memory: Memory, slot: MailSlot, staging_size: int, linked: Linked, lev
     rodata = _segment(rodata_offset, slot.rodata_address, linked.rodata)
     description = code + rodata + struct.pack("<II", linked.entry_offset, level)
     memory.write(slot.address + layouts.offset("bf_mail_slot", "code"), description, "staged segments")
+    if linked.vectors:
+        needed = sum(layouts.const(f"BF_FEATURE_{word.upper()}") for word in linked.vectors)
+        memory.write(slot.address + layouts.offset("bf_mail_slot", "features"), bytes([needed]), "needed features")
     _move(memory, slot, "BF_MAIL_READY")
 
 

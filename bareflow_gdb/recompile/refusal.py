@@ -35,6 +35,12 @@ class BadRequest(Refused):
     reason = "BF_REASON_BAD_BOUNDS"
 
 
+class NotExecutable(Refused):
+    """The guest's CPU has not the instructions that the code is to have."""
+
+    reason = "BF_REASON_NOT_EXECUTABLE"
+
+
 class Differs(Refused):
     """The new code does something else than the published code."""
 

@@ -97,9 +97,10 @@ def compile_bitcode(
 
 
 def _machine(level: int, cpu: str) -> llvm.TargetMachine:
+    name, features = contract.target(cpu)
     # `default` is what clang uses; llvmlite's own default, for JIT, makes calls through registers.
     return llvm.Target.from_triple(contract.TRIPLE).create_target_machine(
-        cpu=cpu, features=contract.FEATURES, opt=level, reloc="static", codemodel="default"
+        cpu=name, features=features, opt=level, reloc="static", codemodel="default"
     )
 
 

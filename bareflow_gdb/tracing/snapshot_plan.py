@@ -116,7 +116,8 @@ def _ranges(memory: Memory, root: Root) -> list[Range]:
     const = layouts.const
     boot = const("BF_BOOT_RECORD_ADDRESS")
     found: list[Range] = [
-        (boot, boot + layouts.size("bf_boot_record")),
+        # The model's record lies behind it.
+        (boot, const("BF_MODEL_RECORD_ADDRESS") + layouts.size("bf_model_record")),
         (root.image_base, max(root.image_end, root.image_base + root.image_bytes)),
         (const("BF_STACK_BOTTOM"), const("BF_STACK_TOP")),
         (const("BF_HEAP_BASE"), const("BF_HEAP_BASE") + const("BF_HEAP_SIZE")),

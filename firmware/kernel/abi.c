@@ -14,6 +14,7 @@ _Static_assert(sizeof(block_header_t) == 16, "block_header_t");
 _Static_assert(sizeof(memory_pool_t) == 44, "memory_pool_t");
 _Static_assert(sizeof(struct bf_image_header) == 32, "bf_image_header");
 _Static_assert(sizeof(struct bf_boot_record) == 192, "bf_boot_record");
+_Static_assert(BF_BOOT_RECORD_ADDRESS + sizeof(struct bf_boot_record) == BF_MODEL_RECORD_ADDRESS, "one behind the other");
 _Static_assert(sizeof(struct bf_event) == 32, "bf_event");
 _Static_assert(offsetof(struct bf_ring_header, head) == 64, "what the guest writes has its own cache lines");
 _Static_assert(offsetof(struct bf_ring_header, tail) == 128, "what the reader writes has its own cache lines");

@@ -1,8 +1,9 @@
 /*
- * The second disk of the primary ATA channel, read by programmed I/O. Register and bit names as in ATA/ATAPI-6
- * (T13 1410D), chapters 7 (registers), 8.34 (READ MULTIPLE) and 9.5 (PIO data-in protocol). Interrupts are not used: IRQ 14 stays masked.
+ * The second disk of the primary ATA channel: larger pieces by the bus master (ata_dma.c), the rest, and what that
+ * cannot read, by programmed I/O. Register and bit names as in ATA/ATAPI-6 (T13 1410D), chapters 7 (registers), 8.26
+ * (READ DMA EXT), 8.34 (READ MULTIPLE), 9.5 (PIO data-in) and 9.7 (DMA). Interrupts are not used: IRQ 14 stays masked.
  */
-#include "disk.h"
+#include "ata.h"
 
 #define DATA 0x1F0
 #define ERROR 0x1F1
@@ -24,18 +25,25 @@
 #define DEVICE_SLAVE_LBA 0xF0           /* the master, which holds the kernel, is 0xE0 */
 
 #define READ_SECTORS 0x20
+#define READ_DMA_EXT 0x25
 #define READ_MULTIPLE 0xC4
 #define SET_MULTIPLE_MODE 0xC6
 #define IDENTIFY_DEVICE 0xEC
 
 #define IDENTIFY_MOST_PER_BLOCK 47      /* low byte: sectors that READ MULTIPLE can give at once */
+#define IDENTIFY_CAPABILITIES 49
+#define IDENTIFY_HAS_DMA 0x0100
 #define IDENTIFY_LBA_SECTORS 60         /* words 60 and 61 */
+#define IDENTIFY_COMMANDS 83
+#define IDENTIFY_HAS_48_BIT 0x0400
 
 #define TIMEOUT_SECONDS 5
 #define SLOWEST_TSC_HZ 1000000000       /* taken while the TSC has not been measured */
 #define SECTORS_PER_COMMAND 128
+#define DMA_FEWEST_SECTORS 8            /* less is read sooner than the bus master is told */
 
 static uint32_t block_sectors = 1;      /* that the disk gives at once: waiting for it is what costs */
+static bool has_dma;
 
 static void read_words(void *buffer, uint32_t words) {
     __asm__ volatile("rep insw" : "+D"(buffer), "+c"(words) : "d"(DATA) : "memory");
@@ -47,10 +55,14 @@ static void settle(void) {
         (void)inb(STATUS);
 }
 
+static uint64_t latest(void) {
+    uint64_t hz = bareflow_status.tsc_hz != 0 ? bareflow_status.tsc_hz : SLOWEST_TSC_HZ;
+    return rdtsc() + hz * TIMEOUT_SECONDS;
+}
+
 /* Waits until the disk is done, or has data to give. */
 static int32_t wait_for(uint8_t wanted) {
-    uint64_t hz = bareflow_status.tsc_hz != 0 ? bareflow_status.tsc_hz : SLOWEST_TSC_HZ;
-    uint64_t end = rdtsc() + hz * TIMEOUT_SECONDS;
+    uint64_t end = latest();
 
     do {
         uint8_t status = inb(STATUS);
@@ -75,6 +87,21 @@ static void command(uint32_t lba, uint32_t count, uint8_t code) {
     outb(LBA_HIGH, (uint8_t)(lba >> 16));
     outb(COMMAND, code);
     settle();
+}
+
+/* With 48 bits each register is written twice, the higher bits first. */
+static void command_extended(uint32_t lba, uint32_t count, uint8_t code) {
+    outb(DEVICE, DEVICE_SLAVE_LBA & 0xF0);
+    settle();
+    outb(SECTOR_COUNT, (uint8_t)(count >> 8));
+    outb(LBA_LOW, (uint8_t)(lba >> 24));
+    outb(LBA_MID, 0);
+    outb(LBA_HIGH, 0);
+    outb(SECTOR_COUNT, (uint8_t)count);
+    outb(LBA_LOW, (uint8_t)lba);
+    outb(LBA_MID, (uint8_t)(lba >> 8));
+    outb(LBA_HIGH, (uint8_t)(lba >> 16));
+    outb(COMMAND, code);
 }
 
 /* Without it, a block is one sector. */
@@ -106,6 +133,8 @@ bool ata_identify(uint32_t *sectors) {
     read_words(identity, SECTOR_BYTES / 2);
     *sectors = identity[IDENTIFY_LBA_SECTORS] | (uint32_t)identity[IDENTIFY_LBA_SECTORS + 1] << 16;
     set_block(identity[IDENTIFY_MOST_PER_BLOCK] & 0xFF);
+    has_dma = (identity[IDENTIFY_CAPABILITIES] & IDENTIFY_HAS_DMA) != 0 &&
+              (identity[IDENTIFY_COMMANDS] & IDENTIFY_HAS_48_BIT) != 0 && dma_find();
     return true;
 }
 
@@ -128,13 +157,36 @@ static int32_t read_command(uint32_t lba, uint32_t count, uint8_t *to) {
     return DISK_OK;
 }
 
+/* False = read it in the other way, which also finds out what is wrong. */
+static bool read_by_dma(uint32_t lba, uint32_t count, uint8_t *to) {
+    dma_prepare(to, count);
+    command_extended(lba, count, READ_DMA_EXT);
+    dma_start();
+    uint64_t end = latest();
+    while (dma_active() && rdtsc() < end)
+        cpu_pause();
+    return dma_stop() && wait_for(STATUS_DRDY) == DISK_OK;
+}
+
+uint32_t ata_transfer(void) {
+    return has_dma ? BF_TRANSFER_DMA : BF_TRANSFER_PIO;
+}
+
 int32_t ata_read(uint32_t lba, uint32_t count, void *buffer) {
     uint8_t *to = buffer;
     int32_t result = DISK_OK;
 
     while (count > 0 && result == DISK_OK) {
-        uint32_t now = count < SECTORS_PER_COMMAND ? count : SECTORS_PER_COMMAND;
-        result = read_command(lba, now, to);
+        uint32_t now = count < DMA_MOST_SECTORS ? count : DMA_MOST_SECTORS;
+        bool tried = has_dma && now >= DMA_FEWEST_SECTORS && dma_takes(to, now);
+        if (!tried || !read_by_dma(lba, now, to)) {
+            now = now < SECTORS_PER_COMMAND ? now : SECTORS_PER_COMMAND;
+            result = read_command(lba, now, to);
+            if (tried && result == DISK_OK) {
+                kprintf("[ATA] The bus master does not read sector %u, the CPU does: from here on without it\n", lba);
+                has_dma = false;
+            }
+        }
         event(BF_EVENT_DISK, 0, lba, now, (uint32_t)-result, 0);
         lba += now;
         count -= now;

@@ -9,6 +9,11 @@ void boot_stage(uint32_t stage) {
     __atomic_store_n(&boot_record->stage, stage, __ATOMIC_RELEASE);
 }
 
+void model_record_init(void) {
+    memset((void *)BF_MODEL_RECORD_ADDRESS, 0, sizeof(struct bf_model_record));
+    model_record->magic = BF_MODEL_RECORD_MAGIC;
+}
+
 /* First address after RAM. A BIOS that counts beyond 4 GiB must not make it wrap. */
 uint32_t ram_end(void) {
     uint32_t kib = boot_record->memory_kib;

@@ -21,6 +21,16 @@ static inline uint8_t inb(uint16_t port) {
     return value;
 }
 
+static inline void outl(uint16_t port, uint32_t value) {
+    __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static inline uint32_t inl(uint16_t port) {
+    uint32_t value;
+    __asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+
 static inline void cpu_pause(void) {
     __asm__ volatile("pause" : : : "memory");
 }
@@ -51,10 +61,13 @@ struct cpu_features {
 
 void cpu_identify(struct cpu_features *features);
 void cpu_init_x87(void);
+uint32_t cpu_enable_vectors(void);  /* enum bf_feature bits: what the CPU has, and is switched on now */
 
 /* boot_record.c: the record at 0x600 */
 #define boot_record ((volatile struct bf_boot_record *)BF_BOOT_RECORD_ADDRESS)
+#define model_record ((volatile struct bf_model_record *)BF_MODEL_RECORD_ADDRESS)
 void boot_stage(uint32_t stage);
+void model_record_init(void);   /* no model yet */
 uint32_t ram_end(void);
 
 /* serial.c: COM1; everything printed there also goes to the log buffer */

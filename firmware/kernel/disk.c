@@ -3,6 +3,7 @@
 
 #define PREVIEW_BYTES 256               /* of a text file, in the log */
 #define CHUNK_BYTES 8192
+#define LARGEST_TO_READ (4u << 20)      /* for the boot log */
 
 static bool looked;
 static bool present;
@@ -93,8 +94,13 @@ static void read_and_tell(const char *name, uint32_t size) {
     static uint8_t chunk[CHUNK_BYTES];
     struct fat16_file file;
     uint32_t crc = 0;
-    int32_t result = fat16_open(&file, name);
+    int32_t result;
 
+    if (size > LARGEST_TO_READ) {
+        kprintf("  %-12s %7u bytes, not read here\n", name, size);
+        return;
+    }
+    result = fat16_open(&file, name);
     if (result != DISK_OK)
         return;
     while ((result = fat16_read(&file, chunk, sizeof chunk)) > 0)

@@ -27,8 +27,9 @@ enum disk_error {
     DISK_BAD_IMAGE = -11        /* the file is no valid module image, or another module's */
 };
 
-/* ata.c: PIO, LBA28, the slave of the primary channel */
+/* ata.c: the slave of the primary channel */
 #define SECTOR_BYTES 512
+uint32_t ata_transfer(void);    /* enum bf_transfer: how large pieces are read */
 bool ata_identify(uint32_t *sectors);
 int32_t ata_read(uint32_t lba, uint32_t count, void *buffer);
 
@@ -61,7 +62,7 @@ uint32_t disk_list(fat16_visitor each);
 int32_t disk_read_new(const char *name_8_3, uint32_t owner_kind, uint32_t owner, bf_ptr *image);
 /* `physics_step` and `O2` give PHYSICS_.O2. */
 void disk_name(char name_8_3[13], const char *module, const char *extension);
-/* Prints what is on the disk and reads it; for the boot log. Nothing without a disk. */
+/* Prints what is on the disk and reads it, except for large files; for the boot log. Nothing without a disk. */
 void disk_run_tests(void);
 
 /* disk_modules.c. NAME.MOD replaces the code of a module that is loaded already, and is added otherwise. */

@@ -1,8 +1,11 @@
 /*
- * Are these bytes instructions that an i686 without MMX and SSE executes? What it does not is an invalid opcode at the
- * first call, and ends the run. (Intel SDM vol. 2: chapter 2, formats; appendix A, opcode maps; B.17, the x87.)
+ * Are these bytes instructions that an i686 without MMX executes, with no vector instructions but those of `features`?
+ * What it does not is an invalid opcode at the first call, and ends the run. (Intel SDM vol. 2: chapter 2, formats;
+ * appendix A, opcode maps; B.17, the x87.)
  */
 #include "defs.h"
+
+#include "instructions.h"
 
 #define LONGEST 15
 
@@ -37,6 +40,7 @@ struct instruction {
     uint32_t operand;           /* bytes of an immediate operand */
     uint32_t address;           /* bytes of an address */
     bool repeated;              /* F3 before it */
+    uint8_t prefix;             /* as in struct vector_opcode */
 };
 
 static uint8_t byte_at(const uint8_t *code, uint32_t size, uint32_t at) {
@@ -84,8 +88,49 @@ static uint32_t displacement(const struct instruction *it, uint8_t modrm, uint8_
     return more + (mod == 1 ? 1 : 4);
 }
 
+/* VEX: C5 and a byte, or C4 and two, of which a register's ModRM would make no LES or LDS (chapter 2.3.5). */
+static uint32_t take_vex(const uint8_t *code, uint32_t left, uint32_t at, struct vector_opcode *vector) {
+    bool three = code[at] == 0xC4;
+    uint8_t last = byte_at(code, left, at + (three ? 2 : 1));
+
+    vector->vex = true;
+    vector->map = three ? byte_at(code, left, at + 1) & 0x1F : 1;
+    vector->prefix = last & 3;
+    vector->wide = (last & 4) != 0;
+    return at + (three ? 3 : 2);
+}
+
+/* The bytes of the vector instruction whose prefixes end at `at`; 0 = it is none. */
+static uint32_t vector_length(const uint8_t *code, uint32_t left, uint32_t at, const struct instruction *it,
+                              uint32_t features) {
+    struct vector_opcode vector = {.map = 1, .prefix = it->prefix};
+    bool immediate;
+
+    if (at < left && (code[at] & 0xFE) == 0xC4 && byte_at(code, left, at + 1) >= 0xC0) {
+        if (it->prefix != 0)
+            return 0;
+        at = take_vex(code, left, at, &vector);
+    } else if (byte_at(code, left, at) == 0x0F) {
+        uint8_t second = byte_at(code, left, ++at);
+        if (second == 0x38 || second == 0x3A) {
+            vector.map = second == 0x38 ? 2 : 3;
+            at++;
+        }
+    } else {
+        return 0;
+    }
+    vector.opcode = byte_at(code, left, at++);
+    if (vector.vex && vector.map == 1 && vector.prefix == 0 && vector.opcode == 0x77)   /* VZEROUPPER, VZEROALL */
+        return (features & BF_FEATURE_AVX) != 0 ? at : 0;
+    uint8_t modrm = byte_at(code, left, at++);
+    if (!vector_instruction(&vector, modrm, features, &immediate))
+        return 0;
+    at += displacement(it, modrm, byte_at(code, left, at)) + (immediate ? 1 : 0);
+    return at <= LONGEST ? at : 0;
+}
+
 /* 0 = it is none; more than `left` = the end cuts it off. */
-static uint32_t length(const uint8_t *code, uint32_t left) {
+static uint32_t length(const uint8_t *code, uint32_t left, uint32_t features) {
     struct instruction it = {.operand = 4, .address = 4};
     uint32_t at = 0;
 
@@ -93,7 +138,17 @@ static uint32_t length(const uint8_t *code, uint32_t left) {
         it.operand = code[at] == 0x66 ? 2 : it.operand;
         it.address = code[at] == 0x67 ? 2 : it.address;
         it.repeated |= code[at] == 0xF3;
+        /* Of these the last counts; 66 beside one of them is an operand size. */
+        if (code[at] == 0xF2 || code[at] == 0xF3)
+            it.prefix = code[at] == 0xF3 ? 2 : 3;
+        else if (code[at] == 0x66 && it.prefix == 0)
+            it.prefix = 1;
         at++;
+    }
+    if (features != 0) {
+        uint32_t vector = vector_length(code, left, at, &it, features);
+        if (vector != 0)
+            return vector;
     }
     const char *map = one_byte;
     if (byte_at(code, left, at) == 0x0F) {
@@ -126,11 +181,11 @@ static uint32_t length(const uint8_t *code, uint32_t left) {
 }
 
 /* Where the first bytes are that are none, `size` = nowhere. What the end cuts off is not judged. */
-uint32_t instructions_end(const uint8_t *code, uint32_t size) {
+uint32_t instructions_end(const uint8_t *code, uint32_t size, uint32_t features) {
     uint32_t at = 0;
 
     while (at < size) {
-        uint32_t bytes = length(code + at, size - at);
+        uint32_t bytes = length(code + at, size - at, features);
         if (bytes == 0)
             return at;
         at = bytes < size - at ? at + bytes : size;

@@ -74,7 +74,7 @@ struct module_parts {
 };
 
 /* instructions.c */
-uint32_t instructions_end(const uint8_t *code, uint32_t size);
+uint32_t instructions_end(const uint8_t *code, uint32_t size, uint32_t features);
 
 /* module_image.c */
 const char *module_image_open(struct module_image *image, const void *bytes, uint32_t size);

@@ -134,6 +134,7 @@ bool mailbox_request(uint32_t function, uint32_t level, uint32_t reason) {
     slot->request++;
     slot->level_wanted = level;
     slot->requested_by = reason;
+    slot->features = 0;
     slot->bitcode = record->bitcode;
     slot->bitcode_size = record->bitcode_size;
     requests[function].version = NULL;
@@ -194,6 +195,12 @@ static uint32_t take_segment(uint32_t function, const volatile struct bf_segment
     return crc32((const void *)address, *size) == staged->crc ? BF_REASON_NONE : BF_REASON_BAD_CRC;
 }
 
+/* Has the CPU what the host says that its code needs, and has the code nothing beyond that? */
+static bool can_execute(const struct bf_version *version, uint32_t size, uint32_t features) {
+    return (features & ~bareflow_status.cpu_features) == 0 &&
+           instructions_end((const uint8_t *)version->code, size, features) == size;
+}
+
 static void keep_only(uint32_t pool, bf_ptr *address, uint32_t size) {
     if (size != 0) {
         pool_shrink(pool, *address, size);
@@ -208,6 +215,7 @@ static void install(uint32_t function) {
     struct bf_version *version = requests[function].version;
     uint32_t entry_offset = slot->entry_offset;
     uint32_t level = slot->level;
+    uint32_t features = slot->features;
     uint32_t code_size = 0;
     uint32_t rodata_size = 0;
 
@@ -219,6 +227,8 @@ static void install(uint32_t function) {
                               &rodata_size);
     if (reason == BF_REASON_NONE && (entry_offset >= code_size || level >= BF_LEVELS))
         reason = BF_REASON_BAD_BOUNDS;
+    if (reason == BF_REASON_NONE && !can_execute(version, code_size, features))
+        reason = BF_REASON_NOT_EXECUTABLE;
     if (reason == BF_REASON_NONE && slot->control == BF_CONTROL_VETO) {
         reason = BF_REASON_VETOED;
         event(BF_EVENT_VETO, function, level, requests[function].reason, 0, 0);
@@ -235,6 +245,7 @@ static void install(uint32_t function) {
     keep_only(BF_POOL_DATA, &version->rodata, rodata_size);
     struct module_parts parts = {version->code, version->rodata, version->code + entry_offset};
     version->level = (uint8_t)level;
+    version->features = (uint8_t)features;
     version_emitted(version, &parts, code_size, rodata_size);
     publish_version(function, version, requests[function].reason);
     requests[function].version = NULL;

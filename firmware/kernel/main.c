@@ -9,7 +9,9 @@ _Noreturn void kernel_main(void) {
     terminal_initialize();
     idt_init();
     pic_init();
+    model_record_init();
     cpu_init_x87();
+    bareflow_status.cpu_features = cpu_enable_vectors();
     bareflow_exception.magic = BF_EXCEPTION_MAGIC;
     bareflow_status.tsc_hz = timer_measure_tsc_hz();
     timer_init();

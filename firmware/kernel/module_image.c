@@ -92,7 +92,7 @@ static const char *open_version_2(struct module_image *image, uint32_t size) {
 static const char *foreign_instruction(const struct module_image *image) {
     static char what[64];
     uint32_t size = image->tail.code_size;
-    uint32_t at = instructions_end(image->body, size);
+    uint32_t at = instructions_end(image->body, size, 0);
     uint8_t bytes[4] = {0};
 
     if (at == size)

@@ -28,6 +28,7 @@ const char *reason_text(uint32_t reason) {
         [BF_REASON_CANCELLED] = "cancelled", [BF_REASON_EMBEDDED] = "embedded", [BF_REASON_CACHE] = "cache",
         [BF_REASON_DISK] = "disk", [BF_REASON_EVICTED] = "evicted", [BF_REASON_REPLACED] = "replaced",
         [BF_REASON_APPLICATION] = "the application asked", [BF_REASON_DIFFERS] = "it differs",
+        [BF_REASON_NOT_EXECUTABLE] = "not for this CPU",
     };
     return reason < sizeof texts / sizeof texts[0] ? texts[reason] : "unknown reason";
 }

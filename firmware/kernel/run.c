@@ -3,6 +3,7 @@
 #include "defs.h"
 #include "disk.h"
 #include "microjit.h"
+#include "model_load.h"
 
 #define CALLS_AFTER_FIRST_THRESHOLD 50
 
@@ -111,6 +112,7 @@ _Noreturn void bareflow_run(void) {
     load_modules();
     cache_load_modules();
     disk_load_all_modules();
+    model_load();
     module_test_results();
     export_modules();   /* the run does not change it, and whoever reads it need not wait for the run */
     boot_stage(BF_STAGE_MODULES);

@@ -15,7 +15,8 @@ KERNEL_LIB_SOURCES := \
 KERNEL_LIB_OBJECTS := $(patsubst %.c,$(OUT)/kernel_lib/%.o,$(KERNEL_LIB_SOURCES))
 APPLICATION_OBJECTS := $(OUT)/kernel/start.asm.o $(OUT)/kernel/vectors.asm.o
 DEBUG_INTERFACE_OBJECTS := $(patsubst %,$(OUT)/kernel_lib/%.o,kernel_lib/debug/root kernel_lib/debug/functions \
-  $(addprefix kernel/,ring hooks adaptive_jit publish version profiler pools block_table mailbox crc32))
+  $(addprefix kernel/,ring hooks adaptive_jit publish version profiler pools block_table mailbox instructions \
+  vector_instructions crc32))
 KERNEL_LIB_CFLAGS = $(CFLAGS) -Os -Ikernel_lib
 
 $(OUT)/kernel_lib/%.o: %.c $(wildcard kernel/*.h kernel_lib/*.h) $(wildcard $(ABI)/*.h) $(OUT)/mode

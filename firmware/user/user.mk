@@ -1,6 +1,6 @@
 # The module system's tests as an i686 Linux program without a C library. firmware/Makefile includes this file.
 USER_TEST := $(OUT)/user/module_test
-USER_KERNEL := module module_image instructions module_test pools pools_test block_table crc32 sha256 string printf int64
+USER_KERNEL := module module_image instructions vector_instructions module_test pools pools_test block_table crc32 sha256 string printf int64
 USER_OBJECTS := $(patsubst %,$(OUT)/user/%.o,machine main start) $(patsubst %,$(OUT)/kernel/%.o,$(USER_KERNEL))
 
 $(OUT)/user/%.o: user/%.c user/user.h $(wildcard kernel/*.h)

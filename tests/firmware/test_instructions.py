@@ -7,6 +7,7 @@ capstone): all opcodes, all ModRM bytes.
 from __future__ import annotations
 
 import ctypes
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,10 @@ from pathlib import Path
 import pytest
 from capstone import CS_ARCH_X86, CS_MODE_32, Cs
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.build.module import read_module
-from bareflow_gdb.recompile.machine_code import executed
+from bareflow_gdb.recompile.machine_code import executed, vector_of
+from bareflow_gdb.recompile.recipe import RUNGS
 
 ROOT = Path(__file__).parents[2]
 PREFIXES = frozenset(bytes.fromhex("26 2e 36 3e 64 65 66 67 f0 f2 f3"))
@@ -36,14 +39,15 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     folders = [f"-I{ROOT / 'firmware/kernel'}", f"-I{ROOT / 'bareflow_gdb/abi'}"]
     flags = ["-std=gnu17", "-O2", "-Wall", "-Wextra", "-Werror", "-fsanitize-trap=all", "-fsanitize=undefined,bounds"]
     flags += ["-shared", "-fPIC", "-fuse-ld=lld-19", *folders]
-    subprocess.run(["clang-19", *flags, ROOT / "firmware/kernel/instructions.c", "-o", target], check=True)
+    sources = [ROOT / "firmware/kernel" / name for name in ("instructions.c", "vector_instructions.c")]
+    subprocess.run(["clang-19", *flags, *sources, "-o", target], check=True)
     return ctypes.CDLL(str(target))
 
 
-def end(library: ctypes.CDLL, code: bytes) -> int:
+def end(library: ctypes.CDLL, code: bytes, features: int = 0) -> int:
     """Where the guest finds the first bytes that are none."""
     # Exactly as long as the code is, so that what reads on would be seen.
-    return int(library.instructions_end((ctypes.c_uint8 * len(code)).from_buffer_copy(code), len(code)))
+    return int(library.instructions_end((ctypes.c_uint8 * len(code)).from_buffer_copy(code), len(code), features))
 
 
 def taken_by_host(code: bytes) -> int:
@@ -130,3 +134,46 @@ def test_all_code_that_the_build_makes_is_taken(library: ctypes.CDLL, firmware: 
 def test_the_stop_of_a_compilers_own_check_is_taken_with_its_operand(library: ctypes.CDLL, text: str) -> None:
     code = bytes.fromhex(text)
     assert end(library, code + NO_INSTRUCTION) == len(code)
+
+
+def vector_cases() -> Iterator[bytes]:
+    """Every opcode of the three maps, with every prefix, legacy and VEX, with memory and registers."""
+    operands = [bytes([modrm]) + AFTER for modrm in (0x44, 0xC1, 0xD1, 0xF1)]
+    for prefix in range(4):
+        legacy = (b"", b"\x66", b"\xf3", b"\xf2")[prefix]
+        for opcode in range(256):
+            for rest in operands:
+                for escape in (b"\x0f", b"\x0f\x38", b"\x0f\x3a"):
+                    yield legacy + escape + bytes([opcode]) + rest
+                for wide in (0, 4):
+                    # vvvv is the destination itself where it names no register: 1111.
+                    for vvvv in (0x78, 0x40):
+                        yield bytes([0xC5, 0x80 | vvvv | wide | prefix, opcode]) + rest
+                        for number in (1, 2, 3):
+                            yield bytes([0xC4, 0xE0 | number, vvvv | wide | prefix, opcode]) + rest
+
+
+def test_vector_instructions_are_judged_as_the_host_judges_them(library: ctypes.CDLL) -> None:
+    bit = {rung: layouts.const(f"BF_FEATURE_{rung.upper()}") for rung in RUNGS}
+    different: dict[str, str] = {}
+    agreed = dict.fromkeys(RUNGS, 0)
+    for code in vector_cases():
+        _, size, mnemonic, operands = next(DECODER.disasm_lite(code, 0, 1), (0, 0, "", ""))
+        alone = code[:size] + NO_INSTRUCTION
+        # What is no instruction at all, and what an i686 has, other tests look at.
+        if size == 0 or end(library, alone) == size:
+            continue
+        guest = [rung for rung in RUNGS if end(library, alone, bit[rung]) == size]
+        host = vector_of(code)
+        if guest == [host]:
+            agreed[host] += 1
+        elif guest or (host and not is_wide_scalar(code, mnemonic)):
+            different[f"{code[:size].hex(' ')} {mnemonic} {operands}"] = f"{guest}, by the host {host or 'none'}"
+    assert not different
+    assert min(agreed.values()) >= 20, agreed
+
+
+def is_wide_scalar(code: bytes, mnemonic: str) -> bool:
+    """Scalars ignore the bit for 256 bits, and no compiler sets it."""
+    wide = code[0] in (0xC4, 0xC5) and code[2 if code[0] == 0xC4 else 1] & 4
+    return bool(wide) and re.search(r"s[sd](2s[sid])?$|movs[sd]$|si2s[sd]$", mnemonic) is not None

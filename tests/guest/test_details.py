@@ -68,7 +68,7 @@ def test_the_cpu_is_in_protected_mode_with_the_kernels_idt(guest: Guest, symbols
     cpu = guest.kernel().cpu()
     assert (cpu.mode, cpu.problems, cpu.notes, cpu.exception) == ("protected", (), (), "")
     assert cpu.registers is not None
-    assert (cpu.registers.cr0, cpu.cr0) == (0x11, ("PE", "ET"))
+    assert (cpu.registers.cr0, cpu.cr0) == (0x33, ("PE", "MP", "ET", "NE"))
     assert {part.name: (part.selector, part.base) for part in cpu.segments if part.name in ("cs", "ss")} == {
         "cs": (8, 0),
         "ss": (0x10, 0),

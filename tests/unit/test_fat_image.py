@@ -96,16 +96,38 @@ def test_two_files_with_one_name_are_refused() -> None:
 
 
 def test_more_than_fits_is_refused() -> None:
-    with pytest.raises(UsageError, match="clusters"):
-        fat16_image([DiskFile("LARGE.MOD", bytes(17 << 20))])
+    with pytest.raises(UsageError, match="a FAT16 volume holds 2 GB"):
+        fat16_image([DiskFile("LARGE.MOD", Long())])
     with pytest.raises(UsageError, match="directory entries"):
         fat16_image([DiskFile(f"F{n}.MOD", b"") for n in range(512)])
 
 
+class Long(bytes):
+    """A file of 2 GB, as far as its length is asked for."""
+
+    def __len__(self) -> int:
+        return 1 << 31
+
+
 def test_the_last_cluster_can_be_used(tmp_path: Path) -> None:
-    content = bytes(fat_image.CLUSTERS * fat_image.CLUSTER)
+    usual = fat_image.Geometry()
+    content = bytes(usual.clusters * usual.cluster_bytes)
     image = save(tmp_path, {"ALL.MOD": content})
-    assert f"{fat_image.CLUSTERS}/{fat_image.CLUSTERS} clusters" in run("/usr/sbin/fsck.fat", "-n", image)
+    assert f"{usual.clusters}/{usual.clusters} clusters" in run("/usr/sbin/fsck.fat", "-n", image)
+
+
+def test_a_larger_volume_is_made_for_what_does_not_fit_into_16_mb(tmp_path: Path) -> None:
+    large, given = tmp_path / "smollm2.bfm", tmp_path / "primes.O0.mod"
+    with large.open("wb") as file:
+        file.truncate(150 << 20)
+        file.write(b"begins")
+    given.write_bytes(b"module")
+    image = tmp_path / "disk.img"
+    assert fat_image.main(["--output", str(image), str(given), str(large)]) == 0
+    clusters = (150 << 20) // 4096 + 1
+    said = run("/usr/sbin/fsck.fat", "-n", image)
+    assert f"{clusters}/{clusters} clusters" in said and "3 files" in said
+    assert "157 286 406 bytes" in run("mdir", "-i", image)
 
 
 def test_an_error_is_a_sentence_and_leaves_no_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from guest_code import MIXED, bitcode, tier
 
-from bareflow_gdb.build.fat_image import CLUSTER, CLUSTERS, DiskFile, fat16_image
+from bareflow_gdb.build.fat_image import DiskFile, Geometry, fat16_image
 from bareflow_gdb.build.module import link_module, read_module
 from bareflow_gdb.cli import main as cli
 from bareflow_gdb.errors import BareflowError, CannotWrite, UsageError
@@ -212,13 +212,27 @@ def test_images_go_onto_a_disk_and_the_other_files_stay(compiler: Compiler, tmp_
     assert read_content(path, "MIXED.MOD")[1] == images["mixed"]
 
 
-def test_a_full_or_damaged_disk_is_refused_and_stays(compiler: Compiler, tmp_path: Path) -> None:
+def test_a_full_disk_becomes_larger(compiler: Compiler, tmp_path: Path) -> None:
     images = cache.read(filled(compiler, tmp_path / "cache/x", 3, 2), compiler)
     path = tmp_path / "disk.img"
-    full = fat16_image([DiskFile("BIG.BIN", bytes(CLUSTERS * CLUSTER))])
+    big = bytes(Geometry().clusters * Geometry().cluster_bytes)
+    path.write_bytes(fat16_image([DiskFile("BIG.BIN", big)]))
+    assert disk.sync(path, images) == ("MIXED.MOD", "OTHER.MOD")
+    assert read_content(path, "BIG.BIN")[1] == big
+    assert path.stat().st_size > Geometry().sectors * 512
+
+
+def test_a_foreign_or_damaged_disk_is_refused_and_stays(compiler: Compiler, tmp_path: Path) -> None:
+    images = cache.read(filled(compiler, tmp_path / "cache/x", 3, 2), compiler)
+    path = tmp_path / "disk.img"
+    foreign = fat16_image([]).replace(b"BAREFLOW   ", b"HOLIDAYS   ")
     damaged = bytearray(fat16_image([DiskFile("NOTES.TXT", b"kept" * 1000)]))
     damaged[512 : 512 + 64 * 512] = bytes(64 * 512)
-    for content, why in ((full, "clusters"), (bytes(damaged), "damaged"), (b"no disk", "FAT16|boot sector|bytes")):
+    for content, why in (
+        (foreign, "not a disk of this"),
+        (bytes(damaged), "damaged"),
+        (b"no disk", "FAT16|boot sector|bytes"),
+    ):
         path.write_bytes(content)
         with pytest.raises(BareflowError, match=why):
             disk.sync(path, images)

@@ -10,8 +10,8 @@ from bareflow_gdb.errors import UsageError
 from bareflow_gdb.recompile.compiler import Compiler
 from bareflow_gdb.recompile.objects import read_object
 from bareflow_gdb.recompile.pipeline import MOST_PASSES, PASSES, parse
-from bareflow_gdb.recompile.recipe import CPUS, Recipe
-from bareflow_gdb.recompile.refusal import BadBitcode
+from bareflow_gdb.recompile.recipe import CPUS, RUNGS, Recipe
+from bareflow_gdb.recompile.refusal import BadBitcode, NotExecutable
 
 
 @pytest.mark.parametrize(
@@ -83,4 +83,15 @@ def test_passes_take_the_place_of_the_levels_own(payload: bytes) -> None:
 
 def test_another_cpu_lays_the_code_out_differently(payload: bytes) -> None:
     with Compiler() as compiler:
-        assert len({code(compiler, payload, 3, cpu=cpu) for cpu in CPUS}) > 1
+        made = {code(compiler, payload, 3, cpu=Recipe(cpu).on(RUNGS).cpu) for cpu in CPUS}
+        assert len(made) > 1
+
+
+def test_a_cpu_brings_its_vectors_where_the_guest_has_them() -> None:
+    assert [Recipe(cpu).on(()).vectors for cpu in ("i686", "core2", "guest")] == [(), (), ()]
+    assert Recipe("guest").on(RUNGS[:3]).vectors == RUNGS[:3]
+    # What is missing in between ends it, whatever a guest says.
+    assert Recipe("guest").on(("sse", "avx2")).vectors == ("sse",)
+    assert Recipe("haswell").on(RUNGS).vectors == RUNGS
+    with pytest.raises(NotExecutable, match="the guest has no vector instructions and nehalem needs SSE, SSE2"):
+        Recipe("nehalem").on(())

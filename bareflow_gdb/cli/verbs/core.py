@@ -26,13 +26,16 @@ def main(options: argparse.Namespace) -> int:
     target = open_target(options.target)
     if target.machine is None:
         raise UsageError(f"{target.description} is not a running machine; `bareflow list` shows them")
-    target.machine.dump_core(options.out)
+    left = target.machine.dump_core(options.out)
     if options.shared:
         share(options.out)
     size = options.out.stat().st_size
     if options.json:
-        print(json.dumps({"core": str(options.out), "bytes": size, "machine": target.machine.name}))
+        record = {"core": str(options.out), "bytes": size, "machine": target.machine.name, "left_out": left}
+        print(json.dumps(record))
     else:
         print(f"{options.out}: {size:,} bytes of machine {target.machine.name}")
+        if left is not None:
+            print(f"  without  the model's weights, {left[1] - left[0]:,} bytes at 0x{left[0]:08x}: its file has them")
         print(f"  ask it   {shell('bareflow', 'status', options.out)}")
     return 0

@@ -47,7 +47,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--passes", default="", metavar="PIPELINE", help="LLVM's passes, as sroa,instcombine,default<O2>"
     )
-    parser.add_argument("--cpu", choices=CPUS, default=CPU, help=f"lay the code out for this one ({CPU})")
+    for_cpu = f"compile for this one ({CPU}); nehalem, haswell and guest with its vector instructions"
+    parser.add_argument("--cpu", choices=CPUS, default=CPU, help=for_cpu)
     parser.add_argument(
         "--keep", type=Path, metavar="FOLDER", help="keep bitcode, object, remarks and the times of passes there"
     )

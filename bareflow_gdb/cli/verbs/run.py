@@ -40,7 +40,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="time = instructions, 2^N ns each: the same in every run; keeps a host CPU busy",
     )
-    parser.add_argument("--memory", type=int, default=64, metavar="MIB", help="RAM in MiB (default 64)")
+    parser.add_argument(
+        "--cpu",
+        default="",
+        metavar="NAME",
+        help="QEMU's name of a CPU, as max or pentium3 (default qemu32, without AVX)",
+    )
+    parser.add_argument(
+        "--memory", type=int, metavar="MIB", help="RAM in MiB (default 64, and more when the disk holds a model)"
+    )
     parser.add_argument("--wait", metavar="STAGE", help="return when this boot stage is reached, for instance idle")
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds that --wait waits (60)")
     parser.epilog = "Exit code 1 when --wait's stage was not reached; the machine is kept then."
@@ -49,9 +57,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.guest.boot.boot import stage_number
     from bareflow_gdb.guest.boot.wait import wait_for_stage
+    from bareflow_gdb.guest.machine.needed_ram import needed_mib
     from bareflow_gdb.qemu.default import default_image
+    from bareflow_gdb.qemu.directory import SHARED_MEMORY
     from bareflow_gdb.qemu.image import RootSettings
-    from bareflow_gdb.qemu.launch import launch
+    from bareflow_gdb.qemu.launch import launch, second_disk
 
     settings = None
     if options.hold or options.thresholds or options.scenario:
@@ -59,17 +69,24 @@ def main(options: argparse.Namespace) -> int:
         scenario = number(options.scenario or "run")
         settings = RootSettings(thresholds=thresholds, hold=int(options.hold), scenario=scenario)
     wanted = stage_number(options.wait) if options.wait else None
+    image = options.image or default_image()
+    disk = second_disk(image, options.disk, with_disk=not options.no_disk, icount=options.icount)
+    memory, model = (options.memory, "") if options.memory is not None else needed_mib(disk)
     machine = launch(
-        options.image or default_image(),
+        image,
         name=options.name,
-        memory_mib=options.memory,
+        memory_mib=memory,
         icount=options.icount,
         paused=options.paused,
         settings=settings,
         disk=options.disk,
         with_disk=not options.no_disk,
         floppy=options.floppy,
+        cpu=options.cpu,
     )
+    if machine.ram_path.parent != SHARED_MEMORY:
+        # Slower when that disk is: the guest's RAM is a file there.
+        print(f"bareflow run: {SHARED_MEMORY} has no room for {memory} MiB; RAM is {machine.ram_path}", file=sys.stderr)
     if wanted is not None:
         try:
             wait_for_stage(machine, wanted, options.timeout)
@@ -87,6 +104,8 @@ def main(options: argparse.Namespace) -> int:
     else:
         print(f"machine {machine.name} runs (process {machine.pid})")
         print(f"  image    {machine.image}")
+        if model:
+            print(f"  memory   {memory} MiB, for the model {model} of {disk}")
         print(f"  serial   {machine.serial_path}")
         print(f"  gdb      bareflow gdb {machine.name}, or `target remote {machine.gdb_socket}` in yours")
         print(f"  stop     bareflow stop {machine.name}")

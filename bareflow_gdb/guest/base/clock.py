@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bareflow_gdb.guest.base.absent import need
 from bareflow_gdb.guest.base.reading import filled, one
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import NOWHERE, Address
+from bareflow_gdb.guest.base.values import NOWHERE, Address, words
 from bareflow_gdb.memory.protocol import Memory
 
 
@@ -31,6 +31,8 @@ class Counters:
     """As read back from the UART; 0 = this kernel does not tell."""
     version_costs: Address = NOWHERE
     """The table of what the calls of each version took; 0 = this kernel keeps none."""
+    cpu_features: tuple[str, ...] | None = None
+    """The vector instructions that code may have: the CPU has them, and they are switched on. None = not told."""
 
 
 def read_counters(memory: Memory, root: Root) -> Counters:
@@ -41,4 +43,5 @@ def read_counters(memory: Memory, root: Root) -> Counters:
         raw,
         com1_divisor=raw.com1_divisor if root.tells(1) else 0,
         version_costs=Address(raw.version_costs if root.tells(3) else 0),
+        cpu_features=words("bf_feature", raw.cpu_features) if root.tells(4) else None,
     )

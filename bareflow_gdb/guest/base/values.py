@@ -46,6 +46,9 @@ _PREFIX = {
     "bf_mail_state": "BF_MAIL_",
     "bf_control": "BF_CONTROL_",
     "bf_swap_phase": "BF_PHASE_",
+    "bf_feature": "BF_FEATURE_",
+    "bf_model_state": "BF_MODEL_STATE_",
+    "bf_transfer": "BF_TRANSFER_",
 }
 
 
@@ -83,6 +86,11 @@ def words(enum: str, mask: int) -> tuple[str, ...]:
     names = [name.removeprefix(_PREFIX[enum]).lower() for name, bit in known.items() if mask & bit]
     rest = mask & ~sum(known.values())
     return (*names, f"0x{rest:x}") if rest else tuple(names)
+
+
+def feature_name(feature: str) -> str:
+    """A word of `enum bf_feature` as manuals write it: SSE4.1."""
+    return feature.upper().replace("_", ".")
 
 
 def code_name(function: str, tier: int, version: int | None = None) -> str:

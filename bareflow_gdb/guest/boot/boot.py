@@ -1,6 +1,6 @@
 """How far did the boot get, what was loaded, and what was wrong?
 
-Read budget: 1 packet for the record (192 bytes), 1 for the clock. Works before any kernel is in memory.
+Read budget: 1 packet for the record (192 bytes), 1 for the clock, 1 for the model. Works before there is a kernel.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from bareflow_gdb.errors import BadData, ReadError, UsageError
 from bareflow_gdb.guest.base.reading import filled, one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word, milliseconds, word
+from bareflow_gdb.guest.boot.model_load import model_words
 from bareflow_gdb.memory.protocol import Memory
 
 _FATAL_WORDS = {
@@ -85,6 +86,8 @@ class Boot:
     tsc_hz: int
     """0 = not measured yet."""
     problems: tuple[str, ...]
+    model: str = ""
+    """How it stands with the language model of the second disk; "" = there is no such disk, or this is not told."""
     done: bool = False
     """Halted because it is an application that has returned."""
 
@@ -133,7 +136,8 @@ def read_boot(memory: Memory, root: Root | None, tsc_hz: int = 0) -> Boot:
         )
     application = root is not None and root.variant == "unikernel"
     done = application and raw.stage == layouts.const("BF_STAGE_HALTED") and _returned(raw)
-    problems = tuple(_problems(raw, done))
+    model, wrong = model_words(memory, root)
+    problems = (*_problems(raw, done), *([wrong] if wrong else []))
     return filled(
         Boot,
         raw,
@@ -147,6 +151,7 @@ def read_boot(memory: Memory, root: Root | None, tsc_hz: int = 0) -> Boot:
         a20_method=word("bf_a20_method", raw.a20_method),
         tsc_hz=tsc_hz,
         problems=problems,
+        model=model,
         done=done,
     )
 

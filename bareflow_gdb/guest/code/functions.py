@@ -19,7 +19,7 @@ from bareflow_gdb.guest.base.absent import need
 from bareflow_gdb.guest.base.clock import Counters, read_counters
 from bareflow_gdb.guest.base.reading import ONE_PACKET, bulk, capped, filled, many, one, optional
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import Address, Word, code_name, word
+from bareflow_gdb.guest.base.values import Address, Word, code_name, word, words
 from bareflow_gdb.memory.protocol import Memory
 
 NO_MODULE = 0xFFFFFFFF
@@ -82,6 +82,8 @@ class Version:
     """Calls of the function when a threshold asked for this version, 0 = no threshold did."""
     tsc_asked: int
     """When it did."""
+    features: tuple[str, ...] = ()
+    """Vector instructions that its code has, as words of `enum bf_feature`."""
 
     @property
     def title(self) -> str:
@@ -212,6 +214,7 @@ def _version(raw: Any, cause: Any, functions: Sequence[Function]) -> Version:
         provider=word("bf_provider", raw.provider),
         asked_at_call=cause.calls if cause is not None else 0,
         tsc_asked=cause.tsc if cause is not None else 0,
+        features=words("bf_feature", raw.features),
     )
 
 

@@ -1,6 +1,7 @@
 """In which state is the CPU: mode, flags, segments, descriptor tables, who handles which vector?
 
-Read budget: registers 1 packet (QEMU's monitor), GDT 1, IDT 1 per 256 gates, names as in names.py, exception 1.
+Read budget: registers 1 packet (QEMU's monitor), GDT 1, IDT 1 per 256 gates, names as in names.py, exception 1,
+features 1.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bareflow_gdb.errors import BadData, BareflowError
+from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.reading import filled
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word
@@ -64,6 +66,8 @@ class Cpu:
     """"register", "symbol", "" = not found."""
     gates: tuple[Gate, ...]
     gates_absent: int
+    vectors: tuple[str, ...] | None
+    """Vector instructions that the CPU has and the kernel has switched on; None = the kernel does not say."""
     exception: str | None
     """The last one that the kernel took, "" = none; None = the kernel keeps no record of it."""
     problems: tuple[str, ...]
@@ -110,6 +114,7 @@ def read_cpu(memory: Memory, root: Root | None, names: Names) -> Cpu:
         idt_found_by=how,
         gates=gates,
         gates_absent=absent,
+        vectors=_vectors(memory, root),
         exception=_exception(memory, root, notes),
         problems=tuple(problems),
         notes=tuple(notes),
@@ -244,6 +249,17 @@ def _segments(raw: CpuRegisters) -> tuple[Segment, ...]:
 
 def _bits(value: int, names: str) -> tuple[str, ...]:
     return tuple(name for bit, name in enumerate(names.split()) if value & 1 << bit and name != "-")
+
+
+def _vectors(memory: Memory, root: Root | None) -> tuple[str, ...] | None:
+    if root is None or not root.status or not root.tells(4):
+        return None
+    try:
+        counters = read_counters(memory, root)
+    except BareflowError:
+        return None
+    # Before the CPU's speed is measured the kernel has not come to its features either.
+    return counters.cpu_features if counters.tsc_hz else None
 
 
 def _exception(memory: Memory, root: Root | None, notes: list[str]) -> str | None:

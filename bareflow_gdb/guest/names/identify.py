@@ -117,6 +117,8 @@ def _map(root: Root | None, ram_end: int, base: int) -> Iterator[tuple[str, int,
     yield "interrupt vectors", 0, 0x400
     yield "BIOS data area", 0x400, 0x500
     yield "boot record", boot, boot + layouts.size("bf_boot_record")
+    model = const("BF_MODEL_RECORD_ADDRESS")
+    yield "model record", model, model + layouts.size("bf_model_record")
     yield "stage 1", const("BF_STAGE1_ADDRESS"), const("BF_STAGE2_ADDRESS")
     stage2 = const("BF_STAGE2_ADDRESS")
     yield "stage 2", stage2, stage2 + const("BF_STAGE2_SECTORS") * 512
@@ -153,6 +155,7 @@ def _tables(root: Root) -> Iterator[tuple[str, int, str, int]]:
     yield "root descriptor", root.address, "bf_root", 1
     yield "image header", const("BF_IMAGE_BASE"), "bf_image_header", 1
     yield "boot record", root.boot_record, "bf_boot_record", 1
+    yield "model record", const("BF_MODEL_RECORD_ADDRESS") if root.tells(4) else 0, "bf_model_record", 1
     yield "status record", root.status, "bf_status", 1
     yield ("JIT entry", root.adaptive_jit + layouts.offset("adaptive_jit", "functions"), "jit_function_entry", 32)
     yield "function profile", root.function_profiler, "function_profile", const("MAX_PROFILED_FUNCTIONS")
