@@ -22,14 +22,15 @@ def pieces(text: str, *, digits: bool) -> Iterator[str]:
         return
     start = 0
     for at, character in enumerate(text):
-        if _kind(character) == "N":
+        if kind_of(character) == "N":
             yield from _gpt2(text[start:at])
             yield character
             start = at + 1
     yield from _gpt2(text[start:])
 
 
-def _kind(character: str) -> str:
+def kind_of(character: str) -> str:
+    """Its class: L(etter), N(umber), s(pace), o(ther), and a blank for itself."""
     category = unicodedata.category(character)[0]
     if character == " " or category in "LN":
         return character if character == " " else category
@@ -38,7 +39,7 @@ def _kind(character: str) -> str:
 
 
 def _gpt2(text: str) -> Iterator[str]:
-    kinds = "".join(map(_kind, text))
+    kinds = "".join(map(kind_of, text))
     at = 0
     while at < len(text):
         match = _SUFFIX.match(text, at) or _RUN.match(kinds, at)

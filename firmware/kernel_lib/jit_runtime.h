@@ -28,7 +28,8 @@ typedef int32_t (*jit_function_t)(int32_t a, int32_t b);
 /*
  * A function, and its code for the levels O0 to O3 as the linker placed it; NULL where there is none but for O0. The
  * debug interface copies a level's code when it is asked for: it must be whole from its first byte to `end`, begin
- * with its entry, and name no address but relative to itself. A section of its own with __start_ and __stop_ does.
+ * with its entry, call and jump to nothing else, and name what it reads, like constants, by its absolute address. A
+ * section of its own with __start_ and __stop_ does.
  */
 struct jit_source {
     const char *name;
@@ -36,6 +37,8 @@ struct jit_source {
     const char *end[BF_LEVELS]; /* behind its last byte; NULL = not known, which the debug interface refuses */
     int32_t arguments[2];       /* default ones, and the result for them */
     int32_t expected;
+    const char *bitcode;        /* with its header, for a host that compiles; NULL = none */
+    const char *bitcode_end;
 };
 
 /* The function's number: 0, 1, 2, … by their order. JIT_NO_FUNCTION = there is one of that name, or no room. */

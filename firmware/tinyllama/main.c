@@ -16,9 +16,9 @@ static const struct demo {
     struct jit_source function;
     uint32_t calls;
 } demos[] = {
-    {{LEVELS(fibonacci), {10}, 55}, 10},
-    {{LEVELS(sum_to_n), {1000}, 500500}, 100},
-    {{LEVELS(count_primes), {100}, 25}, 5},
+    {{LEVELS(fibonacci), .arguments = {10}, .expected = 55}, 10},
+    {{LEVELS(sum_to_n), .arguments = {1000}, .expected = 500500}, 100},
+    {{LEVELS(count_primes), .arguments = {100}, .expected = 25}, 5},
 };
 #define DEMOS (sizeof demos / sizeof demos[0])
 

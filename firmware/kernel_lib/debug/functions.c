@@ -57,6 +57,8 @@ bool slot_fill(uint32_t function, const struct jit_source *source) {
 
     *kept = (struct embedded_module){.name = source->name, .expected = source->expected};
     memcpy(kept->arguments, source->arguments, sizeof kept->arguments);
+    kept->bitcode = source->bitcode;
+    kept->bitcode_size = (uint32_t)(source->bitcode_end - source->bitcode);
     for (uint32_t level = 0; level < BF_LEVELS; level++) {
         if (source->code[level] == NULL)
             continue;

@@ -1,0 +1,7 @@
+/* How the model comes into memory. */
+#pragma once
+
+#include <stdint.h>
+
+/* Where it is, or might be: at most `room` bytes from `base` on. What went wrong, or NULL. */
+const char *load_model(const void **base, uint32_t *room);

@@ -1,0 +1,137 @@
+/* The language model's unikernel: it answers a question on its console, and gets faster while it does. */
+#include "answer.h"
+#include "examples.h"
+#include "load.h"
+#include "numbers.h"
+#include "speed.h"
+#include "tiers.h"
+
+#include "runtime.h"
+
+#include "stock_kernel.h"
+
+#include "jit.h"
+
+/* What it is asked; whoever has its memory may ask again when `asked` is 0. */
+struct llama_question {
+    volatile uint32_t asked;    /* 1 = answer this; 0 when that is done */
+    uint32_t tokens;            /* of the answer, at most */
+    uint32_t chat;              /* 1 = as a person who talks to the model */
+    uint32_t bytes;
+    char text[MOST_TEXT];
+};
+
+#define FIRST_QUESTION "Once upon a time"
+extern struct llama_question llama_question;
+struct llama_question llama_question = {1, 64, 0, sizeof FIRST_QUESTION - 1, FIRST_QUESTION};
+
+static struct packed model;
+static struct vocabulary words;
+static struct network network;
+static struct answer current;
+
+void application_register(void) {
+    examples_fill();
+    tiers_register();
+}
+
+static void set_x87(void) {
+    static const uint16_t control = LLAMA_X87_CONTROL;
+
+    __asm__ volatile("fninit; fldcw %0" : : "m"(control));
+}
+
+/* What is wrong, or NULL. */
+static const char *prepare(void) {
+    const void *base;
+    uint32_t room;
+    const char *wrong = load_model(&base, &room);
+
+    if (wrong != NULL)
+        return wrong;
+    struct arena arena = {NULL, (uint8_t *)base + room};
+    const struct bf_model_header *head = base;
+    if (room >= sizeof *head && head->file_bytes <= room)
+        arena.at = (uint8_t *)base + (head->file_bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
+    if (arena.at == NULL || arena.at > arena.end)
+        arena.at = arena.end;
+    wrong = packed_open(&model, base, room, &arena);
+    if (wrong != NULL)
+        return wrong;
+    const struct bf_model_part *damaged = packed_damaged(&model);
+    if (damaged != NULL) {
+        kprintf("[llama] part %.32s differs from its CRC\n", damaged->name);
+        return "it is damaged; pack it again";
+    }
+    if (model.token_ends == NULL)
+        return "it has no tokens, so it takes no text; pack a GGUF file that has them";
+    if (!vocabulary_init(&words, &model, &arena) || !network_init(&network, &model, &arena) ||
+        !answer_init(&current, &network, &words, &arena))
+        return "there is no memory left for its keys and values; give the machine more (-m)";
+    kprintf("[llama] %.64s: %u layers of %u, vocabulary %u, %u KiB at 0x%08x, room for %u positions\n", head->name,
+            head->layers, head->dim, head->vocabulary, head->file_bytes / 1024, (uint32_t)base, network.positions);
+    return NULL;
+}
+
+static void print(const char *text, uint32_t bytes) {
+    for (uint32_t i = 0; i < bytes; i++)
+        kputchar(text[i]);
+}
+
+bool answer_told(const struct answer *answer) {
+    uint32_t bytes;
+
+    speed_count();
+    if (answer->count != 0) {
+        const char *text = vocabulary_text(&model, answer->ids[answer->text_count + answer->count - 1], &bytes);
+        print(text, bytes);
+    }
+    return true;
+}
+
+static void answer_question(void) {
+    static const char *const ends[] = {
+        [ANSWER_FULL] = "as many as were wanted", [ANSWER_STOPPED] = "the end of the text",
+        [ANSWER_NO_ROOM] = "no position left", [ANSWER_INTERRUPTED] = "interrupted",
+        [ANSWER_BAD_TEXT] = "the text is empty, too long, or has a byte that the model does not know",
+    };
+    uint32_t bytes = llama_question.bytes < MOST_TEXT ? llama_question.bytes : MOST_TEXT;
+
+    current.chat = llama_question.chat == 1;
+    current.wanted = llama_question.tokens < network.positions ? llama_question.tokens : network.positions;
+    kprintf("[llama] > ");
+    print(llama_question.text, bytes);
+    kprintf("\n");
+    speed_begin();
+    enum answer_end end = answer(&current, llama_question.text, bytes);
+    kprintf("\n[llama] %u tokens after %u: %s; logits CRC 0x%08x\n", current.count, current.text_count, ends[end],
+            current.logits_crc);
+    speed_print();
+    serial_printf("[llama] tokens:");
+    for (uint32_t i = 0; i < current.count; i++)
+        serial_printf(" %u", current.ids[current.text_count + i]);
+    serial_printf("\n");
+}
+
+int main(void) {
+    set_x87();
+    const char *wrong = prepare();
+
+    if (wrong != NULL) {
+        kprintf("[llama] no model to run: %s\n", wrong);
+        return 1;
+    }
+    for (;;) {
+        if (llama_question.asked) {
+            answer_question();
+            llama_question.asked = 0;
+            if (boot_record->stage < BF_STAGE_IDLE)
+                boot_stage(BF_STAGE_IDLE);
+        }
+        adaptive_jit_safe_point();
+        if (mailbox_waiting())
+            cpu_pause();
+        else
+            cpu_idle();
+    }
+}
