@@ -25,6 +25,7 @@ struct llama_question {
 extern struct llama_question llama_question;
 struct llama_question llama_question = {1, 64, 0, sizeof FIRST_QUESTION - 1, FIRST_QUESTION};
 
+static bool in_line;            /* the answer's last character was no newline */
 static struct packed model;
 static struct vocabulary words;
 static struct network network;
@@ -76,6 +77,14 @@ static const char *prepare(void) {
 static void print(const char *text, uint32_t bytes) {
     for (uint32_t i = 0; i < bytes; i++)
         kputchar(text[i]);
+    if (bytes != 0)
+        in_line = text[bytes - 1] != '\n';
+}
+
+void tiers_about_to_tell(void) {
+    if (in_line)
+        kputchar('\n');
+    in_line = false;
 }
 
 bool answer_told(const struct answer *answer) {
@@ -101,10 +110,11 @@ static void answer_question(void) {
     current.wanted = llama_question.tokens < network.positions ? llama_question.tokens : network.positions;
     kprintf("[llama] > ");
     print(llama_question.text, bytes);
-    kprintf("\n");
+    print("\n", 1);
     speed_begin();
     enum answer_end end = answer(&current, llama_question.text, bytes);
-    kprintf("\n[llama] %u tokens after %u: %s; logits CRC 0x%08x\n", current.count, current.text_count, ends[end],
+    tiers_about_to_tell();
+    kprintf("[llama] %u tokens after %u: %s; logits CRC 0x%08x\n", current.count, current.text_count, ends[end],
             current.logits_crc);
     speed_print();
     serial_printf("[llama] tokens:");
@@ -125,8 +135,6 @@ int main(void) {
         if (llama_question.asked) {
             answer_question();
             llama_question.asked = 0;
-            if (boot_record->stage < BF_STAGE_IDLE)
-                boot_stage(BF_STAGE_IDLE);
         }
         adaptive_jit_safe_point();
         if (mailbox_waiting())

@@ -64,6 +64,8 @@ void kernel_run(enum llama_kernel kernel, const void *job) {
     if (wanted <= asked[kernel])
         return;
     asked[kernel] = wanted;
-    if (level_for[wanted] > tiers_level(kernel))
+    if (level_for[wanted] > tiers_level(kernel)) {
+        tiers_about_to_tell();
         adaptive_jit_ask(kernel, level_for[wanted]);
+    }
 }

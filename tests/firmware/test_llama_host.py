@@ -4,59 +4,56 @@ from __future__ import annotations
 
 import struct
 import subprocess
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-import tiny_models
+from llama import Answer, Question, packed_model, reference, text_tokens
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build.text_kinds import entries
-from bareflow_gdb.model.networks import GuestNetwork
+from bareflow_gdb.model.packed import head_bytes, parts_claimed
 from bareflow_gdb.model.packed_file import PackedFile
-from bareflow_gdb.model.packing import pack, read_source
 
 ROOT = Path(__file__).parents[2]
-COMMON = "-ffreestanding -fno-builtin -fno-math-errno -ffp-contract=off -nostdlib -static -fuse-ld=lld".split()
+COMMON = (
+    "-ffreestanding",
+    "-fno-builtin",
+    "-fno-math-errno",
+    "-ffp-contract=off",
+    "-nostdlib",
+    "-static",
+    "-fuse-ld=lld",
+)
 TARGETS = {
     "x87, O0": ["-mno-sse", "-mno-mmx", "-O0", "-DLEVEL=O0"],
     "x87, O3": ["-mno-sse", "-mno-mmx", "-O3", "-DLEVEL=O3"],
     "SSE2, vectors": ["-msse2", "-mfpmath=sse", "-O3"],
     "AVX2, vectors": ["-mavx2", "-mfpmath=sse", "-O3"],
 }
-FULL, STOPPED, NO_ROOM, _, BAD_TEXT = range(5)
+FULL, NO_ROOM, BAD_TEXT = 0, 2, 4
+"""enum answer_end"""
 TEXTS = (
     "the other there",
     "the  other\n\n the\tthere  ",
     "it's 12 they'll've 'd x1234 ' 's",
     "<|im_start|>the<whole> <|im_end|>",
-    "é ü xé 数 字１２ ٣ –… ‖ 😀!!\u00a0 a\u2003b",
+    "é ü xé 数 字\uff11\uff12 ٣ \u2013… ‖ 😀!!\u00a0 a\u2003b",
 )
 
 
-@dataclass(frozen=True)
-class Question:
-    text: bytes
-    wanted: int = 0
-    chat: bool = False
-
-
-@dataclass(frozen=True)
-class Answer:
+class Said(NamedTuple):
     end: int
     text: list[int]
-    tokens: list[int]
-    crc: int
+    answer: Answer
 
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    # F16 becomes two planes, and a model of it has matrices of every shape.
-    tiny_models.write_gguf(folder / "m.gguf", "F16")
-    pack(read_source(folder / "m.gguf"), folder / "m.bfm")
-    return folder / "m.bfm"
+    return packed_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +64,10 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def engine(folder: Path, name: str) -> Path:
+    """The program; built once."""
     made = folder / "".join(filter(str.isalnum, name))
+    if made.exists():
+        return made
     own = ("answer", "arena", "network", "packed", "pieces", "vocabulary")
     sources = [ROOT / "firmware/llama" / f"{part}.c" for part in own]
     sources += sorted((ROOT / "firmware/llama/kernels").glob("*.c"))
@@ -79,37 +79,28 @@ def engine(folder: Path, name: str) -> Path:
     return made
 
 
-def asked(program: Path, model: bytes, questions: Sequence[Question]) -> list[Answer]:
+def run(program: Path, model: bytes, questions: Sequence[Question]) -> subprocess.CompletedProcess[bytes]:
     given = struct.pack("<I", len(questions))
     for one in questions:
-        given += struct.pack("<III", one.wanted, one.chat, len(one.text)) + one.text + bytes(-len(one.text) % 4)
+        text = one.text.encode(errors="surrogateescape")
+        given += struct.pack("<III", one.tokens, one.chat, len(text)) + text + bytes(-len(text) % 4)
     given += bytes(-len(given) % 64) + model
     try:
-        done = subprocess.run([program], input=given, capture_output=True)
+        return subprocess.run([program], input=given, capture_output=True)
     except OSError as error:
         pytest.skip(f"this host does not run such programs: {error}")
+
+
+def asked(program: Path, model: bytes, questions: Sequence[Question]) -> list[Said]:
+    done = run(program, model, questions)
     assert (done.returncode, done.stderr) == (0, b"")
     words = list(struct.unpack(f"<{len(done.stdout) // 4}I", done.stdout))
     found = []
     while words:
         end, text, count, crc = words[:4]
-        found.append(Answer(end, words[4 : 4 + text], words[4 + text : 4 + text + count], crc))
+        found.append(Said(end, words[4 : 4 + text], Answer(words[4 + text : 4 + text + count], crc)))
         del words[: 4 + text + count]
     return found
-
-
-def wanted(file: PackedFile, question: Question) -> Answer:
-    """By the reference."""
-    words = file.vocabulary
-    assert words is not None
-    ids = words.encode(question.text.decode(), whole=not question.chat)
-    if question.chat:
-        around = file.chat()
-        assert around is not None
-        ids = around[0] + ids + around[1]
-    network = GuestNetwork(file)
-    tokens = list(network.greedy(ids, question.wanted, words.eos))
-    return Answer(STOPPED if len(tokens) < question.wanted else FULL, ids, tokens, network.crc)
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -117,18 +108,52 @@ def test_the_engine_answers_as_the_reference_does_bit_by_bit(packed: Path, build
     if "AVX2" in name and " avx2 " not in Path("/proc/cpuinfo").read_text():
         pytest.skip("this processor has no AVX2")
     file = PackedFile.open(packed)
-    questions = [Question(text.encode()) for text in TEXTS]
-    questions += [Question(b"the other", 24), Question(b"the other", 5, chat=True)]
+    questions = [*map(Question, TEXTS), Question("the other", 24), Question("the other", 5, chat=True)]
     found = asked(engine(build, name), packed.read_bytes(), questions)
-    assert found == [wanted(file, question) for question in questions]
+    assert found == [Said(FULL, text_tokens(file, one), reference(file, one)) for one in questions]
 
 
 def test_what_cannot_be_answered_ends_so(packed: Path, build: Path) -> None:
     positions = PackedFile.open(packed).model.positions
-    questions = [Question(b"a" * 90, 50), Question(b"b" * 200, 1), Question(b""), Question(b"c" * 5000, 1)]
+    questions = [Question("a" * 90, 50), Question("b" * 200, 1), Question(""), Question("c" * 5000, 1)]
+    # What is no character is cut out.
+    questions.append(Question("the\udcff\udce2the"))
     found = asked(engine(build, "x87, O3"), packed.read_bytes(), questions)
-    assert [one.end for one in found] == [NO_ROOM, NO_ROOM, BAD_TEXT, BAD_TEXT]
+    assert [one.end for one in found] == [NO_ROOM, NO_ROOM, BAD_TEXT, BAD_TEXT, FULL]
     # The last token needs no position: nothing comes after it.
-    assert len(found[0].tokens) == positions - 90 + 1
-    # A text with a byte that is no character is cut there.
-    assert asked(engine(build, "x87, O3"), packed.read_bytes(), [Question(b"the\xff\xe2the", 0)])[0].end == FULL
+    assert len(found[0].answer.tokens) == positions - 90 + 1
+
+
+def test_a_damaged_model_is_refused_in_words(packed: Path, build: Path) -> None:
+    whole = packed.read_bytes()
+    part = PackedFile.open(packed).model.parts[9]
+    header = partial(layouts.offset, "bf_model_header")
+    first = layouts.size("bf_model_header")
+    cases = [
+        (b"nothing at all".ljust(4096, b"\0"), "there is no packed model"),
+        (changed(whole, header("version"), 2), "it is packed in another version; pack it again"),
+        (whole[:-64], "it does not fit into memory; give the machine more (-m)"),
+        (changed(whole, header("parts"), 70_000), "its head is damaged; pack it again"),
+        (changed(whole, header("dim"), 128), "its head differs from its CRC; pack it again"),
+        (right(changed(whole, header("dim"), 128)), "its tensors are not those that its sizes ask for; pack it again"),
+        (right(changed(whole, header("heads"), 3)), "its head is damaged; pack it again"),
+        (right(changed(whole, header("layers"), 1 << 31)), "its head is damaged; pack it again"),
+        (
+            right(changed(whole, first + layouts.offset("bf_model_part", "offset"), 1 << 30)),
+            "its head is damaged; pack it again",
+        ),
+        (changed(whole, part.offset + 8, 0x12345678), "a part differs from its CRC"),
+    ]
+    for model, why in cases:
+        done = run(engine(build, "x87, O3"), model, [Question("the")])
+        assert (done.returncode, done.stderr.decode()) == (1, why)
+
+
+def changed(model: bytes, at: int, word: int) -> bytes:
+    return model[:at] + word.to_bytes(4, "little") + model[at + 4 :]
+
+
+def right(model: bytes) -> bytes:
+    """With the head's CRC made anew."""
+    at, size = layouts.offset("bf_model_header", "crc"), head_bytes(parts_claimed(model))
+    return changed(model, at, zlib.crc32(changed(model, at, 0)[:size]))

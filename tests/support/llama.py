@@ -1,0 +1,104 @@
+"""A machine with the language model's unikernel, to be asked, and what it must say by the reference."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import tiny_models
+from elftools.elf.elffile import ELFFile
+from machines import SECONDS, wait_for
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.boot.wait import wait_for_stage
+from bareflow_gdb.model.networks import GuestNetwork
+from bareflow_gdb.model.packed_file import PackedFile
+from bareflow_gdb.model.packing import pack, read_source
+from bareflow_gdb.qemu.image import RootSettings, read_image_header
+from bareflow_gdb.qemu.launch import launch
+
+
+class Question(NamedTuple):
+    text: str
+    tokens: int = 0
+    """Of the answer, at most."""
+    chat: bool = False
+
+
+class Answer(NamedTuple):
+    tokens: list[int]
+    crc: int
+    """Of all logits that a token was taken from."""
+
+
+def packed_model(folder: Path) -> Path:
+    """A tiny one. F16 becomes two planes."""
+    tiny_models.write_gguf(folder / "m.gguf", "F16")
+    pack(read_source(folder / "m.gguf"), folder / "m.bfm")
+    return folder / "m.bfm"
+
+
+def text_tokens(file: PackedFile, question: Question) -> list[int]:
+    """What the model reads."""
+    words = file.vocabulary
+    assert words is not None
+    ids = words.encode(question.text, whole=not question.chat)
+    if not question.chat:
+        return ids
+    around = file.chat()
+    assert around is not None
+    return around[0] + ids + around[1]
+
+
+def reference(file: PackedFile, question: Question) -> Answer:
+    """What it must say."""
+    network = GuestNetwork(file)
+    return Answer(list(network.greedy(text_tokens(file, question), question.tokens, file.model.eos)), network.crc)
+
+
+class Llama:
+    """A machine with a model in memory, to be asked."""
+
+    def __init__(self, firmware: Path, model: bytes, thresholds: tuple[int, int, int]) -> None:
+        with (firmware / "llama.elf").open("rb") as file:
+            [found] = ELFFile(file).get_section_by_name(".symtab").get_symbol_by_name("llama_question")
+        self._question = found["st_value"]
+        self._answers = 0
+        self.machine = launch(firmware / "llama.img", settings=RootSettings(hold=1, thresholds=thresholds))
+        try:
+            wait_for_stage(self.machine, "registered", SECONDS)
+            self._write(layouts.const("BF_WEIGHTS_BASE"), model)
+        except BaseException:
+            self.machine.stop()
+            raise
+
+    def _write(self, address: int, data: bytes) -> None:
+        self.machine.memory().write(address, data, "what the model is asked")
+
+    def release(self) -> None:
+        self._write(read_image_header(self.machine.image).root + layouts.offset("bf_root", "hold"), bytes(4))
+
+    def ask(self, question: Question) -> None:
+        """When it has answered the one before. The word that says that there is one comes last."""
+        if self._answers:
+            wait_for(lambda: self.machine.memory().read(self._question, 4, "asked") == bytes(4), "the answer's end")
+        text = question.text.encode()
+        words = (question.tokens, int(question.chat), len(text))
+        self._write(self._question + 4, b"".join(word.to_bytes(4, "little") for word in words) + text)
+        self._write(self._question, (1).to_bytes(4, "little"))
+
+    def answer(self) -> Answer:
+        """The next one."""
+        self._answers += 1
+
+        def told() -> list[str]:
+            return re.findall(r"\[llama\] tokens:.*\n", self.text())
+
+        wait_for(lambda: len(told()) >= self._answers, "an answer")
+        crcs = re.findall(r"logits CRC (0x\w{8})\n", self.text())
+        tokens = told()[self._answers - 1].split()[2:]
+        return Answer(list(map(int, tokens)), int(crcs[self._answers - 1], 16))
+
+    def text(self) -> str:
+        return self.machine.serial_path.read_text(errors="replace")
