@@ -14,7 +14,9 @@ from bareflow_gdb.model import arithmetic
 from bareflow_gdb.model.encodings import ENCODINGS, Floats
 from bareflow_gdb.model.tiles import ROWS, Integers, most_scale, to_bytes, to_integers
 
-SOURCE = Path(__file__).parents[1] / "support" / "model_kernels.c"
+ROOT = Path(__file__).parents[2]
+LLAMA = ROOT / "firmware" / "llama"
+SOURCES = [ROOT / "tests/support/model_kernels.c", *(LLAMA / "kernels").glob("*.c")]
 COMMON = (
     "-ffreestanding",
     "-fno-builtin",
@@ -25,11 +27,11 @@ COMMON = (
     "-fuse-ld=lld",
 )
 TARGETS = {
-    "x87": ("--target=i686-linux-gnu", "-mno-sse", "-mno-mmx", "-O0"),
-    "x87 optimised": ("--target=i686-linux-gnu", "-mno-sse", "-mno-mmx", "-O3"),
+    "x87": ("--target=i686-linux-gnu", "-mno-sse", "-mno-mmx", "-O0", "-DLEVEL=O0"),
+    "x87 optimised": ("--target=i686-linux-gnu", "-mno-sse", "-mno-mmx", "-O3", "-DLEVEL=O3"),
     "sse": ("--target=i686-linux-gnu", "-msse2", "-O3"),
     "avx2": ("--target=i686-linux-gnu", "-mavx2", "-O3"),
-    "64 bits": ("--target=x86_64-linux-gnu", "-O3"),
+    "64 bits": ("--target=x86_64-linux-gnu", "-O3", "-DLEVEL=O3", "-Wno-int-to-pointer-cast"),
 }
 SIZES = [(48, 64, 1), (37, 172, 2), (16, 2048, 1), (20, 4096, 1), (64, 1536, 2), (48, 1024, 1), (32, 96, 1)]
 """Rows, columns, planes; every second one has sums beyond the 24 bits of a float."""
@@ -42,7 +44,8 @@ SMALL = 96
 def kernels(folder: Path, name: str) -> Path:
     """The C program."""
     made = folder / "kernels"
-    words = ["clang-19", *TARGETS[name], *COMMON, f"-I{Path(layouts.__file__).parent}", str(SOURCE), "-o", str(made)]
+    places = (f"-I{place}" for place in (Path(layouts.__file__).parent, LLAMA))
+    words = ["clang-19", *TARGETS[name], *COMMON, *places, *map(str, SOURCES), "-o", str(made)]
     subprocess.run(words, check=True)
     return made
 
