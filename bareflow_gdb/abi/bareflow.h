@@ -195,7 +195,7 @@ enum bf_hook {
 
 /*
  * Vector instructions: in bf_status.cpu_features those that the CPU has and the kernel has enabled, in a version's or a
- * slot's `features` those that its code has. Since 1.4.
+ * slot's `features` those that its code has. Code that an application asks for may have them, and none else. Since 1.4.
  */
 enum bf_feature {
     BF_FEATURE_SSE = 1,

@@ -28,7 +28,7 @@ from bareflow_gdb.recompile.cache import ObjectCache
 from bareflow_gdb.recompile.compiler import Compiler
 from bareflow_gdb.recompile.compilers import Compilers
 from bareflow_gdb.recompile.jobs import Follower, Job
-from bareflow_gdb.recompile.recipe import USUAL, Recipe
+from bareflow_gdb.recompile.recipe import AS_GUEST, USUAL, Recipe
 from bareflow_gdb.recompile.store import SymbolStore
 
 BUSY_SECONDS = 0.0005
@@ -252,7 +252,8 @@ class Service(AbstractContextManager["Service"]):
             if slot.index >= len(functions):
                 return
             self._functions = functions
-            job = Job(functions[slot.index], slot.level_wanted, after=slot.request - 1)
+            recipe = Recipe(AS_GUEST) if slot.requested_by == "application" else USUAL
+            job = Job(functions[slot.index], slot.level_wanted, after=slot.request - 1, recipe=recipe)
             self._jobs.append(job)
             self._forget_the_oldest(slot.index)
         job.number, job.level, job.wrapped = slot.request, slot.level_wanted, None

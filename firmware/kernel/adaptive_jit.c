@@ -117,6 +117,11 @@ bool adaptive_jit_ask(uint32_t function, uint32_t level) {
     return recompile(function, level, BF_REASON_APPLICATION);
 }
 
+bool adaptive_jit_ask_host(uint32_t function, uint32_t level) {
+    return depth == 0 && function_table[function].bitcode != 0 &&
+           mailbox_request(function, level, BF_REASON_APPLICATION);
+}
+
 static void force(uint32_t function, uint32_t level) {
     kprintf("[CONTROL] %s: force O%u\n", function_table[function].name, level);
     if (level >= BF_LEVELS)

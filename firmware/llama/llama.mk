@@ -9,6 +9,8 @@ LLAMA_HEADERS := $(wildcard llama/*.h kernel/*.h kernel_lib/*.h $(ABI)/*.h)
 # Floats are in the kernels only, and each operation on them is one of 32 bits.
 LLAMA_FLOATS := -ffp-contract=off -fno-math-errno -fno-jump-tables
 LLAMA_KERNEL_CFLAGS = $(filter-out -mno-80387 -O2,$(CFLAGS)) -Illama $(LLAMA_FLOATS)
+# Floats stay scalar with SSE, too: emulators compute vectors of them one by one, and slower.
+LLAMA_BITCODE_FLAGS := -mno-implicit-float
 
 define llama_level
 $(LLAMA_OUT)/%.$(1).o: llama/kernels/%.c $(LLAMA_HEADERS) $(OUT)/mode llama/llama.mk
@@ -19,7 +21,7 @@ $(foreach level,$(LLAMA_LEVELS),$(eval $(call llama_level,$(level))))
 
 $(LLAMA_OUT)/%.bc: llama/kernels/%.c $(LLAMA_HEADERS) llama/llama.mk
 	@mkdir -p $(@D)
-	$(CC) $(MODULE_BITCODE_FLAGS) $(LLAMA_FLOATS) -Illama -I$(ABI) -emit-llvm -c $< -o $@
+	$(CC) $(MODULE_BITCODE_FLAGS) $(LLAMA_FLOATS) $(LLAMA_BITCODE_FLAGS) -Illama -I$(ABI) -emit-llvm -c $< -o $@
 
 $(LLAMA_OUT)/%.bc.wrapped: $(LLAMA_OUT)/%.bc ../bareflow_gdb/build/wrap.py
 	$(RUN_PYTHON) -m bareflow_gdb.build.wrap --input $< --output $@ --name $* --entry $*_main

@@ -64,8 +64,9 @@ void kernel_run(enum llama_kernel kernel, const void *job) {
     if (wanted <= asked[kernel])
         return;
     asked[kernel] = wanted;
-    if (level_for[wanted] > tiers_level(kernel)) {
-        tiers_about_to_tell();
+    tiers_about_to_tell();
+    if (level_for[wanted] > tiers_level(kernel))
         adaptive_jit_ask(kernel, level_for[wanted]);
-    }
+    if (wanted == BF_LEVELS - 1 && bareflow_status.cpu_features != 0)
+        adaptive_jit_ask_host(kernel, wanted);
 }
