@@ -5,6 +5,7 @@
 #include "numbers.h"
 #include "speed.h"
 #include "tiers.h"
+#include "tuner.h"
 
 #include "runtime.h"
 
@@ -91,6 +92,11 @@ bool answer_told(const struct answer *answer) {
     uint32_t bytes;
 
     speed_count();
+    /* The text's tokens have no logits, and the first of the answer has nothing else. */
+    if (answer->count > 1)
+        tuner_token_done();
+    else
+        tuner_begin();
     if (answer->count != 0) {
         const char *text = vocabulary_text(&model, answer->ids[answer->text_count + answer->count - 1], &bytes);
         print(text, bytes);
