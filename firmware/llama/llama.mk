@@ -44,6 +44,9 @@ $(LLAMA_OUT)/main/%.o: llama/%.c $(LLAMA_HEADERS) $(LLAMA_OUT)/text_kinds.inc $(
 LLAMA_OBJECTS := $(APPLICATION_OBJECTS) $(patsubst llama/%.c,$(LLAMA_OUT)/main/%.o,$(wildcard llama/*.c)) \
   $(foreach level,$(LLAMA_LEVELS),$(patsubst %,$(LLAMA_OUT)/%.$(level).o,$(LLAMA_KERNELS))) $(LLAMA_OUT)/bitcode.o
 
+# The kernel's disk, for the model.
+LLAMA_OBJECTS += $(patsubst %,$(OUT)/kernel_lib/kernel/%.o,ata ata_dma disk fat16 model_load)
+
 $(OUT)/llama.elf: $(LLAMA_OBJECTS) $(DEBUG_INTERFACE_OBJECTS) $(KERNEL_LIB) kernel_lib/kernel_lib.ld
 	$(TINYLLAMA_LINK) -o $@ $(LLAMA_OBJECTS) $(DEBUG_INTERFACE_OBJECTS) $(KERNEL_LIB)
 

@@ -64,9 +64,12 @@ void kernel_run(enum llama_kernel kernel, const void *job) {
     if (wanted <= asked[kernel])
         return;
     asked[kernel] = wanted;
-    tiers_about_to_tell();
-    if (level_for[wanted] > tiers_level(kernel))
+    bool better = level_for[wanted] > tiers_level(kernel);
+    bool by_host = wanted == BF_LEVELS - 1 && bareflow_status.cpu_features != 0;
+    if (better || by_host)
+        tiers_about_to_tell();
+    if (better)
         adaptive_jit_ask(kernel, level_for[wanted]);
-    if (wanted == BF_LEVELS - 1 && bareflow_status.cpu_features != 0)
+    if (by_host)
         adaptive_jit_ask_host(kernel, wanted);
 }
