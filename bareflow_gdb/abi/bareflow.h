@@ -481,8 +481,8 @@ enum bf_event_type {
     BF_EVENT_MAILBOX = 26,          /* id function; old state, new state, reason, request number */
     BF_EVENT_CONSOLE = 27,          /* id bytes; position in the log buffer */
     BF_EVENT_MARK = 28,             /* id and arguments are the emitter's own */
-    BF_EVENT_LAYER = 29,
-    BF_EVENT_TOKEN = 30,
+    BF_EVENT_LAYER = 29,            /* id layer; position */
+    BF_EVENT_TOKEN = 30,            /* id answered; token, position */
     BF_EVENT_CALL = 31              /* id function; version, a, b, result */
 };
 

@@ -90,8 +90,8 @@ _TABLE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("mailbox", "function", ("old_state", "new_state", "reason", "request")),
     ("console", "bytes", ("position",)),
     ("mark", "mark", ("arg0", "arg1", "arg2", "arg3")),
-    ("layer", "layer", ("arg0", "arg1", "arg2", "arg3")),
-    ("token", "token", ("arg0", "arg1", "arg2", "arg3")),
+    ("layer", "layer", ("position",)),
+    ("token", "answered", ("token", "position")),
     ("call", "function", ("version", "a", "b", "result")),
 )
 

@@ -88,9 +88,14 @@ void tiers_about_to_tell(void) {
     in_line = false;
 }
 
-bool answer_told(const struct answer *answer) {
-    uint32_t bytes;
+static void tell_layer(const struct network *at) {
+    event(BF_EVENT_LAYER, at->layer, at->at, 0, 0, 0);
+}
 
+bool answer_told(const struct answer *answer) {
+    uint32_t bytes, last = answer->count != 0 ? answer->text_count + answer->count - 1 : network.at - 1;
+
+    event(BF_EVENT_TOKEN, answer->count != 0, answer->ids[last], last, 0, 0);
     speed_count();
     /* The text's tokens have no logits, and the first of the answer has nothing else. */
     if (answer->count > 1)
@@ -98,7 +103,7 @@ bool answer_told(const struct answer *answer) {
     else
         tuner_begin();
     if (answer->count != 0) {
-        const char *text = vocabulary_text(&model, answer->ids[answer->text_count + answer->count - 1], &bytes);
+        const char *text = vocabulary_text(&model, answer->ids[last], &bytes);
         print(text, bytes);
     }
     return true;
@@ -137,6 +142,7 @@ int main(void) {
         kprintf("[llama] no model to run: %s\n", wrong);
         return 1;
     }
+    network_layer_done = tell_layer;
     for (;;) {
         if (llama_question.asked) {
             answer_question();

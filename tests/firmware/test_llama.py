@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
-from llama import Answer, Llama, Question, packed_model, reference
+from llama import Answer, Llama, Question, packed_model, reference, text_tokens
 from machines import SECONDS
 from program import bareflow
 
@@ -73,6 +73,23 @@ def test_the_kernels_are_functions_like_any(llama: Llama) -> None:
     assert (
         json.loads(bareflow("disas", "--json", "matmul", llama.machine.name).stdout)["lines"][0]["text"] == "push ebp"
     )
+
+
+def test_each_token_and_layer_is_an_event(llama: Llama, answers: list[Answer], packed: Path) -> None:
+    file = PackedFile.open(packed)
+    text, tokens = text_tokens(file, QUESTIONS[-1]), answers[-1].tokens
+    count = len(text) + len(tokens)
+    told = [(one["answered"], one["token"], one["position"]) for one in fields(llama, "token", count)]
+    assert told == [(int(at >= len(text)), token, at) for at, token in enumerate([*text, *tokens])]
+    # The last token of an answer is not computed with: nothing comes after it.
+    layers = [(one["layer"], one["position"]) for one in fields(llama, "layer", 4)]
+    assert layers == [(0, count - 3), (1, count - 3), (0, count - 2), (1, count - 2)]
+
+
+def fields(llama: Llama, kind: str, last: int) -> list[dict[str, int]]:
+    """Of the last events of a type."""
+    words = ("events", "--json", "--type", kind, "--last", str(last), llama.machine.name)
+    return [one["fields"] for one in json.loads(bareflow(*words).stdout)]
 
 
 def test_without_a_model_it_says_so_and_halts(firmware: Path) -> None:

@@ -1,4 +1,4 @@
-"""A host compiles the model's kernels for the guest's CPU while it writes: the words stay, slower code is rolled back."""
+"""A host compiles the model's kernels for the guest's CPU in mid-answer: the words stay, slower code is rolled back."""
 
 from __future__ import annotations
 
