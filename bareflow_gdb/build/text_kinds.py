@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from itertools import groupby
+from pathlib import Path
 
 from bareflow_gdb.build import tool
 from bareflow_gdb.model.pieces import kind_of
@@ -28,7 +29,7 @@ def text(_: tool.Options) -> str:
 
 def main() -> int:
     parser = tool.parser("text_kinds", __doc__ or "")
-    parser.add_argument("--output", type=tool.Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
     return tool.make("text_kinds", parser.parse_args(), text)
 
 
