@@ -13,6 +13,7 @@ from llama import Answer, Llama, Question, packed_model, reference, text_tokens
 from machines import SECONDS
 from program import bareflow
 
+from bareflow_gdb.build.fat_image import parse_file, write_image
 from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.model.packed_file import PackedFile
 
@@ -29,7 +30,9 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def llama(firmware: Path, packed: Path) -> Iterator[Llama]:
-    made = Llama(firmware, packed.read_bytes(), THRESHOLDS)
+    disk = packed.with_name("disk.img")
+    write_image([parse_file(str(packed))], disk)
+    made = Llama(firmware, THRESHOLDS, disk=disk)
     yield made
     made.machine.stop()
 
@@ -50,6 +53,7 @@ def test_tokens_and_all_logits_are_the_references_across_every_swap(
 ) -> None:
     file = PackedFile.open(packed)
     assert answers == [reference(file, question) for question in QUESTIONS]
+    assert re.search(r"\[MODEL\] M.BFM: \d+ bytes at 0x00800000 by DMA in ", llama.text())
     assert "[llama] > the other\n" in llama.text()
     assert re.search(r"\[llama\] matmul at O3: \d+ tokens, \d+\.\d tokens/s\n", llama.text())
     record = json.loads(bareflow("swaps", "--json", llama.machine.name).stdout)
@@ -93,7 +97,7 @@ def fields(llama: Llama, kind: str, last: int) -> list[dict[str, int]]:
 
 
 def test_without_a_model_it_says_so_and_halts(firmware: Path) -> None:
-    llama = Llama(firmware, bytes(64), THRESHOLDS)
+    llama = Llama(firmware, THRESHOLDS)
     try:
         llama.release()
         wait_for_serial(llama.machine, "[llama] no model to run: there is no packed model", SECONDS)

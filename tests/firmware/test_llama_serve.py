@@ -33,7 +33,7 @@ def wanted(packed: Path) -> Answer:
 
 @contextmanager
 def served(firmware: Path, packed: Path, cpu: str) -> Iterator[Llama]:
-    llama = Llama(firmware, packed.read_bytes(), AT_ONCE, cpu)
+    llama = Llama(firmware, AT_ONCE, model=packed.read_bytes(), cpu=cpu)
     try:
         words = [sys.executable, "-m", "bareflow_gdb.cli.main", "serve", llama.machine.name]
         host = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -60,12 +60,22 @@ def reference(file: PackedFile, question: Question) -> Answer:
 class Llama:
     """A machine with a model in memory, to be asked."""
 
-    def __init__(self, firmware: Path, model: bytes, thresholds: tuple[int, int, int], cpu: str = "") -> None:
+    def __init__(
+        self,
+        firmware: Path,
+        thresholds: tuple[int, int, int],
+        *,
+        model: bytes = b"",
+        disk: Path | None = None,
+        cpu: str = "",
+    ) -> None:
+        """`model`: put into memory; `disk`: loaded by the guest. It waits for `release`."""
         with (firmware / "llama.elf").open("rb") as file:
             [found] = ELFFile(file).get_section_by_name(".symtab").get_symbol_by_name("llama_question")
         self._question = found["st_value"]
         self._answers = 0
-        self.machine = launch(firmware / "llama.img", settings=RootSettings(hold=1, thresholds=thresholds), cpu=cpu)
+        settings = RootSettings(hold=1, thresholds=thresholds)
+        self.machine = launch(firmware / "llama.img", settings=settings, cpu=cpu, disk=disk, with_disk=disk is not None)
         try:
             wait_for_stage(self.machine, "registered", SECONDS)
             self._write(layouts.const("BF_WEIGHTS_BASE"), model)
