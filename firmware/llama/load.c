@@ -6,10 +6,10 @@
 const char *load_model(const void **base, uint32_t *room) {
     *base = (const void *)BF_WEIGHTS_BASE;
     *room = ram_end() > BF_WEIGHTS_BASE ? ram_end() - BF_WEIGHTS_BASE : 0;
-    bool there = model_load() != NULL || boot_record->model_state <= BF_MODEL_STATE_NO_FILE;
+    bool there = model_load() != NULL || model_record->state <= BF_MODEL_STATE_NO_FILE;
     return there ? NULL : model_reason();
 }
 
 bool load_has_checked(void) {
-    return boot_record->model_state == BF_MODEL_STATE_LOADED;
+    return model_record->state == BF_MODEL_STATE_LOADED;
 }
