@@ -41,7 +41,7 @@ CHANGES = (
 BOUNDED = tuple(question for question in QUESTIONS if question != "diagnose")
 # They connect, let the guest run, start a program, or draw what others asked.
 RUNS_OR_ASKS_OTHERS = (
-    *("attach", "break", "recompile", "refresh", "release", "reload", "scenario"),
+    *("attach", "break", "module", "recompile", "refresh", "release", "reload", "scenario"),
     *("step-boot", "step-swap", "swap", "trace"),
 )
 
