@@ -63,7 +63,7 @@ wheel: firmware
 	@cp -r bareflow_gdb pyproject.toml README.md LICENSE build/wheel
 	@cp -r gdb_scripts $(STAGED)
 	@rm $(STAGED)/gdb_scripts/bareflow.py
-	@cp build/firmware/{fluid.img,fat16.img,kernel.elf} $(STAGED)/demo
+	@cp build/firmware/{fluid.img,fat16.img,kernel.elf,llama.img,llama.elf} $(STAGED)/demo
 	@cp --parents -r firmware/{boot,kernel,libs,microjit,modules} $(STAGED)/demo
 	@$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w build/dist build/wheel
 	@ls build/dist/*.whl

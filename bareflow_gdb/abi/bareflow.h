@@ -158,8 +158,25 @@ struct bf_model_record {
     uint32_t bytes;             /* of the packed model's file; it begins at BF_WEIGHTS_BASE */
     uint32_t loaded;            /* bytes of it that are in memory */
     uint32_t transfer;          /* enum bf_transfer: how the disk was read */
-    uint32_t reserved;
+    bf_ptr question;            /* struct bf_model_question, 0 = nothing is answered here */
     uint64_t tsc;               /* TSC ticks that loading and checking took */
+};
+
+/* What the model is asked, by whoever writes memory. `asked` is written last, and becomes 0 when the answer is over. */
+#define BF_QUESTION_TEXT 4096
+
+enum bf_asked {
+    BF_ASKED_NOTHING = 0,
+    BF_ASKED_ANSWER = 1,
+    BF_ASKED_NO_MORE = 2        /* the answer ends after its next token */
+};
+
+struct bf_model_question {
+    uint32_t asked;             /* enum bf_asked */
+    uint32_t tokens;            /* of the answer, at most */
+    uint32_t chat;              /* 1 = as a person who talks to the model */
+    uint32_t bytes;
+    char text[BF_QUESTION_TEXT];
 };
 
 /* ---- Root descriptor ------------------------------------------------------------------------------------------ */

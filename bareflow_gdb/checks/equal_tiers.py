@@ -12,7 +12,8 @@ from bareflow_gdb.guest.base.finding import WARNING, Finding
 def _look(subject: Subject) -> Iterator[Finding]:
     for swap in subject.kernel.swaps().swaps:
         # One address for both is told by the records. Of two optimised tiers the code may well be the same.
-        alike = swap.same_code and swap.old_code != swap.new_code
+        # A module that is loaded again is the same tier again.
+        alike = swap.same_code and swap.old_code != swap.new_code and swap.from_level != swap.to_level
         if alike and (subject.stock is not None or not swap.from_level) and swap.reason != "rollback":
             yield Finding(
                 severity=WARNING,

@@ -12,6 +12,7 @@ from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.finding import NOTE, WARNING, Finding
 from bareflow_gdb.guest.base.values import word
 from bareflow_gdb.guest.boot.boot import stage_of
+from bareflow_gdb.guest.boot.boot_code import is_bios
 from bareflow_gdb.guest.boot.watch import LOOPS, RESET, RUNS, Taken, Watched
 from bareflow_gdb.guest.code.code_diff import disassembler
 from bareflow_gdb.guest.machine.cpu import no_idt
@@ -74,7 +75,8 @@ def _next_step(first: Taken, evidence: str) -> str:
 
 
 def _loops(subject: Subject, watched: Watched) -> Finding:
-    low, high = min(watched.eips), max(watched.eips)
+    places = _places(watched)
+    low, high = min(places), max(places)
     port = _polled(subject, low, high)
     looks = "look after look found it there, its registers the same"
     if port in _INPUTS:
@@ -98,16 +100,21 @@ def _not_over(subject: Subject, watched: Watched) -> Finding:
     return Finding(
         severity=WARNING if stage_of(subject.kernel.memory) else NOTE,
         what=f"the guest still runs after {watched.seconds:g} s{_inside(subject, watched)}",
-        where=_span(min(watched.eips), max(watched.eips)),
+        where=_span(min(_places(watched)), max(_places(watched))),
         evidence="its registers change from look to look",
         consequence="it may be slow, or compute for ever",
         next_step="give it more time with --timeout; `diagnose --keep` leaves the machine for gdb",
     )
 
 
+def _places(watched: Watched) -> list[int]:
+    """Where the CPU was, without the BIOS's handler of the timer, into which a look may fall."""
+    return [eip for eip in watched.eips if not is_bios(eip)] or list(watched.eips)
+
+
 def _inside(subject: Subject, watched: Watched) -> str:
     """In which function, when it is always the same, and at which boot stage."""
-    names = {_function(subject, eip) for eip in watched.eips}
+    names = {_function(subject, eip) for eip in _places(watched)}
     name = names.pop() if len(names) == 1 else ""
     stage = stage_of(subject.kernel.memory)
     return (f" in {name}" if name else "") + (f" at stage {word('bf_boot_stage', stage)}" if stage else "")

@@ -17,6 +17,7 @@ from bareflow_gdb.files import open_regular
 from bareflow_gdb.foreign import clean
 from bareflow_gdb.guest.base.absent import need
 from bareflow_gdb.guest.base.clock import read_counters
+from bareflow_gdb.guest.base.control import LOAD, RELOAD
 from bareflow_gdb.guest.base.reading import one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
@@ -24,8 +25,6 @@ from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.standstill import stopped_for_good
 from bareflow_gdb.memory.protocol import Memory
 
-LOAD, UNLOAD, RELOAD, REGISTER = "load", "unload", "reload", "register"
-ACTIONS = (LOAD, UNLOAD, RELOAD, REGISTER)
 OF_IMAGES = (LOAD, RELOAD)
 """They take an image; the others a name."""
 SINCE = 4

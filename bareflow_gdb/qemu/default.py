@@ -14,5 +14,14 @@ SOURCES = PACKAGED if PACKAGED.is_dir() else PACKAGE.parent
 
 def default_image() -> Path:
     """The boot image; the disk of modules and the kernel's ELF lie beside it."""
-    candidates = [folder / "fluid.img" for folder in (BUILT, PACKAGE.parent / BUILT, PACKAGED)]
+    return _image("fluid.img")
+
+
+def llama_image() -> Path:
+    """The boot image of the language model's unikernel."""
+    return _image("llama.img")
+
+
+def _image(name: str) -> Path:
+    candidates = [folder / name for folder in (BUILT, PACKAGE.parent / BUILT, PACKAGED)]
     return next((image for image in candidates if image.is_file()), candidates[0])

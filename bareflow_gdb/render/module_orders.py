@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bareflow_gdb import foreign
+from bareflow_gdb.guest.base.control import REGISTER, RELOAD, UNLOAD
 from bareflow_gdb.guest.base.values import code_name
-from bareflow_gdb.guest.module_orders import REGISTER, RELOAD, UNLOAD, ModuleAnswer
+from bareflow_gdb.guest.module_orders import ModuleAnswer
 
 _DONE = {UNLOAD: "unloaded", RELOAD: "reloaded", REGISTER: "registered"}
 

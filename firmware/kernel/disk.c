@@ -96,7 +96,8 @@ static void read_and_tell(const char *name, uint32_t size) {
     uint32_t crc = 0;
     int32_t result;
 
-    if (size > LARGEST_TO_READ) {
+    /* What no file can be is told when it is opened. */
+    if (size > LARGEST_TO_READ && size <= INT32_MAX) {
         kprintf("  %-12s %7u bytes, not read here\n", name, size);
         return;
     }

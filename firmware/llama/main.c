@@ -13,18 +13,9 @@
 
 #include "jit.h"
 
-/* What it is asked; whoever has its memory may ask again when `asked` is 0. */
-struct llama_question {
-    volatile uint32_t asked;    /* 1 = answer this; 0 when that is done */
-    uint32_t tokens;            /* of the answer, at most */
-    uint32_t chat;              /* 1 = as a person who talks to the model */
-    uint32_t bytes;
-    char text[MOST_TEXT];
-};
-
 #define FIRST_QUESTION "Once upon a time"
-extern struct llama_question llama_question;
-struct llama_question llama_question = {1, 64, 0, sizeof FIRST_QUESTION - 1, FIRST_QUESTION};
+_Static_assert(MOST_TEXT == BF_QUESTION_TEXT, "all that may be asked");
+static volatile struct bf_model_question question = {BF_ASKED_ANSWER, 64, 0, sizeof FIRST_QUESTION - 1, FIRST_QUESTION};
 
 static bool in_line;            /* the answer's last character was no newline */
 static struct packed model;
@@ -35,6 +26,7 @@ static struct answer current;
 void application_register(void) {
     examples_fill();
     tiers_register();
+    model_record->question = (bf_ptr)&question;
 }
 
 static void set_x87(void) {
@@ -106,7 +98,7 @@ bool answer_told(const struct answer *answer) {
         const char *text = vocabulary_text(&model, answer->ids[last], &bytes);
         print(text, bytes);
     }
-    return true;
+    return question.asked != BF_ASKED_NO_MORE;
 }
 
 static void answer_question(void) {
@@ -115,15 +107,15 @@ static void answer_question(void) {
         [ANSWER_NO_ROOM] = "no position left", [ANSWER_INTERRUPTED] = "interrupted",
         [ANSWER_BAD_TEXT] = "the text is empty, too long, or has a byte that the model does not know",
     };
-    uint32_t bytes = llama_question.bytes < MOST_TEXT ? llama_question.bytes : MOST_TEXT;
+    uint32_t bytes = question.bytes < MOST_TEXT ? question.bytes : MOST_TEXT;
 
-    current.chat = llama_question.chat == 1;
-    current.wanted = llama_question.tokens < network.positions ? llama_question.tokens : network.positions;
+    current.chat = question.chat == 1;
+    current.wanted = question.tokens < network.positions ? question.tokens : network.positions;
     kprintf("[llama] > ");
-    print(llama_question.text, bytes);
+    print((const char *)question.text, bytes);
     print("\n", 1);
     speed_begin();
-    enum answer_end end = answer(&current, llama_question.text, bytes);
+    enum answer_end end = answer(&current, (const char *)question.text, bytes);
     tiers_about_to_tell();
     kprintf("[llama] %u tokens after %u: %s; logits CRC 0x%08x\n", current.count, current.text_count, ends[end],
             current.logits_crc);
@@ -139,15 +131,17 @@ int main(void) {
     const char *wrong = prepare();
 
     if (wrong != NULL) {
+        model_record->question = 0;
         kprintf("[llama] no model to run: %s\n", wrong);
         return 1;
     }
     network_layer_done = tell_layer;
     for (;;) {
-        if (llama_question.asked) {
+        uint32_t asked = question.asked;    /* read once: the next question may come at any moment */
+        if (asked == BF_ASKED_ANSWER)
             answer_question();
-            llama_question.asked = 0;
-        }
+        if (asked != BF_ASKED_NOTHING)
+            question.asked = BF_ASKED_NOTHING;
         adaptive_jit_safe_point();
         if (mailbox_waiting())
             cpu_pause();

@@ -17,7 +17,7 @@ from bareflow_gdb.qemu.launch import launch
 
 AWKWARD = "s p (ü) \"q' $x;-"
 PRINTED = re.compile(
-    r"^  (?:ask it|stop) +(bareflow .*)$|; read them with (babeltrace2 .*)$|or `(target remote .*)` in", re.M
+    r"^  (?:ask it|stop) +(bareflow .*)$|; read it with `(babeltrace2 .*)`, or Trace|or `(target remote .*)` in", re.M
 )
 
 

@@ -101,6 +101,10 @@ def test_the_demo_leaves_the_trace_and_the_report(installed: Installed) -> None:
     # What the host makes replaces other code: a tier by a higher one.
     assert re.search(r"gemm_tile@O3 #\d+ installed", told)
     assert re.search(r"gemm_tile +O0 +O3 +- +host asked", told)
+    # The model's words are those of the reference, whichever tiers its kernels came to.
+    said = installed.run("bareflow", "model", "generate", "Once upon a time", "--tokens", "64", "--json").stdout
+    assert f"logits CRC {json.loads(said)['logits_crc']}\n" in told
+    assert "(40 tokens, as many as were wanted; " in told
     shown = installed.home / "shown"
     assert {each.name for each in shown.iterdir()} == {"report.html", "serial.log", "summary.txt", "trace"}
     assert json.loads((shown / "trace" / "manifest.json").read_text())["complete"] is True

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import tiny_models
-from elftools.elf.elffile import ELFFile
 from machines import SECONDS, wait_for
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.boot.wait import wait_for_stage
+from bareflow_gdb.guest.machine.conversation import ask, is_answering
 from bareflow_gdb.model.networks import GuestNetwork
 from bareflow_gdb.model.packed_file import PackedFile
 from bareflow_gdb.model.packing import pack, read_source
 from bareflow_gdb.qemu.image import RootSettings, read_image_header
 from bareflow_gdb.qemu.launch import launch
+
+RECORD = layouts.size("bf_model_record")
 
 
 class Question(NamedTuple):
@@ -70,9 +72,6 @@ class Llama:
         cpu: str = "",
     ) -> None:
         """`model`: put into memory; `disk`: loaded by the guest. It waits for `release`."""
-        with (firmware / "llama.elf").open("rb") as file:
-            [found] = ELFFile(file).get_section_by_name(".symtab").get_symbol_by_name("llama_question")
-        self._question = found["st_value"]
         self._answers = 0
         settings = RootSettings(hold=1, thresholds=thresholds)
         self.machine = launch(firmware / "llama.img", settings=settings, cpu=cpu, disk=disk, with_disk=disk is not None)
@@ -90,13 +89,17 @@ class Llama:
         self._write(read_image_header(self.machine.image).root + layouts.offset("bf_root", "hold"), bytes(4))
 
     def ask(self, question: Question) -> None:
-        """When it has answered the one before. The word that says that there is one comes last."""
+        """When it has answered the one before."""
+        memory = self.machine.memory()
         if self._answers:
-            wait_for(lambda: self.machine.memory().read(self._question, 4, "asked") == bytes(4), "the answer's end")
-        text = question.text.encode()
-        words = (question.tokens, int(question.chat), len(text))
-        self._write(self._question + 4, b"".join(word.to_bytes(4, "little") for word in words) + text)
-        self._write(self._question, (1).to_bytes(4, "little"))
+            wait_for(lambda: not is_answering(memory), "the answer's end")
+        else:
+            # Instead of the question in the image.
+            record = layouts.unpack(
+                "bf_model_record", memory.read(layouts.const("BF_MODEL_RECORD_ADDRESS"), RECORD, "")
+            )
+            memory.write(record.question, bytes(4), "question")
+        ask(memory, question.text, question.tokens, chat=question.chat)
 
     def answer(self) -> Answer:
         """The next one."""

@@ -1,4 +1,4 @@
-"""`bareflow demo`: the main job, end to end, on a real guest; every figure is read from the run."""
+"""`bareflow demo`: the main job, end to end, on real guests; every figure is read from the run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,13 +21,16 @@ from typing import TextIO
 
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.files import PRIVATE_FOLDER, write_atomically
+from bareflow_gdb.qemu.default import llama_image
 
 GROUP = "do"
-HELP = "run the main job, narrated: boot, trace, recompile, step a swap, report"
+HELP = "run the main job, narrated: boot, trace, recompile, step a swap, report, a language model"
 # -P: what lies in the current directory is not to be taken for the suite.
 BAREFLOW = (sys.executable, "-P", "-m", "bareflow_gdb.cli.main")
 REPORT = "report.html"
 LEFT = (REPORT, "serial.log", "summary.txt", "trace")
+ANSWERED, ANSWER_SECONDS = "[llama] tokens:", 120
+"""What the guest says at the end of its answer, which takes some seconds."""
 SWAPPED, RECOMPILED = "primes", "gemm_tile"
 """The second is called after the first, so that both stops come in one run; what the host makes is at O3 before it."""
 
@@ -85,6 +90,10 @@ class Demo:
             raise
         trace, report, text = (str(self.out / name) for name in ("trace", REPORT, "summary.txt"))
         self._run("report", trace, "--out", report, "--text", text)
+        self._title(
+            7, "A language model writes in the guest. The host compiles its kernels in mid-sentence, the words stay"
+        )
+        self._write_with_model()
 
     def _at_the_machine(self) -> None:
         self._run("log", self.machine)
@@ -112,6 +121,24 @@ class Demo:
         self._title(6, "The guest ends; the report is made from its trace")
         write_atomically(self.out / "serial.log", (self.out / "trace" / "serial.log").read_bytes())
         self._run("stop", self.machine)
+
+    def _write_with_model(self) -> None:
+        from bareflow_gdb.model.packed_file import SMALL
+
+        machine = f"{self.machine}-llama"
+        with tempfile.TemporaryDirectory(prefix="bfd-") as folder:
+            disk = Path(folder) / "model.img"
+            self._run("build", "disk", "--output", str(disk), str(SMALL))
+            # Few calls are enough for each tier: the model is small, and its answer short.
+            chosen = ("--image", str(llama_image()), "--disk", str(disk), "--cpu", "max", "--thresholds", "50,200,600")
+            try:
+                self._run("run", "--name", machine, *chosen)
+                with self._served(machine):
+                    self._read(machine)
+                    self._run("chat", machine, "--say", "Tell me a story about a dog.", "--tokens", "40")
+                self._run("swaps", machine)
+            finally:
+                self._run("stop", machine)
 
     def say(self, text: str) -> None:
         """Tells it as it happens."""
@@ -155,10 +182,41 @@ class Demo:
         if recorder.returncode:
             raise BareflowError(f"the recorder ended with exit code {recorder.returncode}")
 
+    def _read(self, machine: str) -> None:
+        """What the guest writes, while it does, up to the end of its answer."""
+        self.say(f"$ bareflow serial --follow {machine}")
+        with self._started(("serial", "--follow", machine)) as reader:
+            late = threading.Timer(ANSWER_SECONDS, reader.kill)
+            late.start()
+            try:
+                ended = any(self._told(line).startswith(ANSWERED) for line in reader.stdout or ())
+            finally:
+                late.cancel()
+                reader.kill()
+        if not ended:
+            raise BareflowError(
+                f"the guest came to no end of its answer; `bareflow serial {machine}` shows how far it is"
+            )
+
+    @contextmanager
+    def _served(self, machine: str) -> Iterator[None]:
+        """`bareflow serve` in the background; what it says of each kernel is left out."""
+        self.say(f"$ bareflow serve {machine} &")
+        service = subprocess.Popen([*BAREFLOW, "serve", machine], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with service:
+            try:
+                yield
+            finally:
+                service.send_signal(signal.SIGINT)
+
     def _tell(self, child: subprocess.Popen[str]) -> None:
         for line in child.stdout or ():
-            self.narration.write(line)
-            self.narration.flush()
+            self._told(line)
+
+    def _told(self, line: str) -> str:
+        self.narration.write(line)
+        self.narration.flush()
+        return line
 
     def _started(self, words: tuple[str, ...]) -> subprocess.Popen[str]:
         return subprocess.Popen(

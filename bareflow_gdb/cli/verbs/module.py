@@ -8,8 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import UsageError
-from bareflow_gdb.guest.base.control import WAIT_SECONDS
-from bareflow_gdb.guest.module_orders import ACTIONS, LOAD, REGISTER
+from bareflow_gdb.guest.base.control import LOAD, MODULE_ACTIONS, REGISTER, WAIT_SECONDS
 
 if TYPE_CHECKING:
     from bareflow_gdb.cli.target import Target
@@ -22,7 +21,7 @@ HELP = "load, unload or reload a module of a running guest"
 def configure(parser: argparse.ArgumentParser) -> None:
     from bareflow_gdb.cli.arguments import add_target
 
-    parser.add_argument("action", choices=ACTIONS, metavar="|".join(ACTIONS), help="what becomes of it")
+    parser.add_argument("action", choices=MODULE_ACTIONS, metavar="|".join(MODULE_ACTIONS), help="what becomes of it")
     parser.add_argument(
         "what",
         metavar="FILE|NAME",

@@ -9,8 +9,7 @@ from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
-from bareflow_gdb.guest.base.control import WAIT_SECONDS
-from bareflow_gdb.guest.module_orders import ACTIONS
+from bareflow_gdb.guest.base.control import MODULE_ACTIONS, WAIT_SECONDS
 from bareflow_gdb.questions.question import MODULES, argument
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     needs=Session.require_live,
     example="bf module reload primes.O3.mod",
     arguments=(
-        argument("action", choices=ACTIONS, metavar="|".join(ACTIONS), help="what becomes of it"),
+        argument("action", choices=MODULE_ACTIONS, metavar="|".join(MODULE_ACTIONS), help="what becomes of it"),
         argument(
             "what",
             metavar="FILE|NAME",

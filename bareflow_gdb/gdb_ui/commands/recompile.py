@@ -14,7 +14,6 @@ from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.slots import publish_store, slot_of
 from bareflow_gdb.guest.base.values import TIERS, tier_of_level
-from bareflow_gdb.guest.stock.kernel import StockKernel
 from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 if TYPE_CHECKING:
@@ -63,6 +62,8 @@ def recompile(options: argparse.Namespace, session: Session) -> Outcome:
     guest runs until that is done, and is stopped again. Debug information of the new code is attached to its
     address, that of replaced versions removed.
     """
+    from bareflow_gdb.guest.stock.kernel import StockKernel
+
     machine = session.require_machine("bf recompile")
     kernel = session.guest.kernel()
     if isinstance(kernel, StockKernel):

@@ -11,12 +11,12 @@ from bareflow_gdb.gdb_ui import running
 from bareflow_gdb.gdb_ui.command import command
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.guest.base.control import ACTIONS, STANDING, WAIT_SECONDS
-from bareflow_gdb.guest.stock.kernel import StockKernel
 from bareflow_gdb.questions.question import FUNCTIONS, argument
 
 if TYPE_CHECKING:
     from bareflow_gdb.guest.base.root import Root
     from bareflow_gdb.guest.orders import Obeyed, Order
+    from bareflow_gdb.guest.stock.kernel import StockKernel
 
 
 @command(
@@ -45,6 +45,7 @@ def swap(options: argparse.Namespace, session: Session) -> Obeyed:
     stopped again. What the guest refuses is told with its reason.
     """
     from bareflow_gdb.guest import obeying, orders
+    from bareflow_gdb.guest.stock.kernel import StockKernel
 
     kernel = session.guest.kernel()
     if isinstance(kernel, StockKernel):

@@ -1,0 +1,110 @@
+"""`bareflow chat`: what a person says comes to the model in the guest, its answer comes back word by word."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from llama import Llama
+from machines import SECONDS, Boot
+from program import bareflow
+
+from bareflow_gdb.build.fat_image import parse_file, write_image
+from bareflow_gdb.cli.verbs import chat
+from bareflow_gdb.model.packed_file import SMALL
+
+EXPECTED = json.loads((Path(__file__).parents[2] / "models" / "small" / "expected.json").read_text())["answers"]
+
+
+@pytest.fixture(scope="module")
+def llama(firmware: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of a machine whose model has answered its first question."""
+    disk = tmp_path_factory.mktemp("model") / "model.img"
+    write_image([parse_file(str(SMALL))], disk)
+    made = Llama(firmware, (50, 200, 600), disk=disk)
+    made.release()
+    made.answer()
+    yield made.machine.name
+    made.machine.stop()
+
+
+def test_the_answer_is_the_references(llama: str) -> None:
+    for prompt in EXPECTED:
+        plain = [] if prompt["chat"] else ["--plain"]
+        words = ("chat", llama, "--say", prompt["prompt"], *plain, "--tokens", str(prompt["tokens"]), "--json")
+        told = json.loads(bareflow(*words).stdout)
+        assert told["logits_crc"] == prompt["logits_crc"]
+        # A line of the model's that ends where a swap is told cannot be known from one that the kernel ended.
+        assert told["answer"].split() == prompt["said"].split()
+
+
+def test_each_line_is_said_and_answered(llama: str) -> None:
+    words = [sys.executable, "-m", "bareflow_gdb.cli.main", "chat", llama, "--tokens", "5"]
+    done = subprocess.run(words, input="Tell me a story.\n\nWho are you?\n", capture_output=True, text=True, check=True)
+    assert done.stderr.count("(5 tokens, as many as were wanted") == 2
+    assert done.stdout.splitlines() == ["Once upon a time,"] * 2
+
+
+def test_ctrl_c_ends_the_answer_and_not_the_guest(llama: str) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "bareflow_gdb.cli.main",
+        "chat",
+        llama,
+        "--plain",
+        "--say",
+        "Once",
+        "--tokens",
+        "250",
+    ]
+    asked = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert asked.stdout is not None and asked.stdout.read(1)
+    asked.send_signal(signal.SIGINT)
+    assert " tokens, interrupted" in asked.communicate(timeout=SECONDS)[1]
+    assert asked.returncode == 0
+    assert json.loads(bareflow("chat", llama, "--say", "Who?", "--tokens", "3", "--json").stdout)["tokens"] == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--say", "x" * 5000), "that is 5,000 bytes, the guest takes 4,096"),
+        (("--say", "x", "--tokens", "0"), "an answer has at least 1 token"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(llama: str, words: tuple[str, ...], why: str) -> None:
+    done = bareflow("chat", llama, *words)
+    assert done.returncode == 2 and why in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_guest_without_a_model_is_told(booted: Boot) -> None:
+    done = bareflow("chat", booted(stage="registered", hold=1).name, "--say", "Hello")
+    assert done.returncode == 2 and "the guest has no language model that answers" in done.stderr
+
+
+def test_notes_of_the_kernel_are_told_from_the_models_words_however_they_come(tmp_path: Path) -> None:
+    log = tmp_path / "serial.log"
+    whole = (
+        "[llama] > Hi\n[RECOMPILE] matmul: O0 -> O1\nA [story\n[ATOMIC-SWAP] x\n] of caf\u00e9s[MAILBOX] y\n.\n\n"
+        "[llama] 7 tokens after 1: the end of the text; logits CRC 0x00000000\n[llama] tokens: 1 2\n"
+    ).encode()
+    for size in (1, 2, 3, len(whole)):
+        log.write_bytes(b"")
+        left = [whole[at : at + size] for at in range(0, len(whole), size)]
+
+        def alive(left: list[bytes] = left) -> bool:
+            with log.open("ab") as file:
+                file.write(left.pop(0) if left else b"")
+            return True
+
+        machine = SimpleNamespace(serial_path=log, alive=alive)
+        told = list(chat._spoken(machine, 0, "Hi"))
+        assert "".join(part for part, _ in told) == "A [story] of caf\u00e9s.\n"
+        assert [note for _, note in told if note][:2] == ["[RECOMPILE] matmul: O0 -> O1", "[ATOMIC-SWAP] x"]
