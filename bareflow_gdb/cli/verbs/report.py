@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bareflow_gdb.render.view import View
 
 GROUP = "record"
-HELP = "make a report (HTML, text) of a trace, a core, a dump or a serial log"
+HELP = "make a report (HTML, text, Markdown) of a trace, a core, a dump or a serial log"
 QUESTIONS = ("status", "jit", "stack", "cpu", "exception", "cache", "screen")
 """What memory tells beside the report's own parts; each as in a terminal."""
 
@@ -32,6 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="FILE", help="HTML file (default: TRACE/report.html, else beside TARGET's file)"
     )
     parser.add_argument("--text", type=Path, metavar="FILE", help="also write the text summary to a file")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="also write it as Markdown, for the log of a CI job"
+    )
     add_shared(parser, "the files")
     parser.epilog = (
         "With memory and a log, what the kernel exported on COM1 is compared with memory. Exit code 1 when something "
@@ -44,8 +47,9 @@ def main(options: argparse.Namespace) -> int:
 
     from bareflow_gdb.analysis.digest import tell, verdicts
     from bareflow_gdb.files import share, write_atomically
+    from bareflow_gdb.render.markdown import markdown
     from bareflow_gdb.render.report.page import page
-    from bareflow_gdb.render.report.summary import summary
+    from bareflow_gdb.render.report.summary import summary, summary_view
     from bareflow_gdb.tracing.store import changing
 
     evidence, context = _evidence(options)
@@ -56,6 +60,8 @@ def main(options: argparse.Namespace) -> int:
     files = {out: page(digest, answers, unanswered)}
     if options.text is not None:
         files[options.text] = text
+    if options.markdown is not None:
+        files[options.markdown] = markdown(summary_view(digest, unanswered))
     with changing(evidence.trace.directory, *files) if evidence.trace else nullcontext():
         for path, content in files.items():
             write_atomically(path, content)

@@ -1,4 +1,4 @@
-"""The same report as a page of plain text, for a terminal, a mail or a CI log."""
+"""The same report in short, for a terminal, a mail or a CI log: plain text or Markdown."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ MAX_SWAPS = 200
 
 def summary(digest: Digest, unanswered: tuple[str, ...] = ()) -> str:
     """The text, one trailing newline."""
+    return text.plain(summary_view(digest, unanswered)) + "\n"
+
+
+def summary_view(digest: Digest, unanswered: tuple[str, ...] = ()) -> View:
+    """What is worth telling in short, worst first."""
     started = f", {digest.overview.started}" if digest.overview else ""
-    shown = text.plain(
-        View(
-            title=f"BareFlow {digest.title}: {digest.kernel}{started}",
-            facts=(*facts(*digest.sources.items()), *_recorded(digest), *_swap_count(digest)),
-            parts=(_verdicts(digest), _swaps(digest), *_latencies(digest)),
-            problems=(
-                *(digest.agreement.disagreements if digest.agreement else ()),
-                *(line for found in digest.second for line in found.contradictions),
-            ),
-            notes=tuple(f"not in these sources: {line}" for line in (*digest.missing, *unanswered)),
-        )
+    return View(
+        title=f"BareFlow {digest.title}: {digest.kernel}{started}",
+        facts=(*facts(*digest.sources.items()), *_recorded(digest), *_swap_count(digest)),
+        parts=(_verdicts(digest), _swaps(digest), *_latencies(digest)),
+        problems=(
+            *(digest.agreement.disagreements if digest.agreement else ()),
+            *(line for found in digest.second for line in found.contradictions),
+        ),
+        notes=tuple(f"not in these sources: {line}" for line in (*digest.missing, *unanswered)),
     )
-    return shown + "\n"
 
 
 def _recorded(digest: Digest) -> tuple[tuple[str, Cell], ...]:
