@@ -5,6 +5,8 @@ The guest looks at the question between two tokens; what it answers is printed o
 
 from __future__ import annotations
 
+import time
+
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.guest.base.reading import one
@@ -13,6 +15,8 @@ from bareflow_gdb.memory.protocol import Memory
 
 MOST_TEXT = layouts.const("BF_QUESTION_TEXT")
 """Bytes of UTF-8."""
+_SETTLE_SECONDS = 1.0
+"""An answer's last line is printed a moment before it is over."""
 
 
 def ask(memory: Memory, text: str, tokens: int, *, chat: bool) -> None:
@@ -24,8 +28,11 @@ def ask(memory: Memory, text: str, tokens: int, *, chat: bool) -> None:
     if len(said) > MOST_TEXT:
         raise UsageError(f"that is {len(said):,} bytes, the guest takes {MOST_TEXT:,}; say it in fewer words")
     at = _question(memory)
-    if is_answering(memory):
-        raise UsageError("the guest answers somebody else; wait for the end of its answer, or end it with Ctrl-C there")
+    until = time.monotonic() + _SETTLE_SECONDS
+    while is_answering(memory):
+        if time.monotonic() > until:
+            raise UsageError("the guest answers somebody else; wait for the end, or end that answer with Ctrl-C there")
+        time.sleep(_SETTLE_SECONDS / 200)
     head = layouts.size("bf_model_question") - MOST_TEXT
     # The word that says that there is a question comes last.
     made = layouts.pack(
