@@ -184,8 +184,9 @@ class Demo:
 
     def _read(self, machine: str) -> None:
         """What the guest writes, while it does, up to the end of its answer."""
-        self.say(f"$ bareflow serial --follow {machine}")
-        with self._started(("serial", "--follow", machine)) as reader:
+        words = ("serial", "--follow", machine)
+        self.say(f"$ bareflow {shlex.join(words)}")
+        with self._started(words) as reader:
             late = threading.Timer(ANSWER_SECONDS, reader.kill)
             late.start()
             try:
@@ -201,8 +202,9 @@ class Demo:
     @contextmanager
     def _served(self, machine: str) -> Iterator[None]:
         """`bareflow serve` in the background; what it says of each kernel is left out."""
-        self.say(f"$ bareflow serve {machine} &")
-        service = subprocess.Popen([*BAREFLOW, "serve", machine], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        words = ("serve", machine)
+        self.say(f"$ bareflow {shlex.join(words)} &")
+        service = subprocess.Popen([*BAREFLOW, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with service:
             try:
                 yield
