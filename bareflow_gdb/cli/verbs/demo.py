@@ -195,9 +195,7 @@ class Demo:
                 late.cancel()
                 reader.kill()
         if not ended:
-            raise BareflowError(
-                f"the guest came to no end of its answer; `bareflow serial {machine}` shows how far it is"
-            )
+            raise BareflowError("the guest came to no end of its answer, as shown; `bareflow doctor` looks at the host")
 
     @contextmanager
     def _served(self, machine: str) -> Iterator[None]:
