@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from machines import QUICK, SECONDS, Assemble, Boot
+from machines import QUICK, SECONDS, Asked, Assemble, Boot
 
+from bareflow_gdb.cli.main import main
 from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.launch import launch
@@ -93,6 +94,18 @@ def idle_machine(image: Path) -> Iterator[Machine]:
     machine = _boot(launch, image, "idle", {})
     yield machine
     machine.stop()
+
+
+@pytest.fixture
+def asked(idle_machine: Machine, capsys: pytest.CaptureFixture[str]) -> Asked:
+    """`bareflow WORDS` of the idle machine of a file: the exit code, and all that was printed."""
+
+    def ask(*words: str | Path) -> tuple[int, str]:
+        code = main([*map(str, words), idle_machine.name])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return ask
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from typing import TypeVar
 from bareflow_gdb.qemu.machine import Machine
 
 Boot = Callable[..., Machine]
+Asked = Callable[..., tuple[int, str]]
 Assemble = Callable[[str], Path]
 T = TypeVar("T")
 SECONDS = 300.0

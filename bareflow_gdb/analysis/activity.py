@@ -15,7 +15,7 @@ from bareflow_gdb.analysis.latencies import PHASES, SwapTimes
 from bareflow_gdb.analysis.overview import Overview
 from bareflow_gdb.guest.base.values import word
 from bareflow_gdb.guest.boot.boot import Boot
-from bareflow_gdb.guest.code.events import Event
+from bareflow_gdb.guest.code.events import Event, as_word
 from bareflow_gdb.guest.code.swaps import Swap
 from bareflow_gdb.guest.pools.pools import Pools
 from bareflow_gdb.tracing.events import Events, decode
@@ -157,11 +157,15 @@ def _marks(trace: Trace, left_out: list[str]) -> Iterator[Lane]:
     for kind, style in _MARKED.items():
         events = list(decode(_last(trace, kind, MOST_MARKS, left_out)))
         if events:
-            yield Lane(kind.replace("_", " "), marks=tuple(Mark(one.tsc, _words(one), style) for one in events))
+            yield Lane(kind.replace("_", " "), marks=tuple(Mark(one.tsc, _words(trace, one), style) for one in events))
 
 
-def _words(event: Event) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in event.fields().items())
+def _words(trace: Trace, event: Event) -> str:
+    def shown(field: str, value: int) -> str:
+        name = trace.function_name(value) if field == "function" else f"{value:,}"
+        return as_word(field, value) or name
+
+    return ", ".join(f"{field.replace('_', ' ')} {shown(field, value)}" for field, value in event.fields().items())
 
 
 def _console(trace: Trace, serial: str, left_out: list[str]) -> Iterator[Lane]:

@@ -62,7 +62,8 @@ def connect(address: str) -> str:
         _target(address)
     except gdb.error as error:
         raise _cannot(address, error) from error
-    return f"the architecture was set to {named}, which has other registers: it is `auto` now"
+    set_aside = f"the architecture was set to {named}, which has other registers: it is `auto` now"
+    return "\n".join(filter(None, (changed, set_aside)))
 
 
 def _connected_to() -> str:

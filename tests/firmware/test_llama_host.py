@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 from llama import Answer, Question, packed_model, reference, text_tokens
+from llama_flags import AS_THE_GUEST
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build.text_kinds import entries
@@ -19,15 +20,6 @@ from bareflow_gdb.model.packed import head_bytes, parts_claimed
 from bareflow_gdb.model.packed_file import PackedFile
 
 ROOT = Path(__file__).parents[2]
-COMMON = (
-    "-ffreestanding",
-    "-fno-builtin",
-    "-fno-math-errno",
-    "-ffp-contract=off",
-    "-nostdlib",
-    "-static",
-    "-fuse-ld=lld",
-)
 TARGETS = {
     "x87, O0": ["-mno-sse", "-mno-mmx", "-O0", "-DLEVEL=O0"],
     "x87, O3": ["-mno-sse", "-mno-mmx", "-O3", "-DLEVEL=O3"],
@@ -74,7 +66,7 @@ def engine(folder: Path, name: str) -> Path:
     sources += [ROOT / "firmware/kernel" / f"{part}.c" for part in ("crc32", "int64", "string")]
     sources.append(ROOT / "tests/support/llama_host.c")
     places = [folder, ROOT / "firmware/llama", ROOT / "firmware/kernel", Path(layouts.__file__).parent]
-    words = ["clang-19", "--target=i686-linux-gnu", *TARGETS[name], *COMMON, *(f"-I{place}" for place in places)]
+    words = ["clang-19", "--target=i686-linux-gnu", *TARGETS[name], *AS_THE_GUEST, *(f"-I{place}" for place in places)]
     subprocess.run([*words, *map(str, sources), "-o", str(made)], check=True)
     return made
 

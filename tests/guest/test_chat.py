@@ -18,6 +18,7 @@ from program import bareflow
 from bareflow_gdb.build.fat_image import parse_file, write_image
 from bareflow_gdb.cli.verbs import chat
 from bareflow_gdb.model.packed_file import SMALL
+from bareflow_gdb.qemu.machine import Machine
 
 EXPECTED = json.loads((Path(__file__).parents[2] / "models" / "small" / "expected.json").read_text())["answers"]
 
@@ -84,12 +85,34 @@ def test_what_cannot_be_asked_is_said(llama: str, words: tuple[str, ...], why: s
     assert done.returncode == 2 and why in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_a_guest_that_stands_still_is_told_and_an_answer_that_it_is_at_is_waited_for(llama: str) -> None:
+    machine = Machine.find(llama)
+    words = ("chat", llama, "--plain", "--say", "Once upon a time", "--tokens", "250")
+    with subprocess.Popen([sys.executable, "-m", "bareflow_gdb.cli.main", *words], stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None and first.stdout.read(1)
+        machine.pause()
+        try:
+            second = bareflow("chat", llama, "--say", "Who?", "--tokens", "3")
+            assert second.returncode == 2 and f"machine {llama} answers nothing: " in second.stderr
+            first.communicate(timeout=SECONDS)
+        finally:
+            machine.resume()
+    assert bareflow("chat", llama, "--say", "Who?", "--tokens", "3").returncode == 0
+
+
+def test_a_text_that_leaves_no_room_for_an_answer_has_none(llama: str) -> None:
+    done = bareflow("chat", llama, "--plain", "--say", "x" * 600, "--tokens", "3")
+    assert done.returncode == 1 and "(0 tokens, no position left" in done.stderr
+
+
 def test_a_guest_without_a_model_is_told(booted: Boot) -> None:
     done = bareflow("chat", booted(stage="registered", hold=1).name, "--say", "Hello")
     assert done.returncode == 2 and "the guest has no language model that answers" in done.stderr
 
 
-def test_notes_of_the_kernel_are_told_from_the_models_words_however_they_come(tmp_path: Path) -> None:
+def test_notes_of_the_kernel_are_told_from_the_models_words_however_they_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log = tmp_path / "serial.log"
     whole = (
         "[llama] > Hi\n[RECOMPILE] matmul: O0 -> O1\nA [story\n[ATOMIC-SWAP] x\n] of caf\u00e9s[MAILBOX] y\n.\n\n"
@@ -99,12 +122,13 @@ def test_notes_of_the_kernel_are_told_from_the_models_words_however_they_come(tm
         log.write_bytes(b"")
         left = [whole[at : at + size] for at in range(0, len(whole), size)]
 
-        def alive(left: list[bytes] = left) -> bool:
+        def written(left: list[bytes] = left) -> None:
             with log.open("ab") as file:
-                file.write(left.pop(0) if left else b"")
-            return True
+                file.write(left.pop(0))
 
-        machine = SimpleNamespace(serial_path=log, alive=alive)
-        told = list(chat._spoken(machine, 0, "Hi"))
+        monkeypatch.setattr(chat, "_QUIET_SECONDS", 0)
+        monkeypatch.setattr(chat, "_POLL_SECONDS", 0)
+        machine = SimpleNamespace(serial_path=log)
+        told = list(chat._spoken(machine, 0, "Hi", written))
         assert "".join(part for part, _ in told) == "A [story] of caf\u00e9s.\n"
         assert [note for _, note in told if note][:2] == ["[RECOMPILE] matmul: O0 -> O1", "[ATOMIC-SWAP] x"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from guest_code import MODULES, bitcode, tier
-from machines import SECONDS, Boot, wait_for
+from machines import SECONDS, Asked, Boot, wait_for
 
 from bareflow_gdb.build.module import Call, link_module
 from bareflow_gdb.checks import registry as checks
@@ -18,7 +17,6 @@ from bareflow_gdb.qemu.machine import Machine
 
 TWICE = "int twice_calls; int twice_main(int a, int b) { twice_calls++; return 2 * a + b; }"
 COMPUTE = (MODULES / "compute.c").read_text()
-Asked = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +38,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, data in made.items():
         (folder / f"{name}.mod").write_bytes(data)
     return {name: folder / f"{name}.mod" for name in made}
-
-
-@pytest.fixture
-def asked(idle_machine: Machine, capsys: pytest.CaptureFixture[str]) -> Asked:
-    """`bareflow WORDS` of the machine of this file."""
-
-    def ask(*words: str | Path) -> tuple[int, str]:
-        code = main([*map(str, words), idle_machine.name])
-        said = capsys.readouterr()
-        return code, said.out + said.err
-
-    return ask
 
 
 def used(machine: Machine) -> list[int]:

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from guest_code import MODULES
+from machines import Asked
 
-from bareflow_gdb.cli.main import main
 from bareflow_gdb.guest.code.symbol_index import FOLDER
 from bareflow_gdb.qemu.machine import Machine
-
-Asked = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def asked(idle_machine: Machine, capsys: pytest.CaptureFixture[str]) -> Asked:
-    def ask(*words: str | Path) -> tuple[int, str]:
-        code = main([*map(str, words), idle_machine.name])
-        said = capsys.readouterr()
-        return code, said.out + said.err
-
-    return ask
 
 
 def test_remarks_stand_at_the_line_and_the_instructions_that_they_are_about(asked: Asked, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from llama_flags import AS_THE_GUEST
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.model import arithmetic
@@ -17,15 +18,6 @@ from bareflow_gdb.model.tiles import ROWS, Integers, most_scale, to_bytes, to_in
 ROOT = Path(__file__).parents[2]
 LLAMA = ROOT / "firmware" / "llama"
 SOURCES = [ROOT / "tests/support/model_kernels.c", *(LLAMA / "kernels").glob("*.c")]
-COMMON = (
-    "-ffreestanding",
-    "-fno-builtin",
-    "-fno-math-errno",
-    "-ffp-contract=off",
-    "-nostdlib",
-    "-static",
-    "-fuse-ld=lld",
-)
 TARGETS = {
     "x87": ("--target=i686-linux-gnu", "-mno-sse", "-mno-mmx", "-O0", "-DLEVEL=O0"),
     "x87 optimised": ("--target=i686-linux-gnu", "-mno-sse", "-mno-mmx", "-O3", "-DLEVEL=O3"),
@@ -45,7 +37,7 @@ def kernels(folder: Path, name: str) -> Path:
     """The C program."""
     made = folder / "kernels"
     places = (f"-I{place}" for place in (Path(layouts.__file__).parent, LLAMA))
-    words = ["clang-19", *TARGETS[name], *COMMON, *places, *map(str, SOURCES), "-o", str(made)]
+    words = ["clang-19", *TARGETS[name], *AS_THE_GUEST, *places, *map(str, SOURCES), "-o", str(made)]
     subprocess.run(words, check=True)
     return made
 

@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from bareflow_gdb.abi.events import ADDRESSES, ENUMS
 from bareflow_gdb.analysis.exports.columns import nanoseconds
 from bareflow_gdb.analysis.zero import trace_clock
 from bareflow_gdb.files import replacing
-from bareflow_gdb.guest.base.values import word
-from bareflow_gdb.guest.code.events import Event
+from bareflow_gdb.guest.code.events import Event, as_word
 from bareflow_gdb.tracing import segments
 from bareflow_gdb.tracing.events import decode
 from bareflow_gdb.tracing.store import Trace
@@ -39,10 +37,9 @@ def _record(trace: Trace, at: int, event: Event) -> dict[str, Any]:
 
 
 def _value(trace: Trace, name: str, value: int) -> int | str:
-    if name in ENUMS:
-        return word(ENUMS[name], value)
-    if name in ADDRESSES:
-        return f"0x{value:08x}"
+    known = as_word(name, value)
+    if known is not None:
+        return known
     if name == "function":
         return trace.function_name(value)
     modules = trace.manifest.modules

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.cli.arguments import add_machine
@@ -18,6 +18,7 @@ from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.foreign import printable
 
 if TYPE_CHECKING:
+    from bareflow_gdb.memory.protocol import Memory
     from bareflow_gdb.qemu.machine import Machine
 
 GROUP = "do"
@@ -25,6 +26,8 @@ HELP = "talk to the language model that runs in a guest"
 
 TOKENS = 128
 _POLL_SECONDS = 0.02
+_QUIET_SECONDS = 1.0
+"""After so long it is asked whether anything can come."""
 _KEPT = "\n\t"
 # What is not the model's own: a line, which ends one of the model's that was not at its end.
 _TAGS = ("[RECOMPILE]", "[ATOMIC-SWAP]", "[MAILBOX]", "[llama]")
@@ -33,6 +36,7 @@ _SWAP = re.compile(r"\[RECOMPILE\] (.*)")
 _END = re.compile(r"\[llama\] (\d+) tokens after \d+: ([^;\n]*); logits CRC (0x\w{8})")
 _SPEED = re.compile(r"\[llama\] matmul at ([^:\n]*): \d+ tokens, ([\d.]+) tokens/s")
 _LAST = "[llama] tokens:"
+_NO_END = "the answer is over, and the serial log does not tell how it ended; `bareflow serial` shows the log"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,25 +47,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--swaps", action="store_true", help="show each swap as it happens, too")
     parser.epilog = (
         "Ctrl-C ends an answer, and not the guest; at the prompt it ends the conversation, as Ctrl-D does. "
-        "Without a terminal each line of standard input is said. Example: bareflow chat llama"
+        "Without a terminal each line of standard input is said. Exit code 1 when there was no answer. "
+        "Example: bareflow chat llama"
     )
 
 
 def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.cli.targets import open_target
-    from bareflow_gdb.guest.boot.wait import still
 
     machine = open_target(options.target).machine
     if machine is None:
         raise UsageError("a conversation needs a running machine; `bareflow list` shows them, `make llama` starts one")
     if options.tokens < 1:
         raise UsageError("an answer has at least 1 token; give --tokens a larger number")
-    if why := still(machine):
-        raise BareflowError(f"machine {machine.name} stands still: {why}")
-    for text in [options.say] if options.say is not None else _typed():
-        if text.strip():
-            _answer(machine, text, options)
-    return 0
+    texts = [options.say] if options.say is not None else _typed()
+    answered = [_answer(machine, text, options) for text in texts if text.strip()]
+    return 0 if all(answered) else 1
 
 
 def _typed() -> Iterator[str]:
@@ -79,42 +80,80 @@ def _typed() -> Iterator[str]:
             return
 
 
-def _answer(machine: Machine, text: str, options: argparse.Namespace) -> None:
+def _answer(machine: Machine, text: str, options: argparse.Namespace) -> bool:
+    """Was there an answer?"""
     from bareflow_gdb.guest.machine import conversation
 
-    memory = machine.memory()
-    begin = machine.serial_path.stat().st_size
-    conversation.ask(memory, text, options.tokens, chat=not options.plain)
     said, notes = [], []
-    with _interrupting(lambda: conversation.no_more(memory)):
-        for part, note in _spoken(machine, begin, text):
-            said.append(part)
-            notes.append(note)
-            swap = _SWAP.fullmatch(note)
-            if not options.json:
-                print(part, end="", flush=True)
-            if options.swaps and swap:
-                print(f" [{swap[1]}] ", end="", file=sys.stderr, flush=True)
+    with closing(machine.memory()) as memory:
+        with _interrupting(memory):
+            _wait_for_turn(machine, memory)
+        begin = machine.serial_path.stat().st_size
+        conversation.ask(memory, text, options.tokens, chat=not options.plain)
+        with _interrupting(memory):
+            for part, note in _spoken(machine, begin, text, lambda: _check_answers(machine, memory)):
+                said.append(part)
+                notes.append(note)
+                swap = _SWAP.fullmatch(note)
+                if not options.json:
+                    print(part, end="", flush=True)
+                if options.swaps and swap:
+                    print(f" [{swap[1]}] ", end="", file=sys.stderr, flush=True)
     end = next(filter(None, map(_END.fullmatch, notes)), None)
     if end is None:
-        raise BareflowError(f"machine {machine.name} ended before its answer did; `bareflow list` tells why")
+        raise BareflowError(_NO_END)
     rates = {speed[1]: float(speed[2]) for speed in filter(None, map(_SPEED.fullmatch, notes))}
     if options.json:
         record = {"text": text, "answer": "".join(said), "tokens": int(end[1]), "end": end[2], "logits_crc": end[3]}
         print(json.dumps({**record, "tokens_per_second": rates}))
-        return
-    print()
-    told = "".join(f"; {rate:,.1f} tokens/s at {where}" for where, rate in rates.items())
-    print(f"({int(end[1]):,} tokens, {end[2]}{told})", file=sys.stderr)
+    else:
+        print()
+        told = "".join(f"; {rate:,.1f} tokens/s at {where}" for where, rate in rates.items())
+        print(f"({int(end[1]):,} tokens, {end[2]}{told})", file=sys.stderr)
+    return int(end[1]) > 0
+
+
+def _wait_for_turn(machine: Machine, memory: Memory) -> None:
+    """Until the guest has ended the answer that it is at: its first one, or one to somebody else."""
+    from bareflow_gdb.guest.machine import conversation
+
+    told, began = False, time.monotonic()
+    while conversation.is_answering(memory):
+        if not told and time.monotonic() - began > _QUIET_SECONDS:
+            print("(the guest is still at another answer; Ctrl-C ends that one)", file=sys.stderr, flush=True)
+            told = True
+        _check_goes_on(machine, memory)
+        time.sleep(_POLL_SECONDS)
+
+
+def _check_goes_on(machine: Machine, memory: Memory) -> None:
+    """Raises BareflowError when no answer can come any more."""
+    from bareflow_gdb.guest.boot.wait import still
+    from bareflow_gdb.guest.standstill import stopped_for_good
+
+    if not machine.alive():
+        raise BareflowError(f"machine {machine.name} ended before its answer did; `bareflow list` tells why")
+    if why := still(machine) or stopped_for_good(memory):
+        raise BareflowError(f"machine {machine.name} answers nothing: {why}")
+
+
+def _check_answers(machine: Machine, memory: Memory) -> None:
+    """The same, and when the answer is over although its end was not seen."""
+    from bareflow_gdb.guest.machine import conversation
+
+    _check_goes_on(machine, memory)
+    if not conversation.is_answering(memory):
+        raise BareflowError(_NO_END)
 
 
 @contextmanager
-def _interrupting(no_more: Callable[[], None]) -> Iterator[None]:
+def _interrupting(memory: Memory) -> Iterator[None]:
     """The first Ctrl-C asks the guest to end its answer, the second one ends the program."""
+    from bareflow_gdb.guest.machine import conversation
 
     def interrupted(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        no_more()
+        conversation.no_more(memory)
 
     before = signal.signal(signal.SIGINT, interrupted)
     try:
@@ -123,15 +162,17 @@ def _interrupting(no_more: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _spoken(machine: Machine, begin: int, text: str) -> Iterator[tuple[str, str]]:
-    """What the model says, as it comes, and the kernel's notes between: from byte `begin` of the serial log on."""
+def _spoken(machine: Machine, begin: int, text: str, check: Callable[[], None]) -> Iterator[tuple[str, str]]:
+    """What the model says, as it comes, and the kernel's notes between: from byte `begin` of the serial log on.
+
+    `check` is asked when nothing comes for a while.
+    """
     echo = f"[llama] > {printable(text, keep=_KEPT)}\n"
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    pending, echoed = "", False
+    pending, echoed, last = "", False, time.monotonic()
     with machine.serial_path.open("rb") as log:
         log.seek(begin)
         while True:
-            going = machine.alive()
             data = log.read()
             pending += printable(decoder.decode(data).replace("\r", ""), keep=_KEPT)
             if not echoed and echo in pending:
@@ -145,10 +186,12 @@ def _spoken(machine: Machine, begin: int, text: str) -> Iterator[tuple[str, str]
                 whole = _whole(pending)
                 yield pending[:whole], ""
                 pending = pending[whole:]
-            if not data:
-                if not going:
-                    return
-                time.sleep(_POLL_SECONDS)
+            if data:
+                last = time.monotonic()
+            elif time.monotonic() - last > _QUIET_SECONDS:
+                check()
+                last = time.monotonic()
+            time.sleep(_POLL_SECONDS)
 
 
 def _whole(pending: str) -> int:

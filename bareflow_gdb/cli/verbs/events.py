@@ -118,17 +118,10 @@ def _names(known: dict[str, list[str]]) -> Callable[[str, int], str]:
 
 def words(event: Event, name: Callable[[str, int], str]) -> str:
     """The arguments of one event: addresses in hexadecimal, enum values and indices by name."""
-    from bareflow_gdb.abi.events import ADDRESSES, ENUMS
-    from bareflow_gdb.guest.base.values import word
+    from bareflow_gdb.guest.code.events import as_word
 
-    def shown(field: str, value: int) -> str:
-        if field in ENUMS:
-            return word(ENUMS[field], value)
-        if field in ADDRESSES or field == "crc":
-            return f"0x{value:08x}"
-        return name(field, value)
-
-    return "  ".join(f"{field}={shown(field, value)}" for field, value in event.fields().items())
+    fields = event.fields().items()
+    return "  ".join(f"{field}={as_word(field, value) or name(field, value)}" for field, value in fields)
 
 
 def _record(event: Event) -> dict[str, Any]:

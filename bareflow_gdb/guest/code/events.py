@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.abi.events import event_type
+from bareflow_gdb.abi.events import ADDRESSES, ENUMS, event_type
 from bareflow_gdb.errors import BadData, ReadError
 from bareflow_gdb.guest.base.reading import filled, one
 from bareflow_gdb.guest.base.root import Root
@@ -68,6 +68,13 @@ class Event:
         """The arguments by name."""
         number = layouts.enum_values("bf_event_type").get(f"BF_EVENT_{self.type.upper()}", -1)
         return event_type(number).fields(self.id, self.args)
+
+
+def as_word(field: str, value: int) -> str | None:
+    """An argument of an event that is no plain number: enum values by name, addresses in hexadecimal."""
+    if field in ENUMS:
+        return word(ENUMS[field], value)
+    return f"0x{value:08x}" if field in ADDRESSES or field == "crc" else None
 
 
 def read_ring(memory: Memory, root: Root, index: int) -> Ring | None:

@@ -5,8 +5,6 @@ The guest looks at the question between two tokens; what it answers is printed o
 
 from __future__ import annotations
 
-import time
-
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.guest.base.reading import one
@@ -15,8 +13,6 @@ from bareflow_gdb.memory.protocol import Memory
 
 MOST_TEXT = layouts.const("BF_QUESTION_TEXT")
 """Bytes of UTF-8."""
-_SETTLE_SECONDS = 1.0
-"""An answer's last line is printed a moment before it is over."""
 
 
 def ask(memory: Memory, text: str, tokens: int, *, chat: bool) -> None:
@@ -28,11 +24,8 @@ def ask(memory: Memory, text: str, tokens: int, *, chat: bool) -> None:
     if len(said) > MOST_TEXT:
         raise UsageError(f"that is {len(said):,} bytes, the guest takes {MOST_TEXT:,}; say it in fewer words")
     at = _question(memory)
-    until = time.monotonic() + _SETTLE_SECONDS
-    while is_answering(memory):
-        if time.monotonic() > until:
-            raise UsageError("the guest answers somebody else; wait for the end, or end that answer with Ctrl-C there")
-        time.sleep(_SETTLE_SECONDS / 200)
+    if is_answering(memory):
+        raise UsageError("the guest is still at another answer; ask again when that is over")
     head = layouts.size("bf_model_question") - MOST_TEXT
     # The word that says that there is a question comes last.
     made = layouts.pack(
@@ -49,7 +42,7 @@ def no_more(memory: Memory) -> None:
 
 def is_answering(memory: Memory) -> bool:
     """Has the guest not come to the end of an answer? Raises BadData when it answers nothing."""
-    return bool(one(memory, "bf_model_question", _question(memory), "question").asked)
+    return memory.read(_question(memory), 4, "question") != bytes(4)
 
 
 def _say(memory: Memory, at: Address, word: str) -> None:
