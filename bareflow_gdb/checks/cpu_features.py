@@ -1,4 +1,7 @@
-"""Has the kernel instructions that its CPU is not set up for? SSE and AVX without CR4.OSFXSR is an invalid opcode."""
+"""Has the kernel instructions that its CPU is not set up for?
+
+Without CR4.OSFXSR those of SSE and AVX are invalid opcodes, without CR4.OSXSAVE those of AVX.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,32 @@ from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.code.vector_code import vector_instructions
 from bareflow_gdb.qemu.image import SECTOR, read_image_header
 
-_OSFXSR = 1 << 9
+_OSFXSR, _OSXSAVE = 1 << 9, 1 << 18
 _LARGEST = 1 << 19
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
-    if subject.registers.control["cr4"] & _OSFXSR:
+    cr4 = subject.registers.control["cr4"]
+    has_sse, has_avx = bool(cr4 & _OSFXSR), bool(cr4 & _OSXSAVE)
+    # A kernel that has switched SSE on is looked at where its image is a file: of a stub it would cost packets.
+    if has_sse and (has_avx or subject.machine is None):
         return
     base, code = _image(subject)
-    found = vector_instructions(code, base)
+    found = [one for one in vector_instructions(code, base) if not has_sse or _is_avx(one[1])]
     if found:
         address, text = found[0]
+        lacks, bit = ("SSE", "OSFXSR") if not has_sse else ("AVX", "OSXSAVE")
         yield Finding(
-            what=f"the kernel is compiled with {'AVX' if text.startswith('v') else 'SSE'}, and SSE is off",
+            what=f"the kernel is compiled with {'AVX' if _is_avx(text) else 'SSE'}, and {lacks} is off",
             where=f"{len(found)} instructions, the first at 0x{address:08x}",
-            evidence=f"`{text}`; CR4.OSFXSR is 0",
+            evidence=f"`{text}`; CR4.{bit} is 0",
             consequence="each of them is an invalid opcode (#UD), also in the exception handler itself",
-            next_step="compile with -march=i686 -mno-sse -mno-mmx, or have the kernel set CR4.OSFXSR",
+            next_step=f"compile with -march=i686 -mno-sse -mno-mmx, or have the kernel set CR4.{bit}",
         )
+
+
+def _is_avx(text: str) -> bool:
+    return text.startswith("v")
 
 
 def _image(subject: Subject) -> tuple[int, bytes]:
@@ -44,4 +55,4 @@ def _image(subject: Subject) -> tuple[int, bytes]:
     return base, subject.kernel.memory.read(base, size, "kernel image")
 
 
-CHECK = Check("cpu_features", "SSE instructions in the kernel's image against CR4", (REGISTERS,), _look)
+CHECK = Check("cpu_features", "SSE and AVX instructions in the kernel's image against CR4", (REGISTERS,), _look)
