@@ -185,8 +185,9 @@ def _density(trace: Trace, first: int, last: int) -> Iterator[Lane]:
     counts = np.zeros(BINS, np.int64)
     width = max(last - first, 1) / BINS
     for part in trace.parts("tsc"):
-        since = part.column("tsc").to_numpy() - np.uint64(first)
-        counts += np.bincount(np.minimum((since / width).astype(np.int64), BINS - 1), minlength=BINS)
+        # A damaged trace has times before its first event, too.
+        since = np.maximum(part.column("tsc").to_numpy(), np.uint64(first)) - np.uint64(first)
+        counts += np.bincount(np.minimum(since / width, BINS - 1).astype(np.int64), minlength=BINS)
     yield Lane("all events", (Span(first, last, "all events", "phase"),), counts=tuple(counts.tolist()))
 
 

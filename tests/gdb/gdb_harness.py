@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from bareflow_gdb.questions import registry
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "gdb_scripts" / "bareflow.py"
+STEADY = Path(__file__).with_name("steady.py")
 IMAGE = ROOT / "build" / "firmware" / "fluid.img"
 KERNEL = ROOT / "build" / "firmware" / "kernel.elf"
 GDBS = {"gdb-debian": Path("/usr/bin/gdb"), "gdb-environment": Path(sys.executable).parent / "gdb"}
@@ -24,6 +26,9 @@ EXAMPLES = tuple(question.example for question in registry.every())
 """Every question, as its own help shows it."""
 QUESTIONS = (*EXAMPLES, "identify $esp", "disas primes --diff O0 O3", "fat list", "find")
 """What is asked of an idle guest and changes nothing."""
+BEGIN, AGAIN = "\x02", "\x03"
+"""Between them steady.py has gdb print a stop that was told again."""
+_TOLD_AGAIN = re.compile(f"{BEGIN}[^{BEGIN}]*{AGAIN}")
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,9 @@ class Gdb:
         words = [str(self.path), "-nx", "-batch"]
         if suite:
             words += ["-x", str(SCRIPT)]
+        words += ["-x", str(STEADY)]
         for command in commands:
-            words += ["-ex", command]
+            words += ["-ex", "steady-continue" if command == "continue" else command]
         return words + ([str(elf)] if elf else [])
 
     def run(
@@ -80,7 +86,7 @@ class Gdb:
             cwd=cwd,
             env={**os.environ, "NO_COLOR": "1"},
         )
-        return Result(done.stdout, done.stderr, done.returncode)
+        return Result(_TOLD_AGAIN.sub("", done.stdout).replace(BEGIN, ""), done.stderr, done.returncode)
 
 
 def bareflow(*words: str) -> Result:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from trace_maker import SWAP, Row, batch, make
 
@@ -44,6 +46,18 @@ def test_all_events_are_counted_in_equal_stretches(tmp_path: Path) -> None:
     events = lane(of(make(tmp_path / "trace", [batch(SWAP)])), "all events")
     assert sum(events.counts) == len(SWAP) and len(events.counts) == module.BINS
     assert (events.counts[0], events.counts[-1]) == (1, 1)
+
+
+def test_a_time_before_the_first_event_is_counted_with_the_first(tmp_path: Path) -> None:
+    directory = make(tmp_path / "trace", [batch(SWAP)])
+    (segment,) = directory.rglob("*.parquet")
+    table = pq.read_table(segment)
+    middle = len(table) // 2
+    # One part written with its halves exchanged: most of its times stand before its first.
+    pq.write_table(pa.concat_tables([table.slice(middle), table.slice(0, middle)]), segment)
+    events = lane(of(directory), "all events")
+    assert sum(events.counts) == len(SWAP)
+    assert events.counts[0] > middle
 
 
 def test_more_than_can_be_shown_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
