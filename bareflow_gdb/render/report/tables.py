@@ -10,6 +10,7 @@ from bareflow_gdb.guest.code.exported import Exported
 from bareflow_gdb.render.report.markup import Markup, join, table, tag
 from bareflow_gdb.render.report.of_view import part_of, problems
 from bareflow_gdb.render.report.pool_picture import pool_picture
+from bareflow_gdb.render.report.profile_picture import profile_picture
 from bareflow_gdb.render.report.timeline import boot_timeline
 from bareflow_gdb.render.report.values import address, level, missing
 from bareflow_gdb.render.worth import worth_of
@@ -78,7 +79,7 @@ def profile(digest: Digest) -> Markup:
         for function in digest.profile.functions
     ]
     heads = "function|tier|>calls|>total cycles|>share|>mean|>shortest|>longest"
-    return join(table(heads, rows), problems(digest.profile.problems))
+    return join(profile_picture(digest.profile), table(heads, rows), problems(digest.profile.problems))
 
 
 def exported(digest: Digest) -> Markup:
