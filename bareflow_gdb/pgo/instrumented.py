@@ -22,6 +22,7 @@ from bareflow_gdb.memory.protocol import Memory
 from bareflow_gdb.pgo.compiling import FLAGS
 from bareflow_gdb.pgo.counts import MOST_COUNTERS, MOST_FUNCTIONS, FunctionCounts
 from bareflow_gdb.pgo.firmware import Firmware
+from bareflow_gdb.recompile.objects import COUNTERS
 from bareflow_gdb.recompile.source import run_clang
 
 # No values of arguments: those need a library. One thread: no atomic additions. Names stay readable.
@@ -50,7 +51,7 @@ class Counter:
 
 @dataclass(frozen=True)
 class Instrumented:
-    """An image that counts, and what its counters mean."""
+    """What counts, an image or bitcode, and what its counters mean."""
 
     image: bytes
     counters: tuple[Counter, ...]
@@ -58,18 +59,41 @@ class Instrumented:
 
 def instrument(firmware: Firmware, name: str) -> Instrumented:
     """Raises DoesNotCompile, LinkError, BadData, UsageError."""
-    text, _ = run_clang(firmware.bitcode(name), [*FLAGS, *_GENERATE, "-S", "-emit-llvm"])
-    lowered, counters = keep_counters(text.decode("utf-8", "replace"), name)
+    lowered, counters = counting(firmware.bitcode(name), name)
+    flags = [*FLAGS, "-O2", "-Xclang", "-disable-llvm-passes", "-mllvm", "-enable-shrink-wrap=0", "-c"]
+    return Instrumented(link_module(_compiled(lowered, name, flags), name, f"{name}_main"), counters)
+
+
+def counting_bitcode(payload: bytes, name: str) -> Instrumented:
+    """Bitcode that counts its own blocks, in section COUNTERS. Raises DoesNotCompile, BadData, BareflowError."""
+    with TemporaryDirectory(prefix="bfp-") as folder:
+        path = Path(folder) / f"{name}.bc"
+        path.write_bytes(payload)
+        lowered, counters = counting(path, name, COUNTERS)
+    return Instrumented(
+        _compiled(lowered, name, [*FLAGS, "-Xclang", "-disable-llvm-passes", "-emit-llvm", "-c"]), counters
+    )
+
+
+def counting(bitcode: Path, name: str, section: str = "") -> tuple[str, tuple[Counter, ...]]:
+    """LLVM's text of bitcode that counts its blocks. Raises DoesNotCompile, BadData, BareflowError."""
+    text, _ = run_clang(bitcode, [*FLAGS, *_GENERATE, "-S", "-emit-llvm"])
+    return keep_counters(text.decode("utf-8", "replace"), name, section)
+
+
+def _compiled(text: str, name: str, flags: list[str]) -> bytes:
     with TemporaryDirectory(prefix="bfp-") as folder:
         path = Path(folder) / f"{name}.ll"
-        path.write_text(lowered, encoding="utf-8")
-        flags = [*FLAGS, "-O2", "-Xclang", "-disable-llvm-passes", "-mllvm", "-enable-shrink-wrap=0", "-c"]
+        path.write_text(text, encoding="utf-8")
         data, _ = run_clang(path, flags)
-    return Instrumented(link_module(data, name, f"{name}_main"), counters)
+    return data
 
 
-def keep_counters(text: str, module: str) -> tuple[str, tuple[Counter, ...]]:
-    """LLVM's text without all that its run-time library would want, the counters with names. Raises BadData."""
+def keep_counters(text: str, module: str, section: str = "") -> tuple[str, tuple[Counter, ...]]:
+    """LLVM's text without all that its run-time library would want, the counters with names. Raises BadData.
+
+    section: where the counters are placed; "" = with the writable data.
+    """
     kept: list[str] = []
     sizes: dict[str, int] = {}
     described: dict[str, tuple[int, int]] = {}
@@ -95,7 +119,10 @@ def keep_counters(text: str, module: str) -> tuple[str, tuple[Counter, ...]]:
         raise BadData(f"module {module} has more counters than can be read; make it smaller")
     symbols = {name: f"{_COUNTERS}{number}" for number, name in enumerate(sorted(sizes))}
     body = _USE.sub(lambda use: f"@{symbols[use['name']]}", "\n".join(kept))
-    variables = [f"@{symbols[name]} = global [{size} x i64] zeroinitializer, align 8" for name, size in sizes.items()]
+    placed = f', section "{section}"' if section else ""
+    variables = [
+        f"@{symbols[name]} = global [{size} x i64] zeroinitializer{placed}, align 8" for name, size in sizes.items()
+    ]
     counters = (
         Counter(symbols[name], size, names[described[name][0]], described[name][1]) for name, size in sizes.items()
     )

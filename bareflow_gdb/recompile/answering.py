@@ -139,14 +139,22 @@ class Answering:
         vectors = making.recipe.vectors
         made = link(compilation.data, job.wrapped.entry, room, {item.name: item for item in shared}, exports, vectors)
         job.linked = made if isinstance(made, Linked) else None
-        if job.linked is None or not self.verify:
+        if job.linked is None or not (self.verify and job.verified):
             return made
         job.times.setdefault("linked", time.perf_counter())
         compiler = self._free(job)
         if compiler is None:
             return None
+        source = job.recipe.source
         begun = verification.begin(
-            compiler, self.memory, self.root, function, job.linked, room, shared, edited=job.recipe.source is not None
+            compiler,
+            self.memory,
+            self.root,
+            function,
+            job.linked,
+            room,
+            shared,
+            edited=source is not None and source.edited,
         )
         if isinstance(begun, Verification):
             job.verification = begun

@@ -41,6 +41,8 @@ class Job:
     called: bool = True
     """The first call of the new code is waited for."""
     recipe: Recipe = USUAL
+    verified: bool = True
+    """Its code is compared with the published code, by a host that does that."""
     times: dict[str, float] = field(default_factory=dict)
     """When it was rung, taken, compiled, linked, verified, staged, done, first called, as far as it came."""
     until_called: float | None = None

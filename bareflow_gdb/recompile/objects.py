@@ -29,6 +29,8 @@ R_386_PLT32 = 4
 _KINDS = {3: "R_386_GOT32", 9: "R_386_GOTOFF", 10: "R_386_GOTPC", 14: "R_386_TLS_IE", 43: "R_386_GOT32X"}
 _NAME_LIMIT = 31
 SHN_ABS = 0xFFF1
+COUNTERS = ".bf_counters"
+"""Section of a version's own counters: they lie with its read-only data, for no page of the guest is protected."""
 
 # The guest's pools have a few MiB; what an object claims is checked before memory is taken for it.
 LARGEST_AREA = 16 << 20
@@ -208,7 +210,7 @@ def _piece(index: int, section: Section) -> Piece | None:
         raise LinkError(f"section {name} is compressed; compile the object without that")
     if flags & SH_FLAGS.SHF_EXECINSTR:
         area = Area.CODE
-    elif flags & SH_FLAGS.SHF_WRITE:
+    elif flags & SH_FLAGS.SHF_WRITE and name != COUNTERS:
         area = Area.DATA
     else:
         area = Area.RODATA

@@ -27,6 +27,8 @@ class Source:
     payload: bytes
     entry: str = ""
     """The function that it starts with; empty: the one of the guest's bitcode, or NAME_main."""
+    edited: bool = True
+    """It may do something else than the guest's bitcode."""
 
 
 @dataclass(frozen=True)

@@ -130,10 +130,25 @@ class Service(AbstractContextManager["Service"]):
         recipe: Recipe = USUAL,
         keep: Path | None = None,
     ) -> Outcome:
+        """What became of a request, see `carry_out`. `keep`: a folder for what the code was made of."""
+        job, outcome = self.carry_out(name, level, timeout, called=called, recipe=recipe, keeps=keep is not None)
+        return _with_work_files(job, outcome, keep)
+
+    def carry_out(
+        self,
+        name: str,
+        level: int,
+        timeout: float = ANSWER_SECONDS,
+        *,
+        called: bool = True,
+        recipe: Recipe = USUAL,
+        keeps: bool = False,
+        verify: bool = True,
+    ) -> tuple[Job, Outcome]:
         """Asks for `name` at `level`, serves until it is installed and has run once, or is rejected.
 
-        Without `called` until it is installed: the guest may be kept from calling it. `keep`: a folder for what it was
-        made of.
+        Without `called` until it is installed: the guest may be kept from calling it. `keeps`: what the code was made
+        of is wanted, too. `verify`: as the Service does; without, this request's code is not.
         Raises UsageError for an unknown function, BareflowError when the guest does not answer in time, or another
         process serves it and would not know of the recipe.
         """
@@ -142,7 +157,7 @@ class Service(AbstractContextManager["Service"]):
         function = self.find(name)
         if self.serving:
             self.compiler.wait_ready()
-        elif recipe != USUAL or not self.verify or keep is not None:
+        elif recipe != USUAL or not self.verify or keeps:
             raise BareflowError(
                 f"another process serves this guest, and compiles {name} in its own way: end that one to choose "
                 "source, passes, CPU, verification or work files here"
@@ -155,7 +170,7 @@ class Service(AbstractContextManager["Service"]):
         self._refuse_the_dead()
         slot = self._slot_of(function, self._slots()[1])
         job = Job(function, level, after=slot.request, own=True, times={"rung": time.perf_counter()}, called=called)
-        job.recipe = recipe
+        job.recipe, job.verified = recipe, verify
         self._jobs.append(job)
         mailbox.ask(self.memory, slot, self._doorbell, level, brings)
         deadline = time.monotonic() + timeout
@@ -163,7 +178,7 @@ class Service(AbstractContextManager["Service"]):
             while time.monotonic() < deadline:
                 for finished, outcome in self._turn():
                     if finished is job:
-                        return _with_work_files(job, outcome, keep)
+                        return job, outcome
                 self._refuse_the_dead()
                 time.sleep(BUSY_SECONDS)
             raise BareflowError(self._no_answer(job, timeout))

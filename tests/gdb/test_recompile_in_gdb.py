@@ -236,3 +236,16 @@ def test_a_program_gets_an_answer_to_each_line(idle_machine: Machine) -> None:
     assert "the guest has no function 'nothing'" in unknown["error"]
     assert right["state"] == "installed" and right["correct"] is True
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_stopped_guest_counts_its_blocks_first_and_is_stopped_again(gdb: Gdb, idle: Machine) -> None:
+    result = gdb.run(
+        f"bf attach {idle.name}", "bf recompile primes --profile --stop", "bf recompile primes --profile --json"
+    )
+    assert "with --profile the guest runs a version that counts first: leave --stop out" in result.err
+    outcome = result.json()
+    assert (outcome["state"], outcome["result"], outcome["correct"]) == ("installed", 168, True)
+    # One version that counted, and the one that was compiled by that.
+    published = next(f for f in Guest.attach(idle.memory()).kernel().functions() if f.name == "primes")
+    assert published.version == outcome["version"]
+    assert "program is running" not in result.err

@@ -29,7 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_target(parser)
     parser.epilog = (
         'A question: {"function": "primes", "level": 3}, with "called": false not to wait for the first call, and what '
-        '`bareflow recompile` has as options: "verify": false, "from", "entry", "passes", "cpu", "keep". '
+        '`bareflow recompile` has as options: "verify": false, "from", "entry", "passes", "cpu", "keep", '
+        '"profile", "calls", "seconds". '
         'An answer: as `bareflow recompile --json`, or {"error": "one sentence"}, with "lines" when clang said more. '
         "Ends at the end of input."
     )
@@ -54,7 +55,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _answer(target: Target, compilers: Compilers, line: str) -> Any:
-    from bareflow_gdb.cli.verbs.recompile import recipe_of, recompiled
+    from bareflow_gdb.cli.verbs.recompile import counting_of, recipe_of, recompiled
     from bareflow_gdb.render.jsonable import to_json
 
     try:
@@ -62,6 +63,8 @@ def _answer(target: Target, compilers: Compilers, line: str) -> Any:
         function, level = str(question["function"]), int(question["level"])
         called, verify = bool(question.get("called", True)), bool(question.get("verify", True))
         path, kept = str(question.get("from", "")), str(question.get("keep", ""))
+        calls, seconds = question.get("calls"), question.get("seconds")
+        wanted = bool(question.get("profile", False)), calls and int(calls), seconds and float(seconds)
         way = {word: str(question.get(word, usual)) for word, usual in (("entry", ""), ("passes", ""), ("cpu", CPU))}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsageError(f'this is not a question ({error!r}); ask as {{"function": "primes", "level": 3}}') from error
@@ -76,5 +79,6 @@ def _answer(target: Target, compilers: Compilers, line: str) -> Any:
             verify=verify,
             compilers=compilers,
             keep=Path(kept) if kept else None,
+            counting=counting_of(*wanted),
         )
     )

@@ -19,6 +19,7 @@ from bareflow_gdb.recompile.recipe import CPU, CPUS, Recipe
 if TYPE_CHECKING:
     from bareflow_gdb.cli.target import Target
     from bareflow_gdb.guest.code.outcome import Outcome
+    from bareflow_gdb.pgo.live import Counting
     from bareflow_gdb.recompile.compilers import Compilers
     from bareflow_gdb.recompile.service import Service
 
@@ -52,6 +53,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep", type=Path, metavar="FOLDER", help="keep bitcode, object, remarks and the times of passes there"
     )
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="count first how often each of its blocks runs in this guest, and use that",
+    )
+    parser.add_argument("--calls", type=int, metavar="N", help="with --profile: count so many calls (1)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="with --profile: count no longer than that (10)")
     add_no_verify(parser)
     add_target(parser)
     parser.epilog = "Exit code 1 when it was rejected, or the new code's result is not the expected one."
@@ -85,16 +93,27 @@ def recipe_of(source: Path | None, entry: str, passes: str, cpu: str) -> tuple[R
 
 
 def main(options: argparse.Namespace) -> int:
+    from bareflow_gdb.cli.progress import told
     from bareflow_gdb.cli.targets import open_target
     from bareflow_gdb.render.jsonable import to_json
     from bareflow_gdb.render.outcome import outcome
 
     recipe = _recipe(options)
+    counting = counting_of(options.profile, options.calls, options.seconds)
     target = open_target(options.target)
     level = TIERS.index(options.tier)
-    record = recompiled(
-        target, options.function, level, recipe, timeout=options.timeout, verify=options.verify, keep=options.keep
-    )
+    with told() as progress:
+        record = recompiled(
+            target,
+            options.function,
+            level,
+            recipe,
+            timeout=options.timeout,
+            verify=options.verify,
+            keep=options.keep,
+            counting=counting,
+            progress=progress,
+        )
     if options.json:
         print(json.dumps(to_json(record), indent=2))
     elif record.installed:
@@ -102,6 +121,21 @@ def main(options: argparse.Namespace) -> int:
     else:
         print(f"bareflow recompile: {outcome(record)}", file=sys.stderr)
     return 0 if record.right else 1
+
+
+def counting_of(profile: bool, calls: int | None, seconds: float | None) -> Counting | None:
+    """For how long its blocks are counted first; None = not at all. Raises UsageError."""
+    from bareflow_gdb.pgo.live import Counting
+
+    if not profile:
+        if calls is not None or seconds is not None:
+            raise UsageError("--calls and --seconds say for how long --profile counts; give that, too")
+        return None
+    usual = Counting()
+    counting = Counting(usual.calls if calls is None else calls, usual.seconds if seconds is None else seconds)
+    if counting.calls < 1 or counting.seconds <= 0:
+        raise UsageError("at least one call has to be counted, in some time; give larger numbers")
+    return counting
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
@@ -131,14 +165,25 @@ def recompiled(
     verify: bool = True,
     compilers: Compilers | None = None,
     keep: Path | None = None,
+    counting: Counting | None = None,
+    progress: Callable[[str, float], None] = lambda _what, _share: None,
 ) -> Outcome:
-    """What became of one function: by the guest's mailbox, or from outside where a kernel has none."""
+    """What became of one function: by the guest's mailbox, or from outside where a kernel has none.
+
+    counting: its blocks are counted first, and it is compiled by that; `progress` is told how far that is.
+    """
     from bareflow_gdb.cli.kernel_without_mailbox import installer, is_stock
 
     if is_stock(target):
+        if counting is not None:
+            raise UsageError("a kernel without a mailbox takes no version that counts; leave --profile out")
         with installer(target, compilers, verify=verify) as install:
             return install.request(function, level, timeout, recipe, keep)
     with open_service(target, compilers=compilers, verify=verify) as service:
+        if counting is not None:
+            from bareflow_gdb.pgo.live import by_counts
+
+            recipe = by_counts(service, function, level, recipe, counting, timeout, progress)
         return service.request(function, level, timeout, called=called, recipe=recipe, keep=keep)
 
 

@@ -45,6 +45,13 @@ GRACE_SECONDS = 5.0
         argument("--cpu", metavar="CPU", help="lay the code out for this one, for instance pentium3 (default i686)"),
         argument("--keep", metavar="FOLDER", help="keep bitcode, object, remarks and the times of passes there"),
         argument(
+            "--profile",
+            action="store_true",
+            help="count first how often each of its blocks runs in this guest, and use that",
+        ),
+        argument("--calls", type=int, metavar="N", help="with --profile: count so many calls (1)"),
+        argument("--seconds", type=float, metavar="S", help="with --profile: count no longer than that (10)"),
+        argument(
             "--no-verify",
             dest="verify",
             action="store_false",
@@ -70,6 +77,8 @@ def recompile(options: argparse.Namespace, session: Session) -> Outcome:
         return _into_stock(session, machine, options)
     kernel.need_interface("it takes no code from outside; `bf disas` shows what its own JIT has made, by tier")
     slot = slot_of(session, options.function)
+    if options.stop and options.profile:
+        raise UsageError("with --profile the guest runs a version that counts first: leave --stop out")
     if options.stop and session.running:
         raise UsageError("the guest runs, and --stop begins at a stop: `interrupt` first, or leave it out")
     compiler = session.compiler(machine)
@@ -111,6 +120,7 @@ def _into_stock(session: Session, machine: Machine, options: argparse.Namespace)
 def _question(options: argparse.Namespace) -> dict[str, Any]:
     """For `bareflow compiler`, whose folder may be another one."""
     question = {"function": options.function, "level": TIERS.index(options.tier), "called": not options.stop}
+    question |= {"profile": options.profile, "calls": options.calls, "seconds": options.seconds}
     question |= {"verify": options.verify, "entry": options.entry, "passes": options.passes}
     if options.source is not None:
         question["from"] = str(Path(options.source).expanduser().absolute())

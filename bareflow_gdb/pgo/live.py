@@ -1,0 +1,157 @@
+"""How is a function of a running guest compiled by the counts of its own blocks?
+
+For a while a version runs that counts them, in memory of its own. The host reads the counters out of the guest's RAM,
+the version from before is put back, and clang compiles the guest's bitcode by what was counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BareflowError, UsageError
+from bareflow_gdb.guest import obeying, orders
+from bareflow_gdb.guest.base.control import ALLOW, ROLLBACK, WAIT_SECONDS
+from bareflow_gdb.guest.base.exports import GuestSymbol
+from bareflow_gdb.guest.base.reading import one
+from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.code.functions import Function
+from bareflow_gdb.guest.code.outcome import ANSWER_SECONDS
+from bareflow_gdb.pgo.compiling import BY_COUNTS, FLAGS
+from bareflow_gdb.pgo.counts import FunctionCounts, profdata
+from bareflow_gdb.pgo.instrumented import counting_bitcode, read_counts
+from bareflow_gdb.recompile.jobs import Job
+from bareflow_gdb.recompile.objects import COUNTERS, read_object
+from bareflow_gdb.recompile.recipe import Recipe, Source
+from bareflow_gdb.recompile.service import Service
+from bareflow_gdb.recompile.source import run_clang
+from bareflow_gdb.recompile.wrapped import Wrapped, read_wrapped
+
+LOOK_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Counting:
+    """For how long a function is counted: until it was called this often, or for so many seconds."""
+
+    calls: int = 1
+    seconds: float = 10.0
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How often the blocks of a function ran, and the bitcode that they are the blocks of."""
+
+    bitcode: Wrapped
+    functions: tuple[FunctionCounts, ...]
+
+
+def by_counts(
+    service: Service,
+    name: str,
+    level: int,
+    recipe: Recipe,
+    counting: Counting,
+    timeout: float = ANSWER_SECONDS,
+    progress: Callable[[str, float], None] = lambda _what, _share: None,
+) -> Recipe:
+    """`recipe` with the function's own bitcode, in which stands how often each of its blocks ran in this guest.
+
+    `progress` is told what is done, and which share of the calls is counted. Raises like `count`.
+    """
+    found = count(service, name, level, recipe, counting, timeout, progress)
+    progress("compiling by the counts", 1.0)
+    return replace(recipe, source=Source(_compiled(found, name, level), found.bitcode.entry, edited=False))
+
+
+def count(
+    service: Service,
+    name: str,
+    level: int,
+    recipe: Recipe,
+    counting: Counting,
+    timeout: float = ANSWER_SECONDS,
+    progress: Callable[[str, float], None] = lambda _what, _share: None,
+) -> Counted:
+    """Has the guest run a version that counts, for a while.
+
+    Raises UsageError for O0, for a recipe with a source and for a function without bitcode; DoesNotCompile, BadData;
+    BareflowError when the counting version was refused, or not called.
+    """
+    function = service.find(name)
+    if level == 0:
+        raise UsageError("O0 takes no notice of counts; profile for O1, O2 or O3")
+    if recipe.source is not None:
+        raise UsageError("counted is the function's own bitcode; leave either the file or the profile out")
+    if not function.bitcode:
+        raise UsageError(f"{name} has no bitcode in the guest, so no version of it that counts can be made")
+    bitcode = read_wrapped(service.memory, function.bitcode, function.bitcode_size)
+    made = counting_bitcode(bitcode.payload, name)
+    counts_itself = replace(recipe, source=Source(made.image, bitcode.entry))
+    called = _calls(service, function)
+    with _for_a_while(service, function, level, counts_itself, timeout) as job:
+        _wait(lambda: _calls(service, function) - called, counting, progress)
+        counts = read_counts(service.memory, _counters(job), made.counters, name)
+    if not any(any(one.counts) for one in counts):
+        raise BareflowError(f"{name} was not called within {counting.seconds:g} s, so nothing was counted; wait longer")
+    return Counted(bitcode, counts)
+
+
+@contextmanager
+def _for_a_while(service: Service, function: Function, level: int, recipe: Recipe, timeout: float) -> Iterator[Job]:
+    """Installs a version for the time of the block; then the version from before runs again."""
+    # It does something else than the published code: it counts.
+    job, outcome = service.carry_out(function.name, level, timeout, recipe=recipe, verify=False)
+    if not outcome.installed:
+        raise BareflowError(f"the version of {function.name} that counts was not installed: {outcome.message}")
+    try:
+        yield job
+    finally:
+        # A version that was rolled back by hand is vetoed from then on; this one is to make room for a better one.
+        for action, what in ((ROLLBACK, str(function.version)), (ALLOW, None)):
+            told = orders.order(service.memory, service.root, action, function.name, what)
+            if isinstance(told, orders.Order):
+                told = obeying.carried_out(service.memory, service.root, told, WAIT_SECONDS)
+            if not told.done:
+                service.progress(f"{function.name} #{function.version} was not put back: {told.message}")
+
+
+def _wait(calls: Callable[[], int], counting: Counting, progress: Callable[[str, float], None]) -> None:
+    began = time.monotonic()
+    while (seen := calls()) < counting.calls and time.monotonic() - began < counting.seconds:
+        progress(f"{seen:,} of {counting.calls:,} calls counted", seen / counting.calls)
+        time.sleep(LOOK_SECONDS)
+
+
+def _calls(service: Service, function: Function) -> int:
+    """How often the guest called it so far."""
+    service.memory.invalidate()
+    address = service.root.function_profiler + function.profiler_id * layouts.size("function_profile")
+    return int(one(service.memory, "function_profile", address, "function profile").call_count)
+
+
+def _counters(job: Job) -> dict[str, GuestSymbol]:
+    """Where the counters of the version that was installed are."""
+    linked = job.linked
+    if linked is None:
+        raise BareflowError(f"another process compiled {job.function.name}; end that one to count here")
+    base = linked.sections[COUNTERS]
+    return {
+        symbol.name: GuestSymbol(symbol.name, Address(base + symbol.value), symbol.size)
+        for symbol in read_object(linked.data).symbols
+        if symbol.piece is not None and symbol.piece.name == COUNTERS and not symbol.is_section
+    }
+
+
+def _compiled(found: Counted, name: str, level: int) -> bytes:
+    with TemporaryDirectory(prefix="bfp-") as folder:
+        path, counted = Path(folder) / f"{name}.bc", Path(folder) / "counts.profdata"
+        path.write_bytes(found.bitcode.payload)
+        counted.write_bytes(profdata(found.functions))
+        flags = [*FLAGS, f"-O{level}", f"-fprofile-use={counted}", *BY_COUNTS, "-emit-llvm", "-c"]
+        return run_clang(path, flags)[0]
