@@ -230,7 +230,8 @@ enum bf_scenario {
     BF_SCENARIO_RING_COST = 1,  /* measures an event's cost on and off, then idle */
     BF_SCENARIO_RING_FLOOD = 2, /* computes and emits MARK events until bf_root.scenario_stop is set */
     BF_SCENARIO_CALL_COST = 3,  /* measures a profiled call against the bare call, then idle */
-    BF_SCENARIO_MODULE_LIFE = 4 /* loads, replaces, refuses and unloads modules, then idle */
+    BF_SCENARIO_MODULE_LIFE = 4, /* loads, replaces, refuses and unloads modules, then idle */
+    BF_SCENARIO_SWAP_STORM = 5  /* swaps all functions run_calls times (100,000) while they run, then idle */
 };
 
 /*
@@ -293,12 +294,12 @@ struct bf_status {
     uint32_t swap_count;        /* publishing stores ever made */
     uint32_t irq_count;         /* timer ticks */
     uint32_t idle_loops;        /* turns of the idle loop, each a safe point */
-    uint32_t bench_iterations;  /* BF_SCENARIO_RING_COST: turns of each loop */
+    uint32_t bench_iterations;  /* BF_SCENARIO_RING_COST: turns of each loop; …_SWAP_STORM: calls */
     uint64_t bench_empty_tsc;   /* TSC ticks of the loop with no call site */
     uint64_t bench_off_tsc;     /* … with a call site whose type is masked off */
     uint64_t bench_on_tsc;      /* … with an event written each turn */
-    uint32_t bench_emitted;     /* BF_SCENARIO_RING_FLOOD: events emitted */
-    uint32_t bench_result;      /* what the guest computed meanwhile */
+    uint32_t bench_emitted;     /* BF_SCENARIO_RING_FLOOD: events emitted; …_SWAP_STORM: swaps */
+    uint32_t bench_result;      /* what the guest computed meanwhile; …_SWAP_STORM: results that were wrong */
     uint32_t com1_divisor;      /* of COM1's UART, read back after it was set; since 1.1 */
     bf_ptr version_costs;       /* struct bf_version_cost[BF_MAX_VERSIONS], index as in version_table; since 1.3 */
     uint32_t cpu_features;      /* enum bf_feature bits that the code of versions may need; since 1.4 */

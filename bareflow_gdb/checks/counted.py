@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import ROOT, SERIAL, Subject
 from bareflow_gdb.guest.base.finding import Finding
-from bareflow_gdb.guest.code.log_lines import Stored, swap_lines
+from bareflow_gdb.guest.code.log_lines import Stored, swap_lines, swaps_only_counted
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
     if not subject.still:
         return
     counted = subject.counters.swap_count
-    printed = sum(1 for said in swap_lines(subject.log) if isinstance(said, Stored))
+    printed = sum(1 for said in swap_lines(subject.log) if isinstance(said, Stored)) + swaps_only_counted(subject.log)
     if counted < printed or (counted > printed and subject.log_is_whole):
         yield Finding(
             what=f"{counted:,} swaps are counted, {printed:,} were printed",

@@ -124,6 +124,7 @@ def _ask(check: Check, subject: Subject, cheap: bool) -> tuple[str, str, list[Fi
     if ROOT in check.needs and check.name not in _OF_THE_CODE and subject.implausible:
         return NOT_ASKED, "the kernel's tables are implausible", []
     try:
+        swaps = subject.swaps_now
         findings = list(islice(check.look(subject), _MOST + 1))
     except Absent as error:
         # The guest has no such part, or not yet: there is nothing to look at.
@@ -131,25 +132,36 @@ def _ask(check: Check, subject: Subject, cheap: bool) -> tuple[str, str, list[Fi
     except BareflowError as error:
         return COULD_NOT, str(error), []
     if findings and subject.live:
-        findings = _lasting(check, subject, findings)
+        findings = _lasting(check, subject, findings, swaps)
     if len(findings) > _MOST:
         more = Finding(what="and more of this kind", severity=findings[-1].severity, next_step="mend the first ones")
         findings = [*findings[:_MOST], more]
     return FOUND if findings else PASSED, "", findings
 
 
-def _lasting(check: Check, subject: Subject, findings: list[Finding]) -> list[Finding]:
-    """Those that are found again a moment later: a guest that runs may have been caught between two stores."""
+def _lasting(check: Check, subject: Subject, findings: list[Finding], swaps: int | None) -> list[Finding]:
+    """Those that are found again a moment later: a guest that runs may have been caught between two stores.
+
+    `swaps`: how many it had made before the first look. When it goes on to swap, only what is the same to the last
+    number counts: of tables that change while they are read, each look finds other rows torn.
+    """
     for _ in range(_AGAIN):
         time.sleep(_MOMENT_SECONDS)
+        later = subject.again()
         try:
-            later = {place(finding) for finding in check.look(subject.again())}
+            found = list(check.look(later))
         except BareflowError:
             return findings
-        findings = [finding for finding in findings if place(finding) in later]
+        known = place if later.swaps_now == swaps else _exactly
+        there = {known(finding) for finding in found}
+        findings = [finding for finding in findings if known(finding) in there]
         if not findings:
             break
     return findings
+
+
+def _exactly(finding: Finding) -> tuple[str, str, str]:
+    return finding.check, finding.what, finding.evidence
 
 
 def place(finding: Finding) -> tuple[str, str]:

@@ -239,6 +239,18 @@ class Subject:
         root = self.kernel.need_interface("it keeps no counters")
         return read_counters(self.kernel.memory, root)
 
+    @property
+    def swaps_now(self) -> int | None:
+        """How many swaps a guest that may move has made by now; None where that costs a packet, or is not known."""
+        from bareflow_gdb.guest.base.clock import read_counters
+
+        try:
+            if not self.live or self.reads_cost or self.kernel.root is None:
+                return None
+            return read_counters(self.kernel.memory, self.kernel.root).swap_count
+        except BareflowError:
+            return None
+
     @cached_property
     def functions(self) -> tuple[Function, ...]:
         """The function table."""

@@ -1,6 +1,7 @@
 """Which scenario does a guest's run follow, and how is one chosen before the run, or ended?
 
-The word is read once, when the run begins. `ring-flood` goes on until it is told to stop; the others end by themselves.
+The word is read once, when the run begins. `ring-flood` goes on until it is told to stop, and `swap-storm` ends early
+then; the others end by themselves.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from bareflow_gdb.guest.base.values import word
 from bareflow_gdb.guest.boot.boot import stage_of
 from bareflow_gdb.memory.protocol import Memory
 
-NAMES = ("run", "ring-cost", "ring-flood", "call-cost", "module-life")
+NAMES = ("run", "ring-cost", "ring-flood", "call-cost", "module-life", "swap-storm")
 """The scenarios, in the order of the contract's numbers, which gdb need not read for the words of a command."""
 STOP = "stop"
-ENDLESS = "ring-flood"
+STOPPABLE = ("ring-flood", "swap-storm")
 WAIT_SECONDS = 15.0
 POLL_SECONDS = 0.005
 
@@ -62,8 +63,13 @@ def stop(memory: Memory, root: Root, wait: Callable[[], bool]) -> Scenario:
     """Ends the one that does not end by itself; `wait` says whether the guest runs, so that it can be waited for."""
     _need_scenarios(root)
     memory.invalidate()
-    if not _is_running(memory) or _now(memory, root) != ENDLESS:
-        return _told(memory, root, False, f"there is nothing to stop: only {ENDLESS} waits for that, while it runs")
+    if not _is_running(memory) or _now(memory, root) not in STOPPABLE:
+        return _told(
+            memory,
+            root,
+            False,
+            f"there is nothing to stop: only {' and '.join(STOPPABLE)} look for that, while they run",
+        )
     _write(memory, root, "scenario_stop", 1)
     deadline = time.monotonic() + WAIT_SECONDS
     while wait() and time.monotonic() < deadline:

@@ -103,6 +103,7 @@ void vga_clear(void);
  */
 void kputchar(char c);
 void kputs(const char *text);
+extern bool log_silent;      /* kprintf prints nothing */
 __attribute__((format(printf, 1, 2))) void kprintf(const char *format, ...);
 __attribute__((format(printf, 1, 2))) void serial_printf(const char *format, ...);
 __attribute__((format(printf, 1, 2))) void terminal_printf(const char *format, ...);

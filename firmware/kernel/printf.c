@@ -165,7 +165,11 @@ static void put_buffer(struct sink *sink, char c) {
         sink->out[sink->length] = c;
 }
 
+bool log_silent;
+
 void kprintf(const char *format, ...) {
+    if (log_silent)
+        return;
     struct sink sink = {.put = put_both};
     va_list arguments;
     va_start(arguments, format);

@@ -128,6 +128,8 @@ _Noreturn void bareflow_run(void) {
         bench_call_cost();
     else if (SETTING(scenario) == BF_SCENARIO_MODULE_LIFE)
         module_test_life();
+    else if (SETTING(scenario) == BF_SCENARIO_SWAP_STORM)
+        swap_storm();
     else
         run_functions();
     idle();

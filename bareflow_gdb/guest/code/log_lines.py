@@ -22,6 +22,7 @@ _CALL = re.compile(
     r"|\[RECOMPILE\] (?P<recompiled>\S+): O\d -> O\d"
     r"|\[Call (?P<call>\d{1,18})\]"
 )
+_STORM = re.compile(r"^\[STORM\] (\d{1,10}) swaps", re.MULTILINE)
 _BEGIN = "[ADAPTIVE-JIT] Initialized"
 FIRST_LINE = "[serial] init ok"
 """With it a boot begins to print."""
@@ -70,6 +71,11 @@ def swap_lines(log: str) -> Iterator[Recompiled | Stored | Reached]:
             yield Stored(number, int(match["stored"]))
         else:
             yield Reached(number, int(match["reached"]), int(match["call"]))
+
+
+def swaps_only_counted(log: str) -> int:
+    """How many swaps a storm made, which prints their number in place of each."""
+    return max((int(count) for count in _STORM.findall(log)), default=0)
 
 
 def calls_told(log: str) -> dict[str, int]:
