@@ -26,6 +26,13 @@ from bareflow_gdb.recompile.wrapped import Wrapped
 CALL_SECONDS = 1.0
 ASKED_BY_HOST = ("host_asked", "none")
 """A kernel with debug interface 1.1 or older does not tell."""
+SEE_LOG = "`bareflow log` says more"
+ADVICE = {
+    "no bitcode": "give its source with --from FILE; `bareflow serial` says what the module disk lacks",
+    "no memory": "`bareflow pools` shows what fills them",
+    "vetoed": "`bareflow swap allow` ends that",
+}
+"""By the guest's reason."""
 
 
 @dataclass
@@ -119,7 +126,7 @@ class Follower:
                 job.message = (
                     f"{slot.function} runs a tier as high by now: the guest had asked for O{slot.level_wanted} before"
                     if slot.done_reason == "cancelled"
-                    else f"the guest refused to recompile {slot.function} ({why}); see its log"
+                    else f"the guest refused to recompile {slot.function} ({why}); {ADVICE.get(why, SEE_LOG)}"
                 )
             return self._outcome(job, slot, None, None)
         version = find_version(self.memory, self.root, slot.done_version)

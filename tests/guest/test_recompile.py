@@ -391,6 +391,7 @@ def test_a_vetoed_function_is_not_recompiled(service: Service) -> None:
     finally:
         set_word(service, "compute", "control", layouts.const("BF_CONTROL_ALLOW"))
     assert (outcome.state, outcome.reason) == ("rejected", "vetoed")
+    assert outcome.message.endswith("(vetoed); `bareflow swap allow` ends that")
     assert service.request("compute", 3, SECONDS).correct
 
 
