@@ -1,4 +1,4 @@
-"""Bitcode of other habits: calls that LLVM adds, loops that become memcpy, link-time optimisation, and too much of it."""
+"""Bitcode of other habits: calls that LLVM adds, loops that become memcpy, link-time optimisation, too much of it."""
 
 from __future__ import annotations
 
