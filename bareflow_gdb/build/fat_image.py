@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import mmap
 import re
+import shlex
 import struct
 import sys
 from collections import deque
@@ -45,6 +46,12 @@ FIRST_DAY = 1 << 5 | 1  # 1 January 1980: the image does not depend on when it i
 NAME = re.compile(r"[A-Z0-9_$~-]{1,8}(\.[A-Z0-9_$~-]{1,3})?")
 # Which extension do the files of a module get? By how their names end.
 KINDS = ((".O0.mod", "MOD"), (".O1.mod", "O1"), (".O2.mod", "O2"), (".O3.mod", "O3"), (".bc.wrapped", "BC"))
+RAW_BITCODE = b"BC\xc0\xde"
+LOOKED_FOR = (
+    ("MODULE_MAGIC", "a module image", ("MOD", "O1", "O2", "O3")),
+    ("BITCODE_MAGIC", "wrapped bitcode", ("BC",)),
+)
+"""What it begins with, and the extensions that the kernel opens it by."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,11 @@ def parse_file(text: str) -> DiskFile:
     content = _content(Path(path))
     if not isinstance(content, mmap.mmap):
         _check_module(path, content)
-    return DiskFile(checked_name(name.upper()) if equals else disk_name(Path(path).name), content)
+    if equals:
+        return DiskFile(checked_name(name.upper()), content)
+    name = disk_name(Path(path).name)
+    _check_found(path, name, content)
+    return DiskFile(name, content)
 
 
 def _content(path: Path) -> bytes | mmap.mmap:
@@ -119,6 +130,22 @@ def _content(path: Path) -> bytes | mmap.mmap:
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return tool.read_input(path)
+
+
+def _check_found(path: str, name: str, content: bytes | mmap.mmap) -> None:
+    """Raises UsageError when the kernel looks for such a file by another name, and would not miss it."""
+    stem, _, extension = name.partition(".")
+    if content[: len(RAW_BITCODE)] == RAW_BITCODE:
+        raise UsageError(
+            f"{Path(path).name} is bitcode without the header that the kernel reads; `bareflow build wrap` puts it "
+            f"before, and FILE={stem}.BC names the result"
+        )
+    for magic, what, extensions in LOOKED_FOR:
+        if content[:4] == layouts.const(magic).to_bytes(4, "little") and extension not in extensions:
+            raise UsageError(
+                f"{Path(path).name} is {what}, which the kernel does not look for as {name}; give it as "
+                + shlex.quote(f"{path}={stem}.{extensions[0]}")
+            )
 
 
 def _check_module(path: str, content: bytes) -> None:

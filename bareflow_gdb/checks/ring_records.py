@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.checks.check import Check
-from bareflow_gdb.checks.subject import CORE, ROOT, Subject
+from bareflow_gdb.checks.subject import ROOT, Subject
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.guest.base.finding import Finding
+from bareflow_gdb.guest.boot.boot import need_rings
 from bareflow_gdb.guest.code.events import MOST, Ring, read_records, read_ring
 
 _RECORD = struct.Struct("<QIBBH16x")
@@ -20,9 +21,7 @@ _BEHIND = 64
 
 def _look(subject: Subject) -> Iterator[Finding]:
     root = subject.kernel.need_interface("it keeps no events")
-    if subject.boot.stage_number < CORE:
-        # Their memory is still what it was at power-on.
-        return
+    need_rings(subject.kernel.memory)
     cpus = max(root.cpu_count, 1)
     for index in range(len(root.rings)):
         try:

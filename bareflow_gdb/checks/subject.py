@@ -299,9 +299,11 @@ class Subject:
     def ring(self) -> Ring:
         """The main ring's header. Raises Absent."""
         from bareflow_gdb.guest.base.absent import NONE, Absent
+        from bareflow_gdb.guest.boot.boot import need_rings
         from bareflow_gdb.guest.code.events import read_ring
 
         root = self.kernel.need_interface("it keeps no events")
+        need_rings(self.kernel.memory)
         ring = read_ring(self.kernel.memory, root, 0)
         if ring is None:
             raise Absent("event ring", NONE, "its root descriptor leads to none")
@@ -309,10 +311,12 @@ class Subject:
 
     @cached_property
     def swap_events(self) -> tuple[Event, ...]:
-        """What the main ring still holds of versions and their code, by sequence number."""
+        """What the main ring still holds of versions and their code, by sequence number. Raises Absent."""
+        from bareflow_gdb.guest.boot.boot import need_rings
         from bareflow_gdb.guest.code.events import MOST, SWAP_EVENTS, read_last
 
         root = self.kernel.need_interface("it keeps no events")
+        need_rings(self.kernel.memory)
         return tuple(read_last(self.kernel.memory, root, 0, MOST, SWAP_EVENTS))
 
     @cached_property

@@ -113,7 +113,11 @@ def main(question: Question[R], options: argparse.Namespace) -> int:
     from bareflow_gdb.cli.targets import asked_target
 
     place_words(question, options)
-    target = asked_target(options, question.file_kind)
+    return asked_at(asked_target(options, question.file_kind), question, options)
+
+
+def asked_at(target: Target, question: Question[R], options: argparse.Namespace) -> int:
+    """The same of a target that is open: a gdbstub has one connection, and would not answer a second one."""
     if question.of_kernel_files and target.source is None:
         from bareflow_gdb.cli.kernel_file import as_loaded
 

@@ -29,6 +29,21 @@ class MonitoredFunction(gdb.Function):
         return False
 
 
+def _read_registers_anew() -> None:
+    """gdb keeps registers until the guest runs; `loadvm` and `system_reset` change them. The selected frame stays."""
+    try:
+        level, before = gdb.selected_frame().level(), _place(gdb.newest_frame())
+        gdb.execute("maintenance flush register-cache", to_string=True)
+        if level and _place(gdb.newest_frame()) == before:
+            gdb.execute(f"frame level {level}", to_string=True)
+    except gdb.error:
+        return  # it runs, or there is no guest
+
+
+def _place(frame: gdb.Frame) -> tuple[int, int]:
+    return frame.pc(), int(frame.read_register("sp"))
+
+
 class Sessions:
     """The plug-in's one state: a session for each connection of gdb."""
 
@@ -85,6 +100,7 @@ class Sessions:
         """QEMU's monitor was given a command, which may have changed anything; by the suite, it has not."""
         if not InferiorMemory.asking:
             self._stale(None)
+            _read_registers_anew()
 
     def _stale(self, event: Any) -> None:  # noqa: ARG002 - gdb's signature
         for session in self._open:

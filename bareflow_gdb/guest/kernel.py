@@ -190,9 +190,11 @@ class Kernel(ABC):
 
     def rings(self) -> tuple[Ring, ...]:
         """The headers of the event rings."""
+        from bareflow_gdb.guest.boot.boot import need_rings
         from bareflow_gdb.guest.code.events import read_ring
 
         root = self.need_interface("it records no events")
+        need_rings(self.memory)
         found = (read_ring(self.memory, root, index) for index in range(len(root.rings)))
         return tuple(ring for ring in found if ring is not None)
 
@@ -201,9 +203,11 @@ class Kernel(ABC):
 
         `types`: those of these types, from among all that the rings still hold.
         """
+        from bareflow_gdb.guest.boot.boot import need_rings
         from bareflow_gdb.guest.code.events import LAST, read_all_last
 
         root = self.need_interface("it records no events")
+        need_rings(self.memory)
         missing: list[str] = []
         found = read_all_last(self.memory, root, LAST if last is None else last, missing, types)
         self.unknown = tuple(missing)

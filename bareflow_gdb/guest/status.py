@@ -17,7 +17,7 @@ from bareflow_gdb.guest.base.plausible import WRITTEN_OVER, implausible
 from bareflow_gdb.guest.base.reading import filled, many, optional
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import NOWHERE, Address
-from bareflow_gdb.guest.boot.boot import Boot, read_boot
+from bareflow_gdb.guest.boot.boot import Boot, read_boot, rings_are_up
 from bareflow_gdb.guest.code.being_published import Publishing, UnderWay
 from bareflow_gdb.guest.code.events import read_ring
 from bareflow_gdb.guest.code.functions import Function, read_functions
@@ -243,6 +243,8 @@ class _Parts:
         return lines if any(line.size for line in lines) or not self.booting else ()
 
     def rings(self) -> tuple[RingLine, ...]:
+        if not rings_are_up(self.memory):
+            return ()
         numbers = range(len(self.root.rings))
         found = [self._tried(lambda index=index: read_ring(self.memory, self.root, index)) for index in numbers]  # type: ignore[misc]
         return tuple(RingLine(ring.index, ring.mode, ring.head, ring.dropped) for ring in found if ring is not None)

@@ -107,15 +107,23 @@ class Machine:
         running = cls.all()
         if name is None:
             if not running:
-                raise Unreachable("no machine is running; `bareflow run` starts one")
+                raise Unreachable(f"no machine is running{cls._ended()}; `bareflow run` starts one")
             return max(running, key=lambda machine: machine.created)
         for machine in running:
             if machine.name == name:
                 return machine
         if any(left.name == name for left in leftovers.leftovers()):
             raise Unreachable(f"the directory of machine {name} is gone; `bareflow list` shows what is left of it")
+        if any(machine.name == name for machine in cls.stale()):
+            raise Unreachable(f"QEMU of machine {name} has ended; `bareflow list` shows how, `bareflow run` starts one")
         others = ", ".join(machine.name for machine in running) or "none"
         raise Unreachable(f"no machine named {name} is running (running: {others}); `bareflow run` starts one")
+
+    @classmethod
+    def _ended(cls) -> str:
+        """Whose machine is gone looks for it."""
+        names = ", ".join(machine.name for machine in cls.stale())
+        return f" ({names}: QEMU has ended, `bareflow list` shows how)" if names else ""
 
     @staticmethod
     def all() -> list[Machine]:

@@ -33,7 +33,7 @@ class Process:
     def __init__(self, pid: int, started: str | None = None) -> None:
         """`started` is what `started_at` said when the process was new; another value means it is gone."""
         self.pid = pid
-        self._handle: int | None = None
+        self._handle: select.epoll | None = None
         try:
             handle = os.pidfd_open(pid)
         except ProcessLookupError:
@@ -42,7 +42,8 @@ class Process:
         if started is not None and started_at(pid) != started:
             os.close(handle)
             return
-        self._handle = handle
+        # Closes the descriptor at its end, without Python: an interrupt in a `__del__` is a traceback.
+        self._handle = select.epoll.fromfd(handle)
 
     def alive(self) -> bool:
         """True while it runs; a zombie does not."""
@@ -63,9 +64,4 @@ class Process:
     def kill(self, number: signal.Signals) -> None:
         """Sends a signal, unless it is gone."""
         if self._handle is not None and self.alive():
-            signal.pidfd_send_signal(self._handle, number)
-
-    def __del__(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+            signal.pidfd_send_signal(self._handle.fileno(), number)

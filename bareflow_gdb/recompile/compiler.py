@@ -7,10 +7,9 @@ import os
 import select
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 from bareflow_gdb import libraries
 from bareflow_gdb.recompile.death import death
@@ -19,13 +18,15 @@ from bareflow_gdb.recompile.recipe import USUAL, Recipe
 from bareflow_gdb.recompile.refusal import BadBitcode, CompilerDied, Refused
 from bareflow_gdb.recompile.verify.snapshot import Snapshot
 from bareflow_gdb.recompile.verify.trial import Trial, Verdict
+from bareflow_gdb.recompile.worker_words import WorkerWords
 
 WORKER = "bareflow_gdb.recompile.worker"
 TIMEOUT_SECONDS = 30.0
-REMARK_BYTES = 256 << 10
 MOST_REMARKS, REMARK_CHARACTERS = 200, 240
 """That are kept of one compilation; a loop that was unrolled often is told of once."""
 MOST_PASSES = 64
+WORDS_SECONDS = 0.02
+"""Between two looks at what LLVM says: to wake up for each of its lines would slow it down."""
 NONSENSE = "answered with a frame that says something else"
 _CHUNK = 1 << 16
 
@@ -65,7 +66,7 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
         self.snapshot = Snapshot() if verifies else None
         """Guest memory for the worker, to be taken before a trial."""
         self._process: subprocess.Popen[bytes] | None = None
-        self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._words: WorkerWords | None = None
         self._ready = False
         self._task = ""
         """What it is asked to do, after "to"."""
@@ -101,7 +102,7 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
                 words,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._words,
+                stderr=subprocess.PIPE,
                 bufsize=0,
                 pass_fds=files,
                 env=libraries.environment(),
@@ -109,9 +110,11 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
             )
         except OSError as error:
             raise CompilerDied(f"LLVM's process could not be started ({error.strerror or error}); ask again") from error
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
+        assert self._process.stderr is not None
+        self._words = WorkerWords(self._process.stderr.fileno())
         self._deadline = time.monotonic() + self.timeout
 
     def wait_ready(self) -> None:
@@ -133,8 +136,8 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
     def _begin(self, task: str, head: dict[str, Any], body: bytes) -> None:
         assert not self.busy
         self.start()
-        self._words.seek(0)
-        self._words.truncate()
+        if self._words is not None:
+            self._words.forget()
         self._task = task
         self._unsent = encode(head, body)
         self._deadline = time.monotonic() + self.timeout
@@ -195,7 +198,6 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
     def close(self) -> None:
         """Ends the worker."""
         self._discard()
-        self._words.close()
         if self.snapshot is not None:
             self.snapshot.close()
             self.snapshot = None
@@ -220,13 +222,15 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
         return frame
 
     def _move(self, seconds: float) -> None:
-        process = self._process
+        process, words = self._process, self._words
         assert process is not None and process.stdin is not None and process.stdout is not None
+        assert words is not None
+        words.take()
         ready = select.poll()
         ready.register(process.stdout, select.POLLIN)
         if self._unsent:
             ready.register(process.stdin, select.POLLOUT)
-        for handle, _ in ready.poll(seconds * 1e3):
+        for handle, _ in ready.poll(min(seconds, WORDS_SECONDS) * 1e3):
             if handle == process.stdout.fileno():
                 data = os.read(handle, _CHUNK)
                 if not data:
@@ -251,12 +255,10 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
         return self._task if self._task and self._ready else "start"
 
     def _said(self) -> list[str]:
-        self._words.seek(0)
-        text = self._words.read(REMARK_BYTES).decode("utf-8", "replace")
-        return [line for line in text.splitlines() if line.strip()]
+        return self._words.lines() if self._words is not None else []
 
     def _discard(self) -> None:
-        process, self._process = self._process, None
+        process, self._process, self._words = self._process, None, None
         self._task, self._unsent, self._ready = "", b"", False
         self._received.clear()
         if process is not None:

@@ -19,6 +19,8 @@ _ERROR = re.compile(r"LLVM ERROR|Assertion|UNREACHABLE|\berror:|MemoryError|bad_
 
 def death(task: str, code: int, said: Sequence[str]) -> Refused:
     """The refusal for a worker that ended with `code`, negative for a signal, when asked to do `task`."""
+    # Remarks are told of what it did before, with names from the bitcode in them.
+    said = [line for line in said if not line.startswith("remark:")]
     words = next((line for line in said if _ERROR.search(line)), said[-1] if said else "")
     everything = "\n".join(said)
     ended = f"by signal {-code}" if code < 0 else f"with code {code}"

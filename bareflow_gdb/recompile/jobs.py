@@ -24,6 +24,15 @@ from bareflow_gdb.recompile.store import SymbolStore
 from bareflow_gdb.recompile.wrapped import Wrapped
 
 CALL_SECONDS = 1.0
+ASKED_BY_HOST = ("host_asked", "none")
+"""A kernel with debug interface 1.1 or older does not tell."""
+SEE_LOG = "`bareflow log` says more"
+ADVICE = {
+    "no bitcode": "give its source with --from FILE; `bareflow serial` says what the module disk lacks",
+    "no memory": "`bareflow pools` shows what fills them",
+    "vetoed": "`bareflow swap allow` ends that",
+}
+"""By the guest's reason."""
 
 
 @dataclass
@@ -33,7 +42,7 @@ class Job:
     function: Function
     level: int
     after: int
-    """It is the first request of its slot with a number after this one."""
+    """It is the first request of its slot with a number after this one; one of its own: that the host asked for."""
     number: int | None = None
     """Its number, once the host has seen the guest ask."""
     own: bool = False
@@ -58,13 +67,21 @@ class Job:
     """Of the guest, when the new code's first call had begun."""
     message: str = ""
 
-    def owns(self, function: int, request: int) -> bool:
-        """Whether it is this request of this function."""
-        if function != self.function.index:
+    def owns(self, slot: MailSlot) -> bool:
+        """Whether it is the request that the slot holds."""
+        if slot.index != self.function.index:
             return False
         if self.number is not None:
-            return request == self.number
-        return 0 < (request - self.after) & 0xFFFFFFFF < 1 << 31
+            return slot.request == self.number
+        # Before it the guest may ask once more for itself: a threshold that waited for the slot comes first.
+        asked = not self.own or slot.requested_by in ASKED_BY_HOST
+        return asked and 0 < (slot.request - self.after) & 0xFFFFFFFF < 1 << 31
+
+    def has_ended(self, slot: MailSlot) -> bool:
+        """Whether the request that ended last in the slot is this one."""
+        if self.number is not None:
+            return slot.index == self.function.index and slot.done_request == self.number
+        return slot.done_request == slot.request and self.owns(slot)
 
     def phases(self) -> Phases:
         """How long each step took, as far as it came."""
@@ -98,7 +115,7 @@ class Follower:
         """The outcome once the guest has ended the request and called the new code, None before that."""
         # The guest writes the done_* words one by one and then leaves the state: that is what counts.
         settled = slot.state in ("idle", "installed") or slot.request != slot.done_request
-        if job.ended is None and settled and job.owns(slot.index, slot.done_request):
+        if job.ended is None and settled and job.has_ended(slot):
             job.ended = slot
         if job.ended is None:
             return None
@@ -111,7 +128,7 @@ class Follower:
                 job.message = (
                     f"{slot.function} runs a tier as high by now: the guest had asked for O{slot.level_wanted} before"
                     if slot.done_reason == "cancelled"
-                    else f"the guest refused to recompile {slot.function} ({why}); see its log"
+                    else f"the guest refused to recompile {slot.function} ({why}); {ADVICE.get(why, SEE_LOG)}"
                 )
             return self._outcome(job, slot, None, None)
         version = find_version(self.memory, self.root, slot.done_version)

@@ -258,7 +258,7 @@ class Service(AbstractContextManager["Service"]):
 
     def _take(self, slot: MailSlot) -> None:
         """Makes a request that the guest has made the host's."""
-        job = next((job for job in self._jobs if job.owns(slot.index, slot.request)), None)
+        job = next((job for job in self._jobs if job.owns(slot)), None)
         if job is not None and job.number == slot.request and slot.state == "compiling":
             return
         if job is None:

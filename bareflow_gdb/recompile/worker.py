@@ -32,8 +32,6 @@ from bareflow_gdb.recompile.refusal import BadBitcode
 PassTimes = tuple[tuple[str, float], ...]
 
 MEMORY_LIMIT = 2 << 30
-WORDS_LIMIT = 16 << 20
-"""Of the file that takes LLVM's remarks."""
 REFUSAL_CHARACTERS = 2000
 PR_SET_PDEATHSIG = 1
 """linux/prctl.h; see prctl(2)."""
@@ -217,7 +215,7 @@ def main(parent: int, cpu_seconds: int, snapshot: int | None = None) -> None:
     _limit_cpu(cpu_seconds)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (WORDS_LIMIT, WORDS_LIMIT))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     # Anything that a library prints must not end up between the frames.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -47,6 +47,19 @@ def test_each_moment_of_the_boot_tells_what_is_known_by_then(gdb: Gdb, image: Pa
         assert "wrote over" not in moment
 
 
+def test_what_a_boot_before_left_in_the_rings_is_not_of_this_one(gdb: Gdb, booted: Callable[..., Machine]) -> None:
+    first, again = moments(
+        gdb,
+        booted(),
+        ("monitor system_reset", "bf break-boot kernel --run"),
+        ("tbreak bareflow_run", "continue", "bf swaps", "bf events --last 3"),
+    )
+    for moment in (first, again):
+        assert "  rings       -" in moment
+        assert "events tell of" not in moment and "has magic" not in moment
+    assert "not set up yet: the boot is at stage core" in again
+
+
 def test_before_the_first_instruction_there_is_nothing_to_check(gdb: Gdb, image: Path, launched: Boot) -> None:
     result = gdb.run(f"bf attach {launched(image, paused=True).name}", "bf boot")
     assert "the guest has not begun; let it run" in result.out + result.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -206,3 +207,33 @@ def test_a_command_to_the_monitor_makes_what_was_read_old(gdb: Gdb, booted: Boot
     held = [line.strip(" ,") for line in result.out.splitlines() if '"held"' in line]
     assert held == ['"held": true', '"held": false', '"held": true'], result.err
     assert "_bf_monitored" in result.out
+
+
+@pytest.mark.both_gdbs
+def test_gdbs_own_registers_are_those_of_the_state_that_was_loaded(gdb: Gdb, booted: Boot) -> None:
+    """They are read anew after a command to the monitor; a frame that was selected stays selected."""
+    machine = booted(stage="registered", hold=1)
+    result = gdb.run(
+        f"bf attach {machine.name}",
+        "bf release",
+        "tbreak bareflow_publish_store",
+        "continue",
+        "monitor savevm here",
+        "up 2",
+        "monitor info version",
+        "frame",
+        "tbreak idle",
+        "continue",
+        "monitor loadvm here",
+        "print $pc",
+        "bf disas $pc",
+        "backtrace 2",
+        elf=KERNEL,
+    )
+    selected, _, loaded = result.out.partition("Temporary breakpoint 2")
+    assert re.search(r"^#2 .* in recompile \(", selected, re.MULTILINE), result.out
+    loaded = loaded[loaded.index("$1 = ") :]
+    assert "adaptive_jit_swap_code" in loaded.partition("\n")[0]
+    assert "bareflow_publish_store" in loaded
+    assert re.search(r"^#1 .* in publish_version \(", loaded, re.MULTILINE)
+    assert "idle" not in loaded

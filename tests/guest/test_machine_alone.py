@@ -67,6 +67,16 @@ def test_a_machine_is_found_by_name_and_gone_after_stop(launched: Boot, boot_sec
         Machine.find("found")
 
 
+def test_who_looks_for_a_machine_that_has_ended_is_told_so(launched: Boot, boot_sector: Assemble) -> None:
+    machine = launched(boot_sector(IDLES), name="ended")
+    os.kill(machine.pid, signal.SIGKILL)
+    wait_for(lambda: not machine.alive(), "the end of QEMU")
+    with pytest.raises(Unreachable, match="QEMU of machine ended has ended; `bareflow list` shows how"):
+        Machine.find("ended")
+    with pytest.raises(Unreachable, match=r"no machine is running \(ended: QEMU has ended, `bareflow list` shows"):
+        Machine.find(None)
+
+
 def test_the_newest_machine_is_the_default(launched: Boot, boot_sector: Assemble) -> None:
     disk = boot_sector(IDLES)
     launched(disk, name="older")

@@ -11,13 +11,16 @@ import pytest
 from asking import record_of
 from foreign_kernels import HIGH, HIGHER_HALF, LONG_MODE
 from machines import SECONDS, Assemble, wait_for
+from program import bareflow
 
+from bareflow_gdb.cli import ask
 from bareflow_gdb.cli.main import main
 from bareflow_gdb.cli.targets import open_target
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.memory.gdbstub import GdbStub
 from bareflow_gdb.memory.listeners import behind
+from bareflow_gdb.questions import registry
 
 Run = Callable[[str, str], str]
 
@@ -109,6 +112,14 @@ def test_a_program_asks_it_by_its_address(paged: str, words: str) -> None:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode in (0, 1), done.stderr
     assert "a defect" not in done.stderr
+
+
+def test_no_verb_asks_a_stub_that_it_has_connected_to_already(paged: str) -> None:
+    # Here nobody but the stub tells what is in memory, and it has one connection.
+    verbs = {file.stem for file in Path(ask.__file__).with_name("verbs").glob("*.py")}
+    for question in (one for one in registry.every() if one.name in verbs):
+        said = bareflow(*question.example.split(), paged)
+        assert "does not answer" not in said.stderr, question.name
 
 
 def test_64_bit_mode_is_named_and_no_address_is_cut(foreign: Run, capsys: pytest.CaptureFixture[str]) -> None:

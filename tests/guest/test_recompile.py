@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import struct
 import subprocess
@@ -390,6 +391,7 @@ def test_a_vetoed_function_is_not_recompiled(service: Service) -> None:
     finally:
         set_word(service, "compute", "control", layouts.const("BF_CONTROL_ALLOW"))
     assert (outcome.state, outcome.reason) == ("rejected", "vetoed")
+    assert outcome.message.endswith("(vetoed); `bareflow swap allow` ends that")
     assert service.request("compute", 3, SECONDS).correct
 
 
@@ -459,6 +461,20 @@ def test_a_guest_in_the_middle_of_its_run_is_served(booted: Boot) -> None:
         outcome = service.request("fibonacci", 1, SECONDS)
         assert outcome.installed
         assert outcome.correct
+
+
+def test_who_asks_is_not_told_of_what_the_guest_had_asked_for_itself(
+    firmware: Path, booted: Boot, tmp_path: Path
+) -> None:
+    # The guest asks for O1 in its run, nobody answers, and its next threshold waits for the slot.
+    disk = Path(shutil.copy(firmware / "fat16.img", tmp_path / "fat16.img"))
+    subprocess.run(["mdel", "-i", str(disk), "::COMPUTE.O1", "::COMPUTE.O2", "::COMPUTE.O3"], check=True)
+    machine = booted(disk=disk)
+    with Service(machine.memory(), machine.directory) as service:
+        assert slot(service, "compute").state == "requested"
+        outcome = service.request("compute", 0, SECONDS)
+        assert (outcome.state, outcome.level, outcome.correct) == ("installed", 0, True)
+        assert outcome.version == slot(service, "compute").done_version
 
 
 def test_a_machine_that_ends_in_the_middle_is_one_sentence(booted: Boot) -> None:

@@ -10,6 +10,7 @@ from guest_code import compile_c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.build import fat_image
 from bareflow_gdb.build.fat_image import DiskFile, disk_name, fat16_image
 from bareflow_gdb.build.module import link_module
@@ -88,6 +89,25 @@ def test_files_are_called_as_the_kernel_looks_for_them(file_name: str, name: str
 def test_a_name_that_no_fat_disk_takes_is_refused_with_the_next_step(name: str) -> None:
     with pytest.raises(UsageError, match=r"FILE=NAME\.EXT"):
         disk_name(name)
+
+
+@pytest.mark.parametrize(
+    ("file_name", "begins", "words"),
+    [
+        ("sum.bw", layouts.pack("bitcode_header_t", magic=layouts.const("BITCODE_MAGIC")), r"sum\.bw=SUM\.BC"),
+        ("sum.o", layouts.pack("module_header_t", magic=layouts.const("MODULE_MAGIC"), version=1), r"sum\.o=SUM\.MOD"),
+        ("sum.bc", b"BC\xc0\xde....", "bareflow build wrap"),
+    ],
+    ids=["wrapped bitcode", "module", "bitcode"],
+)
+def test_what_the_kernel_would_not_find_is_refused_with_the_name_that_it_looks_for(
+    tmp_path: Path, file_name: str, begins: bytes, words: str
+) -> None:
+    given = tmp_path / file_name
+    given.write_bytes(begins)
+    with pytest.raises(UsageError, match=words):
+        fat_image.parse_file(str(given))
+    assert fat_image.parse_file(f"{given}=NOTES.TXT").content == begins, "who names it knows"
 
 
 def test_two_files_with_one_name_are_refused() -> None:

@@ -11,6 +11,7 @@ import pytest
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.guest.boot.boot import stage_number
 from bareflow_gdb.qemu import directory as places
+from bareflow_gdb.qemu import process
 from bareflow_gdb.qemu.command import Wiring, command_line
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.qemu.process import Process, started_at
@@ -138,6 +139,19 @@ def test_a_process_is_held_by_its_start_time() -> None:
     assert not held.alive()
     assert started_at(child) is None
     os.waitpid(child, 0)
+
+
+def test_what_holds_a_process_closes_it_and_needs_no_python_for_it() -> None:
+    """Ctrl-C inside a `__del__` is a traceback that nobody can catch."""
+    held = Process(os.getpid())
+    assert held._handle is not None
+    handle = held._handle.fileno()
+    assert held.alive() and not held.wait(0.01)
+    del held
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(handle)
+    suite = Path(process.__file__).parents[1]
+    assert [path for path in suite.rglob("*.py") if "def __del__" in path.read_text(encoding="utf-8")] == []
 
 
 def test_stages_are_given_by_number_word_or_constant() -> None:

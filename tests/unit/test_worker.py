@@ -24,6 +24,7 @@ from bareflow_gdb.recompile.compiler import WORKER, Compiler
 from bareflow_gdb.recompile.objects import read_object
 from bareflow_gdb.recompile.refusal import BadBitcode, CompilerDied
 from bareflow_gdb.recompile.worker import MEMORY_LIMIT
+from bareflow_gdb.recompile.worker_words import FIRST_BYTES, LAST_BYTES, WorkerWords
 
 
 @pytest.fixture(scope="module")
@@ -147,12 +148,41 @@ def test_an_abort_inside_llvm_is_the_compilers_death(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-# Calls that are all inlined into one another: 12^8 additions to optimise.
-BOMB = "static int f0(int a) { return a + 1; }\n" + "".join(
-    f"static __attribute__((always_inline)) int f{n}(int a) {{ return {' + '.join([f'f{n - 1}(a)'] * 12)}; }}\n"
-    for n in range(1, 9)
-)
-BOMB += "int bomb(int a, int b) { return f8(a) + b; }"
+def inlined(deep: int) -> str:
+    """`f1` to `f{deep}`: calls that are all inlined into one another, 12^deep additions."""
+    return "static int f0(int a) { return a + 1; }\n" + "".join(
+        f"static __attribute__((always_inline)) int f{n}(int a) {{ return {' + '.join([f'f{n - 1}(a)'] * 12)}; }}\n"
+        for n in range(1, deep + 1)
+    )
+
+
+def test_why_it_died_is_found_behind_any_number_of_remarks(tmp_path: Path) -> None:
+    source = inlined(4) + 'int f(int a, int b) { __asm__("no_such_instruction"); return f4(a) + b; }'
+    why = "invalid instruction mnemonic.*the inline assembly is not for this target; correct it"
+    with Compiler() as compiler, pytest.raises(BadBitcode, match=why):
+        compiler.compile(bitcode(tmp_path, source, "-g0"), "f", 1)
+
+
+def test_a_flood_of_words_is_kept_from_its_beginning_and_its_end() -> None:
+    reading, writing = os.pipe()
+    try:
+        os.set_blocking(reading, False)
+        words = WorkerWords(reading)
+        for _ in range(100):
+            os.write(writing, b"remark: one of many lines of this kind\n" * 1000)
+            words.take()
+        os.write(writing, b"\nLLVM ERROR: out of memory")
+        lines = words.lines()
+        assert lines[0] == "remark: one of many lines of this kind" and lines[-1] == "LLVM ERROR: out of memory"
+        assert sum(map(len, lines)) < FIRST_BYTES + LAST_BYTES
+        words.forget()
+        assert words.lines() == []
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+BOMB = f"{inlined(8)}int bomb(int a, int b) {{ return f8(a) + b; }}"
 
 
 @pytest.fixture(scope="module")

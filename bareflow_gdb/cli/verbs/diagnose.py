@@ -38,9 +38,9 @@ def main(options: argparse.Namespace) -> int:
     if options.bisect is not None:
         good, bad = options.bisect
         return _compared(good, bad, options)
-    target = asked_target(options)
+    target = asked_target(options, QUESTION.file_kind)
     if target.kind != "disk" or target.path is None or options.no_start:
-        return ask.main(QUESTION, options)
+        return ask.asked_at(target, QUESTION, options)
     if "FAT16" in target.description:
         raise UsageError(f"{target.path} is a disk of modules; give the boot disk, and this one as --disk")
     return _started(target.path, options)

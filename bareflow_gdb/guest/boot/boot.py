@@ -10,6 +10,7 @@ from typing import Any
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, ReadError, UsageError
+from bareflow_gdb.guest.base.absent import NOT_YET, Absent
 from bareflow_gdb.guest.base.reading import filled, one
 from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address, Word, milliseconds, word
@@ -99,6 +100,17 @@ def stage_of(memory: Memory) -> int:
     except ReadError:
         return 0
     return int(raw.stage) if raw.magic == layouts.const("BF_BOOT_MAGIC") else 0
+
+
+def rings_are_up(memory: Memory) -> bool:
+    """Has the boot set the event rings up? Before that they are, after a reset, those of the boot before."""
+    return not 0 < stage_of(memory) < layouts.const("BF_STAGE_POOLS")
+
+
+def need_rings(memory: Memory) -> None:
+    """Raises Absent before the boot has set the event rings up."""
+    if not rings_are_up(memory):
+        raise Absent("event ring", NOT_YET, f"the boot is at stage {word('bf_boot_stage', stage_of(memory))}")
 
 
 def was_reached(memory: Memory, stage: int) -> bool:
