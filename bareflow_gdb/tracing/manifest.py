@@ -23,7 +23,11 @@ T = TypeVar("T")
 
 FILE = "manifest.json"
 KIND = "bareflow trace"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: `Source` tells what kind it is, and the clock may be the host's; else as 1."""
+READ_VERSIONS = (1, 2)
+HOST = "host"
+"""The clock of what was seen from outside: nanoseconds of the host's own."""
 _MAX_BYTES = 1 << 20
 
 
@@ -40,6 +44,14 @@ class Source:
     guest_dropped: int
     guest_waits: int
     reader_deaths: int
+    kind: str = "ring"
+    """"ring": the guest wrote them; "watch", "tables": they were seen from outside."""
+    clock: str = ""
+    """That of its events, as `Manifest.clock`; "" in traces of version 1."""
+    confidence: str = ""
+    """What its events are worth, in words."""
+    missed: int = 0
+    """Swaps that the guest's tables count and no event of this source shows."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,7 @@ class Manifest:
     ended: str
     """Why the recording ended: "idle", "halted", "time", "interrupted", "guest gone", …; "" while it runs."""
     clock: str
-    """`tsc` (host time under plain emulation) or `icount` (instructions)."""
+    """`tsc` (host time under plain emulation), `icount` (instructions), or HOST: the recorder's, not the guest's."""
     tsc_hz: int
     abi: str
     variant: str
@@ -87,9 +99,10 @@ def load(directory: Path) -> Manifest:
         raise BadData(f"{path} is damaged: {error}") from error
     if not isinstance(record, dict) or record.get("kind") != KIND:
         raise BadData(f"{path} does not belong to a bareflow trace; give the directory of one")
-    if record.get("schema") != SCHEMA_VERSION:
+    if record.get("schema") not in READ_VERSIONS:
         raise BadData(
-            f"{directory} is a trace of version {record.get('schema')!r}, this suite reads {SCHEMA_VERSION};"
+            f"{directory} is a trace of version {record.get('schema')!r}, this suite reads"
+            f" {' and '.join(map(str, READ_VERSIONS))};"
             " use the suite that recorded it"
         )
     try:

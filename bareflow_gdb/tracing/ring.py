@@ -228,6 +228,7 @@ class RingReader:
             guest_dropped=words[_DROPPED],
             guest_waits=words[_WAITS],
             reader_deaths=words[_DEATHS],
+            confidence="written by the guest itself",
         )
 
     def close(self) -> None:
@@ -238,6 +239,8 @@ class RingReader:
 
 class Rings:
     """All rings of a guest, attached together and kept alive by one heartbeat thread. A context manager."""
+
+    clock = ""
 
     def __init__(
         self, ram: MappedRam, headers: Iterable[int], *, lossless: bool = True, asked: Asked = AS_IT_IS

@@ -36,7 +36,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     record.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty directory")
     record.add_argument("--until-idle", action="store_true", help="end when the guest's run has ended")
     record.add_argument("--seconds", type=float, metavar="N", help="end after N seconds")
-    record.add_argument("--release", action="store_true", help="let a guest started with --hold begin its run")
+    record.add_argument(
+        "--release",
+        action="store_true",
+        help="let a guest begin that was started with --hold, a stock one with --paused",
+    )
+    record.add_argument(
+        "--source",
+        choices=("ring", "tables", "watch"),
+        help="the event ring; the kernel's tables, polled without a stop; or a stop at each swap, by write watchpoints"
+        " (default: ring, of a stock kernel watch, where a gdb is connected tables)",
+    )
     record.add_argument("--flight", action="store_true", help="never make the guest wait; may lose events")
     record.add_argument(
         "--calls",
@@ -106,13 +116,19 @@ def _record(options: argparse.Namespace) -> int:
     asked = Asked(tuple(options.type), ("call",) if options.calls else ())
     with signals.noted() as stopped:
         recorder = Recorder(
-            machine, options.out, lossless=not options.flight, code_limits=limits, asked=asked, stopped=stopped
+            machine,
+            options.out,
+            lossless=not options.flight,
+            code_limits=limits,
+            asked=asked,
+            source=options.source or "",
+            stopped=stopped,
         )
         try:
             with recorder:
                 if options.release:
                     recorder.release_hold()
-                _say(options, f"recording {machine.name} into {options.out}; Ctrl-C ends it")
+                _say(options, f"recording {machine.name} into {options.out} by {recorder.source}; Ctrl-C ends it")
                 _run(options, recorder, stopped)
         except CannotWrite as error:
             if not recorder.kept:
@@ -139,7 +155,8 @@ def _run(options: argparse.Namespace, recorder: Recorder, stopped: Callable[[], 
         nonlocal shown
         if now.seconds - shown >= (0.1 if rewrite else LINE_SECONDS):
             shown = now.seconds
-            counts = f"{now.events:,} events  {now.lost:,} lost  {now.swaps} swaps"
+            missed = f" ({now.missed:,} missed)" if now.missed else ""
+            counts = f"{now.events:,} events  {now.lost:,} lost  {now.swaps} swaps{missed}"
             show(f"{now.seconds:6.1f} s  {counts}  {now.stage}")
 
     recorder.run(until_idle=options.until_idle, seconds=options.seconds, stopped=stopped, progress=progress)
