@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.analysis.seen_swaps import seen_swaps
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.clock import Counters
 from bareflow_gdb.guest.base.reading import filled, optional
@@ -26,9 +27,11 @@ def trace_swaps(trace: Trace) -> Swaps:
 
     Raises BadData when the trace is damaged.
     """
+    tables, costs, no_worth = last_tables(trace)
+    if trace.manifest.seen_from_outside:
+        return seen_swaps(trace, tables, costs, no_worth)
     chosen = trace.events(*TYPES)
     events = sorted(decode(chosen[chosen["ring"] == MAIN_RING]), key=lambda event: event.seq)
-    tables, costs, no_worth = last_tables(trace)
     if tables is not None:
         return list_swaps(tables, events, costs, no_worth)
     told = list_swaps(_names_only(trace), events, None, no_worth)

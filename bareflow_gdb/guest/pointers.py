@@ -180,6 +180,8 @@ class Pointers:
 
     def swaps(self) -> dict[int, int] | None:
         """How many swaps the tables tell, by function; of a kernel with its own count all of them, under -1."""
+        if not self.address:
+            return None
         try:
             if not self.is_stock:
                 return {-1: read_counters(self.memory, self.guest.root()).swap_count}

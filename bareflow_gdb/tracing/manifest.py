@@ -26,6 +26,8 @@ KIND = "bareflow trace"
 SCHEMA_VERSION = 2
 """2: `Source` tells what kind it is, and the clock may be the host's; else as 1."""
 READ_VERSIONS = (1, 2)
+WRITTEN = "written by the guest itself"
+"""The confidence of events of a ring."""
 HOST = "host"
 """The clock of what was seen from outside: nanoseconds of the host's own."""
 _MAX_BYTES = 1 << 20
@@ -77,6 +79,20 @@ class Manifest:
     sources: tuple[Source, ...]
     only: tuple[str, ...] = ()
     """Event types that the guest was asked for while it was recorded; none = it wrote those that it writes anyhow."""
+
+    @property
+    def missed(self) -> int:
+        """Swaps that the guest's tables count and no event shows."""
+        return sum(source.missed for source in self.sources)
+
+    @property
+    def seen_from_outside(self) -> bool:
+        """Are its times those at which the host saw something?"""
+        return self.clock == HOST
+
+    def source(self, ring: int) -> Source | None:
+        """Where the events with this number in `ring` come from; None = a killed recorder did not say."""
+        return next((source for source in self.sources if source.ring == ring), None)
 
     def save(self, directory: Path) -> None:
         """Replaces the manifest of `directory` at once."""

@@ -314,7 +314,8 @@ class Recorder:
 
     def _refresh(self) -> None:
         self._save_moment()
-        self._save_manifest("", ())
+        # Of a source that only this recorder knows even a killed one has to say what it was.
+        self._save_manifest("", tuple(self._source.counts()) if self._source.clock == HOST else ())
 
     def progress(self) -> Progress:
         """How far the recording is."""
@@ -384,6 +385,7 @@ class Recorder:
     def _save_manifest(self, ended: str, sources: tuple[Source, ...], *, complete: bool = False) -> Manifest:
         """Describes the trace."""
         moment, root = self.moment, self.moment.root
+        clock = self._source.clock or ("tsc" if self.machine.icount is None else "icount")
         manifest = Manifest(
             suite=metadata.version("bareflow-gdb"),
             machine=self.machine.name,
@@ -391,7 +393,7 @@ class Recorder:
             seconds=self._seconds,
             complete=complete,
             ended=ended,
-            clock=self._source.clock or ("tsc" if self.machine.icount is None else "icount"),
+            clock=clock,
             tsc_hz=HOST_HZ if self._source.clock == HOST else moment.tsc_hz,
             abi=root.abi if root is not None else "",
             variant=moment.variant,
@@ -399,7 +401,7 @@ class Recorder:
             thresholds=moment.thresholds,
             functions=moment.functions,
             modules=moment.modules,
-            sources=sources,
+            sources=tuple(dataclasses.replace(source, clock=source.clock or clock) for source in sources),
             only=self._only,
         )
         manifest.save(self.directory)

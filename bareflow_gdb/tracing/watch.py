@@ -79,7 +79,7 @@ class Watch:
     def _begin(self) -> None:
         self._seen.begin()
         if self._pointers.address:
-            self._found = "from the beginning of the recording on"
+            self._found = "known from the beginning"
             self._watch()
         else:
             self._catch()

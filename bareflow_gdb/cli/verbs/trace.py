@@ -1,4 +1,4 @@
-"""`bareflow trace record | info | verify | recover | diff | list | convert | pack`: traces of running machines."""
+"""`bareflow trace record | info | verify | recover | diff | agree | list | convert | pack`: traces of machines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ LINE_SECONDS = 1.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "Exit code 1 when events were lost, `verify` finds damage, `diff` a change, or `list` no trace."
+    parser.epilog = (
+        "Exit code 1 when events were lost or swaps missed, `verify` finds damage, `diff` a change, `agree` a "
+        "contradiction, or `list` no trace."
+    )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     record = actions.add_parser("record", help="record a running machine into a new directory")
     add_machine(record)
@@ -79,9 +82,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     diff = actions.add_parser("diff", help="what changed from one run, or build, to another")
     diff.add_argument("directory", type=Path, metavar="A", help="the trace before")
     diff.add_argument("other", type=Path, metavar="B", help="the trace after")
+    agree = actions.add_parser("agree", help="do two traces of one run, by different sources, tell the same swaps?")
+    agree.add_argument("directory", type=Path, metavar="A")
+    agree.add_argument("other", type=Path, metavar="B")
     files = trace_files.configure(actions)
     add_shared(record, "the trace")
-    for action in (record, show, verify, recover, diff, *files):
+    for action in (record, show, verify, recover, diff, agree, *files):
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
         action.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
 
@@ -94,6 +100,7 @@ def main(options: argparse.Namespace) -> int:
         "verify": _verify,
         "recover": _recover,
         "diff": _diff,
+        "agree": _agree,
         "list": trace_files.list_traces,
         "convert": trace_files.convert,
         "ctf": trace_files.convert,
@@ -215,6 +222,24 @@ def _diff(options: argparse.Namespace) -> int:
     return 1 if found.changed else 0
 
 
+def _agree(options: argparse.Namespace) -> int:
+    from bareflow_gdb.analysis.same_run import same_run
+    from bareflow_gdb.render.jsonable import dumps
+    from bareflow_gdb.tracing.store import Trace
+
+    found = same_run(Trace.open(options.directory), Trace.open(options.other))
+    if options.json:
+        print(dumps(found))
+        return 0 if found.agree else 1
+    for line in found.contradictions:
+        print(f"contradiction: {line}")
+    print(f"{'they agree' if found.agree else 'they do not agree'}: {found.agreed:,} swaps are told alike")
+    for side in found.sides:
+        missed = f", {side.untold:,} only by the other; {side.missed:,} missed by its own account"
+        print(f"  {side.source:<7} {side.swaps:,} swaps{missed if side.untold or side.missed else ''}  {side.trace}")
+    return 0 if found.agree else 1
+
+
 def _tell(options: argparse.Namespace, directory: Path) -> int:
     from bareflow_gdb.analysis.overview import overview
     from bareflow_gdb.analysis.swaps import trace_swaps
@@ -225,20 +250,23 @@ def _tell(options: argparse.Namespace, directory: Path) -> int:
     found = overview(trace, trace_swaps(trace))
     if options.json:
         print(json.dumps(to_json(found), indent=2))
-        return 1 if found.lost else 0
+        return 1 if found.lost or found.missed else 0
     print(f"trace {directory}: {_ending(trace)}")
     print(f"  guest      {found.variant} {found.build_id[:12] or 'without build id'}, machine {found.machine}")
     print(f"  clock      {found.clock}")
+    for source in found.sources if found.seen_from_outside else ():
+        print(f"  source     {source.name}: {source.confidence}")
     print(f"  events     {found.events:,} ({found.lost:,} lost) in {found.span}")
     if found.only:
         print(f"  asked for  {', '.join(found.only)}; other types are those that the ring held before")
     print(f"  functions  {', '.join(found.functions) or 'none'}")
-    print(f"  swaps      {found.swaps}")
+    missed = f"; {found.missed:,} more are counted by the guest's tables, and no event shows them"
+    print(f"  swaps      {found.swaps}{missed if found.missed else ''}")
     left_out = f"; {found.code_left_out:,} left out, more than the recorder was to keep" if found.code_left_out else ""
     print(f"  code       {found.code_saved} of {found.versions} versions{left_out}")
     for kind, number in found.types:
         print(f"  {number:>12,}  {kind}")
-    return 1 if found.lost else 0
+    return 1 if found.lost or found.missed else 0
 
 
 def _ending(trace: Trace) -> str:
