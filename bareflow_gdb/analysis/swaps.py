@@ -10,7 +10,7 @@ from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.clock import Counters
 from bareflow_gdb.guest.base.reading import filled, optional
 from bareflow_gdb.guest.base.values import NOWHERE
-from bareflow_gdb.guest.code.costs import Costs, read_costs
+from bareflow_gdb.guest.code.costs import NOT_MEASURED, Costs, read_costs
 from bareflow_gdb.guest.code.functions import Function, Tables, read_tables
 from bareflow_gdb.guest.code.swaps import Swap, Swaps, list_swaps
 from bareflow_gdb.guest.guest import Guest
@@ -29,7 +29,8 @@ def trace_swaps(trace: Trace) -> Swaps:
     """
     tables, costs, no_worth = last_tables(trace)
     if trace.manifest.seen_from_outside:
-        return seen_swaps(trace, tables, costs, no_worth)
+        # A stock kernel has no such tables, so that none are missed.
+        return seen_swaps(trace, tables, costs, no_worth if trace.manifest.abi else NOT_MEASURED)
     chosen = trace.events(*TYPES)
     events = sorted(decode(chosen[chosen["ring"] == MAIN_RING]), key=lambda event: event.seq)
     if tables is not None:

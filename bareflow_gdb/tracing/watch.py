@@ -100,8 +100,8 @@ class Watch:
         return self._control
 
     def let_go(self) -> None:
-        """Lets a guest run that was paused when the recording began."""
-        if self._held:
+        """Lets a guest run that was paused when the recording began, or since."""
+        if self._held and not self._taken_up():
             self._held = False
             self._stub.go()
 
@@ -184,12 +184,18 @@ class Watch:
         """Somebody else has stopped the guest: waits until they let it go, and takes it up from there."""
         time.sleep(_WAIT_SECONDS)
         with suppress(BareflowError):
-            if self._held and self._machine.status() in ("running", "debug"):
-                self._held = False
-                self._stub.resumed()
-                self._stub.stop()
-                self._stopped()
-                self._stub.go()
+            self._taken_up()
+
+    def _taken_up(self) -> bool:
+        """Has somebody let it go? Then it is as after any other stop."""
+        if self._machine.status() not in ("running", "debug"):
+            return False
+        self._held = False
+        self._stub.resumed()
+        self._stub.stop()
+        self._stopped()
+        self._stub.go()
+        return True
 
     def drain_all(self, take: Callable[[Batch], None]) -> None:
         """Stops the guest for it, so that nothing comes after."""
