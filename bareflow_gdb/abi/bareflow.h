@@ -501,7 +501,7 @@ enum bf_event_type {
     BF_EVENT_LAYER = 29,            /* id layer; position */
     BF_EVENT_TOKEN = 30,            /* id answered; token, position */
     BF_EVENT_CALL = 31,             /* id function; version, a, b, result */
-    BF_EVENT_POOL_SHRINK = 32,      /* id pool; payload address, size, owner, owner kind */
+    BF_EVENT_POOL_SHRINK = 32,      /* id pool; payload address, size, size before */
     BF_EVENT_COUNTED = 33           /* id function; calls low, calls high, cycles low, cycles high */
 };
 

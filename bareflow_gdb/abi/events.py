@@ -93,7 +93,7 @@ _TABLE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("layer", "layer", ("position",)),
     ("token", "answered", ("token", "position")),
     ("call", "function", ("version", "a", "b", "result")),
-    ("pool_shrink", "pool", ("address", "size", "owner", "owner_kind")),
+    ("pool_shrink", "pool", ("address", "size", "before")),
     ("counted", "function", ("calls_low", "calls_high", "cycles_low", "cycles_high")),
 )
 

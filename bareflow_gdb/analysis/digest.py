@@ -195,7 +195,7 @@ def _agreement(evidence: Evidence, log: str, swaps: Swaps | None) -> Agreement |
         if manifest.missed:
             # What the log has more of it says itself that it may have missed.
             return None
-        return compare(log, swaps.swaps, manifest.sources[0].kind if manifest.seen_from_outside else "ring")
+        return compare(log, swaps.swaps, manifest.kind)
     # Memory has what is there now: of the last boot.
     last = boots(log)[-1] if log else ""
     found = compare(last, swaps.swaps, "memory", same_stretch=False)

@@ -63,7 +63,7 @@ def same_run(one: Trace, other: Trace) -> SameRun:
                 contradictions.append(f"{_words(mine)}: {why}")
             else:
                 agreed += 1
-    sources = [_source(trace) for trace in traces]
+    sources = [trace.manifest.kind for trace in traces]
     for at in (0, 1):
         only, may = alone[1 - at], may_miss[at]
         if len(only) > may:
@@ -76,10 +76,6 @@ def same_run(one: Trace, other: Trace) -> SameRun:
         for at in (0, 1)
     ]
     return SameRun((sides[0], sides[1]), agreed, tuple(contradictions[:MOST]))
-
-
-def _source(trace: Trace) -> str:
-    return next((source.kind for source in trace.manifest.sources), "ring")
 
 
 def _by_function(swaps: Sequence[Swap]) -> dict[str, list[Swap]]:

@@ -101,11 +101,6 @@ class Pointers:
         """Where a function's code pointer is kept, also that of one that is not registered yet."""
         return self.address + _ENTRIES + index * _ENTRY_BYTES + _SLOT
 
-    @property
-    def most(self) -> int:
-        """How many functions the table has room for."""
-        return _MOST
-
     def first_code(self, index: int) -> int:
         """What a function ran when it was registered; 0 = that is not told."""
         try:
@@ -169,7 +164,10 @@ class Pointers:
         return Known(version.level, version.number, "rollback" if version.rolled_back_to else version.reason)
 
     def _known_of_stock(self, index: int, code: int) -> Known:
-        entry = read_entries(self.memory, self.address).entries[index]
+        # The guest runs on: it may have changed the table since the look.
+        entry = next((one for one in read_entries(self.memory, self.address).entries if one.index == index), None)
+        if entry is None:
+            return Known(0, 0, "none")
         host = next((one for one in entry.installed if one.entry == code), None)
         if host is not None:
             return Known(host.level, version_of_host(index, host.number), "host_asked")

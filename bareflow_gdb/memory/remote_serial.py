@@ -50,6 +50,10 @@ class Line:
             self._given_up = str(error)
             raise
 
+    def allow(self, seconds: float) -> None:
+        """So long may a command take from now on."""
+        self._seconds = seconds
+
     def tell(self, text: str) -> None:
         """Sends a packet that is answered when something happens: `arrived` gets it. Raises Unreachable."""
         self._deadline = time.monotonic() + self._seconds

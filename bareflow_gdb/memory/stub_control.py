@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from bareflow_gdb.errors import BareflowError, Unreachable, UsageError
-from bareflow_gdb.memory.gdbstub import DETACH, GdbStub
+from bareflow_gdb.memory.gdbstub import ANSWER_SECONDS, DETACH, GdbStub
 
 CONNECT_SECONDS = 3.0
 """A gdb that is connected to the machine does not let another in: so long it is waited for."""
@@ -42,6 +42,7 @@ class StubControl:
         except Unreachable as error:
             raise UsageError(f"{error}; a guest has one gdbstub, and watchpoints need it") from error
         self._line = self._stub.line
+        self._line.allow(ANSWER_SECONDS)
         self._runs = False
         self._set: set[tuple[int, int]] = set()
         self._guard = _Guard(self._stub.fileno)
@@ -96,7 +97,7 @@ class StubControl:
         """Stops the guest where it is."""
         if self._runs:
             self._line.byte(INTERRUPT)
-            if self.stopped(CONNECT_SECONDS) is None:
+            if self.stopped(ANSWER_SECONDS) is None:
                 raise Unreachable("the guest does not stop; is QEMU gone?")
 
     def registers(self) -> bytes:

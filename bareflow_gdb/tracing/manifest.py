@@ -90,6 +90,11 @@ class Manifest:
         """Are its times those at which the host saw something?"""
         return self.clock == HOST
 
+    @property
+    def kind(self) -> str:
+        """Of its sources: "ring", "watch", "tables"."""
+        return next((source.kind for source in self.sources), "ring")
+
     def source(self, ring: int) -> Source | None:
         """Where the events with this number in `ring` come from; None = a killed recorder did not say."""
         return next((source for source in self.sources if source.ring == ring), None)

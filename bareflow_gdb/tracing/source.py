@@ -21,6 +21,9 @@ COUNT_NS = 250_000_000
 """So often, at most, what the profiler has counted of a function is recorded."""
 
 
+_REASONS = layouts.enum_values("bf_reason")
+
+
 class EventSource(AbstractContextManager[Any], Protocol):
     """Attached while it is entered; leaving it gives the guest back as it was."""
 
@@ -105,7 +108,7 @@ class Seen:
     def _swapped(self, at: int, index: int, old: int, new: int, profiler_id: int) -> None:
         known = self.pointers.known(index, new)
         self._count(at, index, profiler_id)
-        reason = layouts.const(f"BF_REASON_{known.reason.upper()}")
+        reason = _REASONS.get(f"BF_REASON_{known.reason.upper()}", 0) & 0x1F
         packed = known.version << 8 | reason << 3 | known.level & 7
         self._note(at, "publish", index, self.pointers.slot(index), old, new, packed)
         self._swaps[index] = self._swaps.get(index, 0) + 1

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.errors import BareflowError, Unreachable
 from bareflow_gdb.guest.names.elf import load_elf
 from bareflow_gdb.guest.pointers import Pointers
 from bareflow_gdb.guest.stock.places import ARGUMENTS, cpu_of_packet
@@ -130,14 +130,22 @@ class Watch:
         self._returns = True
 
     def _watch(self) -> None:
-        """Watches every pointer, the next one, and the number of functions, which tells when there is a new one."""
+        """Watches every pointer, and the number of functions, which tells when there is a new one."""
         look = self._pointers.look()
-        count = len(look.codes) if look is not None else 0
         self._stub.watch(self._pointers.count_at)
-        for index in range(min(count + 1, self._pointers.most)):
+        for index in range(len(look.codes) if look is not None else 0):
             self._stub.watch(self._pointers.slot(index))
 
     def drain(self) -> Sequence[Batch]:
+        try:
+            return self._drain()
+        except Unreachable:
+            if self._machine.alive():
+                raise
+            # The recorder sees that QEMU has ended.
+            return self._seen.batch()
+
+    def _drain(self) -> Sequence[Batch]:
         if not self._stub.runs:
             self._while_held()
             return self._seen.batch()

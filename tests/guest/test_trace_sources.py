@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import record_of
 from machines import QUICK, SECONDS, Boot, halted, wait_for
 from program import bareflow
 
@@ -223,6 +224,19 @@ def test_a_guest_whose_recorder_was_killed_goes_on_without_watchpoints(booted: B
     wait_for_stage(machine, "idle", SECONDS)
     assert recover(tmp_path / "trace") >= 0
     assert Trace.open(tmp_path / "trace").manifest.seen_from_outside
+
+
+def test_a_guest_that_ends_while_it_is_watched_leaves_a_whole_trace(booted: Boot, tmp_path: Path) -> None:
+    machine = booted("registered", hold=1, thresholds=QUICK)
+    with Recorder(machine, tmp_path / "trace", source="watch") as recorder:
+        recorder.release_hold()
+        wait_for(lambda: recorder.drain() >= 0 and recorder.progress().swaps >= 5, "five swaps")
+        machine.process.kill(signal.SIGKILL)
+        wait_for(lambda: not machine.alive(), "the end of QEMU")
+        assert recorder.run(seconds=SECONDS) == "guest gone"
+    trace = Trace.open(tmp_path / "trace")
+    assert trace.manifest.complete and len(told(trace)) >= 5
+    assert record_of(Guest.attach(trace.memory()), "jit").functions
 
 
 def test_who_pauses_a_guest_that_is_watched_has_it_paused(booted: Boot, tmp_path: Path) -> None:
