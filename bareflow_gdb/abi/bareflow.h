@@ -186,7 +186,7 @@ struct bf_model_question {
 #define BF_ROOT_MAGIC2 0x6F6F7220
 #define BF_ROOT_MAGIC3 0x1A0A0D74
 #define BF_ABI_MAJOR 1
-#define BF_ABI_MINOR 4
+#define BF_ABI_MINOR 5
 
 enum bf_variant {
     BF_VARIANT_KERNEL = 0,
@@ -501,10 +501,15 @@ enum bf_event_type {
     BF_EVENT_MARK = 28,             /* id and arguments are the emitter's own */
     BF_EVENT_LAYER = 29,            /* id layer; position */
     BF_EVENT_TOKEN = 30,            /* id answered; token, position */
-    BF_EVENT_CALL = 31              /* id function; version, a, b, result */
+    BF_EVENT_CALL = 31,             /* id function; version, a, b, result */
+    BF_EVENT_POOL_SHRINK = 32,      /* id pool; payload address, size, size before */
+    BF_EVENT_COUNTED = 33           /* id function; calls low, calls high, cycles low, cycles high */
 };
 
-/* All but IRQ (23) and CALL (31). */
+/*
+ * All but IRQ (23) and CALL (31). A mask has 32 bits: type 32 has that of type 0, which nobody writes. POOL_SHRINK (a
+ * block was made smaller) is since 1.5. No kernel writes COUNTED: a recorder that looks at the profiler from outside does.
+ */
 #define BF_EVENT_DEFAULT_MASK 0x7F7FFFFF
 
 struct bf_event {

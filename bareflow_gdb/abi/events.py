@@ -93,6 +93,8 @@ _TABLE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("layer", "layer", ("position",)),
     ("token", "answered", ("token", "position")),
     ("call", "function", ("version", "a", "b", "result")),
+    ("pool_shrink", "pool", ("address", "size", "before")),
+    ("counted", "function", ("calls_low", "calls_high", "cycles_low", "cycles_high")),
 )
 
 EVENT_TYPES = tuple(EventType(number, *row) for number, row in enumerate(_TABLE))

@@ -194,18 +194,22 @@ def _density(trace: Trace, first: int, last: int) -> Iterator[Lane]:
 def _pools(trace: Trace, pools: Pools, left_out: list[str]) -> Iterator[PoolHistory]:
     taken = decode(_last(trace, "pool_alloc", MOST_BLOCKS, left_out))
     given_back = decode(_last(trace, "pool_free", MOST_BLOCKS, left_out))
+    shrunk = decode(_last(trace, "pool_shrink", MOST_BLOCKS, left_out))
     stays: dict[str, list[Stay]] = {}
     there: dict[tuple[str, int], Stay] = {}
-    for event in sorted((*taken, *given_back), key=lambda one: (one.tsc, one.seq)):
+    for event in sorted((*taken, *given_back, *shrunk), key=lambda one: (one.tsc, one.seq)):
         fields = event.fields()
         pool = word("bf_pool_kind", fields["pool"])
         place = pool, fields["address"]
-        if place in there:
-            stays.setdefault(pool, []).append(replace(there.pop(place), end=event.tsc))
+        before = there.pop(place, None)
+        if before is not None:
+            stays.setdefault(pool, []).append(replace(before, end=event.tsc))
         if event.type == "pool_alloc":
             owner = f"{word('bf_owner_kind', fields['owner_kind'])} {fields['owner']:,}"
             there[place] = Stay(event.tsc, None, fields["address"], fields["size"], owner)
-    # No event tells when a block is made smaller: of those that are there still, memory does.
+        elif event.type == "pool_shrink" and before is not None:
+            there[place] = replace(before, start=event.tsc, size=fields["size"])
+    # A kernel before interface 1.5 does not tell when it makes a block smaller: of those that are left, memory does.
     now: dict[int, int] = {
         block.address: block.size for pool in pools.pools for block in pool.blocks if block.state == "used"
     }

@@ -37,7 +37,7 @@ class Agreement:
     log_swaps: int
     other_swaps: int
     other: str
-    """What the log was compared with: "ring" or "memory"."""
+    """What the log was compared with: "ring", "watch", "tables" or "memory"."""
     disagreements: tuple[str, ...]
     uncovered: tuple[str, ...] = ()
     """What only one of them can tell, because it begins earlier or ends later."""

@@ -48,6 +48,8 @@ class Digest:
     sources: dict[str, str]
     """EVENTS, MEMORY and LOG, those that are there, with where each comes from."""
     clock: Clock
+    boot_clock: Clock
+    """The guest's own; another one where events were seen from outside."""
     overview: Overview | None
     """Of a trace."""
     accounts: tuple[Source, ...]
@@ -111,6 +113,9 @@ def tell(evidence: Evidence) -> Digest:
     times = swap_times(trace) if trace else []
     pools = ask("pools", lambda kernel: kernel.pools(check=True))
     clock = clock_of(view, boot, swaps)
+    in_memory = None
+    if view is not None and view.seen_from_outside:
+        in_memory = ask("swaps in memory", lambda kernel: kernel.swaps(every=True))
     listed = swaps.swaps if swaps else ()
     subject = evidence.subject()
     if trace is None and kernel is not None and kernel.root is not None and not subject.log_is_whole:
@@ -120,13 +125,14 @@ def tell(evidence: Evidence) -> Digest:
         kernel=_kernel_words(view, status),
         sources=evidence.sources(),
         clock=clock,
+        boot_clock=clock_of(None, boot, in_memory) if in_memory is not None else clock,
         overview=view,
         accounts=trace.manifest.sources if trace else (),
         losses=tuple(trace.losses()) if trace else (),
         swaps=swaps,
         swaps_from=swaps_from,
         latencies=tuple(summarise(times)),
-        activity=activity(trace, view, boot, listed, times, pools, log, clock.last),
+        activity=activity(trace, view, boot if in_memory is None else None, listed, times, pools, log, clock.last),
         agreement=agreement,
         # An application exports what it has counted itself, which is not what the kernel's profiler counts.
         second=() if isinstance(kernel, LibraryKernel) else second_sources(log, modules, profile, swaps),
@@ -185,7 +191,11 @@ def _agreement(evidence: Evidence, log: str, swaps: Swaps | None) -> Agreement |
     if swaps is None or evidence.serial is None:
         return None
     if evidence.trace is not None:
-        return compare(log, swaps.swaps)
+        manifest = evidence.trace.manifest
+        if manifest.missed:
+            # What the log has more of it says itself that it may have missed.
+            return None
+        return compare(log, swaps.swaps, manifest.kind)
     # Memory has what is there now: of the last boot.
     last = boots(log)[-1] if log else ""
     found = compare(last, swaps.swaps, "memory", same_stretch=False)
@@ -246,6 +256,12 @@ def _of_recording(digest: Digest) -> list[Verdict]:
     if view is None:
         return []
     complete = "recording complete" if view.complete else "the recorder was killed: read from its journal"
+    if view.missed:
+        how = "; ".join(source.confidence for source in view.sources)
+        return [
+            Verdict("bad", f"{counted(view.missed, 'swap')} that the guest's tables count no event shows: {how}"),
+            Verdict("good" if view.complete else "bad", complete),
+        ]
     judged = ((view.lost == 0, f"{view.lost:,} of {view.events + view.lost:,} events lost"), (view.complete, complete))
     return [Verdict("good" if good else "bad", text) for good, text in judged]
 
@@ -256,7 +272,7 @@ def _of_sources(digest: Digest) -> list[Verdict]:
     if told is not None:
         same_story = f"log and {told.other} agree on {counted(told.agreed, 'swap')}"
         differ = f"log and {told.other} disagree in {counted(len(told.disagreements), 'place')}"
-        if not told.agree or told.agreed or told.other == "ring":
+        if not told.agree or told.agreed or told.other != "memory":
             found.append(Verdict("good" if told.agree else "bad", same_story if told.agree else differ))
         if told.uncovered:
             found.append(Verdict("note", f"{counted(len(told.uncovered), 'swap')} told by the log or by memory alone"))

@@ -10,6 +10,7 @@ from bareflow_gdb.abi.events import event_type
 from bareflow_gdb.analysis.clock import Clock
 from bareflow_gdb.guest.base.reading import filled
 from bareflow_gdb.guest.code.swaps import Swaps
+from bareflow_gdb.tracing.manifest import Source
 from bareflow_gdb.tracing.store import Trace
 
 
@@ -30,6 +31,8 @@ class Overview:
     seconds: float
     events: int
     lost: int
+    missed: int
+    """Swaps that the guest's tables count and no event shows."""
     first_tsc: int
     last_tsc: int
     functions: tuple[str, ...]
@@ -42,6 +45,9 @@ class Overview:
     """Versions whose code is not there because of the recorder's limits."""
     types: tuple[tuple[str, int], ...]
     """Event type and number of events, the most frequent first."""
+    sources: tuple[Source, ...]
+    seen_from_outside: bool
+    """Times are the host's, and not of the clock that the guest's memory tells."""
     only: tuple[str, ...]
     """Types that were asked for while it was recorded; none = those that the guest writes anyhow."""
 
@@ -67,6 +73,8 @@ def overview(trace: Trace, swaps: Swaps) -> Overview:
         counts_instructions=manifest.clock == "icount",
         events=sum(count for _, count in types),
         lost=trace.lost,
+        missed=manifest.missed,
+        seen_from_outside=manifest.seen_from_outside,
         first_tsc=first,
         last_tsc=last,
         swaps=len(swaps.swaps),
@@ -94,6 +102,8 @@ def _span(trace: Trace) -> tuple[int, int]:
 
 def clock_name(trace: Trace) -> str:
     """The clock in words; every report names it."""
+    if trace.manifest.seen_from_outside:
+        return "the host's, in ns: when the recorder saw it, which the guest's own clock does not tell"
     if trace.manifest.clock == "icount":
         return "instructions (QEMU -icount): exact, equal between runs"
     rate = f"{trace.manifest.tsc_hz / 1e6:,.0f} MHz" if trace.manifest.tsc_hz else "of unmeasured rate"

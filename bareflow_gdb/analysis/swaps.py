@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.analysis.seen_swaps import seen_swaps
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.clock import Counters
 from bareflow_gdb.guest.base.reading import filled, optional
 from bareflow_gdb.guest.base.values import NOWHERE
-from bareflow_gdb.guest.code.costs import Costs, read_costs
+from bareflow_gdb.guest.code.costs import NOT_MEASURED, Costs, read_costs
 from bareflow_gdb.guest.code.functions import Function, Tables, read_tables
 from bareflow_gdb.guest.code.swaps import Swap, Swaps, list_swaps
 from bareflow_gdb.guest.guest import Guest
@@ -26,9 +27,12 @@ def trace_swaps(trace: Trace) -> Swaps:
 
     Raises BadData when the trace is damaged.
     """
+    tables, costs, no_worth = last_tables(trace)
+    if trace.manifest.seen_from_outside:
+        # A stock kernel has no such tables, so that none are missed.
+        return seen_swaps(trace, tables, costs, no_worth if trace.manifest.abi else NOT_MEASURED)
     chosen = trace.events(*TYPES)
     events = sorted(decode(chosen[chosen["ring"] == MAIN_RING]), key=lambda event: event.seq)
-    tables, costs, no_worth = last_tables(trace)
     if tables is not None:
         return list_swaps(tables, events, costs, no_worth)
     told = list_swaps(_names_only(trace), events, None, no_worth)

@@ -17,6 +17,7 @@ from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.code.costs import VersionCost
 from bareflow_gdb.guest.code.worth import FASTER, SLOWER, Worth, judge
 from bareflow_gdb.tracing.codes import SavedCode
+from bareflow_gdb.tracing.manifest import HOST
 from bareflow_gdb.tracing.store import Trace
 
 SAME_RATE = 0.1
@@ -149,6 +150,9 @@ def _run(trace: Trace) -> Run:
 def _same_clock(before: Run, after: Run, notes: list[str]) -> bool:
     if before.clock != after.clock:
         notes.append(f"times are not compared: one clock is {before.clock}, the other {after.clock}")
+        return False
+    if before.clock == HOST:
+        notes.append("times are not compared: both traces were seen from outside, by the host's clock")
         return False
     rates = before.tsc_hz, after.tsc_hz
     if before.clock != "icount" and max(rates) - min(rates) > SAME_RATE * max(rates):

@@ -18,6 +18,9 @@ def clock_of(view: Overview | None, boot: Boot | None, swaps: Swaps | None) -> C
     moments = [swap.tsc for swap in swaps.swaps if swap.tsc] if swaps else []
     if view is not None and view.events:
         moments += (view.first_tsc, view.last_tsc)
+    if view is not None and view.seen_from_outside:
+        # The boot record is of another clock.
+        boot = None
     stages = [stage.tsc for stage in boot.stages if stage.reached and stage.tsc] if boot else []
     counts = view is not None and view.counts_instructions
     if stages and stages[0] <= min(moments, default=stages[0]):

@@ -67,6 +67,18 @@ class GdbStub(CheckedMemory):
             _leave(connection)
             raise
 
+    @property
+    def line(self) -> Line:
+        """For who sends other packets than those for memory."""
+        return self._line
+
+    @property
+    def fileno(self) -> int:
+        """The connection's descriptor, as long as it is open. Raises Unreachable."""
+        if self._connection is None:
+            raise Unreachable(f"the connection to {self.address} is closed")
+        return self._connection.fileno()
+
     def close(self) -> None:
         """Detaches: the guest runs on, also when it was paused before."""
         self._detach()

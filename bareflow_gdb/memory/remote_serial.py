@@ -7,6 +7,7 @@ from the other end may be anything: every command has one deadline, however ofte
 from __future__ import annotations
 
 import re
+import select
 import socket
 import time
 
@@ -48,6 +49,46 @@ class Line:
         except Unreachable as error:
             self._given_up = str(error)
             raise
+
+    def allow(self, seconds: float) -> None:
+        """So long may a command take from now on."""
+        self._seconds = seconds
+
+    def tell(self, text: str) -> None:
+        """Sends a packet that is answered when something happens: `arrived` gets it. Raises Unreachable."""
+        self._deadline = time.monotonic() + self._seconds
+        self._arrived = 0
+        body = text.encode("ascii")
+        try:
+            self._send(b"$%b#%02x" % (body, sum(body) & 0xFF))
+            if not self._acknowledged():
+                raise Unreachable(f"{self.address} refuses every packet; is it a gdbstub?")
+        except Unreachable as error:
+            self._given_up = str(error)
+            raise
+
+    def arrived(self, seconds: float) -> str | None:
+        """A packet that comes by itself within so many seconds; None when none has begun. Raises Unreachable."""
+        self._deadline = time.monotonic() + self._seconds
+        self._arrived = 0
+        try:
+            if b"$" not in self._received and not self._is_readable(seconds):
+                return None
+            return self._packet()
+        except Unreachable as error:
+            self._given_up = str(error)
+            raise
+
+    def _is_readable(self, seconds: float) -> bool:
+        try:
+            return bool(select.select([self._connection], [], [], seconds)[0])
+        except (OSError, ValueError) as error:
+            raise Unreachable(f"the connection to {self.address} broke; is the guest gone?") from error
+
+    def byte(self, value: bytes) -> None:
+        """Sends something that is no packet. Raises Unreachable."""
+        self._deadline = time.monotonic() + self._seconds
+        self._send(value)
 
     def more(self) -> str:
         """A further packet that belongs to the same command, within its time; raises Unreachable."""

@@ -20,9 +20,13 @@ from bareflow_gdb.small_files import read_json, read_small
 FOLDER = "memory"
 _INDEX = "index.json"
 _SCREEN = "screen.bin"
+_REGISTERS = "registers.txt"
 _MAX_RANGES = 4096
 _MAX_BYTES = 256 << 20
 _MAX_INDEX = 1 << 20
+_MAX_REGISTERS = 64 << 10
+ASKED = "info registers"
+"""The one question of QEMU's monitor whose answer is saved."""
 
 
 def save(memory: Memory, ranges: Iterable[Range], directory: Path) -> int:
@@ -51,6 +55,9 @@ def save(memory: Memory, ranges: Iterable[Range], directory: Path) -> int:
         if screen := memory.screen():
             known.add(_SCREEN)
             write_atomically(folder / _SCREEN, screen)
+    with suppress(BareflowError):
+        write_atomically(folder / _REGISTERS, memory.monitor(ASKED))
+        known.add(_REGISTERS)
     write_atomically(folder / _INDEX, json.dumps({"ranges": listed}, indent=1))
     for old in folder.iterdir():
         if old.name not in known:
@@ -79,12 +86,23 @@ class SnapshotMemory(CheckedMemory):
             raise BadData(f"the memory snapshot of the trace {directory} claims more than {_MAX_BYTES} bytes")
         super().__init__((part.start, part.start + part.size) for part in self._parts)
         self._screen_path = folder / _SCREEN
+        self._registers_path = folder / _REGISTERS
 
     def _fetch(self, address: int, size: int) -> bytes:
         for part in self._parts:
             if part.start <= address and address + size <= part.start + part.size:
                 return part.data()[address - part.start :][:size]
         raise Unreachable("that range was not saved")
+
+    def monitor(self, command: str) -> str:
+        if command != ASKED:
+            return super().monitor(command)
+        try:
+            return read_small(self._registers_path, _MAX_REGISTERS).decode("ascii", "replace")
+        except OSError:
+            return super().monitor(command)
+        except ValueError as error:
+            raise BadData(f"the saved registers are damaged: {error}") from error
 
     def screen(self) -> bytes:
         try:

@@ -23,7 +23,13 @@ T = TypeVar("T")
 
 FILE = "manifest.json"
 KIND = "bareflow trace"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: `Source` tells what kind it is, and the clock may be the host's; else as 1."""
+READ_VERSIONS = (1, 2)
+WRITTEN = "written by the guest itself"
+"""The confidence of events of a ring."""
+HOST = "host"
+"""The clock of what was seen from outside: nanoseconds of the host's own."""
 _MAX_BYTES = 1 << 20
 
 
@@ -40,6 +46,14 @@ class Source:
     guest_dropped: int
     guest_waits: int
     reader_deaths: int
+    kind: str = "ring"
+    """"ring": the guest wrote them; "watch", "tables": they were seen from outside."""
+    clock: str = ""
+    """That of its events, as `Manifest.clock`; "" in traces of version 1."""
+    confidence: str = ""
+    """What its events are worth, in words."""
+    missed: int = 0
+    """Swaps that the guest's tables count and no event of this source shows."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,7 @@ class Manifest:
     ended: str
     """Why the recording ended: "idle", "halted", "time", "interrupted", "guest gone", …; "" while it runs."""
     clock: str
-    """`tsc` (host time under plain emulation) or `icount` (instructions)."""
+    """`tsc` (host time under plain emulation), `icount` (instructions), or HOST: the recorder's, not the guest's."""
     tsc_hz: int
     abi: str
     variant: str
@@ -65,6 +79,25 @@ class Manifest:
     sources: tuple[Source, ...]
     only: tuple[str, ...] = ()
     """Event types that the guest was asked for while it was recorded; none = it wrote those that it writes anyhow."""
+
+    @property
+    def missed(self) -> int:
+        """Swaps that the guest's tables count and no event shows."""
+        return sum(source.missed for source in self.sources)
+
+    @property
+    def seen_from_outside(self) -> bool:
+        """Are its times those at which the host saw something?"""
+        return self.clock == HOST
+
+    @property
+    def kind(self) -> str:
+        """Of its sources: "ring", "watch", "tables"."""
+        return next((source.kind for source in self.sources), "ring")
+
+    def source(self, ring: int) -> Source | None:
+        """Where the events with this number in `ring` come from; None = a killed recorder did not say."""
+        return next((source for source in self.sources if source.ring == ring), None)
 
     def save(self, directory: Path) -> None:
         """Replaces the manifest of `directory` at once."""
@@ -87,9 +120,10 @@ def load(directory: Path) -> Manifest:
         raise BadData(f"{path} is damaged: {error}") from error
     if not isinstance(record, dict) or record.get("kind") != KIND:
         raise BadData(f"{path} does not belong to a bareflow trace; give the directory of one")
-    if record.get("schema") != SCHEMA_VERSION:
+    if record.get("schema") not in READ_VERSIONS:
         raise BadData(
-            f"{directory} is a trace of version {record.get('schema')!r}, this suite reads {SCHEMA_VERSION};"
+            f"{directory} is a trace of version {record.get('schema')!r}, this suite reads"
+            f" {' and '.join(map(str, READ_VERSIONS))};"
             " use the suite that recorded it"
         )
     try:

@@ -1,8 +1,8 @@
 """How is a running guest recorded into a trace directory?
 
-Drains the event rings while the guest runs and journals what it takes; a second thread turns closed journals
-into Parquet. The guest is never stopped, may die at any time, and its last moment is saved from the RAM that
-is still mapped here.
+Drains a source of events while the guest runs and journals what it takes; a second thread turns closed journals
+into Parquet. The guest may die at any time: its last moment is saved from the RAM that is still mapped here. The
+event rings and the tables are read without a stop; watchpoints stop it at each swap.
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ from pathlib import Path
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.abi.events import BY_NAME, event_type
-from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.files import PARTIAL, filling, locked, require_unused, write_atomically
 from bareflow_gdb.guest.base.root import release_hold
 from bareflow_gdb.guest.base.values import word
 from bareflow_gdb.guest.boot.boot import stage_of
+from bareflow_gdb.guest.guest import Guest, cpu_of
+from bareflow_gdb.guest.names.elf import beside
+from bareflow_gdb.guest.pointers import Pointers
+from bareflow_gdb.guest.stock.places import has_halted
 from bareflow_gdb.memory import snapshot
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu.machine import Machine
@@ -33,16 +37,29 @@ from bareflow_gdb.tracing.codes import CodeStore
 from bareflow_gdb.tracing.events import Batch
 from bareflow_gdb.tracing.journal import JournalWriter, journal_path
 from bareflow_gdb.tracing.limits import CODE_LIMITS, CodeLimits
-from bareflow_gdb.tracing.manifest import Manifest, Source
+from bareflow_gdb.tracing.manifest import HOST, Manifest, Source
 from bareflow_gdb.tracing.ring import AS_IT_IS, RECORDED_ALREADY, Asked, Rings
-from bareflow_gdb.tracing.snapshot_plan import read_moment, wait_for_kernel
+from bareflow_gdb.tracing.snapshot_plan import Moment, read_moment, wait_for_kernel
+from bareflow_gdb.tracing.source import HOST_HZ, EventSource
+from bareflow_gdb.tracing.stock_moment import read_stock_moment
 from bareflow_gdb.tracing.store import MAX_SERIAL
+from bareflow_gdb.tracing.tables import Tables
+from bareflow_gdb.tracing.watch import Watch, names_of
 
 SEGMENT_RECORDS = 2_000_000
 LOOK_SECONDS = 0.05
 SNAPSHOT_SECONDS = 5.0
 NAP_SECONDS = 0.001
 BOOT_SECONDS = 60.0
+HALT_SECONDS = 0.5
+"""So often a stock kernel's registers are asked: its halt is nowhere in memory."""
+RING, WATCH, TABLES = "ring", "watch", "tables"
+SOURCES = (RING, WATCH, TABLES)
+WORDS = {
+    RING: "its event rings, without a stop",
+    WATCH: "write watchpoints on its code pointers, with a stop at each swap",
+    TABLES: "its tables, polled without a stop",
+}
 CANNOT_WRITE = "it could not be written"
 RESERVE = f".reserve{PARTIAL}"
 """Room for the last note of a recorder whose disk is full."""
@@ -60,6 +77,8 @@ class Progress:
     seconds: float
     events: int
     lost: int
+    missed: int
+    """Swaps that the guest's tables count and no event shows."""
     swaps: int
     stage: str
 
@@ -67,10 +86,14 @@ class Progress:
 class Recorder:
     """Records one machine into a new directory. A context manager: leaving it completes the trace.
 
+    `source`: one of SOURCES; "" = the ring where the kernel has one, else watchpoints where no gdb is connected, else
+    the tables.
+
     From its first moment the directory is a trace that says what it is, locked until the recorder ends or dies.
-    Raises UsageError when the directory has something in it or the guest is recorded already, Unreachable or
-    BadData when there is no guest with event rings within `boot_seconds`, KeyboardInterrupt when it is `stopped`
-    while it waits for them, CannotWrite.
+    Raises UsageError when the directory has something in it, the guest is recorded already, or a gdb is connected that
+    the source cannot work beside; Unreachable or BadData when there is no guest with event rings within
+    `boot_seconds`, and none that has no rings at all; KeyboardInterrupt when it is `stopped` while it waits for them;
+    CannotWrite.
     """
 
     def __init__(
@@ -83,6 +106,7 @@ class Recorder:
         boot_seconds: float = BOOT_SECONDS,
         code_limits: CodeLimits = CODE_LIMITS,
         asked: Asked = AS_IT_IS,
+        source: str = "",
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         require_unused(directory)
@@ -97,16 +121,25 @@ class Recorder:
         self._seconds = 0.0
         self._snapshot: Future[object] | None = None
         self._swaps = 0
+        self._next_halt = 0.0
+        self._halted = False
         self._ended = ""
         self._finished = False
         with ExitStack() as begun:
-            # Whoever reads a ring, in whatever mode, moves its tail: there can be one only.
-            begun.enter_context(locked(machine.ram_path, RECORDED_ALREADY))
+            if source in ("", RING):
+                # Whoever reads a ring, in whatever mode, moves its tail: there can be one only.
+                begun.enter_context(locked(machine.ram_path, RECORDED_ALREADY))
             # Without the machine's own check for life: RAM stays readable here after QEMU has gone.
             self.ram = QemuRam(machine.ram_path, screen=machine.read_screen)
-            self.moment = wait_for_kernel(self.ram, machine, boot_seconds, stopped)
-            self._rings = Rings(self.ram, self.moment.rings, lossless=lossless, asked=asked)
-            self._rings.require_free()
+            found = wait_for_kernel(self.ram, machine, boot_seconds, stopped)
+            if found is None:
+                # Its records are searched for, and whether it has halted its registers tell.
+                self.ram = QemuRam(machine.ram_path, screen=machine.read_screen, monitor=machine.monitor)
+            self._guest = Guest(self.ram, guesses=lambda _: beside(machine.image))
+            self.moment = found if found is not None else read_stock_moment(self._guest)
+            self._or_tables = source == "" and found is None
+            self._source = self._make_source(source, lossless, asked)
+            self._source.require_free()
             self._began = time.monotonic()
             self._started = datetime.now(UTC).isoformat(timespec="seconds")
             begun.enter_context(filling(directory))
@@ -123,10 +156,33 @@ class Recorder:
     def __enter__(self) -> Recorder:
         with ExitStack() as undo:
             undo.push(self._begun)
-            undo.enter_context(self._rings)
+            try:
+                undo.enter_context(self._source)
+            except UsageError:
+                if not self._or_tables:
+                    raise
+                self._source = undo.enter_context(Tables(Pointers(self._guest)))
             self._refresh()
             undo.pop_all()
         return self
+
+    def _make_source(self, asked_for: str, lossless: bool, asked: Asked) -> EventSource:
+        if asked_for in ("", RING) and self.moment.root is not None:
+            return Rings(self.ram, self.moment.rings, lossless=lossless, asked=asked)
+        if asked_for == RING:
+            why = "which has no event ring to record"
+            raise BadData(f"machine {self.machine.name} runs a stock kernel, {why}; `--source watch` sees its swaps")
+        if asked != AS_IT_IS or not lossless:
+            raise UsageError("types, calls and the flight recorder are of the event ring; other sources see swaps only")
+        pointers = Pointers(self._guest)
+        if asked_for == TABLES:
+            return Tables(pointers)
+        return Watch(self.machine, pointers, lambda: names_of(beside(self.machine.image)))
+
+    @property
+    def source(self) -> str:
+        """What its events come from, in words."""
+        return ", ".join(dict.fromkeys(WORDS.get(count.kind, count.kind) for count in self._source.counts()))
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._finished:
@@ -136,7 +192,7 @@ class Recorder:
             return
         # The disk failed: the rings are given back, and the trace is left like one of a killed recorder.
         self._finished = True
-        self._rings.__exit__(None, None, None)
+        self._source.__exit__(None, None, None)
         self._give_up()
         self._let_go()
 
@@ -156,8 +212,13 @@ class Recorder:
         return (self.directory / manifest.FILE).exists()
 
     def release_hold(self) -> None:
-        """Lets a guest run that waits after registration."""
-        release_hold(self.ram, self.moment.root)
+        """Lets a guest run that waits after registration, or that was started paused."""
+        if self.moment.root is not None:
+            release_hold(self.ram, self.moment.root)
+        if isinstance(self._source, Watch):
+            self._source.let_go()
+        elif self.moment.root is None and self.machine.status() != "running":
+            self.machine.resume()
 
     def run(
         self,
@@ -176,7 +237,7 @@ class Recorder:
         next_look = 0.0
         while not self._ended:
             self.drain()
-            if self._rings.nearly_empty:
+            if self._source.nearly_empty:
                 time.sleep(NAP_SECONDS)
             now = time.monotonic()
             if now < next_look:
@@ -191,21 +252,29 @@ class Recorder:
         return self._ended
 
     def _reason_to_end(self, until_idle: bool, deadline: float | None, stopped: Callable[[], bool]) -> str:
-        stage = stage_of(self.ram)
         if not self.machine.alive():
             return "guest gone"
-        if self._rings.restarted:
+        if self._source.restarted:
             return "guest restarted"
-        ended = _ENDED_STAGES.get(stage, "")
+        ended = self._ended_stage()
         if ended == "halted" or (ended and until_idle):
             return ended
         if stopped():
             return "interrupted"
         return "time" if deadline is not None and time.monotonic() >= deadline else ""
 
+    def _ended_stage(self) -> str:
+        if self.moment.root is not None:
+            return _ENDED_STAGES.get(stage_of(self.ram), "")
+        now = time.monotonic()
+        if now >= self._next_halt:
+            self._next_halt = now + HALT_SECONDS
+            self._halted = has_halted(self.ram, cpu_of(self.ram))
+        return "halted" if self._halted else ""
+
     def drain(self) -> int:
-        """Takes one batch per ring into the journal; returns the number of events."""
-        batches = self._rings.drain()
+        """Takes one batch per source into the journal; returns the number of events."""
+        batches = self._source.drain()
         for batch in batches:
             self._take(batch)
         return sum(len(batch.events) for batch in batches)
@@ -245,17 +314,20 @@ class Recorder:
 
     def _refresh(self) -> None:
         self._save_moment()
-        self._save_manifest("", ())
+        # Of a source that only this recorder knows even a killed one has to say what it was.
+        self._save_manifest("", tuple(self._source.counts()) if self._source.clock == HOST else ())
 
     def progress(self) -> Progress:
         """How far the recording is."""
-        counts = self._rings.counts()
+        counts = self._source.counts()
+        stock = "halted" if self._halted else "running"
         return Progress(
             seconds=time.monotonic() - self._began,
             events=sum(count.events for count in counts),
             lost=sum(count.lost for count in counts),
+            missed=sum(count.missed for count in counts),
             swaps=self._swaps,
-            stage=word("bf_boot_stage", stage_of(self.ram)),
+            stage=stock if self.moment.root is None else word("bf_boot_stage", stage_of(self.ram)),
         )
 
     def finish(self, waiting: Callable[[int], None] = lambda _: None) -> Manifest:
@@ -274,13 +346,13 @@ class Recorder:
 
     def _finish(self, waiting: Callable[[int], None]) -> Manifest:
         try:
-            self._rings.drain_all(self._take)
+            self._source.drain_all(self._take)
             self._next_segment()
             self._journal.close()
             self._journal.path.unlink()
-            sources = tuple(self._rings.counts())
+            sources = tuple(self._source.counts())
         finally:
-            self._rings.__exit__(None, None, None)
+            self._source.__exit__(None, None, None)
         if self._snapshot is not None and not self._snapshot.cancel():
             self._snapshot.result()
         # Before the journals are converted, which may take a while: the guest runs on.
@@ -296,7 +368,7 @@ class Recorder:
         """Saves tables, code, symbols and serial output as they are now."""
         self._seconds = round(time.monotonic() - self._began, 3)
         with suppress(BareflowError):  # the guest has destroyed its root descriptor: the last readable tables count
-            self.moment = read_moment(self.ram)
+            self.moment = self._read_moment()
         moment = self.moment
         for version in moment.versions:
             self._codes.listed(self.ram, version)
@@ -307,9 +379,13 @@ class Recorder:
         symbols = [dataclasses.asdict(symbol) for symbol in moment.symbols]
         write_atomically(self.directory / "symbols.json", json.dumps({"symbols": symbols}, indent=1))
 
+    def _read_moment(self) -> Moment:
+        return read_stock_moment(self._guest, self.moment) if self.moment.root is None else read_moment(self.ram)
+
     def _save_manifest(self, ended: str, sources: tuple[Source, ...], *, complete: bool = False) -> Manifest:
         """Describes the trace."""
         moment, root = self.moment, self.moment.root
+        clock = self._source.clock or ("tsc" if self.machine.icount is None else "icount")
         manifest = Manifest(
             suite=metadata.version("bareflow-gdb"),
             machine=self.machine.name,
@@ -317,15 +393,15 @@ class Recorder:
             seconds=self._seconds,
             complete=complete,
             ended=ended,
-            clock="tsc" if self.machine.icount is None else "icount",
-            tsc_hz=moment.tsc_hz,
-            abi=root.abi,
-            variant=root.variant,
-            build_id=root.build_id,
-            thresholds=root.thresholds,
+            clock=clock,
+            tsc_hz=HOST_HZ if self._source.clock == HOST else moment.tsc_hz,
+            abi=root.abi if root is not None else "",
+            variant=moment.variant,
+            build_id=root.build_id if root is not None else "",
+            thresholds=moment.thresholds,
             functions=moment.functions,
             modules=moment.modules,
-            sources=sources,
+            sources=tuple(dataclasses.replace(source, clock=source.clock or clock) for source in sources),
             only=self._only,
         )
         manifest.save(self.directory)

@@ -19,7 +19,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.abi.events import type_numbers
 from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.tracing.events import EVENT_DTYPE, Batch
-from bareflow_gdb.tracing.manifest import Source
+from bareflow_gdb.tracing.manifest import WRITTEN, Source
 
 HEARTBEAT_SECONDS = 0.02
 ALIVE_SECONDS = 0.2
@@ -228,6 +228,7 @@ class RingReader:
             guest_dropped=words[_DROPPED],
             guest_waits=words[_WAITS],
             reader_deaths=words[_DEATHS],
+            confidence=WRITTEN,
         )
 
     def close(self) -> None:
@@ -238,6 +239,8 @@ class RingReader:
 
 class Rings:
     """All rings of a guest, attached together and kept alive by one heartbeat thread. A context manager."""
+
+    clock = ""
 
     def __init__(
         self, ram: MappedRam, headers: Iterable[int], *, lossless: bool = True, asked: Asked = AS_IT_IS

@@ -18,21 +18,24 @@ from bareflow_gdb.guest.base.exports import GuestSymbol, read_exports
 from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.guest.base.reading import many, one
 from bareflow_gdb.guest.base.root import Root, is_ram
-from bareflow_gdb.guest.boot.foreign import refuse_foreign
+from bareflow_gdb.guest.boot.foreign import is_foreign
 from bareflow_gdb.guest.code.functions import Version, read_functions, read_versions
 from bareflow_gdb.guest.modules.modules import read_modules
 from bareflow_gdb.memory.protocol import Memory, Range
 from bareflow_gdb.qemu.machine import Machine
 
 _POLL_SECONDS = 0.01
-_MAX_POOL_BYTES = 16 << 20
+MAX_POOL_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
 class Moment:
     """What was read of the guest at one time."""
 
-    root: Root
+    root: Root | None
+    """None = a stock kernel."""
+    variant: str
+    thresholds: tuple[int, ...]
     tsc_hz: int
     rings: tuple[int, ...]
     functions: tuple[str, ...]
@@ -44,10 +47,10 @@ class Moment:
 
 def wait_for_kernel(
     memory: Memory, machine: Machine, seconds: float, stopped: Callable[[], bool] = lambda: False
-) -> Moment:
+) -> Moment | None:
     """The first moment at which the kernel has a root descriptor and its rings.
 
-    Raises Unreachable when QEMU ends first, BadData at once for a stock kernel, which has none, and with what is
+    None at once for a stock kernel, which has none. Raises Unreachable when QEMU ends first, BadData with what is
     missing when the time is over, KeyboardInterrupt when it is `stopped`.
     """
     deadline = time.monotonic() + seconds
@@ -62,7 +65,8 @@ def wait_for_kernel(
             why = "the kernel has no event ring"
         if not machine.alive():
             raise Unreachable(f"QEMU of machine {machine.name} ended before its kernel was up: {why}")
-        refuse_foreign(machine, memory, "which has no events to record", "`bareflow swaps` shows its swaps")
+        if is_foreign(machine, memory):
+            return None
         if stopped():
             raise KeyboardInterrupt
         if time.monotonic() >= deadline:
@@ -90,6 +94,8 @@ def read_moment(memory: Memory) -> Moment:
         modules = tuple(module.name for module in read_modules(memory, root).modules)
     return Moment(
         root=root,
+        variant=root.variant,
+        thresholds=root.thresholds,
         tsc_hz=tsc_hz,
         rings=tuple(_rings(memory, root)),
         functions=tuple(function.name for function in functions),
@@ -125,7 +131,7 @@ def _ranges(memory: Memory, root: Root) -> list[Range]:
     ]
     with suppress(ReadError):
         pools = many(memory, "memory_pool", root.pools, 3 if root.pools else 0, "pools")
-        found += [(pool.base, pool.base + pool.total_size) for pool in pools if pool.total_size <= _MAX_POOL_BYTES]
+        found += [(pool.base, pool.base + pool.total_size) for pool in pools if pool.total_size <= MAX_POOL_BYTES]
     for address, header in _rings(memory, root).items():
         used = min(header.head, header.capacity, const("BF_RING0_CAPACITY")) * layouts.size("bf_event")
         found.append((address, address + layouts.size("bf_ring_header")))

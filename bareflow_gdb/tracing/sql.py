@@ -19,6 +19,7 @@ import pyarrow as pa
 from bareflow_gdb.abi.events import EVENT_TYPES
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.tracing import blocks, segments
+from bareflow_gdb.tracing.manifest import Manifest
 from bareflow_gdb.tracing.store import Trace
 
 MEMORY = "256MB"
@@ -39,7 +40,8 @@ def answer(trace: Trace, query: str) -> Iterator[Any]:
     """The rows as an Arrow `RecordBatchReader`, which makes them as they are taken.
 
     Tables: `events` (columns of the segments, in the order of time within each), `types` (number, name), `functions`
-    and `modules` (number, name). Columns of one name are told apart, as `a`, `a_1`. Raises UsageError with DuckDB's
+    and `modules` (number, name), `sources` (ring, name, kind, clock, confidence, events,
+    lost, missed). Columns of one name are told apart, as `a`, `a_1`. Raises UsageError with DuckDB's
     sentence, also when the rows are taken, BadData when the trace is damaged.
     """
     import duckdb
@@ -52,6 +54,7 @@ def answer(trace: Trace, query: str) -> Iterator[Any]:
             connection.register("types", _names([kind.name for kind in EVENT_TYPES]))
             connection.register("functions", _names(list(trace.manifest.functions)))
             connection.register("modules", _names(list(trace.manifest.modules)))
+            connection.register("sources", _sources(trace.manifest))
             statements = connection.extract_statements(query)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise UsageError("this query cannot be answered: it is not one SELECT statement")
@@ -99,6 +102,19 @@ def _lock(connection: Any, files: Sequence[Path]) -> None:
 
 def _names(names: list[str]) -> Any:
     return pa.table({"number": pa.array(range(len(names)), pa.uint32()), "name": pa.array(names, pa.string())})
+
+
+def _sources(manifest: Manifest) -> Any:
+    sources = manifest.sources
+    words = {name: [str(getattr(one, name)) for one in sources] for name in ("name", "kind", "clock", "confidence")}
+    counts = {name: [getattr(one, name) for one in sources] for name in ("events", "lost", "missed")}
+    return pa.table(
+        {
+            "ring": pa.array([one.ring for one in sources], pa.uint8()),
+            **{name: pa.array(column, pa.string()) for name, column in words.items()},
+            **{name: pa.array(column, pa.uint64()) for name, column in counts.items()},
+        }
+    )
 
 
 def _named_apart(reader: Any) -> Any:

@@ -205,6 +205,7 @@ void pool_shrink(uint32_t pool, bf_ptr payload, uint32_t size) {
 
     if (block == 0 || round_up(size, OWNED_STEP) >= header_at(block)->size)
         return;
+    uint32_t before = header_at(block)->size;
     bf_ptr rest = split(pool, block, round_up(size, OWNED_STEP), 0);
     if (rest == 0)
         return;
@@ -213,6 +214,8 @@ void pool_shrink(uint32_t pool, bf_ptr payload, uint32_t size) {
         block_table_set(block, header_at(block)->size, pool, BF_BLOCK_USED, record->owner_kind, record->owner);
     give_back(pool, rest);
     count_free(&g_pools[pool]);
+    if (!muted)
+        event(BF_EVENT_POOL_SHRINK, pool, payload, header_at(block)->size, before, 0);
 }
 
 static void *allocate_unowned(uint32_t pool, uint32_t size) {

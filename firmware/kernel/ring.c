@@ -68,7 +68,7 @@ void event(uint32_t type, uint32_t id, uint32_t a, uint32_t b, uint32_t c, uint3
 
 /* From interrupts and exceptions: never waits. */
 static void interrupt_event(uint32_t type, uint32_t id, uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
-    if ((ring1->type_mask & 1u << type) == 0 || ring1->mode == BF_RING_OFF)
+    if ((ring1->type_mask & 1u << type % 32) == 0 || ring1->mode == BF_RING_OFF)
         return;
     if (ring1->mode == BF_RING_LOSSLESS && ring1->head - ring1->tail >= BF_RING1_CAPACITY)
         ring1->dropped++;

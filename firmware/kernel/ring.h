@@ -32,7 +32,7 @@ static inline __attribute__((always_inline)) void ring_store(volatile struct bf_
 /* Main context only. The mask is tested first: an event that is off costs one load and one branch. */
 static inline __attribute__((always_inline)) void ring_emit(uint32_t type, uint32_t id, uint32_t a, uint32_t b,
                                                             uint32_t c, uint32_t d) {
-    if (__builtin_expect((ring0->type_mask & 1u << type) == 0, 0))
+    if (__builtin_expect((ring0->type_mask & 1u << type % 32) == 0, 0))
         return;
     if (__builtin_expect(ring0->mode != BF_RING_FLIGHT, 0)) {
         if (ring0->mode == BF_RING_OFF)

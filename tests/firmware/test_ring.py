@@ -14,6 +14,7 @@ from machines import wait_for
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.boot.wait import wait_for_stage
+from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
 
 LOSSLESS = layouts.const("BF_RING_LOSSLESS")
@@ -95,6 +96,32 @@ def test_emit_events_carry_the_code_and_its_crc(kernel: Kernel) -> None:
     for event in emitted:
         version = versions[event.arg[3]]
         assert tuple(event.arg[:3]) == (version.code, version.code_size, version.code_crc)
+
+
+def test_pool_events_tell_every_block_of_the_pools_with_its_size(kernel: Kernel) -> None:
+    """Also of those that were made smaller: what is left by the events is what the pools hold."""
+    there: dict[tuple[int, int], int] = {}
+    shrunk = 0
+    for event in kernel.events_of("POOL_ALLOC", "POOL_FREE", "POOL_SHRINK"):
+        place = event.id, event.arg[0]
+        if event.type == layouts.const("BF_EVENT_POOL_ALLOC"):
+            there[place] = event.arg[1]
+        elif event.type == layouts.const("BF_EVENT_POOL_FREE"):
+            assert there.pop(place) == event.arg[1]
+        else:
+            assert there[place] == event.arg[2] > event.arg[1]
+            there[place] = event.arg[1]
+            shrunk += 1
+    assert shrunk > 0
+    pools = Guest.attach(kernel.machine.memory()).kernel().pools().pools
+    held = {
+        (number, int(block.address)): block.size
+        for number, pool in enumerate(pools)
+        for block in pool.blocks
+        if block.state == "used"
+    }
+    assert there == {place: size for place, size in held.items() if place in there}
+    assert len(there) > 12
 
 
 def test_console_events_add_up_to_the_log(kernel: Kernel) -> None:

@@ -109,7 +109,7 @@ def test_two_kernels_in_one_gdb_are_told_apart(gdb: Gdb, booted: Boot, firmware:
     with MiGdb(gdb.path, script=SCRIPT) as session:
         for _ in range(2):
             session.run(f"bf attach {ours.name}")
-            assert '"abi": "1.4"' in session.run("bf status --json")
+            assert '"abi": "1.5"' in session.run("bf status --json")
             session.run("disconnect")
             session.run(f"bf attach {stock.name}")
             assert '"abi": ""' in session.run("bf status --json")

@@ -26,6 +26,7 @@ SAME = {
     "version from": "from_version",
     "slot": "slot",
     "irq line": "line",
+    "size before": "before",
     "reason (0 = done)": "reason",
     "position in the log buffer": "position",
     "0 read": "operation",

@@ -161,10 +161,11 @@ def test_tiers_compiles_and_boot_stages_are_stretches_of_time_on_tracks_of_their
     assert len(stages) == 3 and min(one.at for one in stages) == 0
 
 
-def test_pools_are_counters_of_what_was_allocated_and_freed(tmp_path: Path) -> None:
+def test_pools_are_counters_of_what_was_allocated_made_smaller_and_freed(tmp_path: Path) -> None:
     rows = [
         (1000, "pool_alloc", 0, (0x200000, 100, 0, 1)),
         (2000, "pool_alloc", 2, (0x300000, 7, 0, 1)),
+        (2500, "pool_shrink", 0, (0x200000, 60, 100)),
         (3000, "pool_free", 0, (0x200000, 60, 0, 1)),
         (3000, "pool_alloc", 0, (0x200000, 5, 0, 1)),
         (3500, "pool_free", 0, (0x200000, 60, 0, 1)),
@@ -172,7 +173,7 @@ def test_pools_are_counters_of_what_was_allocated_and_freed(tmp_path: Path) -> N
     found = exported(make(tmp_path / "trace", [batch(rows[:2])], [batch(rows[2:], 2)]), tmp_path / "out")
     (code,) = (values for track, values in found.counters.items() if "code" in track)
     (metadata,) = (values for track, values in found.counters.items() if "metadata" in track)
-    assert (code, metadata) == ([(0, 100), (2000, 40), (2000, 45), (2500, -15)], [(1000, 7)])
+    assert (code, metadata) == ([(0, 100), (1500, 60), (2000, 0), (2000, 5), (2500, -55)], [(1000, 7)])
 
 
 def test_a_module_call_lasts_as_many_cycles_as_it_says_and_begins_in_the_trace(tmp_path: Path) -> None:

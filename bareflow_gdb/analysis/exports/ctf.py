@@ -59,7 +59,7 @@ def metadata(manifest: Manifest, lost: int = 0) -> str:
         machine=_quoted(manifest.machine),
         build_id=_quoted(manifest.build_id),
         lost=min(lost, (1 << 63) - 1),
-        clock=_quoted(manifest.clock),
+        clock=_quoted("host: as the recorder saw it" if manifest.seen_from_outside else manifest.clock),
         frequency=manifest.tsc_hz or 1_000_000_000,
     )
     return head + "".join(_event(kind) for kind in EVENT_TYPES)

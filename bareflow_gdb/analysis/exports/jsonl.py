@@ -32,7 +32,9 @@ def export(trace: Trace, path: Path) -> int:
 
 
 def _record(trace: Trace, at: int, event: Event) -> dict[str, Any]:
-    head = {"ns": at, "tsc": event.tsc, "ring": event.ring, "seq": event.seq, "cpu": event.cpu, "type": event.type}
+    source = trace.manifest.source(event.ring)
+    head = {"ns": at, "tsc": event.tsc, "source": source.name if source else "", "ring": event.ring}
+    head |= {"seq": event.seq, "cpu": event.cpu, "type": event.type}
     return {**head, **{name: _value(trace, name, value) for name, value in event.fields().items()}}
 
 

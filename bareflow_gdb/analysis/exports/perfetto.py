@@ -41,7 +41,7 @@ _LONG = ("calls", "cycles")
 _STRETCHES = {"boot": "stage", "compile_begin": "compile", "module_call": "module"}
 """Types that begin something that lasts, and what it is called by."""
 _COLUMNS = ("tsc", "type", "cpu", "id", *ARGUMENTS)
-_ALLOC, _FREE = BY_NAME["pool_alloc"].number, BY_NAME["pool_free"].number
+_ALLOC, _FREE, _SHRINK = (BY_NAME[name].number for name in ("pool_alloc", "pool_free", "pool_shrink"))
 _NEW_TIER = ("jit_register", "publish")
 
 
@@ -78,8 +78,8 @@ class _Packets:
             kind = event_type(type_number)
             columns = {name: values[places] for name, values in events.items()}
             yield from self._of_type(kind, fields(kind, columns), columns)
-        # Of both types together: what was freed may be allocated anew.
-        places = np.flatnonzero(np.isin(events["type"], (_ALLOC, _FREE)))
+        # Of all three types together: what was freed may be allocated anew.
+        places = np.flatnonzero(np.isin(events["type"], (_ALLOC, _FREE, _SHRINK)))
         yield from self._counters({name: values[places] for name, values in events.items()})
 
     def _of_type(self, kind: EventType, told: Columns, columns: dict[str, Column]) -> Iterator[memoryview | bytes]:
@@ -138,8 +138,10 @@ class _Packets:
 
     def _counters(self, columns: dict[str, Column]) -> Iterator[memoryview | bytes]:
         """What a pool has in use after each event."""
-        sizes = fields(event_type(_ALLOC), columns)["size"].astype(np.int64)
-        changes = np.where(columns["type"] == _ALLOC, sizes, -sizes)
+        told = fields(event_type(_SHRINK), columns)
+        sizes, before = (told[name].astype(np.int64) for name in ("size", "before"))
+        types = columns["type"]
+        changes = np.where(types == _ALLOC, sizes, np.where(types == _FREE, -sizes, sizes - before))
         columns["track"], described = self.names.tracks("bytes", columns["id"])
         yield described
         columns["value"] = np.zeros(len(changes), np.uint64)

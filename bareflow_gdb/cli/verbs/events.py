@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sql",
         metavar="QUERY",
-        help="one SELECT over events, types, functions, modules (DuckDB); a second column NAME is NAME_1",
+        help="one SELECT over events, types, functions, modules, sources (DuckDB); a second column NAME is NAME_1",
     )
     parser.epilog = "Exit code 1 when there is no such event, or the query has no rows."
 
@@ -51,11 +51,14 @@ def main(options: argparse.Namespace) -> int:
     events, names = _events(options, target)
     first = next(events, None)
     if options.json:
-        return 0 if print_list(_record(event) for event in _with(first, events)) else 1
+        sources = _sources(target)
+        return 0 if print_list(sources(event.ring) | _record(event) for event in _with(first, events)) else 1
     if first is None:
         print(_nothing(options, target))
         return 1
-    print(f"{'cycles':>16}  ring  type, arguments; cycle 0 is the first event shown, at {first.tsc:,}")
+    unit = "ns" if target.trace is not None and target.trace.manifest.seen_from_outside else "cycles"
+    zero = "0 is" if unit == "ns" else "cycle 0 is"
+    print(f"{unit:>16}  ring  type, arguments; {zero} the first event shown, at {first.tsc:,}")
     for event in _with(first, events):
         print(f"{event.tsc - first.tsc:>16,}  {event.ring:>4}  {event.type:<16}{words(event, names)}")
     return 0
@@ -122,6 +125,22 @@ def words(event: Event, name: Callable[[str, int], str]) -> str:
 
     fields = event.fields().items()
     return "  ".join(f"{field}={as_word(field, value) or name(field, value)}" for field, value in fields)
+
+
+def _sources(target: Target) -> Callable[[int], dict[str, Any]]:
+    """What is told of where an event comes from, by its ring: source, clock, confidence."""
+    from bareflow_gdb.tracing.manifest import WRITTEN
+
+    machine = target.machine
+    clock = "" if machine is None else "tsc" if machine.icount is None else "icount"
+    listed = target.trace.manifest.sources if target.trace is not None else ()
+    known = {source.ring: (source.name, source.clock, source.confidence) for source in listed}
+
+    def told(ring: int) -> dict[str, Any]:
+        name, its_clock, confidence = known.get(ring, (f"ring {ring}", clock, WRITTEN))
+        return {"source": name, "clock": its_clock, "confidence": confidence}
+
+    return told
 
 
 def _record(event: Event) -> dict[str, Any]:

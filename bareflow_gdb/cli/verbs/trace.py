@@ -1,4 +1,4 @@
-"""`bareflow trace record | info | verify | recover | diff | list | convert | pack`: traces of running machines."""
+"""`bareflow trace record | info | verify | recover | diff | agree | list | convert | pack`: traces of machines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ LINE_SECONDS = 1.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "Exit code 1 when events were lost, `verify` finds damage, `diff` a change, or `list` no trace."
+    parser.epilog = (
+        "Exit code 1 when events were lost or swaps missed, `verify` finds damage, `diff` a change, `agree` a "
+        "contradiction, or `list` no trace."
+    )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     record = actions.add_parser("record", help="record a running machine into a new directory")
     add_machine(record)
@@ -36,7 +39,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     record.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty directory")
     record.add_argument("--until-idle", action="store_true", help="end when the guest's run has ended")
     record.add_argument("--seconds", type=float, metavar="N", help="end after N seconds")
-    record.add_argument("--release", action="store_true", help="let a guest started with --hold begin its run")
+    record.add_argument(
+        "--release",
+        action="store_true",
+        help="let a guest begin that was started with --hold, a stock one with --paused",
+    )
+    record.add_argument(
+        "--source",
+        choices=("ring", "tables", "watch"),
+        help="the event ring; the kernel's tables, polled without a stop; or a stop at each swap, by write watchpoints"
+        " (default: ring, of a stock kernel watch, where a gdb is connected tables)",
+    )
     record.add_argument("--flight", action="store_true", help="never make the guest wait; may lose events")
     record.add_argument(
         "--calls",
@@ -69,9 +82,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     diff = actions.add_parser("diff", help="what changed from one run, or build, to another")
     diff.add_argument("directory", type=Path, metavar="A", help="the trace before")
     diff.add_argument("other", type=Path, metavar="B", help="the trace after")
+    agree = actions.add_parser("agree", help="do two traces of one run, by different sources, tell the same swaps?")
+    agree.add_argument("directory", type=Path, metavar="A")
+    agree.add_argument("other", type=Path, metavar="B")
     files = trace_files.configure(actions)
     add_shared(record, "the trace")
-    for action in (record, show, verify, recover, diff, *files):
+    for action in (record, show, verify, recover, diff, agree, *files):
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
         action.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
 
@@ -84,6 +100,7 @@ def main(options: argparse.Namespace) -> int:
         "verify": _verify,
         "recover": _recover,
         "diff": _diff,
+        "agree": _agree,
         "list": trace_files.list_traces,
         "convert": trace_files.convert,
         "ctf": trace_files.convert,
@@ -106,13 +123,19 @@ def _record(options: argparse.Namespace) -> int:
     asked = Asked(tuple(options.type), ("call",) if options.calls else ())
     with signals.noted() as stopped:
         recorder = Recorder(
-            machine, options.out, lossless=not options.flight, code_limits=limits, asked=asked, stopped=stopped
+            machine,
+            options.out,
+            lossless=not options.flight,
+            code_limits=limits,
+            asked=asked,
+            source=options.source or "",
+            stopped=stopped,
         )
         try:
             with recorder:
                 if options.release:
                     recorder.release_hold()
-                _say(options, f"recording {machine.name} into {options.out}; Ctrl-C ends it")
+                _say(options, f"recording {machine.name} into {options.out} by {recorder.source}; Ctrl-C ends it")
                 _run(options, recorder, stopped)
         except CannotWrite as error:
             if not recorder.kept:
@@ -139,7 +162,8 @@ def _run(options: argparse.Namespace, recorder: Recorder, stopped: Callable[[], 
         nonlocal shown
         if now.seconds - shown >= (0.1 if rewrite else LINE_SECONDS):
             shown = now.seconds
-            counts = f"{now.events:,} events  {now.lost:,} lost  {now.swaps} swaps"
+            missed = f" ({now.missed:,} missed)" if now.missed else ""
+            counts = f"{now.events:,} events  {now.lost:,} lost  {now.swaps} swaps{missed}"
             show(f"{now.seconds:6.1f} s  {counts}  {now.stage}")
 
     recorder.run(until_idle=options.until_idle, seconds=options.seconds, stopped=stopped, progress=progress)
@@ -198,6 +222,24 @@ def _diff(options: argparse.Namespace) -> int:
     return 1 if found.changed else 0
 
 
+def _agree(options: argparse.Namespace) -> int:
+    from bareflow_gdb.analysis.same_run import same_run
+    from bareflow_gdb.render.jsonable import dumps
+    from bareflow_gdb.tracing.store import Trace
+
+    found = same_run(Trace.open(options.directory), Trace.open(options.other))
+    if options.json:
+        print(dumps(found))
+        return 0 if found.agree else 1
+    for line in found.contradictions:
+        print(f"contradiction: {line}")
+    print(f"{'they agree' if found.agree else 'they do not agree'}: {found.agreed:,} swaps are told alike")
+    for side in found.sides:
+        missed = f", {side.untold:,} only by the other; {side.missed:,} missed by its own account"
+        print(f"  {side.source:<7} {side.swaps:,} swaps{missed if side.untold or side.missed else ''}  {side.trace}")
+    return 0 if found.agree else 1
+
+
 def _tell(options: argparse.Namespace, directory: Path) -> int:
     from bareflow_gdb.analysis.overview import overview
     from bareflow_gdb.analysis.swaps import trace_swaps
@@ -208,20 +250,23 @@ def _tell(options: argparse.Namespace, directory: Path) -> int:
     found = overview(trace, trace_swaps(trace))
     if options.json:
         print(json.dumps(to_json(found), indent=2))
-        return 1 if found.lost else 0
+        return 1 if found.lost or found.missed else 0
     print(f"trace {directory}: {_ending(trace)}")
     print(f"  guest      {found.variant} {found.build_id[:12] or 'without build id'}, machine {found.machine}")
     print(f"  clock      {found.clock}")
+    for source in found.sources if found.seen_from_outside else ():
+        print(f"  source     {source.name}: {source.confidence}")
     print(f"  events     {found.events:,} ({found.lost:,} lost) in {found.span}")
     if found.only:
         print(f"  asked for  {', '.join(found.only)}; other types are those that the ring held before")
     print(f"  functions  {', '.join(found.functions) or 'none'}")
-    print(f"  swaps      {found.swaps}")
+    missed = f"; {found.missed:,} more are counted by the guest's tables, and no event shows them"
+    print(f"  swaps      {found.swaps}{missed if found.missed else ''}")
     left_out = f"; {found.code_left_out:,} left out, more than the recorder was to keep" if found.code_left_out else ""
     print(f"  code       {found.code_saved} of {found.versions} versions{left_out}")
     for kind, number in found.types:
         print(f"  {number:>12,}  {kind}")
-    return 1 if found.lost else 0
+    return 1 if found.lost or found.missed else 0
 
 
 def _ending(trace: Trace) -> str:

@@ -14,9 +14,15 @@ from bareflow_gdb.qemu.machine import Machine
 
 def refuse_foreign(machine: Machine, memory: Memory, cannot: str, instead: str) -> None:
     """Raises BadData, that it `cannot`, for a machine that runs a stock kernel, or has one on its boot disk."""
-    # Its own marks once more at the end: the guest runs, and may have loaded our kernel between the looks.
-    if not _is_ours(memory) and (kernel_base(memory) is not None or _boots_stock(machine)) and not _is_ours(memory):
+    if is_foreign(machine, memory):
         raise BadData(f"machine {machine.name} runs a stock kernel, {cannot}; {instead}")
+
+
+def is_foreign(machine: Machine, memory: Memory) -> bool:
+    """Does a machine run a stock kernel, or has it one on its boot disk?"""
+    # Its own marks once more at the end: the guest runs, and may have loaded our kernel between the looks.
+    foreign = kernel_base(memory) is not None or _boots_stock(machine)
+    return not _is_ours(memory) and foreign and not _is_ours(memory)
 
 
 def _is_ours(memory: Memory) -> bool:

@@ -39,6 +39,7 @@ def _recorded(digest: Digest) -> tuple[tuple[str, Cell], ...]:
     return facts(
         ("clock", view.clock),
         ("recording", f"{view.events:,} events, {view.lost:,} lost"),
+        *(("source", f"{one.name}: {one.confidence}") for one in view.sources if view.seen_from_outside),
         ("time", f"{view.span} from the first to the last event"),
         ("functions", ", ".join(view.functions) or "none"),
         ("thresholds", " / ".join(f"{calls:,}" for calls in view.thresholds) or "none"),

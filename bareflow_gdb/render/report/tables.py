@@ -29,7 +29,7 @@ def boot(digest: Digest) -> Markup:
         f"{record.sectors_read:,} of {record.sectors_needed:,} sectors read, "
         f"CRC 0x{record.crc_computed:08x} (expected 0x{record.crc_expected:08x})."
     )
-    return join(tag("p", words), boot_timeline(record, digest.clock), problems(record.problems))
+    return join(tag("p", words), boot_timeline(record, digest.boot_clock), problems(record.problems))
 
 
 def pools(digest: Digest) -> Markup:
@@ -128,8 +128,14 @@ def worth(digest: Digest) -> Markup:
 
 def events(digest: Digest) -> Markup:
     """How many of each type, and the loss account of each source."""
-    account = attrgetter("name", "events", "lost", "first", "capacity", "guest_waits", "guest_dropped", "reader_deaths")
-    heads = "source|>events|>lost|>first number|>capacity|>guest waited|>guest dropped|>reader found dead"
+    account = attrgetter(
+        *("name", "events", "lost", "missed", "first", "capacity", "guest_waits", "guest_dropped", "reader_deaths"),
+        "confidence",
+    )
+    heads = (
+        "source|>events|>lost|>swaps missed|>first number|>capacity|>guest waited|>guest dropped|>reader found dead|"
+        "what they are worth"
+    )
     gaps = [(loss.ring, loss.first, loss.count) for loss in digest.losses[:MAX_ROWS]]
     return join(
         table("event|>count", digest.overview.types if digest.overview else (), "no events"),

@@ -35,6 +35,7 @@ class _Stopped:
 
     ram_path: Path
     serial_path: Path
+    image: Path = Path("none.img")
     name: str = "fuzz"
     icount: int | None = None
 
@@ -114,6 +115,8 @@ class Recording(_RingTarget):
             self._announce_code(chance)
         yield "record"
         yield "show"
+        yield "poll"
+        yield "show"
         self._restore()
         shutil.rmtree(self.folder / "t", ignore_errors=True)
 
@@ -138,6 +141,7 @@ class Recording(_RingTarget):
             return run_verb(["trace", "show", str(trace)]) + run_verb(["events", "--last", "20", str(trace)])
         shutil.rmtree(trace, ignore_errors=True)
         machine = cast(Any, _Stopped(folder / "ram", folder / "serial.log"))
-        with Recorder(machine, trace, lossless=False, boot_seconds=0.0) as recorder:
+        how: dict[str, Any] = {"source": "tables"} if words == "poll" else {"source": "ring", "lossless": False}
+        with Recorder(machine, trace, boot_seconds=0.0, **how) as recorder:
             recorder.run(seconds=0.01)
             return str(recorder.finish())
