@@ -11,7 +11,7 @@ from machines import SECONDS, wait_for
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.boot.wait import wait_for_stage
-from bareflow_gdb.guest.machine.conversation import ask, is_answering
+from bareflow_gdb.guest.model.conversation import ask, is_answering
 from bareflow_gdb.model.networks import GuestNetwork
 from bareflow_gdb.model.packed_file import PackedFile
 from bareflow_gdb.model.packing import pack, read_source

@@ -82,7 +82,7 @@ def _typed() -> Iterator[str]:
 
 def _answer(machine: Machine, text: str, options: argparse.Namespace) -> bool:
     """Was there an answer?"""
-    from bareflow_gdb.guest.machine import conversation
+    from bareflow_gdb.guest.model import conversation
 
     said, notes = [], []
     with closing(machine.memory()) as memory:
@@ -115,7 +115,7 @@ def _answer(machine: Machine, text: str, options: argparse.Namespace) -> bool:
 
 def _wait_for_turn(machine: Machine, memory: Memory) -> None:
     """Until the guest has ended the answer that it is at: its first one, or one to somebody else."""
-    from bareflow_gdb.guest.machine import conversation
+    from bareflow_gdb.guest.model import conversation
 
     told, began = False, time.monotonic()
     while conversation.is_answering(memory):
@@ -139,7 +139,7 @@ def _check_goes_on(machine: Machine, memory: Memory) -> None:
 
 def _check_answers(machine: Machine, memory: Memory) -> None:
     """The same, and when the answer is over although its end was not seen."""
-    from bareflow_gdb.guest.machine import conversation
+    from bareflow_gdb.guest.model import conversation
 
     _check_goes_on(machine, memory)
     if not conversation.is_answering(memory):
@@ -149,7 +149,7 @@ def _check_answers(machine: Machine, memory: Memory) -> None:
 @contextmanager
 def _interrupting(memory: Memory) -> Iterator[None]:
     """The first Ctrl-C asks the guest to end its answer, the second one ends the program."""
-    from bareflow_gdb.guest.machine import conversation
+    from bareflow_gdb.guest.model import conversation
 
     def interrupted(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
