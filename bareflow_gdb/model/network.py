@@ -58,6 +58,20 @@ class Network(ABC):
         self._keys = [np.zeros(shape, np.float32) for _ in range(self.dims.layers)]
         self._values = [np.zeros(shape, np.float32) for _ in range(self.dims.layers)]
 
+    def go_on_from(self, keys: Sequence[Floats], values: Sequence[Floats]) -> None:
+        """Takes the keys and values of a text, of each layer [tokens, kv_dim], as if it had computed them."""
+        self.clear()
+        self.at = len(keys[0])
+        shape = (self.at, self.dims.kv_heads, self.dims.head_size)
+        self._keys = [rows.reshape(shape) for rows in keys]
+        self._values = [rows.reshape(shape) for rows in values]
+
+    def cache(self, layer: int) -> tuple[Floats, Floats]:
+        """Keys and values of the text so far, [tokens, kv_dim] each."""
+        both = (self._keys[layer], self._values[layer])
+        keys, values = (np.ascontiguousarray(rows).reshape(len(rows), -1) for rows in both)
+        return keys, values
+
     @abstractmethod
     def embedded(self, ids: Sequence[int]) -> Floats:
         """Rows of the embedding, [tokens, dim]."""

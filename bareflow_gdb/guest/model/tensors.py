@@ -99,22 +99,26 @@ class TensorReport:
     statistics: Statistics
 
 
-def read_tensors(memory: Memory, root: Root | None) -> dict[str, Tensor]:
+def read_tensors(memory: Memory, root: Root) -> dict[str, Tensor]:
     """All tensors by name: those of the packed model, then what it computes with. Raises BadData."""
     weights = read_weights(memory)
     found = [_of_part(part) for part in weights.parts if part.kind not in TABLES]
-    if root is not None and root.tells(5):
+    if root.tells(5):
         try:
             raw = inference_record(memory)
         except BareflowError:
             raw = None
         if raw is not None:
-            found += _of_cache(memory, raw, weights)
-            found += _kept(memory, raw, weights)
+            found += computed(memory, raw, weights)
     named: dict[str, Tensor] = {}
     for tensor in found:
         named.setdefault(tensor.name, tensor)
     return named
+
+
+def computed(memory: Memory, raw: Any, weights: Weights) -> list[Tensor]:
+    """What the guest computes with, by its inference record: activations, keys and values, the kept stream."""
+    return [*_of_cache(memory, raw, weights), *_kept(memory, raw, weights)]
 
 
 def named(tensors: dict[str, Tensor], name: str) -> Tensor:
