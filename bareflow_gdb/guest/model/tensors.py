@@ -102,7 +102,7 @@ class TensorReport:
 def read_tensors(memory: Memory, root: Root) -> dict[str, Tensor]:
     """All tensors by name: those of the packed model, then what it computes with. Raises BadData."""
     weights = read_weights(memory)
-    found = [_of_part(part) for part in weights.parts if part.kind not in TABLES]
+    found = [of_part(part) for part in weights.parts if part.kind not in TABLES]
     if root.tells(5):
         try:
             raw = inference_record(memory)
@@ -254,7 +254,8 @@ def _rounded(values: list[float]) -> array[float]:
         return _numbers("f", b"".join(packed))
 
 
-def _of_part(part: Part) -> Tensor:
+def of_part(part: Part) -> Tensor:
+    """A part of the packed model that is one."""
     kind = f"tiles of {4 * part.planes} bits" if part.planes else "float"
     # The kernel's table has a row for each position.
     return Tensor(part.name, WEIGHTS, kind, part.rows, part.columns, part.address, part.bytes, part=part)
