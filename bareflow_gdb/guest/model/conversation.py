@@ -9,9 +9,10 @@ import math
 from dataclasses import dataclass
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BadData, UsageError
+from bareflow_gdb.errors import BadData, BareflowError, UsageError
+from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.guest.model.inference import inference_record, model_record
+from bareflow_gdb.guest.model.inference import model_record
 from bareflow_gdb.memory.protocol import Memory
 
 MOST_TEXT = layouts.const("BF_QUESTION_TEXT")
@@ -56,10 +57,9 @@ def ask(memory: Memory, text: str, tokens: int, *, chat: bool, sampling: Samplin
     if is_answering(memory):
         raise UsageError("the guest is still at another answer; ask again when that is over")
     behind = layouts.offset("bf_model_question", "temperature")
-    draws = bool(model_record(memory).inference)
-    if sampling is not None:
-        # Says why when there is no such record.
-        inference_record(memory)
+    draws = _draws(memory)
+    if sampling is not None and not draws:
+        raise BadData("this guest's kernel draws no tokens, it takes the likeliest; build one with debug interface 1.5")
     # The word that says that there is a question comes last.
     how = {name: getattr(sampling, name, 0) for name in ("temperature", "top_p", "seed")}
     made = layouts.pack(
@@ -69,6 +69,13 @@ def ask(memory: Memory, text: str, tokens: int, *, chat: bool, sampling: Samplin
     if draws:
         memory.write(Address(at + behind), made[behind:], "question")
     _say(memory, at, "BF_ASKED_ANSWER")
+
+
+def _draws(memory: Memory) -> bool:
+    try:
+        return find_root(memory, scan=False).root.tells(5)
+    except BareflowError:
+        return False
 
 
 def no_more(memory: Memory) -> None:
