@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gdb
 
@@ -42,6 +42,7 @@ def stop_before(session: Session, condition: str) -> gdb.Breakpoint:
         raise
     if not _wanted:
         gdb.events.breakpoint_deleted.connect(_deleted)
+        gdb.events.gdb_exiting.connect(_exiting)
     _wanted[breakpoint.number] = session
     session.bound.append(breakpoint)
     return breakpoint
@@ -53,10 +54,20 @@ def _deleted(breakpoint: gdb.Breakpoint) -> None:
         return
     if not _wanted:
         gdb.events.breakpoint_deleted.disconnect(_deleted)
+        gdb.events.gdb_exiting.disconnect(_exiting)
     if session not in _wanted.values():
-        # A guest that is gone has no mask; one that runs where its memory cannot be written calls the hook in vain.
-        with contextlib.suppress(BareflowError, gdb.error, OSError):
-            _call(session, wanted=False)
+        _no_more(session)
+
+
+def _exiting(event: Any) -> None:  # noqa: ARG001 - gdb's signature
+    for session in _wanted.values():
+        _no_more(session)
+
+
+def _no_more(session: Session) -> None:
+    # A guest that is gone has no mask; one that runs where its memory cannot be written calls the hook in vain.
+    with contextlib.suppress(BareflowError, gdb.error, OSError):
+        _call(session, wanted=False)
 
 
 def _call(session: Session, *, wanted: bool) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.questions.question import ROOT, Context, Options, Question, argument
 from bareflow_gdb.render.view import View, address, facts, known, number, spoken, table
 
 if TYPE_CHECKING:
-    from bareflow_gdb.guest.base.values import Address
     from bareflow_gdb.guest.model.inference import Inference, NoInference
     from bareflow_gdb.guest.model.tensors import Tensor
 

@@ -35,7 +35,7 @@ _JOBS = (
     "attn_v",
     "the query",
     "the key",
-    "the positions so far",
+    "the query and the positions so far",
     "the input of attn_output",
     "attn_output",
     "the stream",

@@ -9,7 +9,7 @@ from typing import Any
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.base.root import Root
-from bareflow_gdb.guest.base.values import Address
+from bareflow_gdb.guest.base.values import NOWHERE, Address
 from bareflow_gdb.guest.model.inference import MOST_TOKENS, inference_record, model_record
 from bareflow_gdb.guest.model.tensors import CACHE, Tensor, computed, of_part
 from bareflow_gdb.guest.model.weights import TABLES, Weights, read_weights
@@ -67,28 +67,36 @@ class ModelMemory:
     """Behind all of it."""
 
 
-def model_memory(memory: Memory, root: Root) -> ModelMemory | None:
-    """None: this guest has no model in memory, or it cannot be read."""
+def has_model(memory: Memory, root: Root) -> bool:
+    """Was one loaded, or is one at work? 1 packet."""
     if not root.tells(4):
-        return None
+        return False
     try:
         record = model_record(memory)
-        if not record.bytes and not (root.tells(5) and record.inference):
-            return None
+    except BareflowError:
+        return False
+    return bool(record.bytes or (root.tells(5) and record.inference))
+
+
+def model_memory(memory: Memory) -> ModelMemory | None:
+    """None: it cannot be read."""
+    try:
         weights = read_weights(memory)
-        if not (root.tells(5) and record.inference):
-            return ModelMemory(weights.address, weights.size, Address(0), 0, 0, 0, 0)
+    except BareflowError:
+        return None
+    try:
         raw = inference_record(memory)
         tensors = computed(memory, raw, weights)
     except BareflowError:
-        return None
+        # It was loaded, and nothing computes with it.
+        return ModelMemory(weights.address, weights.size, NOWHERE, 0, 0, 0, 0)
     cache = [tensor for tensor in tensors if tensor.what == CACHE]
     bytes_of = sum(tensor.bytes for tensor in cache)
     used = max(0, raw.memory_used - raw.memory)
     return ModelMemory(
         weights.address,
         weights.size,
-        min((tensor.address for tensor in cache), default=Address(0)),
+        min((tensor.address for tensor in cache), default=NOWHERE),
         bytes_of,
         bytes_of * min(raw.position, raw.positions) // max(1, raw.positions),
         max(0, used - bytes_of),

@@ -32,7 +32,6 @@ MOST_VALUES = 1 << 19
 CORNER = 8
 """Rows and columns that are shown."""
 _MOST_ROWS = 1 << 21
-_CHEAP = 6 * ONE_PACKET
 _NUMBERS = {"float": ("f", 4), "int16": ("h", 2), "int32": ("i", 4)}
 WEIGHTS, CACHE, ACTIVATION = "weights", "KV cache", "activation"
 
@@ -144,7 +143,7 @@ def report(memory: Memory, tensor: Tensor, row: int | None, limit: int, *, every
     shown = [
         Shown(at, tuple(values[:columns])) for at, values in zip(wanted, read_rows(memory, tensor, wanted), strict=True)
     ]
-    looked = range(0, tensor.rows, 1 if every else _step(memory, tensor))
+    looked = range(tensor.rows) if every else _looked(memory, tensor)
     statistics = summed(read_rows(memory, tensor, looked), len(looked))
     own = {name: getattr(tensor, name) for name in Tensor.__dataclass_fields__ if name != "part"}
     return TensorReport(**own, shown=tuple(shown), statistics=statistics)
@@ -185,13 +184,15 @@ def summed(rows: Iterable[Sequence[float]], count: int) -> Statistics:
     return Statistics(values, count, low, high, total / numbers, math.sqrt(squares / numbers), nan, infinite)
 
 
-def _step(memory: Memory, tensor: Tensor) -> int:
-    """Every how many rows are looked at, so that it takes no longer than a second or some packets."""
-    most = max(1, MOST_VALUES // tensor.columns)
-    if memory.packets:
-        each = tensor.part.tile_bytes if tensor.is_tiles and tensor.part is not None else 4 * tensor.columns
-        most = min(most, max(1, _CHEAP // max(1, each)))
-    return -(-tensor.rows // most)
+def _looked(memory: Memory, tensor: Tensor) -> range:
+    """The rows whose statistics take no longer than a second, or cost some packets: the first ones, of a whole tile."""
+    if not memory.packets:
+        return range(0, tensor.rows, -(-tensor.rows // max(1, MOST_VALUES // tensor.columns)))
+    if tensor.part is not None and tensor.part.planes:
+        rows = max(1, ONE_PACKET // tensor.part.tile_bytes) * layouts.const("BF_MODEL_TILE_ROWS")
+    else:
+        rows = max(1, ONE_PACKET // (4 * tensor.columns))
+    return range(min(rows, tensor.rows))
 
 
 def _runs(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
