@@ -27,14 +27,16 @@ _wanted: dict[int, Session] = {}
 """The breakpoints on the hook, by number, and whose guest has it."""
 
 
-def stop_before(session: Session, condition: str) -> gdb.Breakpoint:
-    """An ordinary breakpoint where the model is about to run a kernel; raises BareflowError.
+def stop_before(session: Session, layer: int, function: int | None) -> gdb.Breakpoint:
+    """An ordinary breakpoint where the model is about to run this kernel of a layer, None = its first one.
 
     There, the words behind the return address on the stack are the function, the layer, and the kernels before it.
+    Raises BareflowError.
     """
+    which = "($esp + 12) == 0" if function is None else f"($esp + 4) == {function:d}"
     breakpoint = gdb.Breakpoint(f"*0x{exported(session, HOOK):x}")
     try:
-        breakpoint.condition = condition
+        breakpoint.condition = f"*(unsigned int *) ($esp + 8) == {layer:d} && *(unsigned int *) {which}"
         breakpoint.commands = "if $_bf_at_kernel()\nend"
         _call(session, wanted=True)
     except BaseException:

@@ -52,12 +52,8 @@ def break_layer(options: argparse.Namespace, session: Session) -> LayerBreakpoin
     if options.layer < 0 or (not isinstance(told, NoInference) and options.layer >= told.layers):
         last = "" if isinstance(told, NoInference) else f" to {told.layers - 1}"
         raise UsageError(f"there is no layer {options.layer}; its layers are 0{last}")
-    conditions = [f"*(unsigned int *) ($esp + 8) == {options.layer}"]
-    if options.kernel is None:
-        conditions.append("*(unsigned int *) ($esp + 12) == 0")
-    elif options.kernel in names:
-        conditions.append(f"*(unsigned int *) ($esp + 4) == {names.index(options.kernel)}")
-    else:
+    if options.kernel is not None and options.kernel not in names:
         raise UsageError(f"there is no kernel {options.kernel!r}; there are: {', '.join(names) or 'none yet'}")
-    breakpoint = stop_before(session, " && ".join(conditions))
+    function = None if options.kernel is None else names.index(options.kernel)
+    breakpoint = stop_before(session, options.layer, function)
     return LayerBreakpoint(breakpoint.number, options.layer, options.kernel or "")
