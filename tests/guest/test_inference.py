@@ -279,6 +279,16 @@ def test_a_core_tells_it_without_its_weights(llama: Llama, tmp_path: Path) -> No
     assert done.returncode == 2 and "where a model's weights were" in done.stderr, done.stderr
 
 
+def test_a_trace_keeps_what_it_was_at(llama: Llama, tmp_path: Path) -> None:
+    again(llama, QUESTION)
+    name, trace = llama.machine.name, tmp_path / "trace"
+    assert bareflow("trace", "record", name, "--out", str(trace), "--seconds", "1").returncode == 0
+    assert asked("inference", str(trace)) == asked("inference", name)
+    assert asked("tensor", "blk.1.attn_add", str(trace)) == asked("tensor", "blk.1.attn_add", name)
+    done = bareflow("tensor", "blk.0.keys", str(trace))
+    assert done.returncode == 2 and "not inside the RAM of this trace snapshot" in done.stderr
+
+
 def test_drawn_tokens_are_the_references(llama: Llama, file: PackedFile) -> None:
     for seed in (1, 2):
         words = ("--temperature", "0.9", "--top-p", "0.8", "--seed", str(seed), "--tokens", "20", "--json")

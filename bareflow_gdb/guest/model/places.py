@@ -15,6 +15,9 @@ from bareflow_gdb.guest.model.tensors import CACHE, Tensor, computed, of_part
 from bareflow_gdb.guest.model.weights import TABLES, Weights, read_weights
 from bareflow_gdb.memory.protocol import Memory
 
+_MOST_KEPT = 16 << 20
+"""Bytes."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -155,3 +158,23 @@ def _of_work(memory: Memory, raw: Any, weights: Weights) -> Iterator[Place]:
         yield Place("model's memory", "", Address(raw.memory), used, "what the model works with")
     if end > 0:
         yield Place("model's memory", "free", Address(raw.memory_used), end, "behind what the model works with")
+
+
+def kept_ranges(memory: Memory, root: Root) -> list[tuple[int, int]]:
+    """What tells of a model at work, without its weights, keys and values: [start, end) each."""
+    if not has_model(memory, root):
+        return []
+    try:
+        weights = read_weights(memory)
+        found = [(int(weights.address), weights.address + len(weights.head))]
+        found += [(int(part.address), part.address + part.bytes) for part in weights.parts if part.kind in TABLES]
+        raw = inference_record(memory)
+        cache = [tensor for tensor in computed(memory, raw, weights) if tensor.what == CACHE]
+        begin = min((int(tensor.address) for tensor in cache), default=raw.memory_used)
+        found += [
+            (raw.memory, begin),
+            (max((tensor.address + tensor.bytes for tensor in cache), default=begin), raw.memory_used),
+        ]
+    except BareflowError:
+        return []
+    return [(start, end) for start, end in found if 0 < end - start <= _MOST_KEPT]
