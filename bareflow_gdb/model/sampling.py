@@ -37,15 +37,20 @@ def likeliest(logits: Floats) -> int:
 
 def drawn(logits: Floats, sampling: Sampling, index: int) -> int:
     """Token `index` of an answer."""
-    every = shares(logits, sampling.temperature)
-    wanted = int(every.sum()) * sampling.top_p >> 16
+    return taken(logits, sampling.temperature, sampling.top_p, number(sampling.seed, index))
+
+
+def taken(logits: Floats, temperature: int, top_p: int, which: int) -> int:
+    """The token that a number of 32 bits stands for."""
+    every = shares(logits, temperature)
+    wanted = int(every.sum()) * top_p >> 16
     # The largest share such that those that are no smaller have what is wanted.
     ordered = np.sort(every[every > 0])[::-1]
     enough = np.flatnonzero(np.cumsum(ordered) >= wanted)
     if not len(enough):
         return likeliest(logits)
     kept = np.where(every >= ordered[enough[0]], every, 0)
-    chosen = int(kept.sum()) * number(sampling.seed, index) >> 32
+    chosen = int(kept.sum()) * which >> 32
     return int(np.flatnonzero(np.cumsum(kept) > chosen)[0])
 
 

@@ -11,7 +11,7 @@ import pytest
 from fake_guest import ROOT, Bytes, FakeGuest
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.errors import BadData, BareflowError, UsageError
+from bareflow_gdb.errors import BadData, BareflowError
 from bareflow_gdb.guest.base.find import read_root
 from bareflow_gdb.guest.model import tensors
 from bareflow_gdb.guest.model.inference import NoInference, read_inference
@@ -19,7 +19,6 @@ from bareflow_gdb.guest.model.places import model_memory, place_at
 from bareflow_gdb.guest.model.weights import read_weights
 from bareflow_gdb.model.packed import head_bytes
 from bareflow_gdb.model.packed_file import SMALL, PackedFile
-from bareflow_gdb.model.sampling import drawn, shares
 from bareflow_gdb.model.snapshot import take
 
 BASE = layouts.const("BF_WEIGHTS_BASE")
@@ -197,16 +196,3 @@ def test_a_kernel_of_before_tells_nothing_of_it() -> None:
     told = read_inference(memory, read_root(memory, ROOT))
     assert isinstance(told, NoInference) and "debug interface, 1.4, tells nothing of a model at work" in told.why
     assert "blk.0.keys" not in tensors.read_tensors(memory, read_root(memory, ROOT))
-
-
-def test_logits_that_are_no_numbers_give_the_likeliest() -> None:
-    from bareflow_gdb.guest.model.conversation import Sampling
-
-    how = Sampling.of(0.7, 0.9, 5)
-    assert how is not None
-    for logits in ([np.nan, 1, 2], [np.nan] * 3):
-        assert drawn(np.array(logits, np.float32), how, 0) == 0
-    assert drawn(np.array([1, np.nan, 9, -np.inf], np.float32), how, 0) == 2
-    assert int(shares(np.zeros(100_000, np.float32), 65536).sum()) < 1 << 32
-    with pytest.raises(UsageError, match="a seed of -1 has not 32 bits"):
-        Sampling.of(1, 1, -1)
