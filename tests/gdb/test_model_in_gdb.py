@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +102,17 @@ def test_tensors_are_values_of_expressions(gdb: Gdb, held: Llama) -> None:
     assert "bf tensor blk.1.attn_norm.weight" in result.out and "bf tensor blk.1.attn_add" in result.out
     assert "there is no layer 5; its layers are 0 to 4" in result.err
     assert "there is no kernel 'nothing'; there are: embed, rmsnorm, " in result.err
+
+
+def test_in_the_middle_of_a_token_two_are_compared_layer_by_layer(gdb: Gdb, held: Llama) -> None:
+    compare = f"{sys.executable} -m bareflow_gdb.cli.main model compare {held.machine.name} --json"
+    stops = ("bf break-layer 3", "bf release", "continue", "continue")
+    told = gdb.run(f"bf attach {held.machine.name}", *stops, f"shell {compare}").json()
+    assert (told["first"], told["cache_first"], told["position"]) == (None, None, 1)
+    found = [(step["position"], step["layer"]) for step in told["steps"] if step["name"].endswith("ffn_add")]
+    # Layers 0 to 2 are done for the second token, 3 and 4 are still of the first.
+    assert found == [(0, 3), (0, 4), (1, 0), (1, 1), (1, 2)]
+    assert not any(step["differ"] for step in told["steps"])
 
 
 def test_a_guest_without_a_model_has_no_layers(gdb: Gdb, idle_machine: Machine) -> None:

@@ -21,8 +21,11 @@ from bareflow_gdb.guest.model.conversation import Sampling, is_answering, no_mor
 from bareflow_gdb.guest.model.inference import inference_record
 from bareflow_gdb.guest.model.weights import read_weights
 from bareflow_gdb.memory.gdbstub import GdbStub
+from bareflow_gdb.model.comparing import compare, reference_for, require_whole
 from bareflow_gdb.model.networks import weights_of
 from bareflow_gdb.model.packed_file import SMALL, PackedFile
+from bareflow_gdb.model.progress import silent
+from bareflow_gdb.model.snapshot import take
 
 QUESTION = Question("Once upon a time", 12)
 TRY = Question("Once upon a time there was", 40)
@@ -168,6 +171,12 @@ def test_over_a_gdbstub_each_takes_ten_packets_at_most(llama: Llama) -> None:
             before = stub.packets
             ask(guest.kernel())
             assert 0 < stub.packets - before <= 10
+        # To compare all weights would take many.
+        weights = read_weights(stub)
+        assert require_whole(stub, weights, silent) is None
+        file, reference = reference_for(stub, weights, None, None)
+        told = compare(take(stub, weights), file, reference, None)
+        assert (told.first, told.cache_first, len(told.steps), told.weights_compared) == (None, None, 22, False)
 
 
 def test_pools_and_identify_know_what_is_the_models(llama: Llama, file: PackedFile) -> None:
