@@ -5,7 +5,7 @@ The guest may run meanwhile. What it has told before and after a read is of that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,10 +45,11 @@ def take(memory: Memory, weights: Weights) -> Snapshot:
         found = _once(memory, weights, before)
         memory.invalidate()
         after = inference_record(memory)
-        if (before.answers, before.text_count) == (after.answers, after.text_count) and any(found.kept):
+        same_text = (before.answers, before.text_count) == (after.answers, after.text_count)
+        if same_text and before.position <= after.position and any(found.kept):
             # Logits may have been of another token when they were read.
             same = before.logits_position == after.logits_position
-            return found if same else Snapshot(**{**vars(found), "logits": None})
+            return found if same else replace(found, logits=None)
         before = after
     raise BareflowError("the guest computes faster than it is read; stop it, with `bf attach` in gdb, and ask again")
 

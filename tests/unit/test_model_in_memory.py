@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -15,8 +18,9 @@ from bareflow_gdb.errors import BadData, BareflowError
 from bareflow_gdb.guest.base.find import read_root
 from bareflow_gdb.guest.model import tensors
 from bareflow_gdb.guest.model.inference import NoInference, read_inference
-from bareflow_gdb.guest.model.places import model_memory, place_at
+from bareflow_gdb.guest.model.places import kept_ranges, model_memory, place_at
 from bareflow_gdb.guest.model.weights import read_weights
+from bareflow_gdb.model.comparing import Comparison, compare, reference_for
 from bareflow_gdb.model.packed import head_bytes
 from bareflow_gdb.model.packed_file import SMALL, PackedFile
 from bareflow_gdb.model.snapshot import take
@@ -196,3 +200,51 @@ def test_a_kernel_of_before_tells_nothing_of_it() -> None:
     told = read_inference(memory, read_root(memory, ROOT))
     assert isinstance(told, NoInference) and "debug interface, 1.4, tells nothing of a model at work" in told.why
     assert "blk.0.keys" not in tensors.read_tensors(memory, read_root(memory, ROOT))
+
+
+def ask_all(memory: Bytes) -> None:
+    """What the suite asks of a model in memory; raises BareflowError only."""
+    root = read_root(memory, ROOT)
+    asks: tuple[Callable[[], object], ...] = (
+        lambda: read_inference(memory, root),
+        lambda: [
+            tensors.report(memory, tensor, None, 8)
+            for tensor in tensors.read_tensors(memory, root).values()
+            if tensor.name in ("logits", "blk.0.keys", "blk.4.attn_add", "blk.1.attn_q.weight")
+        ],
+        lambda: model_memory(memory),
+        lambda: [place_at(memory, root, address) for address in (BASE + 0x20000, KEYS + 77, KEPT + 5, INFERENCE)],
+        lambda: kept_ranges(memory, root),
+        lambda: taken_and_compared(memory),
+    )
+    for ask in asks:
+        with suppress(BareflowError):
+            ask()
+
+
+def taken_and_compared(memory: Bytes) -> Comparison:
+    weights = read_weights(memory)
+    file, reference = reference_for(memory, weights, None, None)
+    return compare(take(memory, weights), file, reference, None)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_is_overwritten_nothing_but_a_sentence_comes_of_it(seed: int) -> None:
+    chance = Random(seed)
+    whole = bytes(Guest().build().ram)
+    words = (0, 1, 2, 31, 64, 255, 4096, 1 << 16, 1 << 20, 1 << 24, 1 << 31, NONE, NONE - 3, BASE, KEYS)
+    for _ in range(25):
+        memory = Bytes(len(whole))
+        memory.put(0, whole)
+        for _ in range(chance.randint(1, 3)):
+            layout, at = chance.choice(
+                (
+                    ("bf_inference", INFERENCE),
+                    ("bf_buffer", BUFFERS),
+                    ("bf_buffer", BUFFERS + 36),
+                    ("bf_model_record", RECORD),
+                )
+            )
+            place = at + 4 * chance.randrange(layouts.size(layout) // 4)
+            memory.put(place, (chance.choice(words) & 0xFFFFFFFF).to_bytes(4, "little"))
+        ask_all(memory)
