@@ -76,9 +76,8 @@ def _once(memory: Memory, weights: Weights, raw: Any) -> Snapshot:
         last = (raw.logits_position, _floats(memory, logits.address, (weights.vocabulary,)))
     memory.invalidate()
     still = [one if one == other else None for one, other in zip(before, _positions(memory, raw), strict=True)]
-    none = layouts.const(_NONE)
     kept = tuple(
-        (at, row) if at is not None and at != none and at < len(ids) else None
+        (at, row) if at is not None and at < min(len(ids), rows) else None
         for at, row in zip(still, streams, strict=True)
     )
     if len(keys) != weights.layers or len(values) != weights.layers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.errors import UsageError
-from bareflow_gdb.questions.question import TENSORS, Context, Options, Question, argument
+from bareflow_gdb.questions.question import ROOT, TENSORS, Context, Options, Question, argument
 from bareflow_gdb.render.view import View, known, table
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ QUESTION = Question(
         argument("--limit", type=int, metavar="N", help=f"of a row, so many values (default {LIMIT})"),
         argument("--all", action="store_true", help="statistics of every row, also where that takes long"),
     ),
+    needs=(ROOT,),
     ask=_ask,
     view=_view,
 )

@@ -202,6 +202,17 @@ def test_a_kernel_of_before_tells_nothing_of_it() -> None:
     assert "blk.0.keys" not in tensors.read_tensors(memory, read_root(memory, ROOT))
 
 
+def test_a_kept_row_of_a_token_that_was_not_computed_is_not_taken() -> None:
+    guest = Guest()
+    guest.inference |= {"text_count": 16}
+    memory = guest.build()
+    memory.put(POSITIONS, struct.pack("<3I", 4, 3, 2))
+    taken = take(memory, read_weights(memory))
+    # The token at 3 is computed now; that at 4 has no keys yet.
+    assert [None if row is None else row[0] for row in taken.kept[:3]] == [None, 3, 2]
+    assert taken_and_compared(memory).position == 3
+
+
 def ask_all(memory: Bytes) -> None:
     """What the suite asks of a model in memory; raises BareflowError only."""
     root = read_root(memory, ROOT)
@@ -233,7 +244,7 @@ def test_whatever_is_overwritten_nothing_but_a_sentence_comes_of_it(seed: int) -
     chance = Random(seed)
     whole = bytes(Guest().build().ram)
     words = (0, 1, 2, 31, 64, 255, 4096, 1 << 16, 1 << 20, 1 << 24, 1 << 31, NONE, NONE - 3, BASE, KEYS)
-    for _ in range(25):
+    for _ in range(12):
         memory = Bytes(len(whole))
         memory.put(0, whole)
         for _ in range(chance.randint(1, 3)):
@@ -243,6 +254,8 @@ def test_whatever_is_overwritten_nothing_but_a_sentence_comes_of_it(seed: int) -
                     ("bf_buffer", BUFFERS),
                     ("bf_buffer", BUFFERS + 36),
                     ("bf_model_record", RECORD),
+                    ("bf_buffer", POSITIONS),
+                    ("bf_event", IDS),
                 )
             )
             place = at + 4 * chance.randrange(layouts.size(layout) // 4)
