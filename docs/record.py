@@ -19,7 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bareflow_gdb.build.fat_image import parse_file, write_image
 from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
+from bareflow_gdb.model.packed_file import SMALL
 from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.questions import registry
@@ -30,6 +32,7 @@ PAGES = (ROOT / "README.md", DOCS / "tutorial.md", DOCS / "reference.md", DOCS /
 IMAGE = ROOT / "build" / "firmware" / "fluid.img"
 STOCK = ROOT / "build" / "firmware" / "stock" / "stock.img"
 STOCK_ENDS = "--- END JSON ---"
+LLAMA = ROOT / "build" / "firmware" / "llama.img"
 SCRIPT = ROOT / "gdb_scripts" / "bareflow.py"
 ELF = "build/firmware/kernel.elf"
 SECONDS = 180
@@ -46,8 +49,8 @@ _BLOCK = re.compile(
 class Session:
     """What is typed, and at which guest.
 
-    "idle" after its run, "held" before it, "paused" before the BIOS, "stock": a kernel without debug interface,
-    "core": none any more, but the core of one that died, "none".
+    "idle" after its run, "held" before it, "llama": a language model's, held, "paused" before the BIOS, "stock": a
+    kernel without debug interface, "core": none any more, but the core of one that died, "none".
     """
 
     guest: str
@@ -78,6 +81,27 @@ SESSIONS = {question.name: Session("idle", (ATTACH, f"bf {question.example}")) f
     "disas": Session("idle", (ATTACH, "bf disas sum", "bf disas sum --diff O0 O1")),
     "break-swap": Session(
         "held", (ATTACH, "bf break-swap sum", "bf release", "continue", "delete", "bf watch primes", "continue")
+    ),
+    "break-layer": Session(
+        "llama",
+        (ATTACH, "bf break-layer 2 attention", "bf release", "continue", "bf tensor query", "info breakpoints"),
+        elf=False,
+    ),
+    "inference": Session(
+        "llama", (ATTACH, "bf break-layer 4", "bf release", "continue", "continue 30", "bf inference"), elf=False
+    ),
+    "tensor": Session(
+        "llama",
+        (
+            ATTACH,
+            "bf break-layer 4",
+            "bf release",
+            "continue",
+            "bf tensor blk.0.attn_q.weight",
+            'print $bf_tensor("blk.0.attn_q.weight")[1][3]',
+            "bf tensor blk.3.ffn_add",
+        ),
+        elf=False,
     ),
     "break": Session("held", (ATTACH, "bf break jit:primes@O1", "bf release", "continue", "bf stack")),
     "recompile": Session(
@@ -115,6 +139,10 @@ def guest(kind: str) -> Iterator[None]:
         return
     if kind == "stock":
         machine = launch(STOCK, name=NAME, with_disk=False)
+    elif kind == "llama":
+        disk = Path(_real(FOLDER)) / "model.img"
+        write_image([parse_file(str(SMALL))], disk)
+        machine = launch(LLAMA, name=NAME, settings=RootSettings(hold=1), disk=disk)
     else:
         settings = RootSettings(thresholds=THRESHOLDS, hold=int(kind in ("held", "core")))
         machine = launch(IMAGE, name=NAME, settings=settings, paused=kind == "paused")
@@ -199,7 +227,7 @@ def main() -> int:
     names = options.names or list(SESSIONS)
     with tempfile.TemporaryDirectory(prefix="bfd-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = os.environ["XDG_CACHE_HOME"] = folder
-        for kind in ("none", "idle", "held", "paused", "stock", "core"):
+        for kind in ("none", "idle", "held", "paused", "stock", "core", "llama"):
             for group in _groups(kind, names):
                 with guest(kind):
                     for name in group:

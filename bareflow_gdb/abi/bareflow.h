@@ -6,6 +6,8 @@
  * that packed offsets equal the i386 ones (u64 is aligned to 4). Enum-valued fields are uintN_t.
  * Little-endian throughout. Addresses are 32-bit physical = linear ones (no paging). Every CRC is zlib's CRC-32.
  */
+#ifndef BF_BAREFLOW_H
+#define BF_BAREFLOW_H
 
 typedef uint32_t bf_ptr;
 
@@ -160,6 +162,7 @@ struct bf_model_record {
     uint32_t transfer;          /* enum bf_transfer: how the disk was read */
     bf_ptr question;            /* struct bf_model_question, 0 = nothing is answered here */
     uint64_t tsc;               /* TSC ticks that loading and checking took */
+    bf_ptr inference;           /* struct bf_inference, 0 = no model computes here; since 1.5 */
 };
 
 /* What the model is asked, by whoever writes memory. `asked` is written last, and becomes 0 when the answer is over. */
@@ -177,6 +180,92 @@ struct bf_model_question {
     uint32_t chat;              /* 1 = as a person who talks to the model */
     uint32_t bytes;
     char text[BF_QUESTION_TEXT];
+    /* Since 1.5. */
+    uint32_t temperature;       /* in 1/BF_SAMPLE_ONE; 0 = the likeliest token, always */
+    uint32_t top_p;             /* in 1/BF_SAMPLE_ONE; only the likeliest tokens that have this share together */
+    uint32_t seed;              /* the same one gives the same tokens */
+};
+
+#define BF_SAMPLE_ONE 65536
+#define BF_SAMPLE_MOST 6553600  /* a temperature of 100 */
+
+/* ---- A language model at work; since 1.5 ------------------------------------------------------------------------- */
+#define BF_INFERENCE_MAGIC 0x464E4942   /* "BINF" */
+#define BF_INFERENCE_NONE 0xFFFFFFFFu   /* no layer, no kernel, no position */
+
+enum bf_inference_state {
+    BF_INFERENCE_WAITING = 0,   /* for a question */
+    BF_INFERENCE_READING = 1,   /* the question's text */
+    BF_INFERENCE_ANSWERING = 2
+};
+
+enum bf_answer_end {
+    BF_END_NONE = 0,            /* not at an end */
+    BF_END_FULL = 1,            /* as many tokens as were wanted */
+    BF_END_STOPPED = 2,         /* the model's own end of the text */
+    BF_END_NO_ROOM = 3,         /* all positions are used */
+    BF_END_INTERRUPTED = 4,     /* by who asked */
+    BF_END_BAD_TEXT = 5         /* too long, empty, or with a byte that the model has no token for */
+};
+
+enum bf_number {
+    BF_NUMBER_FLOAT = 0,        /* of 32 bits */
+    BF_NUMBER_INT16 = 1,
+    BF_NUMBER_INT32 = 2
+};
+
+/* Memory that the model computes with, beside its weights. */
+struct bf_buffer {
+    char name[20];
+    uint32_t type;              /* enum bf_number */
+    bf_ptr address;
+    uint32_t rows;
+    uint32_t columns;
+};
+#define BF_MOST_BUFFERS 32
+
+#define BF_SPEED_TIERS 5        /* O0 to O3, then the host's code */
+
+struct bf_speed {
+    uint64_t cycles;
+    uint32_t tokens;            /* in which the matrix product kept its tier */
+    uint32_t reserved;
+};
+
+/*
+ * The stream, which each layer adds to, is kept of the last token: row 0 as it was embedded, row 1 + 2n behind the
+ * attention of layer n, row 2 + 2n behind its feed. A row is of the position in kept_positions, BF_INFERENCE_NONE while
+ * it is written; kept_rows is 1 + 2 x the layers.
+ */
+struct bf_inference {
+    uint32_t magic;             /* BF_INFERENCE_MAGIC */
+    uint32_t size;              /* bytes of this record */
+    uint32_t state;             /* enum bf_inference_state */
+    uint32_t end;               /* enum bf_answer_end of the last answer */
+    uint32_t answers;           /* questions so far; one more when the next begins */
+    uint32_t positions;         /* that the keys and values have room for */
+    uint32_t position;          /* tokens whose keys and values are all there */
+    uint32_t layer;             /* that is computed now */
+    uint32_t kernel;            /* function that computes now */
+    uint32_t job;               /* kernels before it in this layer, or outside of layers */
+    bf_ptr ids;                 /* uint32_t[text_count + count]: the question's tokens, then the answer's */
+    uint32_t text_count;
+    uint32_t count;
+    uint32_t wanted;            /* tokens of the answer, at most */
+    uint32_t logits_position;   /* that the logits are of */
+    uint32_t logits_crc;        /* of all logits that a token was taken from */
+    uint32_t temperature;       /* as in the question */
+    uint32_t top_p;
+    uint32_t seed;
+    bf_ptr buffers;             /* struct bf_buffer[buffer_count] */
+    uint32_t buffer_count;
+    bf_ptr kept;                /* float [kept_rows][dim] */
+    bf_ptr kept_positions;      /* uint32_t [kept_rows] */
+    uint32_t kept_rows;
+    bf_ptr memory;              /* what of RAM is the model's beside its weights: from here … */
+    bf_ptr memory_used;         /* … to here in use … */
+    bf_ptr memory_end;          /* … and to here free */
+    struct bf_speed speed[BF_SPEED_TIERS];  /* since the last answer began */
 };
 
 /* ---- Root descriptor ------------------------------------------------------------------------------------------ */
@@ -207,7 +296,8 @@ enum bf_hook {
     BF_HOOK_REGISTER = 8,       /* bareflow_hook_register(function, name) */
     BF_HOOK_MODULE_LOAD = 16,   /* bareflow_hook_module_load(module, code, size) */
     BF_HOOK_REJECT = 32,        /* bareflow_hook_reject(function, reason) */
-    BF_HOOK_PHASE = 64          /* bareflow_hook_phase(function, phase, level), at each change; since 1.3 */
+    BF_HOOK_PHASE = 64,         /* bareflow_hook_phase(function, phase, level), at each change; since 1.3 */
+    BF_HOOK_KERNEL = 128        /* bareflow_hook_kernel(function, layer, job), before each of a model's; since 1.5 */
 };
 
 /*
@@ -775,3 +865,5 @@ struct bf_cache {
     struct bf_cache_slot left_early;    /* was published, or used later than ... */
     struct bf_cache_slot older;         /* ... this one, which was free to leave and stayed */
 };
+
+#endif

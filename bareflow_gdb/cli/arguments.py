@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import secrets
+from typing import TYPE_CHECKING, Any
 
 from bareflow_gdb.cli.completers import completed, machines, targets
 from bareflow_gdb.guest.base.values import checked_address
+
+if TYPE_CHECKING:
+    from bareflow_gdb.guest.model.conversation import Sampling
 
 _TARGET = "machine name, tcp:HOST:PORT, unix:PATH, core, dump or trace (default: the newest machine)"
 _BASE = "TARGET is a raw dump of memory that begins there (default: by its content, at 0)"
@@ -31,6 +35,28 @@ def add_shared(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
         "--shared", action="store_true", help=f"let others read {what}, as the umask allows (default: only you may)"
     )
+
+
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    """Adds how a model's tokens are drawn, for `sampling_of`."""
+    parser.add_argument(
+        "--temperature", type=float, metavar="T", default=0.0, help="draw tokens by their shares (0.8 is usual)"
+    )
+    parser.add_argument(
+        "--top-p", type=float, metavar="P", default=1.0, help="only the likeliest that have this share together"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="the same one gives the same tokens (default: any)")
+
+
+def sampling_of(options: argparse.Namespace) -> Sampling | None:
+    """How tokens are drawn; None: they are not. Raises UsageError."""
+    from bareflow_gdb.errors import UsageError
+    from bareflow_gdb.guest.model.conversation import Sampling
+
+    if not options.temperature and (options.seed is not None or options.top_p != 1):
+        raise UsageError("--top-p and --seed say how tokens are drawn; give --temperature too, 0.8 is usual")
+    seed = secrets.randbits(32) if options.seed is None else options.seed
+    return Sampling.of(options.temperature, options.top_p, seed)
 
 
 def count(text: str) -> int:

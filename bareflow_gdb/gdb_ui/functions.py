@@ -1,4 +1,5 @@
-"""What can an expression ask of the guest? `$bf_module`, `$bf_func`, `$bf_pool`, `$bf_calls`, `$bf_tier`.
+"""What can an expression ask of the guest? `$bf_module`, `$bf_func`, `$bf_pool`, `$bf_calls`, `$bf_tier`,
+`$bf_tensor`.
 
 Records are pointers of their own type where gdb has the kernel's debug information, else plain `void *`.
 """
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 Answer = Callable[..., gdb.Value]
 
+_MOST_WEIGHTS = 1 << 20
+"""That are unpacked at once, in a second or so."""
+
 
 class _Function(gdb.Function):
     """gdb's side: arguments become text, an error becomes the one sentence of the expression's failure."""
@@ -43,7 +47,7 @@ class _Function(gdb.Function):
 
 def register(current: Callable[[], Session]) -> None:
     """Makes the functions known to gdb; asking nothing of the guest."""
-    for answer in (bf_module, bf_func, bf_pool, bf_calls, bf_tier):
+    for answer in (bf_module, bf_func, bf_pool, bf_calls, bf_tier, bf_tensor):
         _Function(answer.__name__, answer, current)
 
 
@@ -121,6 +125,33 @@ def bf_tier(guest: Guest, address: int) -> gdb.Value:
         raise UsageError(f"an address is a number, not {address!r}")
     found = code_at(guest.kernel().jit_code(), address)
     return gdb.Value(-1 if found is None else found.level)
+
+
+def bf_tensor(guest: Guest, name: str, row: int | None = None) -> gdb.Value:
+    """The values of a language model's tensor: $bf_tensor("logits"), $bf_tensor("blk.0.attn_q.weight", 5).
+
+    An array of floats, of rows when there are several, or with a number one row of it. Packed weights become the
+    numbers that they stand for, as a copy; of very large ones only a row is given."""
+    from bareflow_gdb.guest.model.tensors import CACHE, named, read_rows
+
+    kernel = guest.kernel()
+    tensor = named(kernel.tensors(), str(name))
+    if row is not None and not (isinstance(row, int) and row < tensor.rows):
+        raise UsageError(f"{tensor.name} has no row {row}; its rows are 0 to {tensor.rows - 1:,}")
+    rows = range(tensor.rows) if row is None else (row,)
+    element = gdb.lookup_type({"int16": "short", "int32": "int"}.get(tensor.type, "float"))
+    kind = element.array(tensor.columns - 1)
+    if row is None and (tensor.rows > 1 or tensor.what == CACHE):
+        kind = kind.array(len(rows) - 1)
+    if not tensor.is_tiles:
+        at = tensor.address + rows[0] * tensor.columns * element.sizeof
+        return gdb.Value(at).cast(kind.pointer()).dereference()
+    if len(rows) * tensor.columns > _MOST_WEIGHTS:
+        raise UsageError(
+            f"{tensor.name} has {tensor.rows:,} x {tensor.columns:,} weights, too many to unpack at once; "
+            f'give a row, as $bf_tensor("{tensor.name}", 0)'
+        )
+    return gdb.Value(b"".join(values.tobytes() for values in read_rows(kernel.memory, tensor, rows)), kind)
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:

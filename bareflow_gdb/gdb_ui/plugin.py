@@ -14,6 +14,7 @@ import gdb
 from bareflow_gdb.gdb_ui import ask, breakpoints, commands, frames, functions, hooks, printers, sources, stop_names
 from bareflow_gdb.gdb_ui.command import REGISTRY, GdbCommand
 from bareflow_gdb.gdb_ui.dap import quiet_server
+from bareflow_gdb.gdb_ui.kernel_hook import AtKernelFunction
 from bareflow_gdb.gdb_ui.session import Session
 from bareflow_gdb.gdb_ui.sessions import MonitoredFunction, Sessions
 from bareflow_gdb.gdb_ui.swap_words import SwappedFunction
@@ -91,6 +92,7 @@ def load() -> None:
     _follow = breakpoints.FollowFunction(sessions.current)
     _follow.connect()
     SwappedFunction(sessions.current)
+    AtKernelFunction(sessions.current)
     _windows = Windows(sessions.current, sessions.peek)
     _windows.register()
     quiet_server.connect()

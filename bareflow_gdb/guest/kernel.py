@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from bareflow_gdb.guest.machine.log import Log
     from bareflow_gdb.guest.machine.serial import Serial
     from bareflow_gdb.guest.machine.stack import Stack
+    from bareflow_gdb.guest.model.inference import Inference, NoInference
+    from bareflow_gdb.guest.model.tensors import Tensor, TensorReport
     from bareflow_gdb.guest.modules.header import HeaderReport
     from bareflow_gdb.guest.modules.modules import Modules
     from bareflow_gdb.guest.names.elf import KernelSymbols
@@ -221,6 +223,27 @@ class Kernel(ABC):
             "its cache is part of its image; `modules` shows what runs, `screen` what was replaced"
         )
         return read_cache(self.memory, root)
+
+    def inference(self) -> Inference | NoInference:
+        """What a language model in the guest is at."""
+        from bareflow_gdb.guest.model.inference import read_inference
+
+        return read_inference(self.memory, self.need_interface("it runs no language model"))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of a language model in the guest, by name. Raises BadData when there is none."""
+        from bareflow_gdb.guest.model.tensors import read_tensors
+
+        return read_tensors(self.memory, self.need_interface("it runs no language model"))
+
+    def tensor(self, name: str, row: int | None = None, limit: int = 64, every: bool = False) -> TensorReport:
+        """A corner of a tensor or one row's first `limit` values, and statistics; `every`: of all its values.
+
+        Raises BadData, UsageError for a name or a row that is not there.
+        """
+        from bareflow_gdb.guest.model.tensors import named, report
+
+        return report(self.memory, named(self.tensors(), name), row, limit, every=every)
 
     # What is asked of every kernel in the same way.
 

@@ -68,11 +68,18 @@ class OwnKernel(Kernel):
         return self._settled(lambda: read_modules(self.memory, self.root, check))
 
     def pools(self, kind: str | None = None, check: bool = False) -> Pools:
+        from bareflow_gdb.guest.model.places import has_model, model_memory
         from bareflow_gdb.guest.pools.owners import read_owners
         from bareflow_gdb.guest.pools.pools import read_pools
 
         owners = read_owners(self.memory, self.root)
-        return self._settled(lambda: read_pools(self.memory, self.root, owners, kind, check))
+        pools = self._settled(lambda: read_pools(self.memory, self.root, owners, kind, check))
+        if not has_model(self.memory, self.root):
+            return pools
+        if self.memory.packets:
+            self.unknown = ("what a language model has of RAM, which costs packets; `inference --tensors` tells it",)
+            return pools
+        return replace(pools, model=model_memory(self.memory))
 
     def pool_blocks(self) -> list[tuple[str, Block]]:
         from bareflow_gdb.guest.pools.owners import read_owners

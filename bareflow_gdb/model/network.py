@@ -15,9 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from bareflow_gdb.errors import UsageError
+from bareflow_gdb.guest.model.conversation import Sampling
 from bareflow_gdb.model.dims import Dims, layer_tensor
 from bareflow_gdb.model.encodings import Floats
 from bareflow_gdb.model.progress import Progress, silent
+from bareflow_gdb.model.sampling import drawn, likeliest
 
 _AT_ONCE = 16
 
@@ -51,10 +53,24 @@ class Network(ABC):
         """Forgets the text."""
         self.at = 0
         self.crc = 0
-        """Of all logits that `greedy` has taken a token from."""
+        """Of all logits that `answer` has taken a token from."""
         shape = (0, self.dims.kv_heads, self.dims.head_size)
         self._keys = [np.zeros(shape, np.float32) for _ in range(self.dims.layers)]
         self._values = [np.zeros(shape, np.float32) for _ in range(self.dims.layers)]
+
+    def go_on_from(self, keys: Sequence[Floats], values: Sequence[Floats]) -> None:
+        """Takes the keys and values of a text, of each layer [tokens, kv_dim], as if it had computed them."""
+        self.clear()
+        self.at = len(keys[0])
+        shape = (self.at, self.dims.kv_heads, self.dims.head_size)
+        self._keys = [rows.reshape(shape) for rows in keys]
+        self._values = [rows.reshape(shape) for rows in values]
+
+    def cache(self, layer: int) -> tuple[Floats, Floats]:
+        """Keys and values of the text so far, [tokens, kv_dim] each."""
+        both = (self._keys[layer], self._values[layer])
+        keys, values = (np.ascontiguousarray(rows).reshape(len(rows), -1) for rows in both)
+        return keys, values
 
     @abstractmethod
     def embedded(self, ids: Sequence[int]) -> Floats:
@@ -105,15 +121,23 @@ class Network(ABC):
             self._seen.append(Activation(self.at, name.removesuffix(".weight"), kernel, x.reshape(-1).copy()))
         return x
 
-    def greedy(
-        self, ids: Sequence[int], count: int, stop: int | None = None, progress: Progress = silent
+    def answer(
+        self,
+        ids: Sequence[int],
+        count: int,
+        stop: int | None = None,
+        progress: Progress = silent,
+        sampling: Sampling | None = None,
     ) -> Iterator[int]:
-        """The likeliest `count` tokens after these, fewer when `stop` is one of them; the first of equal ones."""
-        for _ in range(count):
+        """At most `count` tokens after these, fewer when `stop` is one of them.
+
+        The likeliest, the first of equal ones; with `sampling` they are drawn.
+        """
+        for index in range(count):
             self._require(ids)
             (last,) = deque(self._pieces(ids, progress), maxlen=1)
             self.crc = zlib.crc32(last[-1].astype("<f4").tobytes(), self.crc)
-            token = int(np.argmax(last[-1]))
+            token = likeliest(last[-1]) if sampling is None else drawn(last[-1], sampling, index)
             if token == stop:
                 return
             yield token

@@ -25,7 +25,10 @@ _Program = tuple[int, int, int, int, int, int, int, int]
 
 
 def weights(memory: Memory) -> Range | None:
-    """Where a packed model lies that was loaded whole, by the kernel's record of it; None = there is none."""
+    """Where the tensors of a packed model lie that was loaded whole, by the kernel's record; None = there is none.
+
+    Its head and its tokens, which lie before them, tell of what it was at.
+    """
     try:
         data = memory.read(layouts.const("BF_MODEL_RECORD_ADDRESS"), layouts.size("bf_model_record"), "model record")
     except BareflowError:
@@ -35,7 +38,23 @@ def weights(memory: Memory) -> Range | None:
     if not known or raw.state != layouts.const("BF_MODEL_STATE_LOADED"):
         return None
     base = layouts.const("BF_WEIGHTS_BASE")
-    return (base, base + raw.bytes) if raw.bytes else None
+    return (base + _first_tensor(memory, base, raw.bytes), base + raw.bytes) if raw.bytes else None
+
+
+def _first_tensor(memory: Memory, base: int, size: int) -> int:
+    """Its offset; 0 when the head cannot be right."""
+    try:
+        header = layouts.unpack("bf_model_header", memory.read(base, layouts.size("bf_model_header"), "model's header"))
+        if not 0 < header.parts <= layouts.const("BF_MODEL_MOST_PARTS"):
+            return 0
+        begin = layouts.size("bf_model_header")
+        data = memory.read(base + begin, header.parts * layouts.size("bf_model_part"), "model's parts")
+    except BareflowError:
+        return 0
+    first = layouts.const("BF_MODEL_TOKEN_EMBD")
+    parts = layouts.unpack_array("bf_model_part", data, header.parts)
+    found = min((part.offset for part in parts if part.kind >= first), default=0)
+    return found if begin + len(data) <= found < size else 0
 
 
 def leave_out(core: Path, left: Range) -> bool:

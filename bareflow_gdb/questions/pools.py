@@ -10,6 +10,7 @@ from bareflow_gdb.render.pool_map import pool_map
 from bareflow_gdb.render.view import Cell, Table, View, address, table
 
 if TYPE_CHECKING:
+    from bareflow_gdb.guest.model.places import ModelMemory
     from bareflow_gdb.guest.pools.pools import Pool, Pools
 
 
@@ -38,9 +39,23 @@ def _view(record: Pools) -> View:
     parts: list[Table | str] = [table(columns, rows)]
     for pool in record.pools:
         parts += _pool_parts(pool)
+    if record.model is not None:
+        parts += ["", _model(record.model)]
     holds = f"the block table holds {record.block_capacity:,}" if record.block_capacity is not None else "walked"
     notes = [f"{record.block_count:,} blocks, {holds}"]
     return View("JIT pools", (), tuple(parts), tuple(record.all_problems()), tuple(notes))
+
+
+def _model(model: ModelMemory) -> Table:
+    """What a language model has of RAM; no pool, for it is handed out once."""
+    rows = [("weights", address(model.weights), model.weights_bytes, model.weights_bytes)]
+    if model.cache:
+        rows += [
+            ("keys and values", address(model.cache), model.cache_bytes, model.cache_used),
+            ("activations, tokens", address(None), model.activations_bytes, model.activations_bytes),
+            ("free behind it", address(None), model.free_bytes, 0),
+        ]
+    return table("what|~base|>bytes|>used", rows, "language model")
 
 
 def _fragmentation(pool: Pool) -> str | None:

@@ -31,11 +31,12 @@ R = TypeVar("R")
 Options = argparse.Namespace
 
 ADDRESS, NAME_OR_ADDRESS = "address", "name or address"
-FUNCTIONS, MODULES, FILES = "functions", "modules", "files"
+FUNCTIONS, MODULES, FILES, TENSORS = "functions", "modules", "files", "tensors"
 NAMES: dict[str, Callable[[Kernel], Iterable[str]]] = {
     FUNCTIONS: lambda kernel: kernel.slots(),
     MODULES: lambda kernel: [module.name for module in kernel.modules().modules],
     FILES: lambda kernel: [file.name for file in getattr(kernel.disk().volume, "files", ())],
+    TENSORS: lambda kernel: kernel.tensors(),
 }
 """Which names a guest knows of each kind."""
 
@@ -50,7 +51,7 @@ class Argument:
 
     kind: ADDRESS is a number in a shell, in gdb also registers, symbols and arithmetic; NAME_OR_ADDRESS a name
     before that.
-    names: what is completed: FUNCTIONS, MODULES or FILES of the guest. of: the value of another argument, as
+    names: what is completed: FUNCTIONS, MODULES, FILES or TENSORS of the guest. of: the value of another argument, as
     ("action", "cat"), without which this one does not take a word.
     """
 

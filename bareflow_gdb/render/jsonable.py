@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import typing
 from functools import cache
 from typing import Any
@@ -54,6 +55,9 @@ def _convert(value: Any, hint: Any) -> Any:
         return {
             field.name: _convert(getattr(value, field.name), hints[field.name]) for field in dataclasses.fields(value)
         }
+    if isinstance(value, float) and not math.isfinite(value):
+        # JSON has no such numbers.
+        return str(value)
     # Our tuples hold one type each; of a dict the last one is that of its values.
     parts = typing.get_args(hint)
     if isinstance(value, tuple | list):

@@ -20,6 +20,7 @@ from bareflow_gdb.guest.base.reading import many, one
 from bareflow_gdb.guest.base.root import Root, is_ram
 from bareflow_gdb.guest.boot.foreign import is_foreign
 from bareflow_gdb.guest.code.functions import Version, read_functions, read_versions
+from bareflow_gdb.guest.model.places import kept_ranges
 from bareflow_gdb.guest.modules.modules import read_modules
 from bareflow_gdb.memory.protocol import Memory, Range
 from bareflow_gdb.qemu.machine import Machine
@@ -118,7 +119,7 @@ def _rings(memory: Memory, root: Root) -> dict[int, Any]:
 
 
 def _ranges(memory: Memory, root: Root) -> list[Range]:
-    """The RAM that decoders read: boot record, image with .bss, stack, heap, pools, rings, mailbox."""
+    """The RAM that decoders read: boot record, image with .bss, stack, heap, pools, rings, mailbox, a model's work."""
     const = layouts.const
     boot = const("BF_BOOT_RECORD_ADDRESS")
     found: list[Range] = [
@@ -132,6 +133,7 @@ def _ranges(memory: Memory, root: Root) -> list[Range]:
     with suppress(ReadError):
         pools = many(memory, "memory_pool", root.pools, 3 if root.pools else 0, "pools")
         found += [(pool.base, pool.base + pool.total_size) for pool in pools if pool.total_size <= MAX_POOL_BYTES]
+    found += kept_ranges(memory, root)
     for address, header in _rings(memory, root).items():
         used = min(header.head, header.capacity, const("BF_RING0_CAPACITY")) * layouts.size("bf_event")
         found.append((address, address + layouts.size("bf_ring_header")))

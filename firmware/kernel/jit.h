@@ -25,6 +25,7 @@ void bareflow_hook_register(uint32_t function, const char *name);
 void bareflow_hook_module_load(uint32_t module, bf_ptr code, uint32_t size);
 void bareflow_hook_reject(uint32_t function, uint32_t reason);
 void bareflow_hook_phase(uint32_t function, uint32_t phase, uint32_t level);
+void bareflow_hook_kernel(uint32_t function, uint32_t layer, uint32_t job);
 void adaptive_jit_swap_code(jit_function_entry_t *entry, bf_ptr new_code, uint32_t level);
 
 /* block_table.c: one record per pool block, for readers that want a pool in one read */

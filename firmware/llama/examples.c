@@ -1,6 +1,8 @@
 /* Small jobs of made-up numbers; the results of each have memory of their own. */
 #include "examples.h"
 
+#include "bareflow.h"
+
 #define ROWS 20                 /* of two tiles, the second one not full */
 #define COLUMNS 64
 #define GROUPS (COLUMNS / BF_MODEL_GROUP_COLUMNS)
@@ -21,6 +23,9 @@ static int32_t scales[GROUPS], sums[GROUPS];
 static float row[COLUMNS], normed[COLUMNS], product[ROWS], weights[SEEN], taken[2 * HEAD_SIZE];
 /* What is changed in place. */
 static float turned[COLUMNS], stream[COLUMNS], gate[COLUMNS];
+/* The first is the largest. */
+static float logits[COLUMNS];
+static uint32_t shares[COLUMNS];
 static int16_t made_values[COLUMNS];
 static int32_t made_scales[GROUPS], made_sums[GROUPS];
 static struct quantised vector = {values, scales, sums, 0.001f}, made = {made_values, made_scales, made_sums, 0};
@@ -35,6 +40,7 @@ struct attention_job example_attention = {numbers[0], numbers[1], numbers[2], we
 struct add_job example_add = {stream, numbers[3], COLUMNS};
 struct swiglu_job example_swiglu = {gate, numbers[3], COLUMNS};
 struct argmax_job example_argmax = {numbers[2], COLUMNS, 0};
+struct sample_job example_sample = {logits, shares, COLUMNS, BF_SAMPLE_ONE, BF_SAMPLE_ONE / 2, 0x40000000, 0, 0};
 
 static uint32_t state;
 
@@ -77,4 +83,6 @@ void examples_fill(void) {
     fill(turned, COLUMNS);
     fill(stream, COLUMNS);
     fill(gate, COLUMNS);
+    fill(logits, COLUMNS);
+    logits[0] = 2.0f;
 }

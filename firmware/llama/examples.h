@@ -15,3 +15,4 @@ extern struct attention_job example_attention;
 extern struct add_job example_add;
 extern struct swiglu_job example_swiglu;
 extern struct argmax_job example_argmax;
+extern struct sample_job example_sample;

@@ -10,7 +10,8 @@
 
 /* In the order of their use. */
 #define LLAMA_KERNELS(each) \
-    each(embed) each(rmsnorm) each(quantise) each(matmul) each(rope) each(attention) each(add) each(swiglu) each(argmax)
+    each(embed) each(rmsnorm) each(quantise) each(matmul) each(rope) each(attention) each(add) each(swiglu) each(argmax) \
+    each(sample)
 
 enum llama_kernel {
 #define ONE(name) KERNEL_##name,
@@ -98,6 +99,17 @@ struct argmax_job {
     const float *x;
     uint32_t count;
     uint32_t result;            /* the first of the largest */
+};
+
+struct sample_job {
+    const float *x;
+    uint32_t *shares;           /* room for `count` */
+    uint32_t count;
+    uint32_t temperature;       /* in 1/BF_SAMPLE_ONE, 1 to BF_SAMPLE_MOST */
+    uint32_t top_p;             /* in 1/BF_SAMPLE_ONE, 1 to BF_SAMPLE_ONE */
+    uint32_t number;            /* any: which one of them */
+    uint32_t likeliest;         /* as argmax found */
+    uint32_t result;
 };
 
 /*

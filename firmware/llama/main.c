@@ -15,7 +15,9 @@
 
 #define FIRST_QUESTION "Once upon a time"
 _Static_assert(MOST_TEXT == BF_QUESTION_TEXT, "all that may be asked");
-static volatile struct bf_model_question question = {BF_ASKED_ANSWER, 64, 0, sizeof FIRST_QUESTION - 1, FIRST_QUESTION};
+static volatile struct bf_model_question question = {
+    .asked = BF_ASKED_ANSWER, .tokens = 64, .bytes = sizeof FIRST_QUESTION - 1, .text = FIRST_QUESTION,
+};
 
 static bool in_line;            /* the answer's last character was no newline */
 static struct packed model;
@@ -49,6 +51,7 @@ static const char *prepare(void) {
         arena.at = (uint8_t *)base + (head->file_bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
     if (arena.at == NULL || arena.at > arena.end)
         arena.at = arena.end;
+    bf_ptr memory = (bf_ptr)arena.at;
     wrong = packed_open(&model, base, room, &arena);
     if (wrong != NULL)
         return wrong;
@@ -62,8 +65,12 @@ static const char *prepare(void) {
     if (!vocabulary_init(&words, &model, &arena) || !network_init(&network, &model, &arena) ||
         !answer_init(&current, &network, &words, &arena))
         return "there is no memory left for its keys and values; give the machine more (-m)";
+    network.told.memory = memory;
+    network.told.memory_used = (bf_ptr)arena.at;
+    network.told.memory_end = (bf_ptr)arena.end;
+    model_record->inference = (bf_ptr)&network.told;
     kprintf("[llama] %.64s: %u layers of %u, vocabulary %u, %u KiB at 0x%08x, room for %u positions\n", head->name,
-            head->layers, head->dim, head->vocabulary, head->file_bytes / 1024, (uint32_t)base, network.positions);
+            head->layers, head->dim, head->vocabulary, head->file_bytes / 1024, (uint32_t)base, network.told.positions);
     return NULL;
 }
 
@@ -81,48 +88,67 @@ void tiers_about_to_tell(void) {
 }
 
 static void tell_layer(const struct network *at) {
-    event(BF_EVENT_LAYER, at->layer, at->at, 0, 0, 0);
+    event(BF_EVENT_LAYER, at->told.layer, at->told.position, 0, 0, 0);
+}
+
+static void stop_here(const struct network *at) {
+    if (HOOKED(BF_HOOK_KERNEL))
+        bareflow_hook_kernel(at->told.kernel, at->told.layer, at->told.job);
 }
 
 bool answer_told(const struct answer *answer) {
-    uint32_t bytes, last = answer->count != 0 ? answer->text_count + answer->count - 1 : network.at - 1;
+    const struct bf_inference *told = &network.told;
+    uint32_t bytes, last = told->count != 0 ? told->text_count + told->count - 1 : told->position - 1;
 
-    event(BF_EVENT_TOKEN, answer->count != 0, answer->ids[last], last, 0, 0);
+    event(BF_EVENT_TOKEN, told->count != 0, answer->ids[last], last, 0, 0);
     speed_count();
     /* The text's tokens have no logits, and the first of the answer has nothing else. */
-    if (answer->count > 1)
+    if (told->count > 1)
         tuner_token_done();
     else
         tuner_begin();
-    if (answer->count != 0) {
+    if (told->count != 0) {
         const char *text = vocabulary_text(&model, answer->ids[last], &bytes);
         print(text, bytes);
     }
     return question.asked != BF_ASKED_NO_MORE;
 }
 
+/* Whoever asked may have written anything. */
+static void read_question(struct bf_inference *told) {
+    uint32_t temperature = question.temperature, top_p = question.top_p;
+
+    told->wanted = question.tokens < told->positions ? question.tokens : told->positions;
+    told->temperature = temperature < BF_SAMPLE_MOST ? temperature : BF_SAMPLE_MOST;
+    told->top_p = top_p == 0 || top_p > BF_SAMPLE_ONE ? BF_SAMPLE_ONE : top_p;
+    told->seed = question.seed;
+}
+
 static void answer_question(void) {
     static const char *const ends[] = {
-        [ANSWER_FULL] = "as many as were wanted", [ANSWER_STOPPED] = "the end of the text",
-        [ANSWER_NO_ROOM] = "no position left", [ANSWER_INTERRUPTED] = "interrupted",
-        [ANSWER_BAD_TEXT] = "the text is empty, too long, or has a byte that the model does not know",
+        [BF_END_FULL] = "as many as were wanted", [BF_END_STOPPED] = "the end of the text",
+        [BF_END_NO_ROOM] = "no position left", [BF_END_INTERRUPTED] = "interrupted",
+        [BF_END_BAD_TEXT] = "the text is empty, too long, or has a byte that the model does not know",
     };
+    struct bf_inference *told = &network.told;
     uint32_t bytes = question.bytes < MOST_TEXT ? question.bytes : MOST_TEXT;
 
     current.chat = question.chat == 1;
-    current.wanted = question.tokens < network.positions ? question.tokens : network.positions;
+    read_question(told);
+    told->answers++;
     kprintf("[llama] > ");
     print((const char *)question.text, bytes);
     print("\n", 1);
-    speed_begin();
-    enum answer_end end = answer(&current, (const char *)question.text, bytes);
+    speed_begin(told);
+    told->end = answer(&current, (const char *)question.text, bytes);
+    told->state = BF_INFERENCE_WAITING;
     tiers_about_to_tell();
-    kprintf("[llama] %u tokens after %u: %s; logits CRC 0x%08x\n", current.count, current.text_count, ends[end],
-            current.logits_crc);
+    kprintf("[llama] %u tokens after %u: %s; logits CRC 0x%08x\n", told->count, told->text_count, ends[told->end],
+            told->logits_crc);
     speed_print();
     serial_printf("[llama] tokens:");
-    for (uint32_t i = 0; i < current.count; i++)
-        serial_printf(" %u", current.ids[current.text_count + i]);
+    for (uint32_t i = 0; i < told->count; i++)
+        serial_printf(" %u", current.ids[told->text_count + i]);
     serial_printf("\n");
 }
 
@@ -136,6 +162,7 @@ int main(void) {
         return 1;
     }
     network_layer_done = tell_layer;
+    network_kernel_begins = stop_here;
     for (;;) {
         uint32_t asked = question.asked;    /* read once: the next question may come at any moment */
         if (asked == BF_ASKED_ANSWER)

@@ -3,7 +3,10 @@
 
 #include <stdint.h>
 
-void speed_begin(void);
+#include "bareflow.h"
+
+/* Counts in told->speed. */
+void speed_begin(struct bf_inference *told);
 /* A token is done. */
 void speed_count(void);
 void speed_print(void);

@@ -46,7 +46,7 @@ def answer(file: PackedFile, prompt: str, count: int, *, chat: bool) -> dict[str
         assert around is not None
         ids = around[0] + ids[words.begins :] + around[1]
     network = GuestNetwork(file)
-    found = list(network.greedy(ids, count, words.eos))
+    found = list(network.answer(ids, count, words.eos))
     return {
         "prompt": prompt,
         "chat": chat,

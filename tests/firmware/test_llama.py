@@ -15,10 +15,16 @@ from program import bareflow
 
 from bareflow_gdb.build.fat_image import parse_file, write_image
 from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
+from bareflow_gdb.guest.model.conversation import Sampling
 from bareflow_gdb.model.packed_file import PackedFile
 
-KERNELS = ("embed", "rmsnorm", "quantise", "matmul", "rope", "attention", "add", "swiglu", "argmax")
-QUESTIONS = [Question("the other", 24), Question("the other", 5, chat=True), Question("there is 12", 60)]
+KERNELS = ("embed", "rmsnorm", "quantise", "matmul", "rope", "attention", "add", "swiglu", "argmax", "sample")
+QUESTIONS = [
+    Question("the other", 24),
+    Question("the other", 5, chat=True),
+    Question("the", 90, sampling=Sampling.of(0.8, 0.9, 7)),
+    Question("there is 12", 60),
+]
 THRESHOLDS = (5, 40, 80)
 """So that each kernel is replaced twice, in the middle of some answer."""
 

@@ -16,6 +16,7 @@ from llama_flags import AS_THE_GUEST
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.build.text_kinds import entries
+from bareflow_gdb.guest.model.conversation import Sampling
 from bareflow_gdb.model.packed import head_bytes, parts_claimed
 from bareflow_gdb.model.packed_file import PackedFile
 
@@ -26,8 +27,7 @@ TARGETS = {
     "SSE2, vectors": ["-msse2", "-mfpmath=sse", "-O3"],
     "AVX2, vectors": ["-mavx2", "-mfpmath=sse", "-O3"],
 }
-FULL, NO_ROOM, BAD_TEXT = 0, 2, 4
-"""enum answer_end"""
+FULL, NO_ROOM, BAD_TEXT = (layouts.const(f"BF_END_{name}") for name in ("FULL", "NO_ROOM", "BAD_TEXT"))
 TEXTS = (
     "the other there",
     "the  other\n\n the\tthere  ",
@@ -35,6 +35,12 @@ TEXTS = (
     "<|im_start|>the<whole> <|im_end|>",
     "é ü xé 数 字\uff11\uff12 ٣ \u2013… ‖ 😀!!\u00a0 a\u2003b",
 )
+
+
+SAMPLINGS = [
+    Sampling.of(temperature, top_p, seed)
+    for temperature, top_p, seed in ((0.8, 1, 1), (0.8, 1, 2), (1, 0.9, 3), (100, 1, 4), (3, 0.001, 5), (0.00002, 1, 6))
+]
 
 
 class Said(NamedTuple):
@@ -75,7 +81,12 @@ def run(program: Path, model: bytes, questions: Sequence[Question]) -> subproces
     given = struct.pack("<I", len(questions))
     for one in questions:
         text = one.text.encode(errors="surrogateescape")
-        given += struct.pack("<III", one.tokens, one.chat, len(text)) + text + bytes(-len(text) % 4)
+        how = one.sampling or Sampling(0, 0, 0)
+        given += (
+            struct.pack("<6I", one.tokens, one.chat, how.temperature, how.top_p, how.seed, len(text))
+            + text
+            + bytes(-len(text) % 4)
+        )
     given += bytes(-len(given) % 64) + model
     try:
         return subprocess.run([program], input=given, capture_output=True)
@@ -101,8 +112,18 @@ def test_the_engine_answers_as_the_reference_does_bit_by_bit(packed: Path, build
         pytest.skip("this processor has no AVX2")
     file = PackedFile.open(packed)
     questions = [*map(Question, TEXTS), Question("the other", 24), Question("the other", 5, chat=True)]
+    questions += [Question("the other", 24, sampling=how) for how in SAMPLINGS]
     found = asked(engine(build, name), packed.read_bytes(), questions)
     assert found == [Said(FULL, text_tokens(file, one), reference(file, one)) for one in questions]
+
+
+def test_what_is_drawn_differs_by_seed_and_temperature(packed: Path) -> None:
+    file = PackedFile.open(packed)
+    drawn = [reference(file, Question("the other", 24, sampling=how)).tokens for how in SAMPLINGS]
+    likeliest = reference(file, Question("the other", 24)).tokens
+    assert drawn[0] != drawn[1] and drawn[3] not in drawn[:3], "other numbers give other tokens"
+    # So few tokens, or so cold, that only the likeliest is left.
+    assert drawn[4] == drawn[5] == likeliest != drawn[0]
 
 
 def test_what_cannot_be_answered_ends_so(packed: Path, build: Path) -> None:

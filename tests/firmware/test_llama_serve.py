@@ -13,10 +13,11 @@ import pytest
 from llama import Answer, Llama, Question, packed_model, reference
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.model.conversation import Sampling
 from bareflow_gdb.model.packed_file import PackedFile
 from bareflow_gdb.qemu.image import read_image_header
 
-QUESTION = Question("the other", 80)
+QUESTION = Question("the other", 80, sampling=Sampling.of(0.8, 0.9, 1))
 AT_ONCE = (1, 2, 3)
 MOST_ANSWERS = 500
 

@@ -22,8 +22,8 @@ STEADY = Path(__file__).with_name("steady.py")
 IMAGE = ROOT / "build" / "firmware" / "fluid.img"
 KERNEL = ROOT / "build" / "firmware" / "kernel.elf"
 GDBS = {"gdb-debian": Path("/usr/bin/gdb"), "gdb-environment": Path(sys.executable).parent / "gdb"}
-EXAMPLES = tuple(question.example for question in registry.every())
-"""Every question, as its own help shows it."""
+EXAMPLES = tuple(question.example for question in registry.every() if question.name != "tensor")
+"""Every question, as its own help shows it, but the one to a language model, which the idle guest has not."""
 QUESTIONS = (*EXAMPLES, "identify $esp", "disas primes --diff O0 O3", "fat list", "find")
 """What is asked of an idle guest and changes nothing."""
 BEGIN, AGAIN = "\x02", "\x03"

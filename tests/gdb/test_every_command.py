@@ -58,6 +58,7 @@ OF_THE_KERNEL = {
     "log",
     "disas primes",
     "disas primes --diff O0 O3",
+    "inference",
 }
 # They set something, or let the guest run.
 CHANGES = {"watch primes", "break-swap", "break jit:primes", "step-boot"}
@@ -65,8 +66,8 @@ WITH_A_MACHINE = {"recompile primes", "recompile primes --stop", "trace start"}
 ORDERS = {"swap allow primes", "scenario stop", "module unload fft_1d"}
 """They want a guest that can run; it need not be stopped."""
 TRACED = {"trace status", "trace stop"}
-# There are no windows, no ELF that tells entries, and the guest is not held.
-NEVER = {"refresh", "find --at-entry", "release"}
+# There are no windows, no ELF that tells entries, the guest is not held, and no language model is in it.
+NEVER = {"refresh", "find --at-entry", "release", "tensor logits", "break-layer 0"}
 COMMANDS = (
     *sorted(OF_THE_KERNEL | WITHOUT_KERNEL),
     *sorted(NEVER),

@@ -39,9 +39,9 @@ CHANGES = (
 )
 # `diagnose` is asked for everything, whatever that costs.
 BOUNDED = tuple(question for question in QUESTIONS if question != "diagnose")
-# They connect, let the guest run, start a program, or draw what others asked.
+# They connect, let the guest run, start a program, draw what others asked, or want a language model.
 RUNS_OR_ASKS_OTHERS = (
-    *("attach", "break", "module", "recompile", "refresh", "release", "reload", "scenario"),
+    *("attach", "break", "break-layer", "tensor", "module", "recompile", "refresh", "release", "reload", "scenario"),
     *("step-boot", "step-swap", "swap", "trace"),
 )
 

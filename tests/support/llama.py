@@ -11,7 +11,7 @@ from machines import SECONDS, wait_for
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.boot.wait import wait_for_stage
-from bareflow_gdb.guest.machine.conversation import ask, is_answering
+from bareflow_gdb.guest.model.conversation import Sampling, ask, is_answering
 from bareflow_gdb.model.networks import GuestNetwork
 from bareflow_gdb.model.packed_file import PackedFile
 from bareflow_gdb.model.packing import pack, read_source
@@ -26,6 +26,8 @@ class Question(NamedTuple):
     tokens: int = 0
     """Of the answer, at most."""
     chat: bool = False
+    sampling: Sampling | None = None
+    """None = the likeliest token, always."""
 
 
 class Answer(NamedTuple):
@@ -56,7 +58,9 @@ def text_tokens(file: PackedFile, question: Question) -> list[int]:
 def reference(file: PackedFile, question: Question) -> Answer:
     """What it must say."""
     network = GuestNetwork(file)
-    return Answer(list(network.greedy(text_tokens(file, question), question.tokens, file.model.eos)), network.crc)
+    ids = text_tokens(file, question)
+    found = network.answer(ids, question.tokens, file.model.eos, sampling=question.sampling)
+    return Answer(list(found), network.crc)
 
 
 class Llama:
@@ -99,7 +103,7 @@ class Llama:
                 "bf_model_record", memory.read(layouts.const("BF_MODEL_RECORD_ADDRESS"), RECORD, "")
             )
             memory.write(record.question, bytes(4), "question")
-        ask(memory, question.text, question.tokens, chat=question.chat)
+        ask(memory, question.text, question.tokens, chat=question.chat, sampling=question.sampling)
 
     def answer(self) -> Answer:
         """The next one."""

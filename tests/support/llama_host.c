@@ -1,6 +1,6 @@
 /*
  * The guest's inference engine as a program of the host, without a C library. Reads questions and the packed model from
- * its input: { questions, then for each: wanted, chat, bytes, text } and at the next multiple of 64 the model. Writes
+ * its input: { questions, then for each: wanted, chat, temperature, top_p, seed, bytes, text } and at the next multiple of 64 the model. Writes
  * for each question { end, tokens of the text, tokens of the answer, CRC of the logits } and all those tokens.
  */
 #include "answer.h"
@@ -58,7 +58,7 @@ __attribute__((force_align_arg_pointer)) void _start(void) {
 
     uint8_t *at = input + 4, *end = input + size;
     for (uint32_t i = *(uint32_t *)input; i > 0; i--)
-        at += 12 + (((uint32_t *)at)[2] + 3) / 4 * 4;
+        at += 24 + (((uint32_t *)at)[5] + 3) / 4 * 4;
     at = input + (at - input + 63) / 64 * 64;
     struct arena arena = {input + (size + 63) / 64 * 64, input + sizeof input};
     const char *wrong = packed_open(&model, at, (uint32_t)(end - at), &arena);
@@ -73,15 +73,19 @@ __attribute__((force_align_arg_pointer)) void _start(void) {
     at = input + 4;
     for (uint32_t i = *(uint32_t *)input; i > 0; i--) {
         uint32_t *asked = (uint32_t *)at;
-        current.wanted = asked[0];
+        struct bf_inference *told = &network.told;
+        told->wanted = asked[0];
         current.chat = asked[1] == 1;
-        uint32_t found[4] = {answer(&current, (const char *)(asked + 3), asked[2])};
-        found[1] = current.text_count;
-        found[2] = current.count;
-        found[3] = current.logits_crc;
+        told->temperature = asked[2];
+        told->top_p = asked[3];
+        told->seed = asked[4];
+        uint32_t found[4] = {answer(&current, (const char *)(asked + 6), asked[5])};
+        found[1] = told->text_count;
+        found[2] = told->count;
+        found[3] = told->logits_crc;
         call(WRITE, 1, found, sizeof found);
-        call(WRITE, 1, current.ids, (long)((current.text_count + current.count) * sizeof *current.ids));
-        at += 12 + (asked[2] + 3) / 4 * 4;
+        call(WRITE, 1, current.ids, (long)((told->text_count + told->count) * sizeof *current.ids));
+        at += 24 + (asked[5] + 3) / 4 * 4;
     }
     call(EXIT, 0, 0, 0);
 }

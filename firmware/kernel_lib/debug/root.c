@@ -27,6 +27,7 @@ static const struct bf_symbol exports[] = {
     EXPORT(adaptive_jit_call), EXPORT(adaptive_jit_swap_code), EXPORT(bareflow_publish_store),
     EXPORT(bareflow_hook_swap), EXPORT(bareflow_hook_exception), EXPORT(bareflow_hook_pool_fail),
     EXPORT(bareflow_hook_register), EXPORT(bareflow_hook_reject), EXPORT(bareflow_hook_phase),
+    EXPORT(bareflow_hook_kernel),
 };
 
 struct bf_root bareflow_root __attribute__((aligned(16))) = {

@@ -46,14 +46,6 @@ typedef int32_t __attribute__((may_alias)) total_bits;
 #define EVEN(x) ((lanes)(x) << 16 >> 16)
 #define ODD(x) ((lanes)(x) >> 16)
 
-/*
- * An emulator that computes vectors with those of its host leaves the upper halves of the host's registers in use until
- * it leaves translated code; until then each scalar float may take it 50 times as long. Writing the flags makes it leave.
- */
-INLINE void end_of_vectors(void) {
-    __builtin_ia32_writeeflags_u32(__builtin_ia32_readeflags_u32());
-}
-
 /* The sums of all rows first: 16 products of a nibble and 127 fit into each of the two accumulators of 16 bits. */
 INLINE void add_up(const struct matmul_job *job, const struct matrix *m, total_bits *totals) {
     const tile_words *w = (const tile_words *)m->tiles;

@@ -1,0 +1,1 @@
+"""A language model in the guest: its weights, what it is at, its tensors, what it is asked."""
