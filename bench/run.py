@@ -21,7 +21,7 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from bareflow_gdb.errors import BareflowError  # noqa: E402
-from bench import gdb, pgo, recompile, ring, traces  # noqa: E402
+from bench import gdb, inference, pgo, recompile, ring, traces  # noqa: E402
 
 Row = dict[str, Any]
 
@@ -61,7 +61,7 @@ def main() -> int:
     options = parser.parse_args()
     rows: list[Row] = []
     try:
-        for module in (ring, gdb, recompile, traces, pgo):
+        for module in (ring, gdb, recompile, traces, pgo, inference):
             print(f"bench: {module.__name__} …", flush=True)
             rows += module.measure(options.image)
     except BareflowError as error:

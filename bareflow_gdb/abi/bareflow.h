@@ -321,7 +321,7 @@ enum bf_scenario {
     BF_SCENARIO_RING_FLOOD = 2, /* computes and emits MARK events until bf_root.scenario_stop is set */
     BF_SCENARIO_CALL_COST = 3,  /* measures a profiled call against the bare call, then idle */
     BF_SCENARIO_MODULE_LIFE = 4, /* loads, replaces, refuses and unloads modules, then idle */
-    BF_SCENARIO_SWAP_STORM = 5  /* swaps all functions run_calls times (100,000) while they run, then idle */
+    BF_SCENARIO_SWAP_STORM = 5  /* swaps all functions run_calls times (100,000) while they run, idle; since 1.5 */
 };
 
 /*

@@ -48,12 +48,13 @@ def test_each_result_is_right_and_nothing_is_found_while_gdbs_and_hosts_come_and
         assert found["findings"] == []
         looks += 1
         host = subprocess.Popen(
-            [sys.executable, "-m", "bareflow_gdb", "serve", storm.name],
+            [sys.executable, "-m", "bareflow_gdb.cli.main", "serve", storm.name],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
         gdb = ["gdb", "-nx", "-batch", "-ex", f"target remote {storm.gdb_socket}", "-ex", "stepi", "-ex", "detach"]
         assert subprocess.run(gdb, check=False, capture_output=True, timeout=SECONDS).returncode == 0
+        assert host.poll() is None
         host.kill()
         host.communicate()
     assert looks > 0
