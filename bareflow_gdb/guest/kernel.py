@@ -236,14 +236,21 @@ class Kernel(ABC):
 
         return read_tensors(self.memory, self.need_interface("it runs no language model"))
 
-    def tensor(self, name: str, row: int | None = None, limit: int = 64, every: bool = False) -> TensorReport:
+    def tensor(
+        self,
+        name: str,
+        row: int | None = None,
+        limit: int = 64,
+        every: bool = False,
+        say: Callable[[str], None] | None = None,
+    ) -> TensorReport:
         """A corner of a tensor or one row's first `limit` values, and statistics; `every`: of all its values.
 
-        Raises BadData, UsageError for a name or a row that is not there.
+        `say` is told how far it is. Raises BadData, UsageError for a name or a row that is not there.
         """
         from bareflow_gdb.guest.model.tensors import named, report
 
-        return report(self.memory, named(self.tensors(), name), row, limit, every=every)
+        return report(self.memory, named(self.tensors(), name), row, limit, every=every, say=say)
 
     # What is asked of every kernel in the same way.
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bareflow_gdb.guest.model.inference import Inference, NoInference
     from bareflow_gdb.guest.model.tensors import Tensor
 
+_STATES = {"waiting": "waits for a question", "reading": "reads the question", "answering": "answers"}
 _ENDS = {
     "full": "as many tokens as were wanted",
     "stopped": "the model's own end of the text",
@@ -64,7 +65,7 @@ def _view(record: Inference | NoInference | Tensors) -> View:
             for one in record.tensors
         ]
         return View("Tensors", (), (table("tensor|kept as|type|>shape|address|>bytes", listed),))
-    state = {"waiting": "waits for a question", "reading": "reads the question"}.get(record.state, "answers")
+    state = _STATES.get(record.state, record.state)
     end = "" if record.end == "none" else f"; the last answer ended: {_ENDS.get(record.end, spoken(record.end))}"
     head = facts(
         ("model", f"{record.model or 'no name'}, {record.layers} layers of {record.dim}, {record.bytes:,} bytes"),

@@ -19,7 +19,8 @@ def _ask(context: Context, options: Options) -> TensorReport:
     limit = LIMIT if options.limit is None else options.limit
     if limit < 1:
         raise UsageError(f"--limit {limit}: at least 1 value is shown")
-    return context.kernel.tensor(options.name, options.row, limit, options.all)
+    say = context.guest.places.progress
+    return context.kernel.tensor(options.name, options.row, limit, options.all, say)
 
 
 def _view(record: TensorReport) -> View:

@@ -35,10 +35,6 @@ HOOK void bareflow_hook_phase(uint32_t function, uint32_t phase, uint32_t level)
     __asm__ volatile("" : : "g"(function), "g"(phase), "g"(level));
 }
 
-HOOK void bareflow_hook_kernel(uint32_t function, uint32_t layer, uint32_t job) {
-    __asm__ volatile("" : : "g"(function), "g"(layer), "g"(job));
-}
-
 /*
  * The atomic swap: one aligned store, which on x86 has RELEASE semantics, then the level. The label marks the
  * store: there, EDX is the address of the slot and EAX the new entry point.
@@ -51,4 +47,8 @@ HOOK void adaptive_jit_swap_code(jit_function_entry_t *entry, bf_ptr new_code, u
                      : "d"(&entry->current_code), "a"(new_code)
                      : "memory");
     entry->compiled_level = level;
+}
+
+HOOK void bareflow_hook_kernel(uint32_t function, uint32_t layer, uint32_t job) {
+    __asm__ volatile("" : : "g"(function), "g"(layer), "g"(job));
 }

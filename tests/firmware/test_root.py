@@ -15,7 +15,7 @@ from bareflow_gdb.qemu.machine import Machine
 
 PAGE = 4096
 CODE_SYMBOLS = "tTwW"
-HOOKS = ("swap", "exception", "pool_fail", "register", "module_load", "reject", "phase")
+HOOKS = ("swap", "exception", "pool_fail", "register", "module_load", "reject", "phase", "kernel")
 
 
 @pytest.fixture(scope="module")

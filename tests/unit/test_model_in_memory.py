@@ -191,6 +191,25 @@ def test_counts_of_the_guest_are_capped_and_told() -> None:
     assert "position 1,048,576 of 64 is none: was the record overwritten?" in told.problems
 
 
+def test_tokens_cannot_move_the_cursor() -> None:
+    guest = Guest()
+    memory = guest.build()
+    text = next(part for part in read_weights(memory).parts if part.kind == "TOKEN_TEXT")
+    memory.put(text.address, b"\x1b[2J\xff" * (text.bytes // 5))
+    told = read_inference(memory, read_root(memory, ROOT))
+    assert not isinstance(told, NoInference) and told.text
+    assert told.text.isprintable() and "?" in told.text and "2J" in told.text
+
+
+def test_long_statistics_tell_how_far_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Guest().build()
+    monkeypatch.setattr(tensors, "_PATIENCE_SECONDS", 0)
+    said: list[str] = []
+    named = tensors.read_tensors(memory, read_root(memory, ROOT))
+    told = tensors.report(memory, named["blk.0.attn_k.weight"], None, 8, every=True, say=said.append)
+    assert told.statistics.rows == 32 and said[-1] == "32 of 32 rows looked at"
+
+
 def test_a_kernel_of_before_tells_nothing_of_it() -> None:
     guest = Guest()
     fake = FakeGuest()

@@ -12,10 +12,11 @@ from __future__ import annotations
 import math
 import struct
 import sys
+import time
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
@@ -32,6 +33,10 @@ MOST_VALUES = 1 << 19
 CORNER = 8
 """Rows and columns that are shown."""
 _MOST_ROWS = 1 << 21
+_PATIENCE_SECONDS = 2.0
+
+T = TypeVar("T")
+Say = Callable[[str], None]
 _NUMBERS = {"float": ("f", 4), "int16": ("h", 2), "int32": ("i", 4)}
 WEIGHTS, CACHE, ACTIVATION = "weights", "KV cache", "activation"
 
@@ -131,10 +136,12 @@ def named(tensors: dict[str, Tensor], name: str) -> Tensor:
     raise UsageError(f"there is no tensor {name!r}; there is {', '.join(close)}; `inference --tensors` lists all")
 
 
-def report(memory: Memory, tensor: Tensor, row: int | None, limit: int, *, every: bool = False) -> TensorReport:
+def report(
+    memory: Memory, tensor: Tensor, row: int | None, limit: int, *, every: bool = False, say: Say | None = None
+) -> TensorReport:
     """A corner, or the first `limit` values of one row, and statistics; `every`: of all values, whatever that costs.
 
-    Raises UsageError for a row that is not there, ReadError.
+    `say` is told, in sentences, how far it is. Raises UsageError for a row that is not there, ReadError.
     """
     if row is not None and not 0 <= row < tensor.rows:
         raise UsageError(f"{tensor.name} has no row {row:,}; its rows are 0 to {tensor.rows - 1:,}")
@@ -144,7 +151,7 @@ def report(memory: Memory, tensor: Tensor, row: int | None, limit: int, *, every
         Shown(at, tuple(values[:columns])) for at, values in zip(wanted, read_rows(memory, tensor, wanted), strict=True)
     ]
     looked = range(tensor.rows) if every else _looked(memory, tensor)
-    statistics = summed(read_rows(memory, tensor, looked), len(looked))
+    statistics = summed(_counted(read_rows(memory, tensor, looked), len(looked), say), len(looked))
     own = {name: getattr(tensor, name) for name in Tensor.__dataclass_fields__ if name != "part"}
     return TensorReport(**own, shown=tuple(shown), statistics=statistics)
 
@@ -161,6 +168,16 @@ def read_rows(memory: Memory, tensor: Tensor, rows: Sequence[int]) -> Iterator[a
                 yield _numbers(code, data[at : at + tensor.columns * size])
         return
     yield from _dequantised(memory, tensor.part, rows)
+
+
+def _counted(rows: Iterable[T], count: int, say: Say | None) -> Iterator[T]:
+    """The same, with a sentence now and then."""
+    due = time.monotonic() + _PATIENCE_SECONDS
+    for done, row in enumerate(rows):
+        yield row
+        if say is not None and time.monotonic() > due:
+            due += _PATIENCE_SECONDS
+            say(f"{done + 1:,} of {count:,} rows looked at")
 
 
 def summed(rows: Iterable[Sequence[float]], count: int) -> Statistics:
