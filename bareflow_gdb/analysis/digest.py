@@ -113,8 +113,9 @@ def tell(evidence: Evidence) -> Digest:
     times = swap_times(trace) if trace else []
     pools = ask("pools", lambda kernel: kernel.pools(check=True))
     clock = clock_of(view, boot, swaps)
+    seen = view is not None and view.seen_from_outside
     in_memory = None
-    if view is not None and view.seen_from_outside:
+    if seen and kernel is not None and kernel.root is not None:
         in_memory = ask("swaps in memory", lambda kernel: kernel.swaps(every=True))
     listed = swaps.swaps if swaps else ()
     subject = evidence.subject()
@@ -132,7 +133,7 @@ def tell(evidence: Evidence) -> Digest:
         swaps=swaps,
         swaps_from=swaps_from,
         latencies=tuple(summarise(times)),
-        activity=activity(trace, view, boot if in_memory is None else None, listed, times, pools, log, clock.last),
+        activity=activity(trace, view, None if seen else boot, listed, times, pools, log, clock.last),
         agreement=agreement,
         # An application exports what it has counted itself, which is not what the kernel's profiler counts.
         second=() if isinstance(kernel, LibraryKernel) else second_sources(log, modules, profile, swaps),

@@ -95,6 +95,10 @@ class _Story:
         return calls if calls and event.ring in self.rings_at_store and at == event.tsc else None
 
     def _same(self, one: int, other: int) -> bool:
+        known = [self.versions[version] for version in (one, other) if version in self.versions]
+        if len(known) == 2:
+            # Calls in it lead elsewhere from another place: the kernel compares before it relocates.
+            return len({version.same_as or version.number for version in known}) == 1
         try:
             old, new = (self.trace.code_bytes(version)[:_LARGEST_COMPARED] for version in (one, other))
         except BareflowError:

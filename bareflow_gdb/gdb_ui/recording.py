@@ -42,11 +42,14 @@ class Recording:
     messages: IO[str]
 
     @classmethod
-    def start(cls, machine: str, directory: Path) -> Recording:
-        """Returns once the recorder drains the rings; raises BareflowError with its last words otherwise."""
+    def start(cls, machine: str, directory: Path, source: str = "") -> Recording:
+        """Returns once the recorder drains the rings, or another source; raises BareflowError with its last words
+        otherwise.
+        """
         # Not a pipe: nobody would read the lines of progress out of it.
         messages = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - lives as long as the recording
-        process = child.start("trace", "record", machine, "--out", str(directory), "--json", errors=messages)
+        chosen = ("--source", source) if source else ()
+        process = child.start("trace", "record", machine, "--out", str(directory), "--json", *chosen, errors=messages)
         recording = cls(machine, directory, process, messages)
         deadline = time.monotonic() + START_SECONDS
         try:

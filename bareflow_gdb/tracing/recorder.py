@@ -180,6 +180,11 @@ class Recorder:
         return Watch(self.machine, pointers, lambda: names_of(beside(self.machine.image)))
 
     @property
+    def waits(self) -> bool:
+        """Is the guest paused, so that nothing comes before somebody lets it go?"""
+        return self.machine.status() != "running"
+
+    @property
     def source(self) -> str:
         """What its events come from, in words."""
         return ", ".join(dict.fromkeys(WORDS.get(count.kind, count.kind) for count in self._source.counts()))

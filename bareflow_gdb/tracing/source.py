@@ -107,7 +107,7 @@ class Seen:
 
     def _swapped(self, at: int, index: int, old: int, new: int, profiler_id: int) -> None:
         known = self.pointers.known(index, new)
-        self._count(at, index, profiler_id)
+        self._count(at, index, profiler_id, always=True)
         reason = _REASONS.get(f"BF_REASON_{known.reason.upper()}", 0) & 0x1F
         packed = known.version << 8 | reason << 3 | known.level & 7
         self._note(at, "publish", index, self.pointers.slot(index), old, new, packed)
@@ -121,9 +121,10 @@ class Seen:
             if now - at >= every_ns:
                 self._count(now, index, profiler_id)
 
-    def _count(self, at: int, index: int, profiler_id: int) -> None:
+    def _count(self, at: int, index: int, profiler_id: int, *, always: bool = False) -> None:
+        """`always`: also when nothing was counted since; a swap has what was counted at its own time."""
         count = self.pointers.count(profiler_id)
-        if count is None or count == self._counted.get(index, (0, None))[1]:
+        if count is None or (count == self._counted.get(index, (0, None))[1] and not always):
             return
         self._counted[index] = at, count
         words = (word for value in (count.calls, count.cycles) for word in (value & 0xFFFFFFFF, value >> 32))

@@ -32,7 +32,10 @@ def read_stock_moment(guest: Guest, before: Moment = NOTHING) -> Moment:
         return before
     moment = replace(before, ranges=tuple(_ranges(kernel)))
     with suppress(BareflowError):
-        moment = replace(moment, variant=kernel.status().variant)
+        status = kernel.status()
+        # One that has not registered anything yet may have them, one that only measures has none.
+        measures = status.variant == "stock unikernel"
+        moment = replace(moment, variant=status.variant, thresholds=() if measures else THRESHOLDS)
     with suppress(BareflowError):
         moment = replace(moment, modules=tuple(module.name for module in kernel.modules().modules))
     with suppress(BareflowError):

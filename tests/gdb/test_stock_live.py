@@ -164,7 +164,6 @@ REFUSED = {
     "cache": "its cache is part of its image",
     "release": "it cannot be held",
     "swap veto fibonacci": "it knows no veto",
-    "trace start": "it has no events to record",
     "step-swap": "its publishing store is inlined",
 }
 UNIKERNEL = ("swaps", "jit", "modules", "header sum", "break-swap", "watch sum")
@@ -210,6 +209,18 @@ def test_every_question_is_answered_or_refused_in_one_sentence(
         assert line.startswith(f"bf {question.split()[0]}: "), line
         assert REFUSED.get(question, "unikernel") in line
     assert ("SUM.MOD" in texts["fat list"] or "MATRIX" in texts["fat list"]) == (kernel == "stock76")
+
+
+def test_a_trace_is_recorded_beside_gdb_by_polling(gdb: Gdb, ended: Boot, tmp_path: Path) -> None:
+    machine = ended("stock")
+    result = gdb.run(
+        f"bf attach {machine.name}", f"bf trace start {tmp_path / 'trace'}", "bf trace status", "bf trace stop"
+    )
+    manifest = json.loads((tmp_path / "trace" / "manifest.json").read_text())
+    (source,) = manifest["sources"]
+    assert (source["kind"], source["missed"], manifest["complete"]) == ("tables", 0, True)
+    assert "polled without a stop" in result.out or "swaps  running" in result.out or "swaps  halted" in result.out
+    assert result.err == "" and "swaps      0" in result.out
 
 
 def test_an_address_is_told_as_the_records_and_the_symbols_have_it(gdb: Gdb, stock: Path, ended: Boot) -> None:

@@ -353,7 +353,7 @@ def test_a_whole_load_has_no_finding(asked: Asked, booted: Booted) -> None:
     (
         (("wait", "NAME", "idle"), "whose loader keeps no boot record"),
         (("release", "NAME"), "which cannot be held"),
-        (("trace", "record", "NAME", "--seconds", "3", "--out", "OUT"), "which has no events to record"),
+        (("trace", "record", "NAME", "--source", "ring", "--out", "OUT"), "which has no event ring to record"),
         (("events", "NAME"), "it records no events"),
         (("serve", "NAME"), "it asks for no code; `bareflow recompile` installs some"),
     ),

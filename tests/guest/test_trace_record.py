@@ -347,9 +347,9 @@ def test_leaving_the_recorder_takes_what_was_written_until_then(booted: Boot, tm
     assert Trace.open(tmp_path / "trace").count >= head > 300
 
 
-def test_a_stock_kernel_is_refused_at_once(launched: Boot, firmware: Path, tmp_path: Path) -> None:
+def test_a_stock_kernel_has_no_ring_which_is_said_at_once(launched: Boot, firmware: Path, tmp_path: Path) -> None:
     machine = launched(firmware / "stock" / "stock.img", with_disk=False)
     wait_for_serial(machine, "--- END JSON ---")
-    with pytest.raises(BareflowError, match="stock kernel, which has no events to record"):
-        Recorder(machine, tmp_path / "trace", boot_seconds=600)
+    with pytest.raises(BareflowError, match="stock kernel, which has no event ring to record"):
+        Recorder(machine, tmp_path / "trace", boot_seconds=600, source="ring")
     assert not (tmp_path / "trace").exists()

@@ -82,6 +82,8 @@ def test_ring_watchpoints_and_tables_of_one_run_tell_the_same_swaps(booted: Boot
     assert by_watch.agree and by_watch.agreed == 36, by_watch.contradictions
     assert traces["watch"].manifest.missed == 0
     assert [one[3] for one in told(traces["watch"])] == [one[3] for one in told(traces["ring"])]
+    equal = [one.function for one in swaps if one.same_code]
+    assert equal and [one.function for one in trace_swaps(traces["watch"]).swaps if one.same_code] == equal
     by_tables = same_run(traces["ring"], traces["tables"])
     assert by_tables.agree, by_tables.contradictions
     missed = traces["tables"].manifest.missed

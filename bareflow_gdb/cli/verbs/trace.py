@@ -135,7 +135,10 @@ def _record(options: argparse.Namespace) -> int:
             with recorder:
                 if options.release:
                     recorder.release_hold()
-                _say(options, f"recording {machine.name} into {options.out} by {recorder.source}; Ctrl-C ends it")
+                waits = "; it is paused, and --release would let it begin" if recorder.waits else ""
+                _say(
+                    options, f"recording {machine.name} into {options.out} by {recorder.source}{waits}; Ctrl-C ends it"
+                )
                 _run(options, recorder, stopped)
         except CannotWrite as error:
             if not recorder.kept:

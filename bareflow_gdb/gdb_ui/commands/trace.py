@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 def trace(options: argparse.Namespace, session: Session) -> Any:
     """Record the guest's events into a trace directory, while it runs and while it is stopped.
 
-    A child reads the event rings out of QEMU's RAM, so recording stops nothing and sends no packet. `bf trace
+    A child reads the event rings out of QEMU's RAM, so recording stops nothing and sends no packet; of a stock kernel,
+    which has none, it polls the tables, and says which swaps it missed. `bf trace
     stop` completes the trace and shows its summary; so does the end of the connection or of gdb, silently.
     """
     from bareflow_gdb.gdb_ui.recording import Recording, new_directory
+    from bareflow_gdb.guest.stock.kernel import StockKernel
 
     if options.directory is not None and options.action != "start":
         raise UsageError(f"`bf trace {options.action}` takes no directory")
@@ -39,11 +41,14 @@ def trace(options: argparse.Namespace, session: Session) -> Any:
         if session.recording is not None and session.recording.process.poll() is None:
             raise UsageError(f"recording into {session.recording.directory} already; `bf trace stop` ends it")
         name = session.require_machine("bf trace").name
-        # The recorder would wait for such a kernel to appear.
-        session.guest.kernel().need_interface(
-            "it has no events to record; `bf swaps` shows its swaps, `bf break-swap` stops at them"
-        )
-        session.recording = Recording.start(name, new_directory(options.directory, name))
+        kernel = session.guest.kernel()
+        is_stock = isinstance(kernel, StockKernel)
+        if not is_stock:
+            # The recorder would wait for a kernel to appear.
+            kernel.need_interface("it has no events to record")
+        # Watchpoints need the gdbstub, which gdb has.
+        source = "tables" if is_stock else ""
+        session.recording = Recording.start(name, new_directory(options.directory, name), source)
         return session.recording.progress()
     recording = session.recording
     if recording is None:
@@ -58,6 +63,7 @@ def _text(record: Progress | dict[str, Any]) -> str:
     if not isinstance(record, dict):
         return f"{record.state}: machine {record.machine} into {record.directory}\n  {record.progress}"
     lines = [f"trace {record['directory']}"]
-    lines += [f"  {name:<10} {record[name]}" for name in ("events", "lost", "swaps", "span") if name in record]
+    named = ("events", "lost", *(("missed",) if record.get("missed") else ()), "swaps", "span")
+    lines += [f"  {name:<10} {record[name]}" for name in named if name in record]
     lines.append(f"  ask it     {shell('bareflow', 'swaps', record['directory'])}")
     return "\n".join(lines)
