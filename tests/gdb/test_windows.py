@@ -124,13 +124,19 @@ def test_ctrl_c_stops_the_guest_after_step_swap_and_names_the_code(terminal: Ter
         terminal.press("C-c")
 
 
-def test_a_storm_of_ctrl_c_ends_the_command_and_nothing_else(terminal: Terminal, booted: Boot) -> None:
+def test_a_storm_of_ctrl_c_ends_the_command_and_nothing_else(terminal: Terminal, booted: Boot, tmp_path: Path) -> None:
     machine = booted(stage="registered", hold=1)
     terminal.type(f"bf attach {machine.name}")
     terminal.wait_for("attached to")
-    for number, command in enumerate(("step-swap primes", "recompile primes", "doctor", "checks --all"), start=1):
+    commands = {
+        "step-swap primes": "waiting for a swap of primes",
+        "recompile primes": "compiling primes",
+        f"trace start {shlex.quote(str(tmp_path / 'trace'))}": "trace start",
+        "doctor": "bf doctor",
+    }
+    for number, (command, begun) in enumerate(commands.items(), start=1):
         terminal.type(f"bf {command}")
-        terminal.wait_for(f"bf {command}")
+        terminal.wait_for(begun)
         terminal.press(*["C-c"] * 25)
 
         def answers(number: int = number) -> bool:
