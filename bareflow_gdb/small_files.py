@@ -58,6 +58,13 @@ def read_start(path: Path, most: int) -> bytes:
         return file.read(most)
 
 
+def read_end(path: Path, most: int) -> bytes:
+    """The last `most` bytes of a file. Raises like `open_plain`."""
+    with open_plain(path) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - most))
+        return file.read(most)
+
+
 def read_small(path: Path, most: int) -> bytes:
     """All bytes of a file. Raises ValueError when it has more than `most`, and like `read_start`."""
     data = read_start(path, most + 1)

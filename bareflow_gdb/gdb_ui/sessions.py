@@ -34,8 +34,12 @@ def _read_registers_anew() -> None:
     try:
         level, before = gdb.selected_frame().level(), _place(gdb.newest_frame())
         gdb.execute("maintenance flush register-cache", to_string=True)
-        if level and _place(gdb.newest_frame()) == before:
-            gdb.execute(f"frame level {level}", to_string=True)
+        frame: gdb.Frame | None = gdb.newest_frame()
+        if level and frame is not None and _place(frame) == before:
+            for _ in range(level):
+                frame = frame.older() if frame is not None else None
+            if frame is not None:
+                frame.select()
     except gdb.error:
         return  # it runs, or there is no guest
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from bareflow_gdb.errors import BadData, BareflowError, UsageError
 from bareflow_gdb.files import write_atomically
-from bareflow_gdb.small_files import read_json
+from bareflow_gdb.small_files import read_end, read_json
 
 RECORD = "machine.json"
 LOG = "qemu.log"
@@ -25,6 +25,8 @@ SHARED_MEMORY = Path("/dev/shm")
 ROOM_TO_SPARE = 16 << 20
 ABANDONED_SECONDS = 120.0
 MESSAGE_CHARACTERS = 500
+MESSAGE_BYTES = 1 << 14
+"""Of the end of QEMU's log: it says much when a guest makes it."""
 MOST_RECORD_BYTES = 64 << 10
 
 
@@ -146,8 +148,8 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 def qemu_messages(folder: Path) -> str:
     """What QEMU itself said, on one line."""
     try:
-        text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        text = read_end(folder / LOG, MESSAGE_BYTES).decode("utf-8", "replace")
+    except (OSError, ValueError):
         return ""
     return " / ".join(line.strip() for line in text.splitlines() if line.strip())[-MESSAGE_CHARACTERS:]
 

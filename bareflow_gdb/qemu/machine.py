@@ -25,9 +25,11 @@ from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu import directory as places
 from bareflow_gdb.qemu import leftovers, qmp, thin_core
 from bareflow_gdb.qemu.process import Process
+from bareflow_gdb.small_files import read_end
 
 STOP_SECONDS = 10.0
 MOST_SERIAL = 64 << 20
+SERIAL_END = 1 << 16
 
 
 def _as_is(value: Any) -> Any:
@@ -271,6 +273,14 @@ class Machine:
                 return console_of(file.read(MOST_SERIAL))
         except OSError:
             return ""
+
+    def last_serial_line(self) -> str:
+        """What COM1 printed last, of a log of any length; "" = nothing."""
+        try:
+            end = read_end(self.serial_path, SERIAL_END) if self.serial_path.is_file() else b""
+        except (OSError, ValueError):
+            return ""
+        return next((line.strip() for line in reversed(console_of(end).splitlines()) if line.strip()), "")
 
     def stop(self) -> None:
         """Ends QEMU and removes RAM, sockets and machine.json, in the user's runtime directory everything."""

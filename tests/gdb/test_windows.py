@@ -122,3 +122,31 @@ def test_ctrl_c_stops_the_guest_after_step_swap_and_names_the_code(terminal: Ter
         terminal.type("continue")
         terminal.wait_for("Continuing", without="received signal")
         terminal.press("C-c")
+
+
+def test_a_storm_of_ctrl_c_ends_the_command_and_nothing_else(terminal: Terminal, booted: Boot, tmp_path: Path) -> None:
+    machine = booted(stage="registered", hold=1)
+    terminal.type(f"bf attach {machine.name}")
+    terminal.wait_for("attached to")
+    commands = {
+        "step-swap primes": "waiting for a swap of primes",
+        "recompile primes": "compiling primes",
+        f"trace start {shlex.quote(str(tmp_path / 'trace'))}": "trace start",
+        "doctor": "bf doctor",
+    }
+    for number, (command, begun) in enumerate(commands.items(), start=1):
+        terminal.type(f"bf {command}")
+        terminal.wait_for(begun)
+        terminal.press(*["C-c"] * 25)
+
+        def answers(number: int = number) -> bool:
+            # What is typed while the last of them is on its way is lost.
+            terminal.type(f"print {number} + 40")
+            return bool(re.search(rf"= {number + 40}\n", terminal.wait_for(rf"{number} \+ 40")))
+
+        wait_for(answers, f"gdb to answer after bf {command}")
+        assert "Traceback" not in terminal.screen() and "Python Exception" not in terminal.screen()
+    terminal.type("bf status")
+    terminal.wait_for("stage +registered")
+    terminal.type("maintenance info breakpoints")
+    terminal.wait_for("No breakpoints")

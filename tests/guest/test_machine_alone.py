@@ -19,7 +19,7 @@ from machines import SECONDS, Assemble, Boot, wait_for
 from program import bareflow
 
 from bareflow_gdb.errors import BareflowError, ReadError, Unreachable, UsageError
-from bareflow_gdb.guest.boot.wait import last_stage, wait_for_serial, wait_for_stage
+from bareflow_gdb.guest.boot.wait import last_stage, last_words, wait_for_serial, wait_for_stage
 from bareflow_gdb.memory.core import ElfCore
 from bareflow_gdb.memory.dump import RawDump
 from bareflow_gdb.memory.gdbstub import GdbStub
@@ -104,6 +104,14 @@ def test_commas_and_other_letters_of_options_may_stand_in_a_directory(boot_secto
 
 def test_the_serial_log_is_usable_while_the_guest_runs(idle: Machine) -> None:
     assert wait_for_serial(idle, "init ok") == "[serial] init ok\n"
+
+
+def test_the_last_line_of_a_log_of_any_length_is_the_last(idle: Machine) -> None:
+    with idle.serial_path.open("ab") as log:
+        log.truncate(100 << 20)
+        log.seek(0, os.SEEK_END)
+        log.write(b"\nthe last of it\n")
+    assert "the last serial line is 'the last of it'" in last_words(idle)
 
 
 def test_host_reads_equal_pmemsave(idle: Machine) -> None:

@@ -293,7 +293,7 @@ def test_serve_answers_others_until_it_is_interrupted(idle_machine: Machine, tmp
     wait_for(lambda: "primes@O2 #" in said_so_far(), "the server's line")
     server.send_signal(signal.SIGINT)
     assert server.wait(SECONDS) == 0
-    assert said_so_far().endswith("1 requests answered\n")
+    assert said_so_far().endswith("\n1 request answered\n")
 
 
 def test_serve_ends_with_its_machine(booted: Boot, tmp_path: Path) -> None:

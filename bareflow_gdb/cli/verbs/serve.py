@@ -55,7 +55,7 @@ def main(options: argparse.Namespace) -> int:
 
     target = open_target(options.target)
     served = 0
-    say = Pace(lambda line: print(line, file=sys.stderr, flush=True), lambda count: f"({count:,} lines are left out)")
+    say = Pace(lambda line: print(line, file=sys.stderr, flush=True), lambda count: f"(lines left out: {count:,})")
     answers = _Answers()
     tell = Pace(
         answers.write,
@@ -73,11 +73,15 @@ def main(options: argparse.Namespace) -> int:
             for record in service.serve(stop.is_set):
                 served += 1
                 tell(json.dumps(to_json(record)) if options.json else outcome(record))
-            print(f"{served} requests answered", file=sys.stderr)
+            print(_answered(served), file=sys.stderr)
         except ReadError:
             if target.machine is None or target.machine.alive():
                 raise
-            print(f"{target.description} has ended; {served} requests answered", file=sys.stderr)
+            print(f"{target.description} has ended; {_answered(served)}", file=sys.stderr)
         finally:
             signal.signal(signal.SIGINT, before)
     return 2 if answers.lost else 0
+
+
+def _answered(served: int) -> str:
+    return f"{served:,} request{'' if served == 1 else 's'} answered"

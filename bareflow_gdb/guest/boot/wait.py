@@ -128,8 +128,8 @@ def wait(machine: Machine, reached: Callable[[], bool], timeout: float, what: st
 
 def last_words(machine: Machine) -> str:
     """What stands still, the last stage, the last serial line, and what QEMU said."""
-    lines = [line.strip() for line in machine.serial().splitlines() if line.strip()]
-    last = f"the last serial line is {lines[-1]!r}" if lines else "nothing was printed on the serial line"
+    line = machine.last_serial_line()
+    last = f"the last serial line is {line!r}" if line else "nothing was printed on the serial line"
     messages = qemu_messages(machine.directory)
     said = f", QEMU said: {messages}" if messages else ""
     why = still(machine)
