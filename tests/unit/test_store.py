@@ -28,6 +28,7 @@ from bareflow_gdb.tracing.codes import SavedCode
 from bareflow_gdb.tracing.journal import read_journal
 from bareflow_gdb.tracing.limits import CodeLimits
 from bareflow_gdb.tracing.losses import Loss
+from bareflow_gdb.tracing.manifest import SCHEMA_VERSION
 from bareflow_gdb.tracing.sql import answer
 from bareflow_gdb.tracing.store import Trace, recover
 
@@ -307,7 +308,7 @@ def test_damage_anywhere_is_one_sentence_and_never_a_crash(
 
 HOSTILE: dict[str, Callable[[dict[str, object]], object]] = {
     "another kind": lambda record: record.update(kind="something"),
-    "a newer schema": lambda record: record.update(schema=2),
+    "a newer schema": lambda record: record.update(schema=SCHEMA_VERSION + 1),
     "a missing field": lambda record: record.pop("functions"),
     "a number for a list": lambda record: record.update(functions=7),
     "a boolean for a count": lambda record: record.update(tsc_hz=True),
