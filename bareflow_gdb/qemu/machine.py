@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -118,6 +119,9 @@ class Machine:
             raise Unreachable(f"the directory of machine {name} is gone; `bareflow list` shows what is left of it")
         if any(machine.name == name for machine in cls.stale()):
             raise Unreachable(f"QEMU of machine {name} has ended; `bareflow list` shows how, `bareflow run` starts one")
+        damaged = next((why for other, why in cls.damaged() if other == name), "")
+        if damaged:
+            raise Unreachable(f"{damaged}; `{shlex.join(('bareflow', 'stop', name))}` does that")
         others = ", ".join(machine.name for machine in running) or "none"
         raise Unreachable(f"no machine named {name} is running (running: {others}); `bareflow run` starts one")
 

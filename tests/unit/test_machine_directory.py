@@ -123,6 +123,13 @@ def test_a_damaged_record_names_what_to_remove(runtime: Path, text: str) -> None
         Machine.load(runtime)
 
 
+def test_who_names_a_machine_with_a_damaged_record_is_told_so(runtime: Path) -> None:
+    folder = places.claim("broken")
+    (folder / "machine.json").write_text("{")
+    with pytest.raises(BareflowError, match="machine.json is damaged .*; `bareflow stop broken` does that"):
+        Machine.find("broken")
+
+
 def test_a_directory_without_a_record_is_a_machine_that_still_starts(runtime: Path) -> None:
     assert Machine.load(runtime) is None
 
