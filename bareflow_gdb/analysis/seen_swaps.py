@@ -18,6 +18,7 @@ from bareflow_gdb.guest.code.swaps import Swap, Swaps
 from bareflow_gdb.guest.code.worth import judge
 from bareflow_gdb.tracing.codes import SavedCode
 from bareflow_gdb.tracing.events import decode
+from bareflow_gdb.tracing.segments import to_events
 from bareflow_gdb.tracing.store import Trace
 
 TYPES = ("jit_register", "counted", "publish")
@@ -113,7 +114,8 @@ def seen_swaps(trace: Trace, tables: Tables | None, costs: Costs | None, no_wort
     """
     story = _Story(trace, tables, costs)
     found: list[Swap] = []
-    for event in decode(trace.events(*TYPES)):
+    # A recorder writes them in the order of time, so that they need not all be in memory.
+    for event in (one for part in trace.parts(types=TYPES) for one in decode(to_events(part))):
         if event.type == "jit_register":
             story.now[event.id] = story.at(event.id, event.fields()["code"])
         elif event.type == "counted":

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from bareflow_gdb.abi import layouts
-from bareflow_gdb.abi.events import type_numbers
+from bareflow_gdb.abi.events import BY_NAME, type_numbers
 from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.tracing.events import EVENT_DTYPE, Batch
 from bareflow_gdb.tracing.manifest import WRITTEN, Source
@@ -56,8 +56,18 @@ class Asked:
 
     def mask(self, before: int) -> int:
         """The word that says so; raises UsageError when there is no such type."""
-        only, also = (sum(1 << number for number in type_numbers(names)) for names in (self.only, self.also))
+        only, also = _bits(self.only), _bits(self.also)
         return (only if self.only else before) | also
+
+
+def _bits(names: Sequence[str]) -> int:
+    found = 0
+    for number in type_numbers(names):
+        if number == BY_NAME["counted"].number:
+            raise UsageError("no kernel writes events of type counted: `--source tables` and `--source watch` do")
+        # bareflow.h: a mask has 32 bits, and type 32 that of type 0.
+        found |= 1 << number % 32
+    return found
 
 
 AS_IT_IS = Asked()

@@ -15,7 +15,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.tracing.events import Batch, to_trace
-from bareflow_gdb.tracing.ring import MODE_FLIGHT, MODE_LOSSLESS, RingReader, Rings
+from bareflow_gdb.tracing.ring import MODE_FLIGHT, MODE_LOSSLESS, Asked, RingReader, Rings
 
 CAPACITY = 4096
 RECORDS = 0x1000
@@ -293,3 +293,11 @@ def test_records_copied_while_the_guest_sets_its_ring_up_anew_are_no_loss(guest:
     reader.armed = True
     batch = reader.drain()
     assert (batch.first, len(batch.events), batch.lost, reader.restarted) == (50, 50, 0, True)
+
+
+def test_the_mask_of_types_has_a_bit_for_each_also_when_one_is_asked_for_twice() -> None:
+    publish, shrink = (layouts.const(f"BF_EVENT_{name}") for name in ("PUBLISH", "POOL_SHRINK"))
+    assert Asked(("publish", "publish")).mask(0xFF) == 1 << publish
+    assert shrink == 32 and Asked(also=("pool_shrink", "publish")).mask(0) == 1 | 1 << publish
+    with pytest.raises(UsageError, match="no kernel writes events of type counted"):
+        Asked(("counted",)).mask(0)

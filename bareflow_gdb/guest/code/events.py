@@ -92,7 +92,10 @@ def read_ring(memory: Memory, root: Root, index: int) -> Ring | None:
     if raw.record_size != size or raw.capacity & raw.capacity - 1 or not 0 < raw.capacity <= _MAX_CAPACITY:
         raise BadData(f"ring {index} claims {raw.capacity:,} records of {raw.record_size} bytes, which cannot be right")
     types = layouts.enum_values("bf_event_type").values()
-    off = tuple(word("bf_event_type", value) for value in types if value and not raw.type_mask >> value & 1)
+    # Of 32 bits: type 32 has that of type 0. What only recorders write a kernel has not switched off.
+    nobody = (layouts.const("BF_EVENT_NONE"), layouts.const("BF_EVENT_COUNTED"))
+    written = [value for value in types if value not in nobody]
+    off = tuple(word("bf_event_type", value) for value in written if not raw.type_mask >> value % 32 & 1)
     return filled(Ring, raw, index=index, address=address, mode=word("bf_ring_mode", raw.mode), types_off=off)
 
 
