@@ -18,6 +18,8 @@ from bareflow_gdb.qemu.disk import image_path, opened
 
 NEWEST_LLVM = 22
 """Of the compiler on the host; it reads what older ones wrote."""
+EPOCH = 0
+"""LLVM reads bitcode of its own epoch only; it has been this one since there are epochs."""
 _TRIPLE = re.compile(r"i[3-6]86-")
 _LLVM = re.compile(r"LLVM ?(\d{1,4})")
 _SAID = "Invalid bitcode magic"
@@ -87,6 +89,13 @@ def _made(where: str, bitcode: Bitcode, producer: Producer | None) -> Iterator[F
     if producer.triple and not _TRIPLE.match(producer.triple):
         yield _finding(
             f"the bitcode of {name} is for another machine", where, f"its target is {producer.triple}, not i686"
+        )
+    elif producer.epoch not in (None, EPOCH):
+        yield _finding(
+            f"the bitcode of {name} is of another LLVM",
+            where,
+            f"{producer.producer or 'an LLVM without a name'} made it in epoch {producer.epoch}; the compiler here reads "
+            f"epoch {EPOCH} only, and refuses it with 'Incompatible epoch'",
         )
     elif version is not None and int(version[1]) > NEWEST_LLVM:
         yield _finding(
