@@ -104,8 +104,8 @@ def _not_over(subject: Subject, watched: Watched) -> Finding:
             where=_span(min(_places(watched)), max(_places(watched))),
             evidence=f"memory ends at 0x{end:08x}; nothing is there but what a bus without a device reads as",
             consequence="it never comes back: a call, a jump or a return went astray",
-            next_step="`exception` and `log` show the last that is known; `run --paused`, in gdb `bf break-boot kernel` "
-            "and steps from there show where it leaves",
+            next_step="`exception` and `log` show the last that is known; `run --paused`, in gdb "
+            "`bf break-boot kernel` and steps from there show where it leaves",
         )
     return Finding(
         severity=WARNING if stage_of(subject.kernel.memory) else NOTE,
