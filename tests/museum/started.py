@@ -321,3 +321,9 @@ def _weights(hall: Hall, place: int) -> None:
     hall.take(f"weights.{place}.img")
     hall.disk = hall.folder / "model.img"
     write_image([parse_file(str(SMALL))], hall.disk)
+
+
+@WING.add("6", ".bss of a module is not in its image", STOCK, r"uses memory at 0x\w+, which is not its own")
+@prepared("stock/stock.img")
+def _no_bss(hall: Hall, place: int) -> None:
+    hall.take_disk(hall.museum / f"stock_bss_left_out.{place}.img")
