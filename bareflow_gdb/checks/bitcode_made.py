@@ -50,7 +50,7 @@ def _sizes(subject: Subject, there: int, where: str) -> Iterator[Finding]:
     said = "\n".join((subject.log if subject.printed is not None else "", subject.shown or ""))
     if known not in (0, there):
         how = f"its code steps over {known} bytes; the payload (42 43 C0 DE) begins at byte {there}"
-    elif _SAID in said:
+    elif not known and _SAID in said:
         how = (
             f"it printed {_SAID!r}; the payload (42 43 C0 DE) begins at byte {there} "
             "of what is embedded, and the kernel looks for the next one where its own header's size leads it"
