@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from bareflow_gdb.guest.code.paths import Step
 
 _REGISTER = re.compile(r"e[abcd]x|e[sd]i|ebp")
-_SLOT = re.compile(r"dword ptr \[ebp - 0x[0-9a-f]+\]")
+_SLOT = re.compile(r"dword ptr \[ebp - (?:0x[0-9a-f]+|\d)\]")
 _BASED = re.compile(r"\[(e\w\w)(?: \+ e\w\w(?:\*[248])?)?(?: (?P<sign>[+-]) (?P<step>0x[0-9a-f]+|\d))?\]")
 _LOSES = ("eax", "ecx", "edx")
 """What a call leaves behind is not what was there."""
