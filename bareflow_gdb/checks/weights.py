@@ -9,9 +9,8 @@ from typing import Any
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import ROOT, Subject
-from bareflow_gdb.errors import Unreachable
 from bareflow_gdb.foreign import clean
-from bareflow_gdb.guest.base.absent import NONE, Absent
+from bareflow_gdb.guest.base.absent import CANNOT_KNOW, NONE, Absent
 from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.base.reading import many, one
 from bareflow_gdb.memory.protocol import Memory
@@ -29,10 +28,9 @@ def _look(subject: Subject) -> Iterator[Finding]:
     if record.magic != layouts.const("BF_MODEL_RECORD_MAGIC") or not (loaded or record.question):
         raise Absent("language model", NONE, "none was loaded from its disk, and it answers no questions")
     if subject.reads_cost:
-        raise Unreachable(
-            f"the CRCs need all {record.bytes:,} bytes of the model, too many for packets: "
-            "ask `bareflow diagnose MACHINE`, which reads QEMU's RAM"
-        )
+        because = f"its CRCs are over all {record.bytes:,} bytes of it, too many for packets"
+        step = "`bareflow diagnose MACHINE` reads QEMU's RAM"
+        raise Absent("damage to the language model", CANNOT_KNOW, because, step)
     base = layouts.const("BF_WEIGHTS_BASE")
     size, head = _head(memory, base)
     room = record.bytes if loaded else _room(memory, base)
