@@ -15,7 +15,7 @@ from bareflow_gdb.guest.code.paths import reachable
 from bareflow_gdb.guest.stock.headers import headers_in
 from bareflow_gdb.guest.stock.window import Window
 
-_MOST_BYTES, _MOST_MODULES = 1 << 16, 256
+_MOST_BYTES, _MOST_OF_ALL, _MOST_MODULES = 1 << 16, 1 << 19, 256
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
@@ -24,10 +24,12 @@ def _look(subject: Subject) -> Iterator[Finding]:
     # By their headers: the table of modules is the first that is overwritten.
     window = Window(subject.kernel.memory)
     told: set[str] = set()
+    left = _MOST_OF_ALL
     for _, header in islice(headers_in(window), _MOST_MODULES):
         name, entry, end = clean(header.name), header.entry_point, header.entry_point + header.code_size
         code = window.bytes(entry, header.code_size) if 0 < header.code_size <= _MOST_BYTES else None
-        if code is None or name in told or entry < window.start:
+        left -= len(code or b"")
+        if code is None or name in told or entry < window.start or left < 0:
             continue
         found = [one for one in reached(reachable(code, entry, entry, lambda _: None)) if _behind(one, end)]
         if found:

@@ -15,6 +15,7 @@ from bareflow_gdb.guest.stock.signatures import is_name
 from bareflow_gdb.guest.stock.window import Window
 
 _MOST = 64
+_MOST_COMPARED = 1024
 _NEAR = 96
 """So far from where the magic is compared a kernel steps over the header."""
 _COMPARED = re.compile(rb"(?:\x81[\x38-\x3f]|\x81\x7d.|\x81[\x78-\x7f].|\x81[\xf8-\xff]|\x3d)$", re.DOTALL)
@@ -39,8 +40,9 @@ def header_in_code(window: Window) -> int:
     """How large the header is to the kernel's own code, which steps over it behind its magic; 0 = it does not tell."""
     magic = layouts.const("BITCODE_MAGIC").to_bytes(4, "little")
     sizes: set[int] = set()
-    at = window.data.find(magic)
-    while at >= 0:
+    at, left = window.data.find(magic), _MOST_COMPARED
+    while at >= 0 and left > 0:
+        left -= 1
         if _COMPARED.search(window.data, max(at - 3, 0), at):
             near = window.data[max(at - _NEAR, 0) : at + _NEAR]
             sizes |= {size for size in HEADER_SIZES if _steps(size).search(near)}
