@@ -10,7 +10,7 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.checks.check import Check
 from bareflow_gdb.checks.subject import ROOT, Subject
 from bareflow_gdb.foreign import clean
-from bareflow_gdb.guest.base.absent import CANNOT_KNOW, NONE, Absent
+from bareflow_gdb.guest.base.absent import CANNOT_KNOW, NONE, NOT_YET, Absent
 from bareflow_gdb.guest.base.finding import Finding
 from bareflow_gdb.guest.base.reading import many, one
 from bareflow_gdb.memory.protocol import Memory
@@ -25,7 +25,9 @@ def _look(subject: Subject) -> Iterator[Finding]:
         raise Absent("language model", NONE, "its interface is older than models")
     record = one(memory, "bf_model_record", layouts.const("BF_MODEL_RECORD_ADDRESS"), "model record")
     loaded = record.state == layouts.const("BF_MODEL_STATE_LOADED")
-    if record.magic != layouts.const("BF_MODEL_RECORD_MAGIC") or not (loaded or record.question):
+    # Whoever started the machine may have put it there.
+    put = record.state <= layouts.const("BF_MODEL_STATE_NO_FILE") and record.question
+    if record.magic != layouts.const("BF_MODEL_RECORD_MAGIC") or not (loaded or put):
         raise Absent("language model", NONE, "none was loaded from its disk, and it answers no questions")
     if subject.reads_cost:
         because = f"its CRCs are over all {record.bytes:,} bytes of it, too many for packets"
@@ -33,7 +35,9 @@ def _look(subject: Subject) -> Iterator[Finding]:
         raise Absent("damage to the language model", CANNOT_KNOW, because, step)
     base = layouts.const("BF_WEIGHTS_BASE")
     size, head = _head(memory, base)
-    room = record.bytes if loaded else _room(memory, base)
+    room = min(record.bytes, _room(memory, base)) if loaded else _room(memory, base)
+    if not loaded and head.magic != layouts.const("BF_MODEL_MAGIC"):
+        raise Absent("language model", NOT_YET, "none is where it would be")
     if head.magic != layouts.const("BF_MODEL_MAGIC") or size > room or _head_crc(memory, base, size) != head.crc:
         yield _finding("the head of the language model in memory is damaged", base, "it differs from its own CRC")
         return

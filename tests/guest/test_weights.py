@@ -64,10 +64,12 @@ def test_a_damaged_head_is_one_finding_whatever_it_claims(copy: GuestCopy, at: i
     assert finding.what == "the head of the language model in memory is damaged"
 
 
-def test_a_kernel_without_a_model_has_nothing_to_look_at(copy: GuestCopy) -> None:
-    record = layouts.const("BF_MODEL_RECORD_ADDRESS")
+@pytest.mark.parametrize("state", ["NONE", "NO_FILE", "NO_RAM", "LOADING", "DISK_ERROR", "DAMAGED"])
+def test_a_kernel_without_a_model_has_nothing_to_look_at(copy: GuestCopy, state: str) -> None:
+    record = layouts.const("BF_MODEL_RECORD_ADDRESS") + layouts.offset("bf_model_record", "state")
     with copy.undone():
-        copy.write(record, bytes(layouts.size("bf_model_record")), "no record")
+        copy.write(record, layouts.const(f"BF_MODEL_STATE_{state}").to_bytes(4, "little"), "state")
+        copy.write(BASE, bytes(HEAD), "no model")
         copy.invalidate()
         found = asked(copy)
     assert (found.checks[0].state, found.findings) == ("not asked", ())

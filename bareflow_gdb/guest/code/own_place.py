@@ -15,13 +15,21 @@ from bareflow_gdb.guest.code.paths import Step
 _REGISTER = re.compile(r"e[abcd]x|e[sd]i|ebp")
 _SLOT = re.compile(r"dword ptr \[ebp - (?:0x[0-9a-f]+|\d)\]")
 _BASED = re.compile(r"\[(e\w\w)(?: \+ e\w\w(?:\*[248])?)?(?: (?P<sign>[+-]) (?P<step>0x[0-9a-f]+|\d))?\]")
+_INDEXED = re.compile(r"\[e\w\w \+ e")
 _LOSES = ("eax", "ecx", "edx")
 """What a call leaves behind is not what was there."""
+_IMPLICIT = re.compile(
+    r"cdq|cwde|mul|i?div|xchg|cpuid|rdtsc|rep\b.*|(?:lod|sto|mov|sca|cmp)s[bwd]|popal|cmpxchg.*|xadd"
+)
+"""These write registers that they do not name, or name second."""
+_PARTS = {part: f"e{part[0]}x" for part in ("al", "ah", "bl", "bh", "cl", "ch", "dl", "dh")} | {
+    word: f"e{word}" for word in ("ax", "bx", "cx", "dx", "si", "di", "bp")
+}
 
 
 @dataclass(frozen=True)
 class Reached:
-    """An address that an instruction uses, or only computes (`lea`)."""
+    """An address that an instruction uses, or only computes: for `lea`, or to add an index, which may be negative."""
 
     step: Step
     address: int
@@ -41,7 +49,7 @@ def reached(steps: Mapping[int, Step]) -> Iterator[Reached]:
         operands = step.operands.split(", ")
         at = _address(known, step.operands)
         if at is not None:
-            yield Reached(step, at, step.mnemonic != "lea")
+            yield Reached(step, at, step.mnemonic != "lea" and not _INDEXED.search(step.operands))
         if step.mnemonic == "call":
             place = step.address + step.size if operands[0] == hex(step.address + step.size) else None
             for name in _LOSES:
@@ -68,11 +76,17 @@ def _address(known: Mapping[str, int], operands: str) -> int | None:
 def _follow(
     known: dict[str, int], step: Step, operands: list[str], at: int | None, place: int | None, slots: set[str]
 ) -> None:
-    target = operands[0]
+    target = _PARTS.get(operands[0], operands[0])
+    if _IMPLICIT.fullmatch(step.mnemonic) or (step.mnemonic == "imul" and len(operands) == 1):
+        for name in [name for name in known if name not in slots]:
+            del known[name]
+        return
     if step.mnemonic in ("cmp", "test", "push") or not (_REGISTER.fullmatch(target) or target in slots):
         return
     value = known.get(operands[-1])
-    if step.mnemonic == "pop" and place is not None:
+    if target != operands[0]:
+        known.pop(target, None)
+    elif step.mnemonic == "pop" and place is not None:
         known[target] = place
     elif step.mnemonic == "mov" and len(operands) == 2 and value is not None:
         known[target] = value
