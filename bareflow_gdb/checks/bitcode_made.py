@@ -18,6 +18,8 @@ from bareflow_gdb.qemu.disk import image_path, opened
 
 NEWEST_LLVM = 22
 """Of the compiler on the host; it reads what older ones wrote."""
+EPOCH = 0
+"""LLVM reads bitcode of its own epoch only; it has been this one since there are epochs."""
 _TRIPLE = re.compile(r"i[3-6]86-")
 _LLVM = re.compile(r"LLVM ?(\d{1,4})")
 _SAID = "Invalid bitcode magic"
@@ -34,17 +36,34 @@ def _look(subject: Subject) -> Iterator[Finding]:
         if finding.what not in told:
             told.add(finding.what)
             yield finding
-    said = "\n".join((subject.log if subject.printed is not None else "", subject.shown or ""))
     headers = sorted({bitcode.header_size for _, bitcode, _ in found if bitcode.header_size})
-    if subject.stock is not None and _SAID in said and len(headers) == 1:
-        yield Finding(
-            what="the kernel and its bitcode have headers of different sizes",
-            where=found[0][0],
-            evidence=f"it printed {_SAID!r}; the payload (42 43 C0 DE) begins at byte {headers[0]} "
-            "of what is embedded, and the kernel looks for the next one where its own header's size leads it",
-            consequence="the payload is shifted by some bytes: it is no bitcode to whoever compiles it",
-            next_step="`bitcode` shows the headers; build the wrapper tool and the kernel with one bitcode_header_t",
+    if subject.stock is not None and len(headers) == 1:
+        yield from _sizes(subject, headers[0], found[0][0])
+
+
+def _sizes(subject: Subject, there: int, where: str) -> Iterator[Finding]:
+    """A stock kernel and what it carries, by its code, or by what it said and what has not scrolled away."""
+    from bareflow_gdb.guest.stock.bitcode import header_in_code
+    from bareflow_gdb.guest.stock.window import Window
+
+    known = header_in_code(Window(subject.kernel.memory))
+    said = "\n".join((subject.log if subject.printed is not None else "", subject.shown or ""))
+    if known not in (0, there):
+        how = f"its code steps over {known} bytes; the payload (42 43 C0 DE) begins at byte {there}"
+    elif not known and _SAID in said:
+        how = (
+            f"it printed {_SAID!r}; the payload (42 43 C0 DE) begins at byte {there} "
+            "of what is embedded, and the kernel looks for the next one where its own header's size leads it"
         )
+    else:
+        return
+    yield Finding(
+        what="the kernel and its bitcode have headers of different sizes",
+        where=where,
+        evidence=how,
+        consequence="the payload is shifted by some bytes: it is no bitcode to whoever compiles it",
+        next_step="`bitcode` shows the headers; build the wrapper tool and the kernel with one bitcode_header_t",
+    )
 
 
 def _carried(subject: Subject) -> Iterator[tuple[str, Bitcode, Producer | None]]:
@@ -87,6 +106,13 @@ def _made(where: str, bitcode: Bitcode, producer: Producer | None) -> Iterator[F
     if producer.triple and not _TRIPLE.match(producer.triple):
         yield _finding(
             f"the bitcode of {name} is for another machine", where, f"its target is {producer.triple}, not i686"
+        )
+    elif producer.epoch not in (None, EPOCH):
+        yield _finding(
+            f"the bitcode of {name} is of another LLVM",
+            where,
+            f"{producer.producer or 'an LLVM without a name'} made it in epoch {producer.epoch}; the compiler here "
+            f"reads epoch {EPOCH} only, and refuses it with 'Incompatible epoch'",
         )
     elif version is not None and int(version[1]) > NEWEST_LLVM:
         yield _finding(

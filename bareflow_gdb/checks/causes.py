@@ -71,6 +71,17 @@ MAY_CAUSE: dict[str, tuple[str, ...]] = {
     # Something wrote where it must not.
     "recursion": ("data_over_stack", "stack_overrun", *_MEMORY, "code_crc", "images", "results", *_TABLES, *_CRASHES),
     "not_relocated": ("low_memory", "code_targets", "results", "self_tests", *_CRASHES),
+    "module_data": (
+        "code_blocks",
+        "pool_room",
+        "data_over_stack",
+        "registers_kept",
+        "code_crc",
+        "results",
+        *_MEMORY,
+        *_TABLES,
+        *_CRASHES,
+    ),
     "low_memory": ("printed_exception", "start", "resets", "halted"),
     "stack_overrun": ("code_crc", "images", "results", *_TABLES, *_CRASHES),
     "code_crc": ("registers_kept", "results", "swap_events", *_CRASHES),

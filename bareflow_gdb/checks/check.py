@@ -17,7 +17,7 @@ class Check:
     looks_at: str
     """One line, without a full stop."""
     needs: tuple[str, ...]
-    """MEMORY, KERNEL, ROOT, STOCK, KERNEL_UP, REGISTERS, SERIAL, OUTPUT, TRACE, MACHINE, LOADED, WATCHED of Subject."""
+    """Names in subject.py: MEMORY, KERNEL, ROOT, STOCK, KERNEL_UP, REGISTERS, SERIAL, OUTPUT, TRACE and others."""
     look: Callable[[Subject], Iterable[Finding]]
     cheap: bool = False
     """May it be asked where each read costs a packet? It then adds no packet to those of `status`."""

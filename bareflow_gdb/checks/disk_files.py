@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bareflow_gdb.checks.check import Check
-from bareflow_gdb.checks.subject import KERNEL, MACHINE, Subject
-from bareflow_gdb.errors import Unreachable
+from bareflow_gdb.checks.subject import DISK, Subject
 from bareflow_gdb.guest.base.finding import WARNING, Finding
 from bareflow_gdb.guest.machine.fat16 import read_volume
-from bareflow_gdb.qemu.disk import image_path, opened
+from bareflow_gdb.qemu.disk import opened
 
 
 def _look(subject: Subject) -> Iterator[Finding]:
-    try:
-        path = image_path(subject.kernel.memory)
-    except Unreachable:
-        # That there is none is another check's question.
-        return
-    with opened(path) as image:
-        volume = read_volume(image, str(path))
+    with opened(subject.disk) as image:
+        volume = read_volume(image, str(subject.disk))
     for file in volume.files:
         if file.problem:
             yield _finding(f"the file {file.name} of the module disk is damaged: {file.problem}", file.name)
@@ -39,4 +33,4 @@ def _finding(what: str, where: str) -> Finding:
     )
 
 
-CHECK = Check("disk_files", "the FAT16 volume on the module disk", (KERNEL, MACHINE), _look)
+CHECK = Check("disk_files", "the FAT16 volume on the module disk", (DISK,), _look)

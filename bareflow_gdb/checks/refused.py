@@ -20,7 +20,7 @@ _LINES = (
     (r"\[ERROR\] Module (?P<where>[^:]*): (.*)", "a module", "what it replaces stays as it was"),
     (r"\[FAT16\] (?P<where>)Not a FAT16 volume: (.*)", "the second disk", "no module or tier is read from it"),
     (
-        r"\[FAT16\] (?P<where>\S+): (cannot be read .*|a size of .*)",
+        r"\[FAT16\] (?P<where>\S+): (cannot be read .*|a size of .*|its cluster chain .*)",
         "a file of the disk",
         "the kernel goes on without it",
     ),

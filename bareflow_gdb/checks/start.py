@@ -97,6 +97,16 @@ def _loops(subject: Subject, watched: Watched) -> Finding:
 
 def _not_over(subject: Subject, watched: Watched) -> Finding:
     """A kernel that keeps a boot record says itself when it is done; of another one it cannot be known."""
+    end = subject.kernel.memory.ranges[-1][1]
+    if min(_places(watched)) >= end:
+        return Finding(
+            what="the CPU runs where there is no memory",
+            where=_span(min(_places(watched)), max(_places(watched))),
+            evidence=f"memory ends at 0x{end:08x}; nothing is there but what a bus without a device reads as",
+            consequence="it never comes back: a call, a jump or a return went astray",
+            next_step="`exception` and `log` show the last that is known; `run --paused`, in gdb "
+            "`bf break-boot kernel` and steps from there show where it leaves",
+        )
     return Finding(
         severity=WARNING if stage_of(subject.kernel.memory) else NOTE,
         what=f"the guest still runs after {watched.seconds:g} s{_inside(subject, watched)}",

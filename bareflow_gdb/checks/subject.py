@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.errors import BareflowError, Unreachable
 from bareflow_gdb.guest.code.log_lines import FIRST_LINE, boots
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ MEMORY, KERNEL, ROOT, KERNEL_UP, REGISTERS = "memory", "kernel", "root", "kernel
 SERIAL, MACHINE, TRACE, STOCK, LOADED = "serial log", "machine", "trace", "stock kernel", "a load"
 WATCHED = "a start that was watched"
 OUTPUT = "screen or serial log"
+DISK = "module disk"
 
 _END_CHARACTERS = 200
 
@@ -54,21 +56,30 @@ class Subject:
         serial: Callable[[], str] | None = None,
         trace: Any = None,
         watched: Watched | None = None,
+        disk: Path | None = None,
     ) -> None:
         """`kernel` gives the kernel in memory; `serial` what was printed on COM1, where that is kept outside.
 
-        watched: how its start went, when somebody looked on.
+        watched: how its start went, when somebody looked on. disk: the image of a module disk, when no guest is asked.
         """
         self._kernel = kernel
         self._serial = serial
         self.machine = machine
         self.trace = trace
         self.watched = watched
+        self._disk = disk
         self._walker: Walker | None = None
 
     def again(self) -> Subject:
         """The same guest a moment later."""
-        later = Subject(self._kernel, machine=self.machine, serial=self._serial, trace=self.trace, watched=self.watched)
+        later = Subject(
+            self._kernel,
+            machine=self.machine,
+            serial=self._serial,
+            trace=self.trace,
+            watched=self.watched,
+            disk=self._disk,
+        )
         later._walker = self._walker
         return later
 
@@ -94,6 +105,8 @@ class Subject:
                 return str(self.kernel.reason) if isinstance(self.kernel, NoKernel) else ""
             if need == STOCK:
                 return "" if self.stock is not None else "this is not a stock kernel"
+            if need == DISK:
+                return "" if self.disk else "it has no second disk"
             if need == LOADED:
                 return "nothing was loaded: this is its file" if isinstance(self.kernel.memory, KernelFile) else ""
             if need == MACHINE:
@@ -105,6 +118,18 @@ class Subject:
             return "" if self.kernel else "no memory"
         except BareflowError as error:
             return str(error)
+
+    @cached_property
+    def disk(self) -> Path:
+        """The image of the module disk: of the one that is asked, or by QEMU of a machine with a kernel in it."""
+        from bareflow_gdb.qemu.disk import image_path
+
+        if self._disk is not None:
+            return self._disk
+        for need in (KERNEL, MACHINE):
+            if lacking := self.lacks(need):
+                raise Unreachable(lacking)
+        return image_path(self.kernel.memory)
 
     @cached_property
     def kernel(self) -> Kernel:

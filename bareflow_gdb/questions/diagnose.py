@@ -18,7 +18,7 @@ def _ask(context: Context, _: Options) -> Diagnosis:
     from bareflow_gdb.checks import registry
     from bareflow_gdb.checks.diagnosis import Diagnosis
 
-    if context.serial_file is None:
+    if context.serial_file is None and context.module_disk is None:
         # Nothing else is there to be looked at: why it cannot be read is the answer.
         context.kernel.status()
     return Diagnosis.of(registry.run(context.subject()), context.watched)
@@ -60,7 +60,7 @@ QUESTION = Question(
     name="diagnose",
     help="the cause of what is wrong: evidence, consequence, next step, and what may follow from it",
     details="Asks every check, also those that cost packets over a gdbstub, and tells a cause before its symptoms. "
-    "In a shell a boot disk is started and watched.",
+    "In a shell a boot disk is started and watched, and of a disk of modules its volume is looked at.",
     of_kernel_files=True,
     example="diagnose",
     needs=(MEMORY, MACHINE, TRACE),

@@ -108,6 +108,8 @@ class Context(ABC):
     """Where COM1 was written to."""
     disk_image: Path | None = None
     """The disk image that is asked, when nothing else is."""
+    module_disk: Path | None = None
+    """The image of a module disk, when that alone is asked what is wrong."""
     watched: Watched | None = None
     """How the guest's start went, when somebody looked on."""
 
@@ -126,6 +128,7 @@ class Context(ABC):
             serial=self._printed(),
             trace=self.trace,
             watched=self.watched,
+            disk=self.module_disk,
         )
 
     def _printed(self) -> Callable[[], str] | None:

@@ -9,7 +9,7 @@ extern const uint8_t __bitcode_end[];
 void bitcode_list(void) {
     const uint8_t *at = __bitcode_start;
 
-    while ((size_t)(__bitcode_end - at) > sizeof(bitcode_header_t)) {
+    while (__bitcode_end - at > (int32_t)sizeof(bitcode_header_t)) {     /* the last one's end is rounded up, too */
         const bitcode_header_t *header = (const bitcode_header_t *)at;
         if (header->magic != BITCODE_MAGIC || header->bitcode_size > (size_t)(__bitcode_end - at)) {
             terminal_printf("[ERROR] Invalid bitcode magic\n");

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from machines import Assemble, Boot
+from museum.images import Hall
 from program import bareflow
 
 from bareflow_gdb.qemu.machine import Machine
@@ -111,10 +112,47 @@ def test_a_kept_machine_stands_at_the_fault(boot_sector: Assemble) -> None:
         machine.stop()
 
 
-def test_a_disk_of_modules_is_no_boot_disk(firmware: Path) -> None:
-    done = bareflow("diagnose", str(firmware / "fat16.img"))
-    assert done.returncode == 2
-    assert "is a disk of modules; give the boot disk, and this one as --disk" in done.stderr
+# It prints for some seconds, and sleeps between two ticks of the timer with the same registers each time.
+SLEEPS = """
+    xor ax, ax
+    mov ds, ax
+    mov dx, 0x3f8
+    mov al, '.'
+    sti
+again: hlt
+    cmp word [left], 0
+    je again
+    dec word [left]
+    test word [left], 7
+    jnz again
+    out dx, al
+    jmp again
+left: dw 64
+"""
+GOES_ASTRAY = "mov eax, 0xe0000000\njmp eax"
+
+
+def test_a_guest_that_sleeps_between_interrupts_is_in_no_loop(boot_sector: Assemble) -> None:
+    assert diagnosed(boot_sector(SLEEPS), code=0)["watched"]["ending"] == "arrived"
+
+
+def test_a_cpu_that_runs_where_no_memory_is_is_told_so(boot_sector: Assemble) -> None:
+    record = diagnosed(boot_sector(PROTECTED.format(GOES_ASTRAY, 0)), "--timeout", "300", code=1)
+    assert record["watched"]["ending"] == "runs"
+    finding = only(record)
+    assert finding["what"] == "the CPU runs where there is no memory"
+    assert "memory ends at 0x04000000" in finding["evidence"]
+
+
+def test_a_disk_of_modules_alone_is_looked_at_as_a_volume(firmware: Path, tmp_path: Path) -> None:
+    assert diagnosed(firmware / "fat16.img", code=0)["passed"] == ["disk_files"]
+    hall = Hall(firmware, firmware, tmp_path)
+    hall.take_disk(firmware / "fat16.img")
+    hall.circle("FFT_1D.BC")
+    assert hall.disk is not None
+    assert only(diagnosed(hall.disk, code=1))["what"].startswith(
+        "the file FFT_1D.BC of the module disk is damaged: its"
+    )
 
 
 def test_a_running_machine_is_asked_as_it_is(launched: Boot, boot_sector: Assemble) -> None:

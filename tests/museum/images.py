@@ -6,17 +6,48 @@ import secrets
 import shutil
 import struct
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from machines import QUICK
 from stock_raw import nm
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.code.bitstream import Producer, read_producer
 from bareflow_gdb.qemu.image import SECTOR, RootSettings, image_crc, patched_copy, put
 
 BASE = 0x10000
 KERNEL = layouts.const("BF_IMAGE_LBA") * SECTOR
+CHAR6 = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._"
+
+
+def _put_bits(data: bytes, at: int, width: int, value: int) -> bytes:
+    bits = int.from_bytes(data, "little")
+    return (bits & ~((1 << width) - 1 << at) | value << at).to_bytes(len(data), "little")
+
+
+def of_another_llvm(bitcode: bytes, version: str, epoch: int) -> bytes:
+    """Its identification block says `version` (two digits) and `epoch` (0 or 1), as a later LLVM would have written.
+
+    llvm-dis of LLVM 19 and 22 refuse epoch 1 ("Incompatible epoch: Bitcode '1' vs current: '0'"); of another producer
+    alone they say nothing while they know each of its records.
+    """
+    bits, sought = int.from_bytes(bitcode[:256], "little"), sum(CHAR6.index(c) << 6 * i for i, c in enumerate("LLVM"))
+    at = next(at for at in range(2048) if bits >> at & 0xFFFFFF == sought)
+    made = _put_bits(bitcode, at + 24, 12, sum(CHAR6.index(c) << 6 * i for i, c in enumerate(version)))
+    was = read_producer(made)
+    if epoch == was.epoch:
+        return made
+    turned = (_put_bits(made, bit, 1, 1) for bit in range(at + 60, at + 400))
+    return next(one for one in turned if _says(one) == replace(was, epoch=epoch))
+
+
+def _says(bitcode: bytes) -> Producer | None:
+    try:
+        return read_producer(bitcode)
+    except BareflowError:
+        return None
 
 
 @dataclass
@@ -86,8 +117,8 @@ class Hall:
         subprocess.run(["mcopy", "-o", "-i", str(self.disk), str(source), f"::{name}"], check=True)
         source.unlink()
 
-    def circle(self, name: str) -> None:
-        """The second cluster of a file leads back to its first."""
+    def circle(self, name: str, *, first: bool = False) -> None:
+        """The second cluster of a file leads back to its first; or the first one to itself."""
         assert self.disk is not None
         disk = bytearray(self.disk.read_bytes())
         boot = layouts.unpack("fat16_boot_sector", bytes(disk[: layouts.size("fat16_boot_sector")]))
@@ -95,9 +126,10 @@ class Hall:
         root = fat + boot.fat_count * boot.sectors_per_fat * SECTOR
         stem, _, end = name.partition(".")
         at = disk.index(stem.ljust(8).encode() + end.ljust(3).encode(), root)
-        (first,) = struct.unpack_from("<H", disk, at + 26)
-        (second,) = struct.unpack_from("<H", disk, fat + 2 * first)
+        (begin,) = struct.unpack_from("<H", disk, at + 26)
+        (second,) = struct.unpack_from("<H", disk, fat + 2 * begin)
         assert 2 <= second < 0xFFF0, f"{name} has one cluster"
+        last = begin if first else second
         for copy in range(boot.fat_count):
-            struct.pack_into("<H", disk, fat + copy * boot.sectors_per_fat * SECTOR + 2 * second, first)
+            struct.pack_into("<H", disk, fat + copy * boot.sectors_per_fat * SECTOR + 2 * last, begin)
         self.disk.write_bytes(disk)

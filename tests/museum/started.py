@@ -7,9 +7,12 @@ import struct
 import subprocess
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.build.fat_image import parse_file, write_image
+from bareflow_gdb.guest.code.bitcode import PAYLOAD_MAGIC
+from bareflow_gdb.model.packed_file import SMALL
 from bareflow_gdb.qemu.image import SECTOR
 from museum.exhibit import OURS, STOCK, Wing
-from museum.images import KERNEL, Hall
+from museum.images import KERNEL, Hall, of_another_llvm
 
 WING: Wing[Hall] = Wing()
 OUR_ELF, STOCK_ELF = "kernel.elf", "stock/stock.elf"
@@ -217,10 +220,37 @@ def _target(hall: Hall, place: int) -> None:
     out.unlink()
 
 
+LATER = (("23", 1), ("31", 0))
+"""Version and epoch."""
+
+
+@WING.add("", "bitcode of a newer LLVM", OURS, r"the bitcode of \w+ is of (another LLVM|a newer LLVM)")
+@prepared("fluid.img", with_disk=True)
+def _newer(hall: Hall, place: int) -> None:
+    name = ("SUM.BC", "PRIMES.BC")[place]
+    data = hall.file(name)
+    hall.put_file(name, data[:128] + of_another_llvm(data[128:], *LATER[place]))
+
+
+@WING.add("", "bitcode of a newer LLVM", STOCK, r"the bitcode of \w+ is of (another LLVM|a newer LLVM)")
+@prepared("stock/stock.img")
+def _newer_in_image(hall: Hall, place: int) -> None:
+    disk = hall.image.read_bytes()
+    at = disk.index(PAYLOAD_MAGIC, KERNEL)
+    hall.patch(at, of_another_llvm(disk[at : at + 4096], *LATER[place]))
+
+
 @WING.add("", "a chain of the FAT is a circle", OURS, r"chain of clusters runs in a circle")
 @prepared("fluid.img", with_disk=True)
 def _circle(hall: Hall, place: int) -> None:
     hall.circle(("FFT_1D.BC", "SHA256.BC")[place])
+
+
+@WING.add("", "a chain of the FAT is a circle", STOCK, r"chain of clusters runs in a circle")
+@prepared("stock/stock.img")
+def _circle_of_stock(hall: Hall, place: int) -> None:
+    hall.take_disk(hall.firmware / "stock" / "stock_disk.img")
+    hall.circle("MATRIX_M.MOD", first=bool(place))
 
 
 @WING.add("", "tier files are exchanged", OURS, r"refused (a tier|2 tiers|4 tiers)|refused \d tiers")
@@ -281,3 +311,19 @@ compiled(
     "compiled_for_the_host",
 )
 compiled("", "the baud divisor is wrong", OURS, "COM1 runs at", "baud")
+compiled("", "the baud divisor is wrong", STOCK, "COM1 runs at", "stock_baud")
+compiled("", "an interrupt storm", STOCK, "interrupt storm", "stock_interrupt_storm")
+compiled("17", "the bitcode's header has another size", STOCK, "headers of different sizes", "stock_bitcode_header")
+
+
+@WING.add("", "weights are damaged in memory", OURS, r"the tensor blk\.\S+ of the language model is damaged")
+def _weights(hall: Hall, place: int) -> None:
+    hall.take(f"weights.{place}.img")
+    hall.disk = hall.folder / "model.img"
+    write_image([parse_file(str(SMALL))], hall.disk)
+
+
+@WING.add("6", ".bss of a module is not in its image", STOCK, r"uses memory at 0x\w+, which is not its own")
+@prepared("stock/stock.img")
+def _no_bss(hall: Hall, place: int) -> None:
+    hall.take_disk(hall.museum / f"stock_bss_left_out.{place}.img")

@@ -42,7 +42,10 @@ def main(options: argparse.Namespace) -> int:
     if target.kind != "disk" or target.path is None or options.no_start:
         return ask.asked_at(target, QUESTION, options)
     if "FAT16" in target.description:
-        raise UsageError(f"{target.path} is a disk of modules; give the boot disk, and this one as --disk")
+        context = ask.TargetContext(target)
+        context.module_disk = target.path
+        print(f"bareflow diagnose: {target.path} is a disk of modules, which alone is looked at", file=sys.stderr)
+        return ask.asked_of(context, QUESTION, options)
     return _started(target.path, options)
 
 

@@ -20,6 +20,7 @@ from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.boot.boot import stage_of
 from bareflow_gdb.guest.boot.boot_code import is_bios
 from bareflow_gdb.guest.boot.stopped import can_wake
+from bareflow_gdb.memory.cpu import CpuRegisters
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu.machine import Machine
 
@@ -35,6 +36,8 @@ FLOOD_SECONDS = 6.0
 LOOKS, LOOK_SECONDS = 12, 0.05
 SAME_LOOKS, SAME_STATES = 20, 4
 """So many looks that find no more than so many states of the registers show a loop that computes nothing."""
+ASTRAY_LOOKS = 8
+"""So many looks in a row that find the CPU where there is no memory: nothing leads back from there."""
 _LOG = "exceptions.log"
 _LOG_MOST = 16 << 20
 _SHOWN = 8
@@ -76,8 +79,8 @@ class Watched:
 def watch(machine: Machine, timeout: float) -> Watched:
     """Lets a machine that was launched `paused` run until it gets nowhere further, or for `timeout` seconds.
 
-    It gets nowhere when it waits for an interrupt, has halted, is reset, or comes by the same few states of all its
-    registers again and again.
+    It gets nowhere when it waits for an interrupt, has halted, is reset, comes by the same few states of all its
+    registers again and again, or runs where there is no memory.
 
     Afterwards one that was reset is stopped at the fault; others run on. Raises Unreachable when QEMU ends.
     """
@@ -101,7 +104,7 @@ def _ending(machine: Machine, log: Path, deadline: float) -> str:
     last = {layouts.const("BF_STAGE_IDLE"): ARRIVED, layouts.const("BF_STAGE_HALTED"): HALTED}
     printed, quiet_since = 0, time.monotonic()
     states: deque[tuple[int, ...] | None] = deque(maxlen=SAME_LOOKS)
-    silent = 0
+    silent = astray = 0
     log_began = time.monotonic()
     with closing(QemuRam(machine.ram_path, writable=False)) as memory:
         while (now := time.monotonic()) < deadline:
@@ -116,7 +119,12 @@ def _ending(machine: Machine, log: Path, deadline: float) -> str:
                 return HALTED
             if wakes and now - quiet_since > QUIET_SECONDS:
                 return ARRIVED
-            states.append(_state(machine))
+            # One that sleeps until an interrupt comes is in no loop, though its registers stay the same.
+            cpu = None if wakes else _registers(machine)
+            states.append(None if cpu is None else tuple(cpu.general.values()))
+            astray = astray + 1 if cpu is not None and cpu.linear_eip >= memory.ranges[-1][1] else 0
+            if astray >= ASTRAY_LOOKS:
+                return RUNS
             if len(states) == SAME_LOOKS and len(set(states)) <= SAME_STATES and None not in states:
                 return LOOPS
             silent += states[-1] is not None
@@ -136,14 +144,14 @@ def _ending(machine: Machine, log: Path, deadline: float) -> str:
     return RUNS
 
 
-def _state(machine: Machine) -> tuple[int, ...] | None:
-    """Its registers; None while they cannot be told, or the BIOS runs, which may wait for a disk."""
+def _registers(machine: Machine) -> CpuRegisters | None:
+    """None while they cannot be told, or the BIOS runs, which may wait for a disk."""
     try:
         with closing(machine.memory()) as memory:
             cpu = memory.cpu()
     except BareflowError:
         return None
-    return None if is_bios(cpu.linear_eip) else tuple(cpu.general.values())
+    return None if is_bios(cpu.linear_eip) else cpu
 
 
 def _looks(machine: Machine) -> Iterator[Address]:
