@@ -123,10 +123,11 @@ def test_a_damaged_record_names_what_to_remove(runtime: Path, text: str) -> None
         Machine.load(runtime)
 
 
-def test_who_names_a_machine_with_a_damaged_record_is_told_so(runtime: Path) -> None:
+@pytest.mark.usefixtures("runtime")
+def test_who_names_a_machine_with_a_damaged_record_is_told_so() -> None:
     folder = places.claim("broken")
     (folder / "machine.json").write_text("{")
-    with pytest.raises(BareflowError, match="machine.json is damaged .*; `bareflow stop broken` does that"):
+    with pytest.raises(BareflowError, match=r"machine\.json is damaged .*; `bareflow stop broken` does that"):
         Machine.find("broken")
 
 
