@@ -6,6 +6,7 @@ has its own clock.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -88,12 +89,15 @@ def _by_function(swaps: Sequence[Swap]) -> dict[str, list[Swap]]:
 def _aligned(mine: Sequence[Swap], its: Sequence[Swap]) -> Iterator[tuple[Swap | None, Swap | None]]:
     """The swaps to the same code side by side, in their order; None where the other side has none."""
     i = j = 0
+    left = Counter(map(_code, mine))
     while i < len(mine) and j < len(its):
         if _code(mine[i]) == _code(its[j]):
             yield mine[i], its[j]
+            left[_code(mine[i])] -= 1
             i, j = i + 1, j + 1
-        elif _code(its[j]) in map(_code, mine[i:]):
+        elif left[_code(its[j])]:
             yield mine[i], None
+            left[_code(mine[i])] -= 1
             i += 1
         else:
             yield None, its[j]

@@ -134,8 +134,9 @@ class Recorder:
             found = wait_for_kernel(self.ram, machine, boot_seconds, stopped)
             if found is None:
                 # Its records are searched for, and whether it has halted its registers tell.
+                self.ram.close()
                 self.ram = QemuRam(machine.ram_path, screen=machine.read_screen, monitor=machine.monitor)
-            self._guest = Guest(self.ram, guesses=lambda _: beside(machine.image))
+            self._guest = self._see()
             self.moment = found if found is not None else read_stock_moment(self._guest)
             self._or_tables = source == "" and found is None
             self._source = self._make_source(source, lossless, asked)
@@ -161,7 +162,7 @@ class Recorder:
             except UsageError:
                 if not self._or_tables:
                     raise
-                self._source = undo.enter_context(Tables(Pointers(self._guest)))
+                self._source = undo.enter_context(Tables(Pointers(self._see())))
             self._refresh()
             undo.pop_all()
         return self
@@ -174,15 +175,21 @@ class Recorder:
             raise BadData(f"machine {self.machine.name} runs a stock kernel, {why}; `--source watch` sees its swaps")
         if asked != AS_IT_IS or not lossless:
             raise UsageError("types, calls and the flight recorder are of the event ring; other sources see swaps only")
-        pointers = Pointers(self._guest)
+        # Not the guest of the moments, which are saved by another thread.
+        pointers = Pointers(self._see())
         if asked_for == TABLES:
             return Tables(pointers)
         return Watch(self.machine, pointers, lambda: names_of(beside(self.machine.image)))
 
+    def _see(self) -> Guest:
+        return Guest(self.ram, guesses=lambda _: beside(self.machine.image))
+
     @property
     def waits(self) -> bool:
         """Is the guest paused, so that nothing comes before somebody lets it go?"""
-        return self.machine.status() != "running"
+        with suppress(BareflowError):
+            return self.machine.status() in ("paused", "prelaunch")
+        return False
 
     @property
     def source(self) -> str:

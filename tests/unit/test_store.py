@@ -28,7 +28,6 @@ from bareflow_gdb.tracing.codes import SavedCode
 from bareflow_gdb.tracing.journal import read_journal
 from bareflow_gdb.tracing.limits import CodeLimits
 from bareflow_gdb.tracing.losses import Loss
-from bareflow_gdb.tracing.manifest import SCHEMA_VERSION
 from bareflow_gdb.tracing.sql import answer
 from bareflow_gdb.tracing.store import Trace, recover
 
@@ -308,7 +307,7 @@ def test_damage_anywhere_is_one_sentence_and_never_a_crash(
 
 HOSTILE: dict[str, Callable[[dict[str, object]], object]] = {
     "another kind": lambda record: record.update(kind="something"),
-    "a newer schema": lambda record: record.update(schema=SCHEMA_VERSION + 1),
+    "a newer schema": lambda record: record.update(schema=3),
     "a missing field": lambda record: record.pop("functions"),
     "a number for a list": lambda record: record.update(functions=7),
     "a boolean for a count": lambda record: record.update(tsc_hz=True),
@@ -326,6 +325,19 @@ def test_a_manifest_that_cannot_be_right_is_refused(tmp_path: Path, name: str) -
     (directory / "manifest.json").write_text(json.dumps(record))
     with pytest.raises(BareflowError):
         Trace.open(directory)
+
+
+def test_a_trace_of_the_version_before_is_read(tmp_path: Path) -> None:
+    """It does not say what kind its sources are: there were rings only."""
+    directory = make(tmp_path / "trace", [batch(SWAP)])
+    record = json.loads((directory / "manifest.json").read_text())
+    for source in record["sources"]:
+        for name in ("kind", "clock", "confidence", "missed"):
+            del source[name]
+    (directory / "manifest.json").write_text(json.dumps({**record, "schema": 1}))
+    old = Trace.open(directory).manifest
+    assert [source.kind for source in old.sources] == ["ring"] * len(record["sources"]) != []
+    assert (old.missed, old.seen_from_outside) == (0, False)
 
 
 def test_a_snapshot_that_names_a_file_elsewhere_is_refused(whole: Path, tmp_path: Path) -> None:
