@@ -106,6 +106,10 @@ mutations: firmware
 	MUTATIONS=$(MUTATIONS) SWAPS=$(SWAPS) $(if $(SEED),SEED=$(SEED)) $(VENV)/bin/pytest -q -s tests/guest/test_swap_faults.py
 	@cat build/swap-faults.md
 
+soak: firmware
+	@PYTHONPATH=tests:tests/support $(PY) -m soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
+	    $(if $(FAULT),--fault "$(FAULT)") $(if $(ROUND),--round $(ROUND))
+
 PGO := build/pgo
 pgo-profile: firmware
 	@mkdir -p $(PGO)
