@@ -107,7 +107,7 @@ mutations: firmware
 	@cat build/swap-faults.md
 
 soak: firmware
-	@PYTHONPATH=tests:tests/support $(PY) -m soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
+	@PYTHONPATH=tests:tests/support:tests/gdb $(PY) -m soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
 	    $(if $(FAULT),--fault "$(FAULT)") $(if $(ROUND),--round $(ROUND))
 
 PGO := build/pgo
