@@ -10,14 +10,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from machines import QUICK, SECONDS
+from machines import QUICK, T, wait_for
 
 from bareflow_gdb.cli import main as cli
 from bareflow_gdb.guest.boot.wait import wait_for_stage
@@ -29,6 +29,8 @@ from bareflow_gdb.qemu.machine import Machine
 ROOT = Path(__file__).resolve().parents[2]
 FIRMWARE = ROOT / "build" / "firmware"
 BAREFLOW = (sys.executable, "-m", "bareflow_gdb.cli.main")
+SECONDS = 60.0
+"""What did not come in that time did not come: a round must not take the others' time."""
 _MINE = f"soak{os.getpid()}-"
 _CLEANS = re.compile(r"`bareflow (stop [^`]+)`")
 
@@ -160,6 +162,11 @@ class Place:
         said = Said(code, out.getvalue(), err.getvalue())
         no_traceback(said)
         return said
+
+
+def until(condition: Callable[[], T], what: str) -> T:
+    """The first true value of `condition`; raises AssertionError when there is none in time."""
+    return wait_for(condition, what, SECONDS)
 
 
 def _end(program: Program) -> None:

@@ -10,7 +10,7 @@ HEADS = ("fault", "times", "survived", "s each", "what was lost")
 
 
 def table(tallies: Sequence[Tally], seed: int) -> str:
-    """A line for each fault and kind of loss, their sum, then what did not hold, with the command that shows it again."""
+    """A line for each fault and kind of loss, their sum, then what did not hold, with the command that repeats it."""
     rows: list[tuple[str, ...]] = [HEADS]
     for tally in tallies:
         if tally.left_out:

@@ -91,7 +91,7 @@ def completed(directory: Path) -> int:
 
 
 def verified(place: Place, directory: Path, *, complete: bool) -> None:
-    """`trace verify` finds nothing wrong, but that it is not complete, and what was not saved yet when it was killed."""
+    """`trace verify` finds nothing wrong, but what a recorder that was killed had not saved yet."""
     said = place.ask("trace", "verify", directory, "--json")
     parts = {part["name"]: part["problems"] for part in json.loads(said.out)["parts"]}
     if not complete:

@@ -6,18 +6,17 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
-
-from machines import SECONDS, wait_for
-from soak.fault import Fault
-from soak.place import Program, no_traceback
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.code.mailbox import MailSlot, read_mailbox
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.recompile import mailbox
 from bareflow_gdb.recompile.service import Service
+from soak.fault import Fault
+from soak.place import SECONDS, Program, no_traceback, until
 
 FUNCTIONS = ("primes", "sum", "fibonacci", "compute")
 WORKER = b"bareflow_gdb.recompile.worker"
@@ -49,7 +48,7 @@ class _Serving(Fault):
     def serve(self) -> Program:
         cache = self.place.new("cache")
         program = self.place.start("serve", self.machine().name, XDG_CACHE_HOME=str(cache))
-        wait_for(lambda: "Ctrl-C ends it" in program.said().err, "the service")
+        until(lambda: "Ctrl-C ends it" in program.said().err, "the service")
         return program
 
     def slot(self, service: Service, name: str) -> MailSlot:
@@ -73,7 +72,7 @@ class WorkerKilled(_Serving):
     def once(self, chance: random.Random) -> str:
         program = self.serve()
         machine = self.machine()
-        [worker] = wait_for(lambda: workers_of(program.pid), "the worker")
+        [worker] = until(lambda: workers_of(program.pid), "the worker")
         name, level = chance.choice(FUNCTIONS), chance.choice((2, 3))
         with Service(machine.memory(), machine.directory) as asker:
             assert not asker.serving
@@ -83,12 +82,12 @@ class WorkerKilled(_Serving):
                 os.kill(worker, signal.SIGSTOP)
             self.ask(asker, name, level)
             if in_midst:
-                wait_for(lambda: self.slot(asker, name).state == "compiling", "the compilation")
+                until(lambda: self.slot(asker, name).state == "compiling", "the compilation")
             time.sleep(0.1 * chance.random())
             os.kill(worker, signal.SIGKILL)
-            wait_for(lambda: self._is_done(asker, name, before), "the answer")
+            until(lambda: self._is_done(asker, name, before), "the answer")
             answered = self.slot(asker, name).done_state
-            wait_for(lambda: f"{name}" in program.said().out, "the answer's words")
+            until(lambda: f"{name}" in program.said().out, "the answer's words")
             said = program.said()
             if in_midst:
                 assert answered == "rejected" and "LLVM died by signal 9" in said.out and "ask again" in said.out, said
@@ -125,10 +124,14 @@ class ServiceKilled(_Serving):
                 os.kill(worker, signal.SIGSTOP)
             self.ask(asker, name, level)
             if stopped:
-                wait_for(lambda: self.slot(asker, name).state == "compiling", "the compilation")
+                until(lambda: self.slot(asker, name).state == "compiling", "the compilation")
             time.sleep(0.1 * chance.random())
             program.kill()
-            wait_for(lambda: not workers_of(program.pid), "the end of its workers")
+            for worker in stopped:
+                # One that was stopped before it asked to end with its parent sees that for itself.
+                with suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGCONT)
+            until(lambda: not workers_of(program.pid), "the end of its workers")
             if chance.random() < 0.5:
                 # Who asks takes the work over.
                 assert asker.request("primes", 3, SECONDS).correct
@@ -137,7 +140,7 @@ class ServiceKilled(_Serving):
             if watching.serving:
                 watching.close()
             heir = self.serve()
-            wait_for(lambda: self._is_done(watching, name, before), "the request that was left")
+            until(lambda: self._is_done(watching, name, before), "the request that was left")
             assert self.slot(watching, name).done_state == "installed", heir.said()
         with Service(machine.memory(), machine.directory) as asker:
             assert not asker.serving

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import random
-import signal
 import time
 from pathlib import Path
 from typing import ClassVar
 
 from gdb_harness import GDBS, SCRIPT
-from machines import wait_for
-from mi_gdb import MiError, MiGdb
-from soak.fault import Fault
+from mi_gdb import MiGdb
 
 from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.qemu.machine import Machine
+from soak.fault import Fault
+from soak.place import until
 
 
 class GdbKilled(Fault):
     name: ClassVar = "gdb killed"
     broken: ClassVar = "gdb is killed while it holds the guest, in the midst of a command, or while breakpoints wait"
-    holds: ClassVar = "the next gdb attaches at once, sets and deletes its own, and lets the guest go to the end of its run"
+    holds: ClassVar = "the next gdb attaches at once, sets and deletes its own, and lets the guest go to its end"
     cheap: ClassVar = True
     weight: ClassVar = 8
 
@@ -30,9 +29,7 @@ class GdbKilled(Fault):
         with MiGdb(GDBS[first], script=SCRIPT) as gdb:
             gdb.run(f"bf attach {machine.name}")
             gdb.run("bf release")
-            held = [chance.choice(("bf break-swap", "bf watch primes", "bf break jit:primes@O1", "tbreak *0x10004", ""))]
-            for command in filter(None, held):
-                gdb.run(command)
+            gdb.run(chance.choice(("bf break-swap", "bf watch primes", "bf break jit:primes@O1", "tbreak *0x10004")))
             gdb.start(chance.choice(("continue", "bf step-swap", "bf step-swap --stay", "stepi 100", "bf status")))
             time.sleep(0.5 * chance.random())
             gdb.kill()
@@ -52,16 +49,18 @@ class GdbKilled(Fault):
 
 class AttachAndDetach(Fault):
     name: ClassVar = "attach and detach"
-    broken: ClassVar = "one gdb attaches, asks and detaches, 25 times a round, each as the rounds before"
+    broken: ClassVar = "one gdb attaches, asks and detaches, ten times a round, the same gdb in all rounds"
     holds: ClassVar = "no more file descriptors, breakpoints or files than after the first round, memory within bounds"
-    cheap: ClassVar = True
     weight: ClassVar = 6
 
-    CYCLES: ClassVar = 25
+    CYCLES: ClassVar = 10
     MOST_KB: ClassVar = 40
     """That a cycle may add to gdb's memory, on the average of all."""
     SETTLED_KB: ClassVar = 16 << 10
     """What Python's and gdb's own caches may take beyond the first round."""
+
+    MORE_FILES: ClassVar = 2
+    """That it has open for a moment."""
 
     _gdb: MiGdb | None = None
     _machine: Machine | None = None
@@ -77,22 +76,26 @@ class AttachAndDetach(Fault):
         for _ in range(self.CYCLES):
             self._cycle(gdb, machine, chance)
         handles, memory = self._size(gdb.pid)
-        assert "No breakpoints" in gdb.run("maint info breakpoints")
+        # What went with the connection is removed at gdb's next prompt, which MI has none of, or before a command.
+        gdb.run("bf doctor --json")
+        listed = gdb.run("maint info breakpoints")
+        assert "No breakpoints" in listed, listed
         if not self._cycles:
             self._first = handles, memory
         self._cycles += self.CYCLES
-        assert handles == self._first[0], f"{handles} file descriptors, {self._first[0]} after the first round"
+        assert handles <= self._first[0] + self.MORE_FILES, f"{handles} files open, {self._first[0]} before"
         grown = memory - self._first[1]
         assert grown <= self.SETTLED_KB + self.MOST_KB * self._cycles, f"{grown} KB more after {self._cycles} cycles"
-        wait_for(lambda: machine.status() == "running", "the guest to run")
+        until(lambda: machine.status() == "running", "the guest to run")
         assert Path(f"/proc/{machine.pid}/fd").exists()
         return ""
 
     def _cycle(self, gdb: MiGdb, machine: Machine, chance: random.Random) -> None:
         gdb.run(f"bf attach {machine.name}")
-        for command in ("bf status", "bf break-swap", "bf watch primes", chance.choice(("bf jit", "bf pools", "stepi"))):
+        for command in ("bf status", "bf break-swap", "bf watch primes"):
             gdb.run(command)
-        gdb.run(chance.choice(("detach", "disconnect")))
+        gdb.run(chance.choice(("bf jit", "bf pools", "stepi")))
+        gdb.run("detach")
 
     def _size(self, pid: int) -> tuple[int, int]:
         """File descriptors, and kilobytes of memory that are its own."""

@@ -8,19 +8,17 @@ import random
 import signal
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import ClassVar
 
 from gdb_harness import GDBS, SCRIPT
-from machines import SECONDS, wait_for
 from mi_gdb import MiError, MiGdb
-from soak.fault import Fault
-from soak.place import BAREFLOW, ROOT, Said, cleaned_up, no_traceback, one_sentence
-from soak.traces import FLOOD, checked, ring_word, verified
 
 from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.tracing.store import Trace
+from soak.fault import Fault
+from soak.place import BAREFLOW, ROOT, SECONDS, Said, cleaned_up, no_traceback, one_sentence, until
+from soak.traces import FLOOD, checked, ring_word, verified
 
 HOLDS = "one sentence; `list` names what is left and the command that removes all of it"
 
@@ -28,14 +26,13 @@ HOLDS = "one sentence; `list` names what is left and the command that removes al
 def kill(machine: Machine) -> None:
     """Ends QEMU, which cannot do anything about it."""
     os.kill(machine.pid, signal.SIGKILL)
-    wait_for(lambda: not machine.alive(), "QEMU's end")
+    until(lambda: not machine.alive(), "QEMU's end")
 
 
 class QemuUnderRecorder(Fault):
     name: ClassVar = "qemu killed: recorder"
     broken: ClassVar = "QEMU is killed while a flood is recorded"
     holds: ClassVar = "the trace is completed and has every event, up to the last that the guest wrote"
-    cheap: ClassVar = True
 
     def once(self, chance: random.Random) -> str:
         machine = self.place.machine("registered", hold=1, scenario=FLOOD)
@@ -43,7 +40,7 @@ class QemuUnderRecorder(Fault):
         memory = QemuRam(machine.ram_path)
         out = self.place.new("trace") / "t"
         recorder = self.place.start("trace", "record", machine.name, "--out", out, "--release")
-        wait_for(lambda: (out / "journal-000.raw").exists() and ring_word(memory, "head") > 1000, "events")
+        until(lambda: (out / "journal-000.raw").exists() and ring_word(memory, "head") > 1000, "events")
         time.sleep(0.5 * chance.random())
         kill(machine)
         said = recorder.result()
@@ -177,8 +174,3 @@ def _on_terminal(words: tuple[str, ...], disturb: object) -> Said:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
         os.close(terminal)
-
-
-def files(folder: Path) -> list[str]:
-    """Names in a folder."""
-    return sorted(path.name for path in folder.iterdir())
