@@ -21,7 +21,13 @@ SECONDS = 600.0
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
+    told = [f"{name}\n  {fault.broken}\n  then: {fault.holds}" for name, fault in FAULTS.items()]
+    parser = argparse.ArgumentParser(
+        prog="make soak",
+        description=__doc__,
+        epilog="\n".join(told),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--seconds", type=float, help=f"so long (default {SECONDS:g})")
     parser.add_argument("--rounds", type=int, help="so many in all; default: as many as the time allows")
     parser.add_argument("--seed", type=int, default=1, help="another one, other moments (default 1)")
