@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 import traceback
 from collections import Counter
@@ -93,7 +94,7 @@ def _round(fault: Fault, number: int, seed: int, tally: Tally, failures: Path) -
         assert not left, f"left behind: {', '.join(left)}"
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding, and the next round is another
         failures.mkdir(parents=True, exist_ok=True)
-        file = failures / f"{fault.name.replace(' ', '-')}-{seed}-{number}.txt"
+        file = failures / f"{re.sub(r'[: ]+', '-', fault.name)}-{seed}-{number}.txt"
         file.write_text(f"{traceback.format_exc()}\n{heard}\n")
         why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         tally.failures.append((number, f"{type(error).__name__}: {why[:300]}", file))

@@ -50,7 +50,7 @@ class GdbKilled(Fault):
 class AttachAndDetach(Fault):
     name: ClassVar = "attach and detach"
     broken: ClassVar = "one gdb attaches, asks and detaches, ten times a round, the same gdb in all rounds"
-    holds: ClassVar = "no more file descriptors, breakpoints or files than after the first round, memory within bounds"
+    holds: ClassVar = "no more file descriptors and breakpoints than after the first round, memory within bounds"
     weight: ClassVar = 6
 
     CYCLES: ClassVar = 10

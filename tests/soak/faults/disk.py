@@ -89,7 +89,7 @@ class FullUnderRecorder(_Full):
 class FullUnderReport(_Full):
     name: ClassVar = "disk full: report"
     broken: ClassVar = "the disk gets full while a report is made, a trace is converted or packed"
-    holds: ClassVar = "one sentence; there is no half of a file, and the file that was there before still is"
+    holds: ClassVar = "one sentence; there is no half of a file"
     cheap: ClassVar = True
 
     def once(self, chance: random.Random) -> str:

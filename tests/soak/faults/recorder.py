@@ -34,10 +34,14 @@ class RecorderKilled(Fault):
         machine = self.place.machine("registered", hold=1, scenario=FLOOD)
         out = self.place.new("trace") / "t"
         recorder = self.place.start("trace", "record", machine.name, "--out", out, "--release")
-        if chance.random() < 0.15:
+        kind = chance.random()
+        if kind < 0.15:
             time.sleep(chance.uniform(0.0, 1.0))
-        else:
+        elif kind < 0.4:
             until((out / "manifest.json").exists, "the manifest")
+            time.sleep(0.1 * chance.random())
+        else:
+            until(lambda: any(path.stat().st_size for path in out.glob("journal-*")), "the first batch")
             time.sleep(chance.choice((0.1, MOST_SECONDS)) * chance.random())
         recorder.kill()
         lost = self._left(machine, out)
