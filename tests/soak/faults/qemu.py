@@ -7,6 +7,7 @@ import pty
 import random
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import ClassVar
 
@@ -143,7 +144,8 @@ class QemuUnderTop(Fault):
         kill(machine)
 
 
-def _on_terminal(words: tuple[str, ...], disturb: object) -> Said:
+def _on_terminal(words: tuple[str, ...], disturb: Callable[[], None]) -> Said:
+    """What it wrote there and how it ended; `disturb` is called when it has written something."""
     line = (*BAREFLOW, *words)
     child, terminal = pty.fork()
     if not child:
@@ -161,10 +163,8 @@ def _on_terminal(words: tuple[str, ...], disturb: object) -> Said:
                 time.sleep(0.01)
             except OSError:
                 break
-            # Once it shows something, or before.
             if not disturbed:
                 disturbed = True
-                assert callable(disturb)
                 disturb()
         _, status = os.waitpid(child, 0)
         child = 0
