@@ -9,7 +9,7 @@ JOBS := $(shell nproc)
 # One more at a time than there are processors: they wait for guests, too.
 SHARED := -n $(shell expr $(JOBS) + 1) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup firmware run demo wheel model llama test fuzz mutations museum lint types unit guest bench pgo-profile
+.PHONY: help setup firmware run demo wheel model llama test fuzz soak mutations museum lint types unit guest bench pgo-profile
 .PHONY: pgo-analyze pgo-apply docs docs-sessions clean
 help:
 	@sed -n 's/^#: //p' Makefile
@@ -19,6 +19,7 @@ help:
 #: make model     get SmolLM2-135M-Instruct (98 MB, once) and pack it for the guest into build/models/
 #: make llama     the guest writes with SmolLM2, and gets faster in mid-sentence; leaves the machine `llama` running
 #: make fuzz      damaged inputs for every reader, an hour; INPUTS=N or SECONDS=N, SEED=N, TARGET=NAME, REPLAY=DIR
+#: make soak      kills, fills and slows what the suite works with, at random, 10 minutes; SECONDS=N, SEED=N, FAULT=NAME, ROUND=N
 #: make mutations proves the swap sanitizer at length: 1,000 flipped bits, 10,000 swaps; MUTATIONS=N, SWAPS=N, SEED=N
 #: make museum    makes every defect of the museum and diagnoses it; writes docs/museum.md; DEFECT="PART OF A NAME"
 #: make bench     measure; prints a table, writes build/bench.json, exits 1 when a goal is missed
@@ -105,6 +106,10 @@ SWAPS ?= 10000
 mutations: firmware
 	MUTATIONS=$(MUTATIONS) SWAPS=$(SWAPS) $(if $(SEED),SEED=$(SEED)) $(VENV)/bin/pytest -q -s tests/guest/test_swap_faults.py
 	@cat build/swap-faults.md
+
+soak: firmware
+	@PYTHONPATH=tests:tests/support:tests/gdb $(PY) -m soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
+	    $(if $(FAULT),--fault "$(FAULT)") $(if $(ROUND),--round $(ROUND))
 
 PGO := build/pgo
 pgo-profile: firmware

@@ -77,6 +77,8 @@ def _let_go(address: str) -> str:
     try:
         gdb.execute("detach", to_string=True)
     except gdb.error as error:
+        if not _connected_to():
+            return f"the guest of {address} had gone"
         raise Unreachable(
             f"gdb has {address}, whose guest runs; stop it with `interrupt`, then attach again ({error})"
         ) from error

@@ -39,11 +39,15 @@ class MiGdb:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._mi.gdb_process.kill()
-        self._mi.gdb_process.wait()
+        self.kill()
         for pipe in (self._mi.gdb_process.stdin, self._mi.gdb_process.stdout, self._mi.gdb_process.stderr):
             if pipe is not None:
                 pipe.close()
+
+    def kill(self) -> None:
+        """Ends gdb, which cannot do anything about it."""
+        self._mi.gdb_process.kill()
+        self._mi.gdb_process.wait()
 
     @property
     def pid(self) -> int:

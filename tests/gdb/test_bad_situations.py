@@ -75,6 +75,15 @@ def test_qemu_killed_while_gdb_is_attached_is_one_sentence(gdb: Gdb, booted: Boo
         assert session.run("echo alive") == "alive"
 
 
+def test_after_its_qemu_was_killed_gdb_attaches_to_the_next_machine(gdb: Gdb, booted: Boot) -> None:
+    first, second = booted(stage="idle"), booted(stage="registered", hold=1)
+    with MiGdb(gdb.path, script=SCRIPT) as session:
+        session.run(f"bf attach {first.name}")
+        first.stop()
+        assert f"the guest of {first.gdb_socket} had gone" in session.run(f"bf attach {second.name}")
+        assert "registered" in session.run("bf status")
+
+
 def test_the_next_machine_is_not_shown_with_the_last_ones_state(gdb: Gdb, booted: Boot) -> None:
     first, second = booted(stage="idle"), booted(stage="registered", hold=1)
     result = gdb.run(f"bf attach {first.name}", "bf status", "detach", f"bf attach {second.name}", "bf status --json")

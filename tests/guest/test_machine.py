@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,10 @@ def test_the_command_line_runs_lists_cores_and_stops(image: Path, tmp_path: Path
     assert started.returncode == 0, started.stderr
     assert json.loads(started.stdout)["name"] == "byhand"
     assert "stage registered" in bareflow("list").stdout
+    # The clock was set back since.
+    path = Machine.find("byhand").directory / "machine.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "created": time.time() + 7200}))
+    assert " 0 s  stage registered" in bareflow("list").stdout
     assert bareflow("release", "byhand").returncode == 0
     wait_for_stage(Machine.find("byhand"), "idle")
     assert bareflow("release", "byhand").returncode == 1

@@ -29,7 +29,8 @@ def main(options: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=2))
         return 0 if running else 1
     for machine in running:
-        age = int(time.time() - machine.created)
+        # The clock may have been set back since.
+        age = max(0, int(time.time() - machine.created))
         stage = word("bf_boot_stage", last_stage(machine))
         image = sentence(str(machine.image))
         print(f"{machine.name:<16} process {machine.pid:<8} {age:>6} s  stage {stage:<11} {image}")
