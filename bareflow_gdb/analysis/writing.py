@@ -53,6 +53,14 @@ class Said:
 
 
 @dataclass(frozen=True)
+class Change:
+    """A swap, and the tier that it led to."""
+
+    swap: Swap
+    tier: str
+
+
+@dataclass(frozen=True)
 class Told:
     """A question and its answer."""
 
@@ -64,7 +72,7 @@ class Told:
     written: int
     """Tokens of the answer."""
     stretches: tuple[Stretch, ...]
-    swaps: tuple[Swap, ...]
+    changes: tuple[Change, ...]
     """Of all functions, meanwhile."""
     said: tuple[Said, ...]
     """Empty where the tokens' words are not known."""
@@ -118,9 +126,10 @@ def writing(trace: Trace, swaps: Sequence[Swap]) -> Writing | None:
     if len(answers) > MOST_ANSWERS:
         left_out.append(f"answers before the last {MOST_ANSWERS}")
     words, no_words = _words(trace)
-    tier_at = _tiers(trace, [swap for swap in swaps if swap.function == MATRIX_PRODUCT and swap.tsc])
+    changes, level = _changes(trace, swaps)
+    tier_at = _tiers([one for one in changes if one.swap.function == MATRIX_PRODUCT], level)
     shown = [(tokens, _steps(tokens, tier_at)) for tokens in answers[-MOST_ANSWERS:]]
-    told = tuple(_told(tokens, steps, swaps, tier_at, words, left_out) for tokens, steps in shown)
+    told = tuple(_told(tokens, steps, changes, tier_at, words, left_out) for tokens, steps in shown)
     return Writing(told, _by_tier([step for _, steps in shown for step in steps]), no_words, tuple(left_out))
 
 
@@ -149,17 +158,20 @@ def _words(trace: Trace) -> tuple[Callable[[Sequence[int]], str] | None, str]:
         return None, str(error)
 
 
-def _tiers(trace: Trace, swaps: Sequence[Swap]) -> Callable[[int], tuple[int, str]]:
-    """Which code of the matrix product ran at a moment: how many swaps were before it, and its tier."""
+def _changes(trace: Trace, swaps: Sequence[Swap]) -> tuple[list[Change], int | None]:
+    """The swaps in the order of time, and the matrix product's level at the end."""
     tables = last_tables(trace)[0]
     by_host = {one.number for one in tables.versions if one.provider == "host"} if tables is not None else set()
-    in_order = sorted(swaps, key=lambda swap: swap.tsc)
-    moments = [swap.tsc for swap in in_order]
-    level = in_order[0].from_level if in_order else None
-    if tables is not None and not in_order:
-        level = next((function.level for function in tables.functions if function.name == MATRIX_PRODUCT), None)
-    names = [_name(level, by_host=False)]
-    names += [_name(swap.to_level, by_host=swap.to_version in by_host) for swap in in_order]
+    functions = tables.functions if tables is not None else []
+    level = next((function.level for function in functions if function.name == MATRIX_PRODUCT), None)
+    in_order = sorted((swap for swap in swaps if swap.tsc), key=lambda swap: swap.tsc)
+    return [Change(swap, "host" if swap.to_version in by_host else _name(swap.to_level)) for swap in in_order], level
+
+
+def _tiers(changes: Sequence[Change], level: int | None) -> Callable[[int], tuple[int, str]]:
+    """Which code of the matrix product ran at a moment: how many changes were before it, and its tier."""
+    moments = [one.swap.tsc for one in changes]
+    names = [_name(changes[0].swap.from_level if changes else level), *(one.tier for one in changes)]
 
     def at(tsc: int) -> tuple[int, str]:
         place = bisect_right(moments, tsc)
@@ -168,8 +180,8 @@ def _tiers(trace: Trace, swaps: Sequence[Swap]) -> Callable[[int], tuple[int, st
     return at
 
 
-def _name(level: int | None, *, by_host: bool) -> str:
-    return "host" if by_host else UNKNOWN if level is None or not 0 <= level <= 3 else f"O{level}"
+def _name(level: int | None) -> str:
+    return UNKNOWN if level is None or not 0 <= level <= 3 else f"O{level}"
 
 
 def _steps(tokens: Sequence[_Token], tier_at: Callable[[int], tuple[int, str]]) -> list[_Step]:
@@ -187,7 +199,11 @@ def _stretches(steps: Sequence[_Step]) -> Iterator[Stretch]:
     width = (steps[-1].end - steps[0].start) / STRETCHES if steps else 0
     current: Stretch | None = None
     for step in steps:
-        if current is not None and current.tier == step.tier and (current.end - current.start < width or step.only_chosen):
+        if (
+            current is not None
+            and current.tier == step.tier
+            and (current.end - current.start < width or step.only_chosen)
+        ):
             current = Stretch(current.start, step.end, current.tokens + step.tokens, step.tier)
             continue
         if current is not None and current.end > current.start:
@@ -208,19 +224,17 @@ def _by_tier(steps: Sequence[_Step]) -> tuple[Tier, ...]:
 def _told(
     tokens: Sequence[_Token],
     steps: Sequence[_Step],
-    swaps: Sequence[Swap],
+    changes: Sequence[Change],
     tier_at: Callable[[int], tuple[int, str]],
     words: Callable[[Sequence[int]], str] | None,
     left_out: list[str],
 ) -> Told:
     start, end = tokens[0].tsc, tokens[-1].tsc
-    meanwhile = [swap for swap in swaps if swap.tsc and start <= swap.tsc <= end]
+    meanwhile = [one for one in changes if start <= one.swap.tsc <= end]
     if len(meanwhile) > MOST_SWAPS:
         left_out.append(f"swaps of an answer after the first {MOST_SWAPS:,}")
     runs = groupby(tokens, key=lambda token: (token.answered, tier_at(token.tsc)))
-    said = (
-        Said(answered, tier, words([token.token for token in run])) for (answered, (_, tier)), run in runs if words
-    )
+    said = (Said(answered, tier, words([token.token for token in run])) for (answered, (_, tier)), run in runs if words)
     written = sum(1 for token in tokens if token.answered)
     return Told(
         start=start,
@@ -228,6 +242,6 @@ def _told(
         read=len(tokens) - written,
         written=written,
         stretches=tuple(_stretches(steps)),
-        swaps=tuple(meanwhile[:MOST_SWAPS]),
+        changes=tuple(meanwhile[:MOST_SWAPS]),
         said=tuple(said),
     )

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from bareflow_gdb.analysis.clock import Clock, round_up
-from bareflow_gdb.analysis.writing import CHANGED, UNKNOWN, Said, Told, Writing
-from bareflow_gdb.guest.code.swaps import Swap
+from bareflow_gdb.analysis.writing import CHANGED, UNKNOWN, Change, Said, Told, Writing
 from bareflow_gdb.guest.model.inference import MATRIX_PRODUCT
 from bareflow_gdb.render.report.markup import Child, Markup, join, table, tag
 from bareflow_gdb.render.report.timeline import Span, axis
-from bareflow_gdb.render.view import level_name
+from bareflow_gdb.render.view import level_name, spoken
 
 _HEIGHT = 200
 _TOP, _BOTTOM = 22.0, 176.0
 _LINES = 4
-_NEAR_END = 85.0
+_ROOM = 10.0
+"""That the name of a swap needs, in percent of a narrow picture."""
 _NAMES = {"host": "the host's code", CHANGED: "swapped meanwhile", UNKNOWN: "not known"}
 _CLASSES = {"O0": "l0", "O1": "l1", "O2": "l2", "O3": "l3", "host": "host"}
 
@@ -63,15 +64,15 @@ def _picture(told: Told, clock: Clock) -> Iterator[Markup]:
     rates = [_rate(one.tokens, one.end - one.start, clock) for one in told.stretches]
     step = round_up(max(rates) / _LINES)
     top = max(max(rates), step)
-    parts = list(_grid(step, top))
+    parts: list[Markup] = []
     for one, rate in zip(told.stretches, rates, strict=True):
         x, y = span.x(one.start), min(_y(rate, top), _BOTTOM - 1)
         title = f"{rate:,.1f} {_unit(clock)}, {MATRIX_PRODUCT}: {_name(one.tier)}; {one.tokens:,} tokens"
         width = max(span.x(one.end) - x, 0.05)
         bar = tag("rect", x=_percent(x), y=y, width=_percent(width), height=_BOTTOM - y, class_=_class(one.tier))
         parts.append(tag("g", tag("title", f"{title} from {clock.moment(one.start)}"), bar))
-    parts += _marks(told.swaps, span, clock)
-    yield tag("svg", parts, height=_HEIGHT, role="img", aria_label=f"{_unit(clock)} over time")
+    parts += (*_grid(step, top), *_marks(told.changes, span, clock))
+    yield tag("svg", parts, height=_HEIGHT, class_="rates", role="img", aria_label=f"{_unit(clock)} over time")
     yield axis(span, clock)
 
 
@@ -86,21 +87,32 @@ def _grid(step: float, top: float) -> Iterator[Markup]:
         yield tag("text", f"{number * step:,.4g}", x=0, y=y - 3, class_="tick")
 
 
-def _marks(swaps: Sequence[Swap], span: Span, clock: Clock) -> Iterator[Markup]:
+def _marks(changes: Sequence[Change], span: Span, clock: Clock) -> Iterator[Markup]:
     """Those of the matrix product through the whole height, with a name where there is room; others below."""
-    last = -100.0
-    for swap in swaps:
-        x, own = span.x(swap.tsc), swap.function == MATRIX_PRODUCT
-        levels = f"{level_name(swap.from_level)} to {level_name(swap.to_level)}"
-        title = f"{swap.function}: {levels} ({swap.reason.replace('_', ' ')}), {clock.moment(swap.tsc)}"
+    sides = iter(_sides([span.x(one.swap.tsc) for one in changes if one.swap.function == MATRIX_PRODUCT]))
+    for one in changes:
+        swap, x = one.swap, _percent(span.x(one.swap.tsc))
+        own = swap.function == MATRIX_PRODUCT
+        way = f"{level_name(swap.from_level)} to {_name(one.tier)}"
+        title = f"{swap.function}: {way} ({spoken(swap.reason)}), {clock.moment(swap.tsc)}"
         y1, y2 = (_TOP - 8, _BOTTOM + 8) if own else (_BOTTOM + 4, _BOTTOM + 14)
-        line = tag("line", x1=_percent(x), x2=_percent(x), y1=y1, y2=y2)
-        name = None
-        if own and x - last > 12:
-            last = x
-            anchor = "end" if x > _NEAR_END else "start"
-            name = tag("text", level_name(swap.to_level), x=_percent(x), y=11, text_anchor=anchor, class_="name")
-        yield tag("g", tag("title", title), line, name, class_="mark")
+        side = next(sides) if own else None
+        name = tag("text", one.tier, x=x, y=11, text_anchor=side, class_="name") if side else None
+        yield tag("g", tag("title", title), tag("line", x1=x, x2=x, y1=y1, y2=y2), name, class_="mark")
+
+
+def _sides(places: Sequence[float]) -> Iterator[str | None]:
+    """On which side of each mark its name covers no other, as SVG's text-anchor; None = on neither."""
+    taken = 0.0
+    for x, following in pairwise([*places, 100.0]):
+        if x >= taken and x + _ROOM <= following:
+            taken = x + _ROOM
+            yield "start"
+        elif x - _ROOM >= taken:
+            taken = x
+            yield "end"
+        else:
+            yield None
 
 
 def _words(said: Sequence[Said]) -> Iterator[Child]:
