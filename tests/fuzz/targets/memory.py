@@ -59,7 +59,7 @@ class MemoryTarget(Target):
 
 
 class OwnRam(MemoryTarget):
-    name, share, round, file = "whole RAM, own kernel", 20, 25, "own.ram"
+    name, share, round, file = "whole RAM, own kernel", 17, 25, "own.ram"
 
 
 class OwnCore(MemoryTarget):
@@ -72,6 +72,14 @@ class StockRam(MemoryTarget):
 
 class UnikernelRam(MemoryTarget):
     name, share, round, file = "stock unikernel's RAM", 3, 25, "unikernel.ram"
+
+
+class LlamaRam(MemoryTarget):
+    name, share, round, file = "language model's RAM", 3, 25, "llama.ram"
+
+    def prepare(self) -> None:
+        super().prepare()
+        self._places = [part.at for part in self._parts][:500] + list(mutate.PLACES)
 
 
 class StockCore(MemoryTarget):
