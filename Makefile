@@ -9,8 +9,8 @@ JOBS := $(shell nproc)
 # One more at a time than there are processors: they wait for guests, too.
 SHARED := -n $(shell expr $(JOBS) + 1) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup firmware run demo wheel model llama test fuzz soak mutations museum lint types unit guest bench pgo-profile
-.PHONY: pgo-analyze pgo-apply docs docs-sessions clean
+.PHONY: help setup firmware run demo wheel model llama talk test fuzz soak mutations museum lint types unit guest bench
+.PHONY: pgo-profile pgo-analyze pgo-apply docs docs-sessions clean
 help:
 	@sed -n 's/^#: //p' Makefile
 #: make demo      set up, build the firmware, run the main job; leaves build/demo/
@@ -18,6 +18,7 @@ help:
 #: make test      set up, then lint, types, unit tests, firmware tests, tests on the real guest
 #: make model     get SmolLM2-135M-Instruct (98 MB, once) and pack it for the guest into build/models/
 #: make llama     the guest writes with SmolLM2, and gets faster in mid-sentence; leaves the machine `llama` running
+#: make talk      SmolLM2 on this terminal, without a host compiler: type a question; DISPLAY_OPTION=gtk: at the guest's keyboard
 #: make fuzz      damaged inputs for every reader, an hour; INPUTS=N or SECONDS=N, SEED=N, TARGET=NAME, REPLAY=DIR
 #: make soak      kills, fills and slows what the suite works with, at random, 10 minutes; SECONDS=N, SEED=N, FAULT=NAME, ROUND=N
 #: make mutations proves the swap sanitizer at length: 1,000 flipped bits, 10,000 swaps; MUTATIONS=N, SWAPS=N, SEED=N
@@ -80,6 +81,10 @@ llama: firmware model
 	@$(VENV)/bin/bareflow run --name llama --image build/firmware/llama.img --disk build/models/smollm2.img --cpu max
 	@$(VENV)/bin/bareflow serve llama > build/models/serve.log 2>&1 & \
 	  host=$$!; trap "kill $$host" EXIT; $(VENV)/bin/bareflow serial --follow llama
+
+talk: firmware model
+	@$(VENV)/bin/bareflow build disk --output build/models/smollm2.img build/models/smollm2.bfm
+	@$(MAKE) --no-print-directory -C firmware PYTHON=$(abspath $(PY)) MODEL_DISK=$(abspath build/models/smollm2.img) run-llama
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -171,7 +171,8 @@ struct bf_model_record {
 enum bf_asked {
     BF_ASKED_NOTHING = 0,
     BF_ASKED_ANSWER = 1,
-    BF_ASKED_NO_MORE = 2        /* the answer ends after its next token */
+    BF_ASKED_NO_MORE = 2,       /* the answer ends after its next token */
+    BF_ASKED_TYPED = 3          /* by the guest: a question that was typed is being answered, not this one */
 };
 
 struct bf_model_question {

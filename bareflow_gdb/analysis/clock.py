@@ -41,7 +41,7 @@ class Clock:
         """Moments of a stretch of time for the marks of an axis, at round values, each with its label."""
         ticks, unit = self.scale
         first, end = (start - self.zero) / ticks, (last - self.zero) / ticks
-        step = _round_up((end - first) / _TICKS)
+        step = round_up((end - first) / _TICKS)
         if self._unit:
             step = max(step, 1)
         digits = max(0, -math.floor(math.log10(step)))
@@ -60,8 +60,8 @@ class Clock:
         return (1, self._unit) if self._unit else (self.hz / 1000, "ms")
 
 
-def _round_up(step: float) -> float:
-    """The next of 1, 2, 5, 10, 20 …"""
+def round_up(step: float) -> float:
+    """A step between marks: the next of 1, 2, 5, 10, 20 …"""
     if step <= 0:
         return 1
     power: float = 10 ** math.floor(math.log10(step))

@@ -18,6 +18,7 @@ from bareflow_gdb.analysis.latencies import PhaseSummary, summarise, swap_times
 from bareflow_gdb.analysis.overview import Overview, overview
 from bareflow_gdb.analysis.second_source import SecondSource, second_sources
 from bareflow_gdb.analysis.swaps import logged_swaps, trace_swaps
+from bareflow_gdb.analysis.writing import Writing, writing
 from bareflow_gdb.analysis.zero import clock_of
 from bareflow_gdb.checks import registry
 from bareflow_gdb.checks.registry import Findings
@@ -60,6 +61,8 @@ class Digest:
     latencies: tuple[PhaseSummary, ...]
     activity: Activity | None
     """None when no source tells a time."""
+    writing: Writing | None
+    """None when no event tells of a token."""
     agreement: Agreement | None
     """The log against the events, else against memory."""
     second: tuple[SecondSource, ...]
@@ -134,6 +137,7 @@ def tell(evidence: Evidence) -> Digest:
         swaps_from=swaps_from,
         latencies=tuple(summarise(times)),
         activity=activity(trace, view, None if seen else boot, listed, times, pools, log, clock.last),
+        writing=writing(trace, listed) if trace else None,
         agreement=agreement,
         # An application exports what it has counted itself, which is not what the kernel's profiler counts.
         second=() if isinstance(kernel, LibraryKernel) else second_sources(log, modules, profile, swaps),

@@ -6,6 +6,7 @@
 #include "speed.h"
 #include "tiers.h"
 #include "tuner.h"
+#include "typed.h"
 
 #include "runtime.h"
 
@@ -18,6 +19,9 @@ _Static_assert(MOST_TEXT == BF_QUESTION_TEXT, "all that may be asked");
 static volatile struct bf_model_question question = {
     .asked = BF_ASKED_ANSWER, .tokens = 64, .bytes = sizeof FIRST_QUESTION - 1, .text = FIRST_QUESTION,
 };
+
+#define TYPED_TOKENS 128        /* of an answer to what was typed, at most */
+static struct bf_model_question typed = {.tokens = TYPED_TOKENS};
 
 static bool in_line;            /* the answer's last character was no newline */
 static struct packed model;
@@ -111,36 +115,40 @@ bool answer_told(const struct answer *answer) {
         const char *text = vocabulary_text(&model, answer->ids[last], &bytes);
         print(text, bytes);
     }
-    return question.asked != BF_ASKED_NO_MORE;
+    typed_look(false);
+    return !typed_stop() && question.asked != BF_ASKED_NO_MORE;
 }
 
 /* Whoever asked may have written anything. */
-static void read_question(struct bf_inference *told) {
-    uint32_t temperature = question.temperature, top_p = question.top_p;
+static void read_question(struct bf_inference *told, const volatile struct bf_model_question *asked) {
+    uint32_t temperature = asked->temperature, top_p = asked->top_p, tokens = asked->tokens;
 
-    told->wanted = question.tokens < told->positions ? question.tokens : told->positions;
+    told->wanted = tokens < told->positions ? tokens : told->positions;
     told->temperature = temperature < BF_SAMPLE_MOST ? temperature : BF_SAMPLE_MOST;
     told->top_p = top_p == 0 || top_p > BF_SAMPLE_ONE ? BF_SAMPLE_ONE : top_p;
-    told->seed = question.seed;
+    told->seed = asked->seed;
 }
 
-static void answer_question(void) {
+static void answer_question(const volatile struct bf_model_question *asked) {
     static const char *const ends[] = {
         [BF_END_FULL] = "as many as were wanted", [BF_END_STOPPED] = "the end of the text",
         [BF_END_NO_ROOM] = "no position left", [BF_END_INTERRUPTED] = "interrupted",
         [BF_END_BAD_TEXT] = "the text is empty, too long, or has a byte that the model does not know",
     };
     struct bf_inference *told = &network.told;
-    uint32_t bytes = question.bytes < MOST_TEXT ? question.bytes : MOST_TEXT;
+    uint32_t bytes = asked->bytes;
 
-    current.chat = question.chat == 1;
-    read_question(told);
+    if (bytes > MOST_TEXT)
+        bytes = MOST_TEXT;
+    current.chat = asked->chat == 1;
+    read_question(told, asked);
+    (void)typed_stop();         /* it ended no answer */
     told->answers++;
     kprintf("[llama] > ");
-    print((const char *)question.text, bytes);
+    print((const char *)asked->text, bytes);
     print("\n", 1);
     speed_begin(told);
-    told->end = answer(&current, (const char *)question.text, bytes);
+    told->end = answer(&current, (const char *)asked->text, bytes);
     told->state = BF_INFERENCE_WAITING;
     tiers_about_to_tell();
     kprintf("[llama] %u tokens after %u: %s; logits CRC 0x%08x\n", told->count, told->text_count, ends[told->end],
@@ -150,6 +158,24 @@ static void answer_question(void) {
     for (uint32_t i = 0; i < told->count; i++)
         serial_printf(" %u", current.ids[told->text_count + i]);
     serial_printf("\n");
+}
+
+/* What was typed has a place of its own: whoever writes memory may write `question` at any moment. */
+static void answer_typed(void) {
+    uint32_t nothing = BF_ASKED_NOTHING;
+
+    typed.bytes = typed_line(typed.text);
+    if (typed.bytes == 0)
+        return;
+    typed.chat = model.chat_after_count != 0;
+    (void)__atomic_compare_exchange_n(&question.asked, &nothing, BF_ASKED_TYPED, false, __ATOMIC_SEQ_CST,
+                                      __ATOMIC_SEQ_CST);
+    answer_question(&typed);
+    for (uint32_t own = BF_ASKED_NO_MORE; own <= BF_ASKED_TYPED; own++) {
+        uint32_t before = own;      /* and not BF_ASKED_ANSWER: that question has come meanwhile */
+        (void)__atomic_compare_exchange_n(&question.asked, &before, BF_ASKED_NOTHING, false, __ATOMIC_SEQ_CST,
+                                          __ATOMIC_SEQ_CST);
+    }
 }
 
 int main(void) {
@@ -166,9 +192,11 @@ int main(void) {
     for (;;) {
         uint32_t asked = question.asked;    /* read once: the next question may come at any moment */
         if (asked == BF_ASKED_ANSWER)
-            answer_question();
+            answer_question(&question);
         if (asked != BF_ASKED_NOTHING)
             question.asked = BF_ASKED_NOTHING;
+        typed_look(true);
+        answer_typed();
         adaptive_jit_safe_point();
         if (mailbox_waiting())
             cpu_pause();

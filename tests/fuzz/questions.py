@@ -10,7 +10,7 @@ from bareflow_gdb.questions import registry
 from bareflow_gdb.questions.question import ADDRESS, FILES, NAME_OR_ADDRESS, Argument
 
 PLACES = (0, 0x600, 0x10004, 0x20000, 0x29A2C, 0x200020, 0x200220, 0x2C0020, 0x300040, 0x600010, 0xB8000, 0xFFFFFFFF)
-NAMES = ("primes", "fibonacci", "compute", "fft_1d", "nobody", "primes@O3", "primes #1")
+NAMES = ("primes", "fibonacci", "compute", "fft_1d", "nobody", "primes@O3", "primes #1", "blk.0.attn_q", "logits")
 FILE_NAMES = ("README.TXT", "PRIMES.MOD", "NOBODY.X")
 NUMBERS = (0, 1, 100, 1 << 40)
 

@@ -1,6 +1,6 @@
 """Where do good inputs come from? From the real guests, booted once, and from what `make firmware` builds.
 
-build/fuzz/seeds/   own.ram own.core stock.ram stock.core unikernel.ram, the parts of each that decoders read,
+build/fuzz/seeds/   own.ram own.core stock.ram stock.core unikernel.ram llama.ram, the parts of each that decoders read,
                     trace/ killed/, texts of QEMU's monitor, serial.log, machine.json
 """
 
@@ -19,12 +19,16 @@ from typing import Any
 from unittest import mock
 
 from elftools.elf.elffile import ELFFile
-from machines import SECONDS, wait_for_halt
+from llama import Llama, Question
+from machines import SECONDS, wait_for, wait_for_halt
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.build.fat_image import parse_file, write_image
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
+from bareflow_gdb.guest.model.conversation import Sampling
 from bareflow_gdb.memory.protocol import CheckedMemory
+from bareflow_gdb.model.packed_file import SMALL
 from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
@@ -35,7 +39,8 @@ from fuzz.verbs import run_verb
 
 FIRMWARE = Path(__file__).parents[2] / "build" / "firmware"
 MONITOR = {"registers": "info registers", "block": "info block", "pic": "info pic"}
-QUICK = RootSettings(thresholds=(10, 20, 30), hold=1)
+THRESHOLDS = (10, 20, 30)
+QUICK = RootSettings(thresholds=THRESHOLDS, hold=1)
 BLOCK = 4096
 LARGEST_PART = 64 << 10
 """What is read in larger pieces is a search, not a table."""
@@ -52,9 +57,10 @@ def collect(seeds: Path, firmware: Path = FIRMWARE) -> Path:
     with _own_runtime():
         _own(seeds, firmware)
         _stock(seeds, firmware)
+        _llama(seeds, firmware)
     for name in ("fat16.img", "fluid.img", "kernel.elf"):
         copy_sparse(firmware / name, seeds / name)
-    for name in ("own.ram", "own.core", "stock.ram", "stock.core", "unikernel.ram"):
+    for name in ("own.ram", "own.core", "stock.ram", "stock.core", "unikernel.ram", "llama.ram"):
         found = parts_read(seeds / name)
         (seeds / f"{name}.parts.json").write_text(json.dumps([asdict(part) for part in found]))
     done.write_text(stamp)
@@ -102,6 +108,20 @@ def _stock(seeds: Path, firmware: Path) -> None:
             machine.dump_core(seeds / "stock.core")
             (seeds / "serial.log").write_text(machine.serial())
         machine.stop()
+
+
+def _llama(seeds: Path, firmware: Path) -> None:
+    """Stopped in mid-answer."""
+    disk = seeds / "model.img"
+    write_image([parse_file(str(SMALL))], disk)
+    llama = Llama(firmware, THRESHOLDS, disk=disk)
+    llama.ask(Question("Once upon a time", 250, sampling=Sampling.of(0.9, 0.9, 3)))
+    llama.release()
+    wait_for(lambda: "Once upon a time\n" in llama.text() and len(llama.text().rpartition("> Once")[2]) > 40, "tokens")
+    llama.machine.pause()
+    copy_sparse(llama.machine.ram_path, seeds / "llama.ram")
+    llama.machine.stop()
+    disk.unlink()
 
 
 def copy_sparse(source: Path, target: Path, size: int | None = None) -> None:

@@ -6,18 +6,20 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from llama import Llama
-from machines import SECONDS, Boot
+from machines import SECONDS, Boot, wait_for
 from program import bareflow
 
 from bareflow_gdb.build.fat_image import parse_file, write_image
 from bareflow_gdb.cli.verbs import chat
 from bareflow_gdb.model.packed_file import SMALL
+from bareflow_gdb.qemu.com1_input import com1_input
 from bareflow_gdb.qemu.machine import Machine
 
 EXPECTED = json.loads((Path(__file__).parents[2] / "models" / "small" / "expected.json").read_text())["answers"]
@@ -43,6 +45,47 @@ def test_the_answer_is_the_references(llama: str) -> None:
         assert told["logits_crc"] == prompt["logits_crc"]
         # A line of the model's that ends where a swap is told cannot be known from one that the kernel ended.
         assert told["answer"].split() == prompt["said"].split()
+
+
+def test_a_line_typed_on_com1_is_answered_alike_and_the_log_goes_on(llama: str) -> None:
+    machine = Machine.find(llama)
+    before = machine.serial()
+    told = [
+        json.loads(bareflow("chat", llama, "--say", "Who are you?", "--tokens", "128", "--json", *how).stdout)
+        for how in ((), ("--serial",), ("--serial",))
+    ]
+    crcs = {answer["logits_crc"] for answer in told}
+    assert len(crcs) == 1 and {answer["end"] for answer in told} == {"the end of the text"}
+    assert machine.serial().startswith(before)
+    assert machine.serial().count("Who are you?\n[llama] > Who are you?\n") == 2, "it is echoed"
+    assert not (machine.directory / "com1.in").exists()
+
+
+def test_ctrl_c_on_com1_ends_the_answer_and_the_line_behind_it_is_the_next(llama: str) -> None:
+    machine = Machine.find(llama)
+    before = len(machine.serial())
+    with com1_input(machine, b"Tell me a lond\x7fg story.\nTell"):
+        wait_for(lambda: "[llama] > Tell me a long story." in machine.serial()[before:], "an answer")
+    with com1_input(machine, b"\x03Who?\n"):
+        wait_for(lambda: machine.serial()[before:].count("[llama] tokens:") == 2, "two answers")
+    said = machine.serial()[before:]
+    assert said.count(": interrupted; logits CRC") == 1 and "[llama] > Who?\n" in said
+
+
+def test_a_question_is_typed_on_the_keyboard(llama: str) -> None:
+    machine = Machine.find(llama)
+    before = len(machine.serial())
+    for key in ("shift-w", "h", "p", "backspace", "o", "shift-slash", "ret"):
+        machine.monitor(f"sendkey {key} 1")
+        time.sleep(0.05)  # QEMU presses one key at a time
+    wait_for(lambda: "[llama] tokens:" in machine.serial()[before:], "an answer")
+    assert "[llama] > Who?\n" in machine.serial()[before:]
+
+
+@pytest.mark.parametrize(("text", "more"), [("two\nlines", ()), ("x" * 5000, ()), ("x", ("--plain",))])
+def test_what_cannot_be_typed_is_said(llama: str, text: str, more: tuple[str, ...]) -> None:
+    done = bareflow("chat", llama, "--serial", "--say", text, *more)
+    assert done.returncode == 2 and "leave out --serial" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_each_line_is_said_and_answered(llama: str) -> None:

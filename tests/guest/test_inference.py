@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from machines import Boot, wait_for
 from program import bareflow
 
 from bareflow_gdb.abi import layouts
+from bareflow_gdb.analysis.swaps import trace_swaps
+from bareflow_gdb.analysis.writing import writing
 from bareflow_gdb.build.fat_image import parse_file, write_image
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.model.conversation import Sampling, is_answering, no_more
@@ -26,6 +29,8 @@ from bareflow_gdb.model.networks import weights_of
 from bareflow_gdb.model.packed_file import SMALL, PackedFile
 from bareflow_gdb.model.progress import silent
 from bareflow_gdb.model.snapshot import take
+from bareflow_gdb.tracing.recorder import Recorder
+from bareflow_gdb.tracing.store import Trace
 
 QUESTION = Question("Once upon a time", 12)
 TRY = Question("Once upon a time there was", 40)
@@ -84,6 +89,39 @@ def test_inference_tells_tokens_text_speed_and_why_it_ended(llama: Llama, file: 
     assert 0 < sum(speeds) <= position + 1 and told["tokens_per_second"] > 0
     shown = bareflow("inference", llama.machine.name).stdout
     assert "as many tokens as were wanted" in shown and f"question\n{QUESTION.text}\n" in shown
+
+
+def test_the_report_has_the_words_and_each_tiers_speed(llama: Llama, file: PackedFile, tmp_path: Path) -> None:
+    asked_it: list[bool] = []
+
+    def answered() -> bool:
+        if not asked_it:
+            llama.ask(TRY)
+            asked_it.append(True)
+        return not is_answering(llama.machine.memory())
+
+    with Recorder(llama.machine, tmp_path / "trace") as recorder:
+        recorder.run(stopped=answered)
+        recorder.finish()
+    llama.answer()
+    trace = Trace.open(tmp_path / "trace")
+    found = writing(trace, trace_swaps(trace).swaps)
+    assert found is not None
+    assert found.no_words == ""
+    # The ring still has the answers before.
+    told, wanted = found.told[-1], reference(file, TRY)
+    assert file.vocabulary is not None
+    assert "".join(one.text for one in told.said if one.answered) == file.vocabulary.decode(wanted.tokens)
+    assert (told.read, told.written) == (len(text_tokens(file, TRY)), len(wanted.tokens))
+    # The guest counts the first token too, whose beginning no event tells.
+    own = {speed["tier"]: speed["tokens"] for speed in asked("inference", llama.machine.name)["speeds"]}
+    seen: Counter[str] = Counter()
+    for one in told.stretches:
+        seen[one.tier] += one.tokens
+    del seen["changed"]
+    assert set(own) >= set(seen) and sum(own.values()) - 1 <= seen.total() <= sum(own.values())
+    page = bareflow("report", str(tmp_path / "trace"), "--out", str(tmp_path / "report.html"))
+    assert page.returncode == 0 and "How fast the model wrote" in (tmp_path / "report.html").read_text()
 
 
 def test_in_mid_answer_it_tells_how_far_it_is_and_who_ended_it(llama: Llama) -> None:

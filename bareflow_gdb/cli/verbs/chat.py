@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from bareflow_gdb.cli.arguments import add_machine, add_sampling, sampling_of
@@ -45,6 +45,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--say", metavar="TEXT", help="say this, print the answer, and end")
     parser.add_argument("--tokens", type=int, metavar="N", default=TOKENS, help=f"of an answer, at most ({TOKENS})")
     parser.add_argument("--plain", action="store_true", help="the model goes on from the text, instead of answering it")
+    parser.add_argument(
+        "--serial", action="store_true", help="type it on COM1, one line, instead of writing it into the guest's memory"
+    )
     add_sampling(parser)
     parser.add_argument("--swaps", action="store_true", help="show each swap as it happens, too")
     parser.epilog = (
@@ -63,6 +66,8 @@ def main(options: argparse.Namespace) -> int:
     if options.tokens < 1:
         raise UsageError("an answer has at least 1 token; give --tokens a larger number")
     sampling = sampling_of(options)
+    if options.serial and (sampling is not None or options.plain or options.tokens != TOKENS):
+        raise UsageError("on COM1 a text is all that can be said; leave out --serial or the other options")
     texts = [options.say] if options.say is not None else _typed()
     answered = [_answer(machine, text, options, sampling) for text in texts if text.strip()]
     return 0 if all(answered) else 1
@@ -86,14 +91,18 @@ def _typed() -> Iterator[str]:
 def _answer(machine: Machine, text: str, options: argparse.Namespace, sampling: Sampling | None) -> bool:
     """Was there an answer?"""
     from bareflow_gdb.guest.model import conversation
+    from bareflow_gdb.qemu.com1_input import com1_input
 
     said, notes = [], []
     with closing(machine.memory()) as memory:
         with _interrupting(memory):
             _wait_for_turn(machine, memory)
         begin = machine.serial_path.stat().st_size
-        conversation.ask(memory, text, options.tokens, chat=not options.plain, sampling=sampling)
-        with _interrupting(memory):
+        with ExitStack() as line, _interrupting(memory):
+            if options.serial:
+                line.enter_context(com1_input(machine, _line(text)))
+            else:
+                conversation.ask(memory, text, options.tokens, chat=not options.plain, sampling=sampling)
             for part, note in _spoken(machine, begin, text, lambda: _check_answers(machine, memory)):
                 said.append(part)
                 notes.append(note)
@@ -116,6 +125,16 @@ def _answer(machine: Machine, text: str, options: argparse.Namespace, sampling: 
         seed = "" if sampling is None else f"; seed {sampling.seed}"
         print(f"({int(end[1]):,} tokens, {end[2]}{told}{seed})", file=sys.stderr)
     return int(end[1]) > 0
+
+
+def _line(text: str) -> bytes:
+    """What is typed on COM1. Raises UsageError."""
+    from bareflow_gdb.guest.model.conversation import MOST_TEXT
+
+    data = text.encode()
+    if len(data) > MOST_TEXT or any(one < " " or one == "\x7f" for one in text):
+        raise UsageError(f"on COM1 one line of at most {MOST_TEXT:,} bytes can be said; leave out --serial")
+    return data + b"\n"
 
 
 def _wait_for_turn(machine: Machine, memory: Memory) -> None:

@@ -8,6 +8,7 @@ more than some packets.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,11 @@ from bareflow_gdb.memory.protocol import Memory
 
 MOST_TOKENS = 16384
 """Of a text and its answer that are read."""
+MATRIX_PRODUCT = "matmul"
+"""The kernel that most of the time goes into: whose tier is a token's tier."""
 _MOST_POSITIONS = 1 << 20
+_MOST_BYTES = 1 << 20
+"""Of a text."""
 _CHEAP = 4 * ONE_PACKET
 
 _JOBS = (
@@ -238,26 +243,39 @@ def _texts(
     memory: Memory, weights: Weights, texts: tuple[list[int], list[int]], problems: list[str]
 ) -> list[str | None]:
     """What the tokens are as text; None where that is not known."""
+    words = optional(lambda: _words(memory, weights), problems)
+    return [None, None] if words is None else [words(ids) for ids in texts]
+
+
+def token_words(memory: Memory) -> Callable[[Sequence[int]], str]:
+    """What makes a text of tokens. Raises BadData when the model in memory has none, ReadError."""
+    words = _words(memory, read_weights(memory))
+    if words is None:
+        raise BadData("the model in memory has no tokens that are text")
+    return words
+
+
+def _words(memory: Memory, weights: Weights) -> Callable[[Sequence[int]], str] | None:
     ends, text, types = (weights.find(kind) for kind in ("TOKEN_ENDS", "TOKEN_TEXT", "TOKEN_TYPES"))
     count = weights.vocabulary
     if ends is None or text is None or types is None or ends.bytes != 4 * count or types.bytes != count:
-        return [None, None]
+        return None
     if memory.packets and ends.bytes + text.bytes + types.bytes > _CHEAP:
-        problems.append("the tokens' texts cost many packets; `bareflow inference` in a shell reads a machine's RAM")
-        return [None, None]
-    tables = optional(
-        lambda: [memory.read(part.address, part.bytes, f"model's {part.name}") for part in (ends, text, types)],
-        problems,
-    )
-    return [None, None] if tables is None else [_said(ids, *tables) for ids in texts]
+        raise BadData("the tokens' texts cost many packets; `bareflow inference` in a shell reads a machine's RAM")
+    tables = [memory.read(part.address, part.bytes, f"model's {part.name}") for part in (ends, text, types)]
+    return lambda ids: _said(ids, *tables)
 
 
-def _said(ids: list[int], ends: bytes, text: bytes, types: bytes) -> str:
+def _said(ids: Sequence[int], ends: bytes, text: bytes, types: bytes) -> str:
     special = layouts.const("BF_MODEL_TOKEN_SPECIAL")
-    found = []
+    found: list[bytes] = []
+    room = _MOST_BYTES
     for token in ids:
         if token >= len(types) or types[token] == special:
             continue
         begin = int.from_bytes(ends[4 * token - 4 : 4 * token], "little") if token else 0
         found.append(text[begin : int.from_bytes(ends[4 * token : 4 * token + 4], "little")])
-    return lines(b"".join(found).decode("utf-8", "replace"))
+        room -= len(found[-1])
+        if room < 0:
+            break
+    return lines(b"".join(found)[:_MOST_BYTES].decode("utf-8", "replace"))

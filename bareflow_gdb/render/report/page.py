@@ -37,6 +37,8 @@ def _own(digest: Digest) -> Iterator[Section]:
     yield "Findings", ", ".join(digest.sources), sections.findings
     if digest.activity is not None:
         yield "What happened when", EVENTS if digest.overview else MEMORY, sections.when
+    if digest.writing is not None:
+        yield "How fast the model wrote", EVENTS, sections.written
     if digest.swaps is not None:
         yield "Swaps", digest.swaps_from, sections.swaps
         if digest.swaps.swaps:

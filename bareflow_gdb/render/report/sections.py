@@ -12,6 +12,7 @@ from bareflow_gdb.render.report.activity import picture
 from bareflow_gdb.render.report.markup import Child, Markup, join, table, tag
 from bareflow_gdb.render.report.timeline import swap_timeline
 from bareflow_gdb.render.report.values import address, levels
+from bareflow_gdb.render.report.writing_picture import writing_picture
 from bareflow_gdb.render.view import milliseconds, spoken
 
 MAX_SWAPS = 2000
@@ -113,6 +114,11 @@ def findings(digest: Digest) -> Markup:
 def when(digest: Digest) -> Markup:
     """The picture that is moved, searched and enlarged."""
     return picture(digest.activity, digest.clock) if digest.activity is not None else Markup("")
+
+
+def written(digest: Digest) -> Markup:
+    """Tokens a second of each answer, and its words."""
+    return writing_picture(digest.writing, digest.clock) if digest.writing is not None else Markup("")
 
 
 def swaps(digest: Digest) -> Markup:

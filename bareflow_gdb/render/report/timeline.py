@@ -21,7 +21,7 @@ MAX_MARKS = 2000
 _NEAR_END = 92.0
 
 
-class _Span:
+class Span:
     """The time that a picture shows, in TSC ticks."""
 
     def __init__(self, start: int, last: int) -> None:
@@ -38,14 +38,14 @@ def swap_timeline(swaps: Sequence[Swap], clock: Clock) -> Markup:
     functions = list(dict.fromkeys(swap.function for swap in swaps))
     start = min(swap.tsc for swap in swaps)
     last = max(clock.last, max(swap.tsc for swap in swaps))
-    span = _Span(start - max(1, (last - start) // 40), last)
+    span = Span(start - max(1, (last - start) // 40), last)
     rows = [
         _row(name, _lane(name, [swap for swap in swaps if swap.function == name][:MAX_MARKS], span, clock))
         for name in functions[:MAX_LANES]
     ]
     hidden = len(functions) - MAX_LANES
     note = tag("p", f"{hidden:,} more functions are in the table below", class_="quiet") if hidden > 0 else None
-    picture = tag("div", rows, _row("", _axis(span, clock)), class_="lanes", role="img", aria_label="tiers over time")
+    picture = tag("div", rows, _row("", axis(span, clock)), class_="lanes", role="img", aria_label="tiers over time")
     return tag("figure", picture, note)
 
 
@@ -54,7 +54,7 @@ def _row(name: str, picture: Markup, told: str | None = None) -> Markup:
     return join(tag("span", name, class_="lane"), picture, beside)
 
 
-def _lane(name: str, swaps: Sequence[Swap], span: _Span, clock: Clock) -> Markup:
+def _lane(name: str, swaps: Sequence[Swap], span: Span, clock: Clock) -> Markup:
     top = (LANE - BAR) // 2
     parts: list[Markup] = []
     edges = [span.start, *(swap.tsc for swap in swaps), span.last]
@@ -71,7 +71,8 @@ def _lane(name: str, swaps: Sequence[Swap], span: _Span, clock: Clock) -> Markup
     return tag("svg", parts, height=LANE)
 
 
-def _axis(span: _Span, clock: Clock) -> Markup:
+def axis(span: Span, clock: Clock) -> Markup:
+    """Round moments below a picture."""
     parts = [tag("line", x1="0", x2="100%", y1=2, y2=2, class_="axis")]
     for number, (tsc, words) in enumerate(clock.round_moments(span.start, span.last)):
         x = span.x(tsc)
@@ -88,7 +89,7 @@ def boot_timeline(boot: Boot, clock: Clock) -> Markup | None:
     reached = [stage for stage in boot.stages if stage.reached and stage.tsc]
     if len(reached) < 2:
         return None
-    span = _Span(reached[0].tsc, max(stage.tsc for stage in reached))
+    span = Span(reached[0].tsc, max(stage.tsc for stage in reached))
     rows: list[Markup] = []
     before = reached[0].tsc
     for stage in reached:

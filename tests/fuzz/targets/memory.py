@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -11,6 +12,7 @@ from typing import ClassVar
 
 from elftools.elf.elffile import ELFFile
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.questions import registry
 from fuzz import mutate
 from fuzz.mutate import Damaged, Region
@@ -40,9 +42,13 @@ class MemoryTarget(Target):
         damaged = Damaged(self._map)
         try:
             mutate.regions(chance, damaged, self._parts)
+            self.sign(chance, damaged)
             yield from self.questions(chance)
         finally:
             damaged.restore()
+
+    def sign(self, chance: Random, damaged: Damaged) -> None:
+        """Makes checksums right again that would hide the damage: here there are none."""
 
     def questions(self, chance: Random) -> Iterator[str]:
         """Each once."""
@@ -59,7 +65,7 @@ class MemoryTarget(Target):
 
 
 class OwnRam(MemoryTarget):
-    name, share, round, file = "whole RAM, own kernel", 20, 25, "own.ram"
+    name, share, round, file = "whole RAM, own kernel", 17, 25, "own.ram"
 
 
 class OwnCore(MemoryTarget):
@@ -72,6 +78,25 @@ class StockRam(MemoryTarget):
 
 class UnikernelRam(MemoryTarget):
     name, share, round, file = "stock unikernel's RAM", 3, 25, "unikernel.ram"
+
+
+class LlamaRam(MemoryTarget):
+    name, share, round, file = "language model's RAM", 3, 25, "llama.ram"
+
+    def prepare(self) -> None:
+        super().prepare()
+        self._places = [part.at for part in self._parts][:500] + list(mutate.PLACES)
+
+    def sign(self, chance: Random, damaged: Damaged) -> None:
+        if chance.random() < 0.3:
+            return
+        base, size = layouts.const("BF_WEIGHTS_BASE"), layouts.size("bf_model_header")
+        count = layouts.unpack("bf_model_header", self._map[base : base + size]).parts
+        if count > layouts.const("BF_MODEL_MOST_PARTS"):
+            return
+        head = self._map[base : base + size + count * layouts.size("bf_model_part")]
+        at = layouts.offset("bf_model_header", "crc")
+        damaged.put(base + at, zlib.crc32(head[:at] + bytes(4) + head[at + 4 :]).to_bytes(4, "little"))
 
 
 class StockCore(MemoryTarget):
