@@ -389,7 +389,7 @@ struct bf_status {
     uint64_t bench_empty_tsc;   /* TSC ticks of the loop with no call site */
     uint64_t bench_off_tsc;     /* … with a call site whose type is masked off */
     uint64_t bench_on_tsc;      /* … with an event written each turn */
-    uint32_t bench_emitted;     /* BF_SCENARIO_RING_FLOOD: events emitted; …_SWAP_STORM: swaps */
+    uint32_t bench_emitted;     /* BF_SCENARIO_RING_FLOOD: events emitted */
     uint32_t bench_result;      /* what the guest computed meanwhile; …_SWAP_STORM: results that were wrong */
     uint32_t com1_divisor;      /* of COM1's UART, read back after it was set; since 1.1 */
     bf_ptr version_costs;       /* struct bf_version_cost[BF_MAX_VERSIONS], index as in version_table; since 1.3 */

@@ -122,12 +122,6 @@ bool adaptive_jit_ask_host(uint32_t function, uint32_t level) {
            mailbox_request(function, level, BF_REASON_APPLICATION);
 }
 
-/* False when nothing was published: it is vetoed, or the guest has no such tier itself. */
-bool adaptive_jit_force(uint32_t function, uint32_t level) {
-    return depth == 0 && mail_slots[function].control != BF_CONTROL_VETO && level != function_table[function].level &&
-           recompile(function, level, BF_REASON_FORCED);
-}
-
 static void force(uint32_t function, uint32_t level) {
     kprintf("[CONTROL] %s: force O%u\n", function_table[function].name, level);
     if (level >= BF_LEVELS)

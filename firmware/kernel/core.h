@@ -74,7 +74,6 @@ uint32_t ram_end(void);
 extern struct bf_log bareflow_log;
 void serial_init(void);
 void serial_putchar(char c);
-int serial_poll(void);          /* the next byte that came in, -1 when there is none */
 void serial_write(const char *text, size_t length);
 void serial_writestring(const char *text);
 

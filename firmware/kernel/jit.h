@@ -184,7 +184,6 @@ uint32_t adaptive_jit_register_function(const struct embedded_module *source, ui
 void adaptive_jit_expect_nothing(uint32_t function);    /* its result differs from call to call */
 /* By an application, between calls, see bf_root.asks. False = the function keeps the level that it has. */
 bool adaptive_jit_ask(uint32_t function, uint32_t level);
-bool adaptive_jit_force(uint32_t function, uint32_t level);
 /* The same of the host, from the bitcode, also for a level that it has: with the vector instructions of this CPU. */
 bool adaptive_jit_ask_host(uint32_t function, uint32_t level);
 void adaptive_jit_wait_while_held(void);

@@ -14,9 +14,7 @@
 #define LCR_DLAB 0x80
 #define FCR_ENABLE_AND_CLEAR 0x07
 #define MCR_DTR_RTS 0x03
-#define LSR_DATA_READY 0x01
 #define LSR_THR_EMPTY 0x20
-#define NO_PORT 0xFF                    /* what is read where no device answers */
 
 #define SPINS 100000                    /* a UART that never gets ready must not stop the kernel */
 
@@ -57,11 +55,6 @@ void serial_putchar(char c) {
         cpu_pause();
     outb(DATA, (uint8_t)c);
     log_putchar(c);
-}
-
-int serial_poll(void) {
-    uint8_t status = inb(LINE_STATUS);
-    return status == NO_PORT || !(status & LSR_DATA_READY) ? -1 : inb(DATA);
 }
 
 void serial_write(const char *text, size_t length) {

@@ -8,6 +8,12 @@
 
 #include "runtime.h"
 
+#include "core.h"
+
+#define COM1_DATA 0x3F8
+#define COM1_LINE_STATUS 0x3FD
+#define DATA_READY 0x01
+#define NO_PORT 0xFF            /* what is read where no device answers */
 #define CTRL_C 0x03
 #define ESCAPE 0x1B
 #define DELETE 0x7F
@@ -49,6 +55,12 @@ static void take(char c, bool echo) {
     text[bytes++] = c;
     if (echo)
         kputchar(c);
+}
+
+/* The next byte that came in on COM1, -1 when there is none. */
+static int serial_poll(void) {
+    uint8_t status = inb(COM1_LINE_STATUS);
+    return status == NO_PORT || !(status & DATA_READY) ? -1 : inb(COM1_DATA);
 }
 
 void typed_look(bool echo) {
