@@ -222,10 +222,10 @@ class Compiler(contextlib.AbstractContextManager["Compiler"]):
         return frame
 
     def _move(self, seconds: float) -> None:
-        process, words = self._process, self._words
+        process = self._process
         assert process is not None and process.stdin is not None and process.stdout is not None
-        assert words is not None
-        words.take()
+        if self._words is not None:
+            self._words.take()
         ready = select.poll()
         ready.register(process.stdout, select.POLLIN)
         if self._unsent:
