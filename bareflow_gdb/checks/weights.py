@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bareflow_gdb.abi import layouts
@@ -16,6 +16,7 @@ from bareflow_gdb.guest.base.reading import many, one
 from bareflow_gdb.memory.protocol import Memory
 
 _AT_ONCE = 4 << 20
+_ADDRESSES = 1 << 32
 _HEAD, _PART = "bf_model_header", "bf_model_part"
 
 
@@ -35,23 +36,40 @@ def _look(subject: Subject) -> Iterator[Finding]:
         raise Absent("damage to the language model", CANNOT_KNOW, because, step)
     base = layouts.const("BF_WEIGHTS_BASE")
     size, head = _head(memory, base)
-    room = min(record.bytes, _room(memory, base)) if loaded else _room(memory, base)
+    held = _held(memory, base)
+    room = record.bytes if loaded else _ADDRESSES - base
     if not loaded and head.magic != layouts.const("BF_MODEL_MAGIC"):
         raise Absent("language model", NOT_YET, "none is where it would be")
-    if head.magic != layouts.const("BF_MODEL_MAGIC") or size > room or _head_crc(memory, base, size) != head.crc:
+    if (
+        head.magic != layouts.const("BF_MODEL_MAGIC")
+        or size > min(room, held)
+        or _head_crc(memory, base, size) != head.crc
+    ):
         yield _finding("the head of the language model in memory is damaged", base, "it differs from its own CRC")
         return
-    left = room
-    for part in many(memory, _PART, base + layouts.size(_HEAD), head.parts, "parts of the model"):
-        left -= part.bytes
-        if part.offset + part.bytes > room or left < 0:
+    count = min(head.parts, layouts.const("BF_MODEL_MOST_PARTS"))
+    parts = many(memory, _PART, base + layouts.size(_HEAD), count, "parts of the model")
+    found = list(_damaged(memory, base, parts, room, held))
+    if not found and any(part.offset + part.bytes > held for part in parts):
+        because, step = "cores and traces leave them out", "ask the machine while it is there"
+        raise Absent("damage to the language model's weights", CANNOT_KNOW, because, step)
+    yield from found
+
+
+def _damaged(memory: Memory, base: int, parts: Sequence[Any], room: int, held: int) -> Iterator[Finding]:
+    """`room`: bytes that the model has; `held`: that can be read here."""
+    left = min(room, held)
+    for part in parts:
+        if part.offset + part.bytes > room:
             yield _finding(f"the tensor {clean(part.name)} lies outside of the model", base + part.offset, "")
-        elif (crc := _crc(memory, base + part.offset, part.bytes)) != part.crc:
-            yield _finding(
-                f"the tensor {clean(part.name)} of the language model is damaged in memory",
-                base + part.offset,
-                f"its {part.bytes:,} bytes have CRC 0x{crc:08x}, the model's head says 0x{part.crc:08x}",
-            )
+        elif part.offset + part.bytes <= held and (left := left - part.bytes) >= 0:
+            crc = _crc(memory, base + part.offset, part.bytes)
+            if crc != part.crc:
+                yield _finding(
+                    f"the tensor {clean(part.name)} of the language model is damaged in memory",
+                    base + part.offset,
+                    f"its {part.bytes:,} bytes have CRC 0x{crc:08x}, the model's head says 0x{part.crc:08x}",
+                )
 
 
 def _head(memory: Memory, base: int) -> tuple[int, Any]:
@@ -61,8 +79,8 @@ def _head(memory: Memory, base: int) -> tuple[int, Any]:
     return layouts.size(_HEAD) + parts * layouts.size(_PART), head
 
 
-def _room(memory: Memory, base: int) -> int:
-    """How much there is to read from there on."""
+def _held(memory: Memory, base: int) -> int:
+    """How much there is to read from there on: of a core or trace perhaps not all."""
     return next((end - base for start, end in memory.ranges if start <= base < end), 0)
 
 

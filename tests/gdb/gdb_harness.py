@@ -14,6 +14,7 @@ from typing import Any
 import program
 from machines import SECONDS
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.questions import registry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +27,8 @@ EXAMPLES = tuple(question.example for question in registry.every() if question.n
 """Every question, as its own help shows it, but the one to a language model, which the idle guest has not."""
 QUESTIONS = (*EXAMPLES, "identify $esp", "disas primes --diff O0 O3", "fat list", "find")
 """What is asked of an idle guest and changes nothing."""
+EVENTS = layouts.const("BF_RING0_HEADER") + layouts.offset("bf_ring_header", "head")
+"""Where our kernel counts its events."""
 BEGIN, AGAIN = "\x02", "\x03"
 """Between them steady.py has gdb print a stop that was told again."""
 _TOLD_AGAIN = re.compile(f"{BEGIN}[^{BEGIN}]*{AGAIN}")
@@ -63,7 +66,7 @@ class Gdb:
         words = [str(self.path), "-nx", "-batch"]
         if suite:
             words += ["-x", str(SCRIPT)]
-        words += ["-x", str(STEADY)]
+        words += ["-x", str(STEADY), "-ex", f"set $_steady_events = {EVENTS}"]
         for command in commands:
             words += ["-ex", "steady-continue" if command == "continue" else command]
         return words + ([str(elf)] if elf else [])

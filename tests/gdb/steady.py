@@ -7,6 +7,7 @@ stop in a thousand. What was printed at such a stop lies between AGAIN's two cha
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import gdb
@@ -16,11 +17,13 @@ MOST = 5
 
 
 def standing() -> list[str]:
-    """The registers; empty where there are none."""
-    try:
-        return [str(gdb.parse_and_eval(f"${name}")) for name in ("eip", "esp", "eax", "ecx", "edx", "eflags")]
-    except gdb.error:
-        return []
+    """The registers, and how many events the guest has told of: it may come by with the same registers again."""
+    found = []
+    words = [f"${name}" for name in ("eip", "esp", "eax", "ecx", "edx", "eflags")]
+    for word in (*words, "*(unsigned int *) $_steady_events"):
+        with contextlib.suppress(gdb.error):  # no registers, or no such memory
+            found.append(str(gdb.parse_and_eval(word)))
+    return found
 
 
 class SteadyContinue(gdb.Command):
