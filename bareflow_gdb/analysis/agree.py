@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bareflow_gdb.guest.code.log_lines import ANNOUNCED, Recompiled, Stored, swap_lines
+from bareflow_gdb.guest.code.log_lines import Recompiled, Stored, swap_lines
 from bareflow_gdb.guest.code.swaps import Swap
 
 
@@ -48,15 +48,20 @@ class Agreement:
         return not self.disagreements
 
 
-def log_steps(serial: str) -> tuple[list[Step], list[str]]:
-    """The swaps that a serial log tells in their order, and what is odd about the log by itself."""
+def log_steps(serial: str, *, whole: bool = True) -> tuple[list[Step], list[str]]:
+    """The swaps that a serial log tells in their order, and what is odd about the log by itself.
+
+    One that is not `whole` may begin between the two lines of a swap.
+    """
     steps: list[Step] = []
     odd: list[str] = []
     announced: Step | None = None
     for said in swap_lines(serial):
         if isinstance(said, Recompiled):
-            announced = Step(said.function, said.from_level, said.to_level)
+            announced, whole = Step(said.function, said.from_level, said.to_level), True
         elif isinstance(said, Stored):
+            if announced is None and not whole:
+                continue
             where = f"line {said.line} of the log swaps to O{said.level}"
             if announced is None:
                 odd.append(f"{where} without a [RECOMPILE] before it")
@@ -89,10 +94,7 @@ def compare(serial: str, swaps: Sequence[Swap], other: str = "ring", *, same_str
 
     Not of the `same_stretch` of time: a log of its own may begin later or end earlier than memory, or go on.
     """
-    if not same_stretch:
-        # It may begin between the two lines of a swap.
-        serial = serial[max(serial.find(ANNOUNCED), 0) :]
-    told, disagreements = log_steps(serial)
+    told, disagreements = log_steps(serial, whole=same_stretch)
     seen = ring_steps(swaps, told)
     uncovered: list[str] = []
     agreed = 0

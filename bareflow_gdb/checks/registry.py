@@ -152,7 +152,8 @@ def _lasting(check: Check, subject: Subject, findings: list[Finding], swaps: int
             found = list(check.look(later))
         except BareflowError:
             return findings
-        known = place if later.swaps_now == swaps else _exactly
+        goes_on = swaps is not None and (later.swaps_now or 0) > swaps
+        known = _exactly if goes_on and ROOT in check.needs else place
         there = {known(finding) for finding in found}
         findings = [finding for finding in findings if known(finding) in there]
         if not findings:

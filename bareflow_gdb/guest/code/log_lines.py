@@ -11,9 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-ANNOUNCED = "[RECOMPILE]"
 _SAID = re.compile(
-    rf"{re.escape(ANNOUNCED)} (?P<function>\S+): O(?P<old>\d) -> O(?P<new>\d)"
+    r"\[RECOMPILE\] (?P<function>\S+): O(?P<old>\d) -> O(?P<new>\d)"
     r"|\[ATOMIC-SWAP\] Code pointer updated to O(?P<stored>\d)"
     r"|\[Call (?P<call>\d{1,18})\] Threshold reached - recompiling to O(?P<reached>\d)"
 )
