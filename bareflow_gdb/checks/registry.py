@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bareflow_gdb import checks
 from bareflow_gdb.checks.check import Check
-from bareflow_gdb.checks.subject import REGISTERS, ROOT, Subject
+from bareflow_gdb.checks.subject import KERNEL, KERNEL_UP, MEMORY, REGISTERS, ROOT, STOCK, Subject
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.guest.base.absent import Absent
 from bareflow_gdb.guest.base.finding import Finding
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _OF_THE_CODE = ("plausible", "cpu_features")
 """These need the root, and do not believe its tables."""
+_OF_MEMORY = frozenset([ROOT, KERNEL, KERNEL_UP, MEMORY, STOCK])
+"""Whoever needs one of these reads what a swap changes."""
 _AGAIN, _MOMENT_SECONDS = 2, 0.02
 
 _MOST = 50
@@ -151,14 +153,21 @@ def _lasting(check: Check, subject: Subject, findings: list[Finding], swaps: int
         try:
             found = list(check.look(later))
         except BareflowError:
+            if _swaps_on(later, swaps):
+                # What it looked at was gone before it was read: nothing of the kind holds what was found before.
+                return []
             return findings
-        goes_on = swaps is not None and (later.swaps_now or 0) > swaps
-        known = _exactly if goes_on and ROOT in check.needs else place
+        known = _exactly if _swaps_on(later, swaps) and _OF_MEMORY.intersection(check.needs) else place
         there = {known(finding) for finding in found}
         findings = [finding for finding in findings if known(finding) in there]
         if not findings:
             break
     return findings
+
+
+def _swaps_on(later: Subject, before: int | None) -> bool:
+    """Has the guest made swaps since then?"""
+    return before is not None and (later.swaps_now or 0) > before
 
 
 def _exactly(finding: Finding) -> tuple[str, str, str]:
