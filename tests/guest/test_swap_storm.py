@@ -20,7 +20,7 @@ from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
 
-SWAPS = 3000
+SWAPS = 2000
 """Some seconds of them."""
 
 
