@@ -128,13 +128,13 @@ def _ask(check: Check, subject: Subject, cheap: bool) -> tuple[str, str, list[Fi
     try:
         swaps = subject.swaps_now
         findings = list(islice(check.look(subject), _MOST + 1))
+        if findings and subject.live:
+            findings = _lasting(check, subject, findings, swaps)
     except Absent as error:
         # The guest has no such part, or not yet: there is nothing to look at.
         return NOT_ASKED, str(error), []
     except BareflowError as error:
         return COULD_NOT, str(error), []
-    if findings and subject.live:
-        findings = _lasting(check, subject, findings, swaps)
     if len(findings) > _MOST:
         more = Finding(what="and more of this kind", severity=findings[-1].severity, next_step="mend the first ones")
         findings = [*findings[:_MOST], more]
@@ -145,7 +145,8 @@ def _lasting(check: Check, subject: Subject, findings: list[Finding], swaps: int
     """Those that are found again a moment later: a guest that runs may have been caught between two stores.
 
     `swaps`: how many it had made before the first look. When it goes on to swap, only what is the same to the last
-    number counts: of tables that change while they are read, each look finds other rows torn.
+    number counts: of tables that change while they are read, each look finds other rows torn. Raises BareflowError when
+    they change so fast that no second look can be had.
     """
     for _ in range(_AGAIN):
         time.sleep(_MOMENT_SECONDS)
@@ -154,8 +155,7 @@ def _lasting(check: Check, subject: Subject, findings: list[Finding], swaps: int
             found = list(check.look(later))
         except BareflowError:
             if _swaps_on(later, swaps):
-                # What it looked at was gone before it was read: nothing of the kind holds what was found before.
-                return []
+                raise  # what it looked at was gone before it was read: the first look, too, may have seen such
             return findings
         known = _exactly if _swaps_on(later, swaps) and _OF_MEMORY.intersection(check.needs) else place
         there = {known(finding) for finding in found}

@@ -6,6 +6,7 @@ the version from before is put back, and clang compiles the guest's bitcode by w
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,7 +82,7 @@ def count(
     """Has the guest run a version that counts, for a while.
 
     Raises UsageError for O0, for a recipe with a source and for a function without bitcode; DoesNotCompile, BadData;
-    BareflowError when the counting version was refused, or not called.
+    BareflowError when the counting version was refused, not called, or not taken back.
     """
     function = service.find(name)
     if level == 0:
@@ -118,7 +119,10 @@ def _for_a_while(service: Service, function: Function, level: int, recipe: Recip
             if isinstance(told, orders.Order):
                 told = obeying.carried_out(service.memory, service.root, told, WAIT_SECONDS)
             if not told.done:
-                service.progress(f"{function.name} #{function.version} was not put back: {told.message}")
+                raise BareflowError(
+                    f"the version of {function.name} that counts is still there: {told.message}; "
+                    f"`{shlex.join(('bareflow', 'swap', 'rollback', function.name))}` puts the one from before back"
+                )
 
 
 def _wait(calls: Callable[[], int], counting: Counting, progress: Callable[[str, float], None]) -> None:

@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from progress_line import ProgressLine
+
 from fuzz import campaign
 from fuzz.campaign import Job, Tally
 from fuzz.seeds import FIRMWARE, collect
@@ -56,21 +58,12 @@ def _endless(seed: int, names: list[str]) -> Iterator[Job]:
 
 
 class _Progress:
-    """A line now and then; on a terminal the same one again."""
-
     def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._next = 0.0
+        self._line = ProgressLine(on_terminal=1, in_log=30)
 
     def __call__(self, tallies: list[Tally]) -> None:
-        now = time.monotonic()
-        if now < self._next:
-            return
-        terminal = sys.stderr.isatty()
-        self._next = now + (1 if terminal else 30)
         inputs, bad = sum(t.inputs for t in tallies), sum(t.bad for t in tallies)
-        line = f"{now - self._began:6.0f} s  {inputs:>11,} inputs  {bad} bad"
-        print(f"\r{line}\x1b[K" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
+        self._line.tell(f"{inputs:>11,} inputs  {bad} bad")
 
 
 def replay(kept: Path, seeds: Path) -> int:

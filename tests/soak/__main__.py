@@ -11,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from progress_line import ProgressLine
+
 from soak import campaign
 from soak.campaign import Tally
 from soak.faults import FAULTS
@@ -62,21 +64,12 @@ def main() -> int:
 
 
 class _Progress:
-    """A line now and then; on a terminal the same one again."""
-
     def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._next = 0.0
+        self._line = ProgressLine(on_terminal=0.5, in_log=15)
 
     def __call__(self, tallies: list[Tally]) -> None:
-        now = time.monotonic()
-        if now < self._next:
-            return
-        terminal = sys.stderr.isatty()
-        self._next = now + (0.5 if terminal else 15)
         times, survived = sum(tally.times for tally in tallies), sum(tally.survived for tally in tallies)
-        line = f"{now - self._began:6.0f} s  {times:>5,} faults  {survived:>5,} survived"
-        print(f"\r{line}\x1b[K" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
+        self._line.tell(f"{times:>5,} faults  {survived:>5,} survived")
 
 
 if __name__ == "__main__":

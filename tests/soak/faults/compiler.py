@@ -87,7 +87,7 @@ class WorkerKilled(_Serving):
             os.kill(worker, signal.SIGKILL)
             until(lambda: self._is_done(asker, name, before), "the answer")
             answered = self.slot(asker, name).done_state
-            until(lambda: f"{name}" in program.said().out, "the answer's words")
+            until(lambda: name in program.said().out, "the answer's words")
             said = program.said()
             if in_midst:
                 assert answered == "rejected" and "LLVM died by signal 9" in said.out and "ask again" in said.out, said
