@@ -197,8 +197,8 @@ def _agreement(evidence: Evidence, log: str, swaps: Swaps | None) -> Agreement |
         return None
     if evidence.trace is not None:
         manifest = evidence.trace.manifest
-        if manifest.missed:
-            # What the log has more of it says itself that it may have missed.
+        if manifest.missed or manifest.filter:
+            # What the log has more of it says itself that it may have missed, or has left out.
             return None
         return compare(log, swaps.swaps, manifest.kind)
     # Memory has what is there now: of the last boot.
@@ -268,7 +268,11 @@ def _of_recording(digest: Digest) -> list[Verdict]:
             Verdict("good" if view.complete else "bad", complete),
         ]
     judged = ((view.lost == 0, f"{view.lost:,} of {view.events + view.lost:,} events lost"), (view.complete, complete))
-    return [Verdict("good" if good else "bad", text) for good, text in judged]
+    found = [Verdict("good" if good else "bad", text) for good, text in judged]
+    if view.filter:
+        what = f"of {view.events + view.left_out:,} events {view.left_out:,} were left out"
+        found.append(Verdict("note", f"{what}: only {'; '.join(view.filter)} was kept"))
+    return [*found, *(Verdict("bad", sentence) for sentence in view.unmet)]
 
 
 def _of_sources(digest: Digest) -> list[Verdict]:

@@ -50,6 +50,12 @@ class Overview:
     """Times are the host's, and not of the clock that the guest's memory tells."""
     only: tuple[str, ...]
     """Types that were asked for while it was recorded; none = those that the guest writes anyhow."""
+    filter: tuple[str, ...]
+    """What was kept of the events, in words; none = all."""
+    left_out: int
+    """Events that were not kept."""
+    unmet: tuple[str, ...]
+    """What the filter asked for and did not come, in sentences."""
 
     def duration(self, ticks: int) -> str:
         """TSC ticks in words."""
@@ -74,6 +80,7 @@ def overview(trace: Trace, swaps: Swaps) -> Overview:
         events=sum(count for _, count in types),
         lost=trace.lost,
         missed=manifest.missed,
+        left_out=manifest.left_out,
         seen_from_outside=manifest.seen_from_outside,
         first_tsc=first,
         last_tsc=last,

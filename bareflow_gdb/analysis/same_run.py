@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bareflow_gdb.analysis.swaps import trace_swaps
+from bareflow_gdb.errors import UsageError
 from bareflow_gdb.guest.code.swaps import Swap
 from bareflow_gdb.tracing.store import Trace
 
@@ -48,8 +49,12 @@ class SameRun:
 
 
 def same_run(one: Trace, other: Trace) -> SameRun:
-    """Raises BadData when the events of one cannot be read."""
+    """Raises BadData when the events of one cannot be read, UsageError when one was recorded with a filter."""
     traces = one, other
+    for trace in traces:
+        if trace.manifest.filter:
+            kept = "; ".join(trace.manifest.filter)
+            raise UsageError(f"{trace.directory} cannot tell all swaps, only {kept} was kept: record without a filter")
     told = [_by_function(trace_swaps(trace).swaps) for trace in traces]
     may_miss = [trace.manifest.missed + trace.lost for trace in traces]
     contradictions: list[str] = []

@@ -14,6 +14,7 @@ from bareflow_gdb.analysis.evidence import of_trace
 from bareflow_gdb.analysis.latencies import STEPS, swap_times
 from bareflow_gdb.analysis.swaps import last_tables, trace_swaps
 from bareflow_gdb.errors import BareflowError
+from bareflow_gdb.guest.base.reading import filled
 from bareflow_gdb.guest.code.costs import VersionCost
 from bareflow_gdb.guest.code.worth import FASTER, SLOWER, Worth, judge
 from bareflow_gdb.tracing.codes import SavedCode
@@ -42,6 +43,8 @@ class Run:
     tsc_hz: int
     thresholds: tuple[int, ...]
     lost: int
+    filter: tuple[str, ...]
+    """What was kept of its events, in words; none = all."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,9 @@ def compare(before: Trace, after: Trace) -> TraceDiff:
     """Raises BadData when the events of one cannot be read."""
     notes: list[str] = []
     runs = _run(before), _run(after)
+    if runs[0].filter != runs[1].filter:
+        kept = [", ".join(run.filter) or "everything" for run in runs]
+        notes.append(f"the filters differ: of one trace {kept[0]} was kept, of the other {kept[1]}")
     timed = _same_clock(*runs, notes)
     return TraceDiff(
         *runs,
@@ -144,7 +150,7 @@ def compare(before: Trace, after: Trace) -> TraceDiff:
 
 def _run(trace: Trace) -> Run:
     told = trace.manifest
-    return Run(str(trace.directory), told.variant, told.build_id, told.clock, told.tsc_hz, told.thresholds, trace.lost)
+    return filled(Run, told, trace=str(trace.directory), lost=trace.lost)
 
 
 def _same_clock(before: Run, after: Run, notes: list[str]) -> bool:

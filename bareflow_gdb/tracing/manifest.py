@@ -54,6 +54,8 @@ class Source:
     """What its events are worth, in words."""
     missed: int = 0
     """Swaps that the guest's tables count and no event of this source shows."""
+    left_out: int = 0
+    """Events that it gave and the recording's filter did not keep; `first` and `events` count those that were kept."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,15 @@ class Manifest:
     sources: tuple[Source, ...]
     only: tuple[str, ...] = ()
     """Event types that the guest was asked for while it was recorded; none = it wrote those that it writes anyhow."""
+    filter: tuple[str, ...] = ()
+    """What was kept of the events, in words; none = all."""
+    unmet: tuple[str, ...] = ()
+    """What the filter asked for and did not come, in sentences."""
+
+    @property
+    def left_out(self) -> int:
+        """Events that the filter did not keep."""
+        return sum(source.left_out for source in self.sources)
 
     @property
     def missed(self) -> int:

@@ -35,6 +35,7 @@ from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.tracing import manifest, segments
 from bareflow_gdb.tracing.codes import CodeStore
 from bareflow_gdb.tracing.events import Batch
+from bareflow_gdb.tracing.filters import EVERYTHING, Filter, Filtered, GuestNames
 from bareflow_gdb.tracing.journal import JournalWriter, journal_path
 from bareflow_gdb.tracing.limits import CODE_LIMITS, CodeLimits
 from bareflow_gdb.tracing.manifest import HOST, Manifest, Source
@@ -80,6 +81,8 @@ class Progress:
     missed: int
     """Swaps that the guest's tables count and no event shows."""
     swaps: int
+    left_out: int
+    """Events that the filter did not keep."""
     stage: str
 
 
@@ -87,7 +90,7 @@ class Recorder:
     """Records one machine into a new directory. A context manager: leaving it completes the trace.
 
     `source`: one of SOURCES; "" = the ring where the kernel has one, else watchpoints where no gdb is connected, else
-    the tables.
+    the tables. `wanted`: what is kept of what it gives.
 
     From its first moment the directory is a trace that says what it is, locked until the recorder ends or dies.
     Raises UsageError when the directory has something in it, the guest is recorded already, or a gdb is connected that
@@ -107,6 +110,7 @@ class Recorder:
         code_limits: CodeLimits = CODE_LIMITS,
         asked: Asked = AS_IT_IS,
         source: str = "",
+        wanted: Filter = EVERYTHING,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         require_unused(directory)
@@ -139,7 +143,9 @@ class Recorder:
             self._guest = self._see()
             self.moment = found if found is not None else read_stock_moment(self._guest)
             self._or_tables = source == "" and found is None
-            self._source = self._make_source(source, lossless, asked)
+            self._wanted = wanted
+            self._watch: Watch | None = None
+            self._source = self._filtered(self._make_source(source, lossless, asked))
             self._source.require_free()
             self._began = time.monotonic()
             self._started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -162,7 +168,8 @@ class Recorder:
             except UsageError:
                 if not self._or_tables:
                     raise
-                self._source = undo.enter_context(Tables(Pointers(self._see())))
+                self._watch = None
+                self._source = undo.enter_context(self._filtered(Tables(Pointers(self._see()))))
             self._refresh()
             undo.pop_all()
         return self
@@ -173,13 +180,21 @@ class Recorder:
         if asked_for == RING:
             why = "which has no event ring to record"
             raise BadData(f"machine {self.machine.name} runs a stock kernel, {why}; `--source watch` sees its swaps")
-        if asked != AS_IT_IS or not lossless:
-            raise UsageError("types, calls and the flight recorder are of the event ring; other sources see swaps only")
+        if asked != AS_IT_IS or not lossless or self._wanted.around:
+            what = "types, calls, exceptions and the flight recorder"
+            raise UsageError(f"{what} are of the event ring; other sources see swaps only")
         # Not the guest of the moments, which are saved by another thread.
         pointers = Pointers(self._see())
         if asked_for == TABLES:
             return Tables(pointers)
-        return Watch(self.machine, pointers, lambda: names_of(beside(self.machine.image)))
+        self._watch = Watch(self.machine, pointers, lambda: names_of(beside(self.machine.image)))
+        return self._watch
+
+    def _filtered(self, source: EventSource) -> EventSource:
+        if self._wanted == EVERYTHING:
+            return source
+        guest = self._see()
+        return Filtered(source, self._wanted, GuestNames(guest, Pointers(guest)))
 
     def _see(self) -> Guest:
         return Guest(self.ram, guesses=lambda _: beside(self.machine.image))
@@ -227,8 +242,8 @@ class Recorder:
         """Lets a guest run that waits after registration, or that was started paused."""
         if self.moment.root is not None:
             release_hold(self.ram, self.moment.root)
-        if isinstance(self._source, Watch):
-            self._source.let_go()
+        if self._watch is not None:
+            self._watch.let_go()
         elif self.moment.root is None and self.machine.status() != "running":
             self.machine.resume()
 
@@ -339,6 +354,7 @@ class Recorder:
             lost=sum(count.lost for count in counts),
             missed=sum(count.missed for count in counts),
             swaps=self._swaps,
+            left_out=sum(count.left_out for count in counts),
             stage=stock if self.moment.root is None else word("bf_boot_stage", stage_of(self.ram)),
         )
 
@@ -415,6 +431,8 @@ class Recorder:
             modules=moment.modules,
             sources=tuple(dataclasses.replace(source, clock=source.clock or clock) for source in sources),
             only=self._only,
+            filter=self._wanted.words(),
+            unmet=self._source.unmet() if complete and isinstance(self._source, Filtered) else (),
         )
         manifest.save(self.directory)
         return manifest

@@ -27,8 +27,9 @@ _REASONS = layouts.enum_values("bf_reason")
 class EventSource(AbstractContextManager[Any], Protocol):
     """Attached while it is entered; leaving it gives the guest back as it was."""
 
-    clock: str
-    """`manifest.HOST` when it sees events from outside; "" = the guest's own, as its events say."""
+    @property
+    def clock(self) -> str:
+        """`manifest.HOST` when it sees events from outside; "" = the guest's own, as its events say."""
 
     def require_free(self) -> None:
         """Raises UsageError when somebody else uses what only one can."""

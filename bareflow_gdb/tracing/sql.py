@@ -107,7 +107,7 @@ def _names(names: list[str]) -> Any:
 def _sources(manifest: Manifest) -> Any:
     sources = manifest.sources
     words = {name: [str(getattr(one, name)) for one in sources] for name in ("name", "kind", "clock", "confidence")}
-    counts = {name: [getattr(one, name) for one in sources] for name in ("events", "lost", "missed")}
+    counts = {name: [getattr(one, name) for one in sources] for name in ("events", "left_out", "lost", "missed")}
     return pa.table(
         {
             "ring": pa.array([one.ring for one in sources], pa.uint8()),

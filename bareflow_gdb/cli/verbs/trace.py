@@ -29,8 +29,8 @@ LINE_SECONDS = 1.0
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "Exit code 1 when events were lost or swaps missed, `verify` finds damage, `diff` a change, `agree` a "
-        "contradiction, or `list` no trace."
+        "Exit code 1 when events were lost or swaps missed, what a filter asked for did not come, `verify` finds "
+        "damage, `diff` a change, `agree` a contradiction, or `list` no trace."
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     record = actions.add_parser("record", help="record a running machine into a new directory")
@@ -58,6 +58,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     record.add_argument(
         "--type", action="append", default=[], metavar="T", help="from now on only this type; may be repeated"
+    )
+    record.add_argument(
+        "--function",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="keep only what this function or module does, and what belongs to none; may be repeated",
+    )
+    record.add_argument(
+        "--after-call",
+        type=_call,
+        default=("", 0),
+        metavar="NAME:N",
+        help="keep only what comes from the Nth call of a function on, and exceptions",
+    )
+    record.add_argument(
+        "--around-exception",
+        type=count,
+        default=0,
+        metavar="N",
+        help="keep only exceptions, and N events of each ring before and after each of them",
     )
     record.add_argument(
         "--code-versions",
@@ -92,6 +113,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
 
 
+def _call(text: str) -> tuple[str, int]:
+    """NAME:N, a function and the number of one of its calls."""
+    name, colon, number = text.rpartition(":")
+    if not (name and colon and number.isascii() and number.isdecimal() and int(number)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a function and a call of it, like primes:1000")
+    return name, int(number)
+
+
 def main(options: argparse.Namespace) -> int:
     actions = {
         "record": _record,
@@ -111,6 +140,7 @@ def main(options: argparse.Namespace) -> int:
 
 def _record(options: argparse.Namespace) -> int:
     from bareflow_gdb.qemu.machine import Machine
+    from bareflow_gdb.tracing.filters import Filter
     from bareflow_gdb.tracing.recorder import Recorder
     from bareflow_gdb.tracing.ring import Asked
 
@@ -121,6 +151,8 @@ def _record(options: argparse.Namespace) -> int:
     machine = Machine.find(options.machine or options.target)
     limits = CodeLimits(options.code_versions, options.code_bytes)
     asked = Asked(tuple(options.type), ("call",) if options.calls else ())
+    after, calls = options.after_call
+    wanted = Filter(tuple(options.function), after, calls, options.around_exception)
     with signals.noted() as stopped:
         recorder = Recorder(
             machine,
@@ -129,6 +161,7 @@ def _record(options: argparse.Namespace) -> int:
             code_limits=limits,
             asked=asked,
             source=options.source or "",
+            wanted=wanted,
             stopped=stopped,
         )
         try:
@@ -166,7 +199,8 @@ def _run(options: argparse.Namespace, recorder: Recorder, stopped: Callable[[], 
         if now.seconds - shown >= (0.1 if rewrite else LINE_SECONDS):
             shown = now.seconds
             missed = f" ({now.missed:,} missed)" if now.missed else ""
-            counts = f"{now.events:,} events  {now.lost:,} lost  {now.swaps} swaps{missed}"
+            left_out = f"  {now.left_out:,} left out" if now.left_out else ""
+            counts = f"{now.events:,} events{left_out}  {now.lost:,} lost  {now.swaps} swaps{missed}"
             show(f"{now.seconds:6.1f} s  {counts}  {now.stage}")
 
     recorder.run(until_idle=options.until_idle, seconds=options.seconds, stopped=stopped, progress=progress)
@@ -251,9 +285,10 @@ def _tell(options: argparse.Namespace, directory: Path) -> int:
 
     trace = Trace.open(directory)
     found = overview(trace, trace_swaps(trace))
+    status = 1 if found.lost or found.missed or found.unmet else 0
     if options.json:
         print(json.dumps(to_json(found), indent=2))
-        return 1 if found.lost or found.missed else 0
+        return status
     print(f"trace {directory}: {_ending(trace)}")
     print(f"  guest      {found.variant} {found.build_id[:12] or 'without build id'}, machine {found.machine}")
     print(f"  clock      {found.clock}")
@@ -262,6 +297,10 @@ def _tell(options: argparse.Namespace, directory: Path) -> int:
     print(f"  events     {found.events:,} ({found.lost:,} lost) in {found.span}")
     if found.only:
         print(f"  asked for  {', '.join(found.only)}; other types are those that the ring held before")
+    if found.filter:
+        print(f"  kept       {'; '.join(found.filter)}: {found.left_out:,} events are left out")
+    for sentence in found.unmet:
+        print(f"  NOT MET    {sentence}")
     print(f"  functions  {', '.join(found.functions) or 'none'}")
     missed = f"; {found.missed:,} more are counted by the guest's tables, and no event shows them"
     print(f"  swaps      {found.swaps}{missed if found.missed else ''}")
@@ -269,7 +308,7 @@ def _tell(options: argparse.Namespace, directory: Path) -> int:
     print(f"  code       {found.code_saved} of {found.versions} versions{left_out}")
     for kind, number in found.types:
         print(f"  {number:>12,}  {kind}")
-    return 1 if found.lost or found.missed else 0
+    return status
 
 
 def _ending(trace: Trace) -> str:

@@ -39,6 +39,7 @@ def _recorded(digest: Digest) -> tuple[tuple[str, Cell], ...]:
     return facts(
         ("clock", view.clock),
         ("recording", f"{view.events:,} events, {view.lost:,} lost"),
+        *((("kept", f"{'; '.join(view.filter)}: {view.left_out:,} events are left out"),) if view.filter else ()),
         *(("source", f"{one.name}: {one.confidence}") for one in view.sources if view.seen_from_outside),
         ("time", f"{view.span} from the first to the last event"),
         ("functions", ", ".join(view.functions) or "none"),

@@ -129,12 +129,12 @@ def worth(digest: Digest) -> Markup:
 def events(digest: Digest) -> Markup:
     """How many of each type, and the loss account of each source."""
     account = attrgetter(
-        *("name", "events", "lost", "missed", "first", "capacity", "guest_waits", "guest_dropped", "reader_deaths"),
-        "confidence",
+        *("name", "events", "left_out", "lost", "missed", "first", "capacity"),
+        *("guest_waits", "guest_dropped", "reader_deaths", "confidence"),
     )
     heads = (
-        "source|>events|>lost|>swaps missed|>first number|>capacity|>guest waited|>guest dropped|>reader found dead|"
-        "what they are worth"
+        "source|>events|>left out|>lost|>swaps missed|>first number|>capacity|"
+        ">guest waited|>guest dropped|>reader found dead|what they are worth"
     )
     gaps = [(loss.ring, loss.first, loss.count) for loss in digest.losses[:MAX_ROWS]]
     return join(
