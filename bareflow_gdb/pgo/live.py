@@ -17,11 +17,12 @@ from tempfile import TemporaryDirectory
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.guest import obeying, orders
+from bareflow_gdb.guest.base.clock import read_counters
 from bareflow_gdb.guest.base.control import ALLOW, ROLLBACK, WAIT_SECONDS
 from bareflow_gdb.guest.base.exports import GuestSymbol
 from bareflow_gdb.guest.base.reading import one
 from bareflow_gdb.guest.base.values import Address
-from bareflow_gdb.guest.code.functions import Function
+from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.code.outcome import ANSWER_SECONDS
 from bareflow_gdb.pgo.compiling import BY_COUNTS, FLAGS
 from bareflow_gdb.pgo.counts import FunctionCounts, profdata
@@ -42,6 +43,11 @@ class Counting:
 
     calls: int = 1
     seconds: float = 10.0
+    arguments: bool = False
+    """Counted are its arguments, and not its blocks."""
+
+
+BLOCKS_USUALLY = Counting()
 
 
 @dataclass(frozen=True)
@@ -84,55 +90,81 @@ def count(
     Raises UsageError for O0, for a recipe with a source and for a function without bitcode; DoesNotCompile, BadData;
     BareflowError when the counting version was refused, not called, or not taken back.
     """
-    function = service.find(name)
     if level == 0:
         raise UsageError("O0 takes no notice of counts; profile for O1, O2 or O3")
-    if recipe.source is not None:
-        raise UsageError("counted is the function's own bitcode; leave either the file or the profile out")
-    if not function.bitcode:
-        raise UsageError(f"{name} has no bitcode in the guest, so no version of it that counts can be made")
-    bitcode = read_wrapped(service.memory, function.bitcode, function.bitcode_size)
+    function, bitcode = bitcode_to_count(service, name, recipe)
     made = counting_bitcode(bitcode.payload, name)
-    counts_itself = replace(recipe, source=Source(made.image, bitcode.entry))
-    called = _calls(service, function)
-    with _for_a_while(service, function, level, counts_itself, timeout) as job:
-        _wait(lambda: _calls(service, function) - called, counting, progress)
-        counts = read_counts(service.memory, _counters(job), made.counters, name)
+    called = calls_of(service, function)
+    with version_that_counts(service, function, level, counts_itself(recipe, made.image, bitcode), timeout) as symbols:
+        wait_for_calls(service, function, called, counting, progress)
+        counts = read_counts(service.memory, symbols, made.counters, name)
     if not any(any(one.counts) for one in counts):
         raise BareflowError(f"{name} was not called within {counting.seconds:g} s, so nothing was counted; wait longer")
     return Counted(bitcode, counts)
 
 
+def bitcode_to_count(service: Service, name: str, recipe: Recipe) -> tuple[Function, Wrapped]:
+    """A function and its own bitcode. Raises UsageError where that is not what is to be compiled, BadBitcode."""
+    index = service.find(name).index
+    # Its version as it is now: that is the one to be put back.
+    function = read_functions(service.memory, service.root, read_counters(service.memory, service.root), [])[index]
+    if recipe.source is not None:
+        raise UsageError("counted is the function's own bitcode; leave either the file or the profile out")
+    if not function.bitcode:
+        raise UsageError(f"{name} has no bitcode in the guest, so no version of it that counts can be made")
+    return function, read_wrapped(service.memory, function.bitcode, function.bitcode_size)
+
+
+def counts_itself(recipe: Recipe, image: bytes, bitcode: Wrapped) -> Recipe:
+    """How a version is compiled that counts."""
+    return replace(recipe, source=Source(image, bitcode.entry))
+
+
 @contextmanager
-def _for_a_while(service: Service, function: Function, level: int, recipe: Recipe, timeout: float) -> Iterator[Job]:
-    """Installs a version for the time of the block; then the version from before runs again."""
+def version_that_counts(
+    service: Service, function: Function, level: int, recipe: Recipe, timeout: float
+) -> Iterator[dict[str, GuestSymbol]]:
+    """Has the guest run it for the time of the block; then the version from before runs again.
+
+    Gives where its counters are. Raises BareflowError when it was refused, or not taken back.
+    """
     # It does something else than the published code: it counts.
     job, outcome = service.carry_out(function.name, level, timeout, recipe=recipe, verify=False)
     if not outcome.installed:
         raise BareflowError(f"the version of {function.name} that counts was not installed: {outcome.message}")
     try:
-        yield job
+        yield _counters(job)
     finally:
-        # A version that was rolled back by hand is vetoed from then on; this one is to make room for a better one.
-        for action, what in ((ROLLBACK, str(function.version)), (ALLOW, None)):
-            told = orders.order(service.memory, service.root, action, function.name, what)
-            if isinstance(told, orders.Order):
-                told = obeying.carried_out(service.memory, service.root, told, WAIT_SECONDS)
-            if not told.done:
-                raise BareflowError(
-                    f"the version of {function.name} that counts is still there: {told.message}; "
-                    f"`{shlex.join(('bareflow', 'swap', 'rollback', function.name))}` puts the one from before back"
-                )
+        put_back(service, function.name, function.version, "that counts")
 
 
-def _wait(calls: Callable[[], int], counting: Counting, progress: Callable[[str, float], None]) -> None:
+def put_back(service: Service, name: str, version: int, which: str) -> None:
+    """Makes a version run again in the place of the new one, of these words. Raises BareflowError when it does not."""
+    # A version that was rolled back by hand is vetoed from then on; this one is to make room for a better one.
+    for action, what in ((ROLLBACK, str(version)), (ALLOW, None)):
+        told = orders.order(service.memory, service.root, action, name, what)
+        if isinstance(told, orders.Order):
+            told = obeying.carried_out(service.memory, service.root, told, WAIT_SECONDS)
+        if not told.done:
+            raise BareflowError(
+                f"the version of {name} {which} is still there: {told.message}; "
+                f"`{shlex.join(('bareflow', 'swap', 'rollback', name))}` puts the one from before back"
+            )
+
+
+def wait_for_calls(
+    service: Service, function: Function, before: int, counting: Counting, progress: Callable[[str, float], None]
+) -> None:
+    """Until it was called so often since it had `before` calls, or the time is over."""
     began = time.monotonic()
-    while (seen := calls()) < counting.calls and time.monotonic() - began < counting.seconds:
+    while (seen := calls_of(service, function) - before) < counting.calls:
+        if time.monotonic() - began >= counting.seconds:
+            break
         progress(f"{seen:,} of {counting.calls:,} calls counted", seen / counting.calls)
         time.sleep(LOOK_SECONDS)
 
 
-def _calls(service: Service, function: Function) -> int:
+def calls_of(service: Service, function: Function) -> int:
     """How often the guest called it so far."""
     service.memory.invalidate()
     address = service.root.function_profiler + function.profiler_id * layouts.size("function_profile")

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from bareflow_gdb import foreign
 from bareflow_gdb.guest.base.values import code_name
-from bareflow_gdb.guest.code.outcome import Outcome, Verification
+from bareflow_gdb.guest.code.outcome import Outcome, Specialised, Verification
 from bareflow_gdb.guest.code.remarks import NO_VECTORS, Making, parse, summary
 from bareflow_gdb.render.disas import PASSES
 from bareflow_gdb.render.view import spoken
@@ -31,6 +31,8 @@ def outcome(record: Outcome, *, remarks: bool = False) -> str:
         lines.append(f"  first call  {record.result:,} ({verdict})")
     if record.verification is not None:
         lines.append(f"  {_verified(record.verification)}")
+    if record.specialised is not None:
+        lines.append(f"  {_specialised(record.specialised)}")
     spent = {phase: f"{ms:,.1f}" for phase, ms in asdict(record.milliseconds).items() if ms is not None}
     total = f"; {spent.pop('total')} ms in all" if "total" in spent else ""
     parts = ", ".join(f"{phase} {ms}" for phase, ms in spent.items()).replace("first_execution", "first call")
@@ -51,6 +53,16 @@ def outcome(record: Outcome, *, remarks: bool = False) -> str:
         lines += [f"  pass        {name} {spent:,.1f} ms" for name, spent in record.passes[:PASSES] if spent]
     # What LLVM remarks upon has names of the bitcode.
     return foreign.lines("\n".join(lines))
+
+
+def _specialised(record: Specialised) -> str:
+    values = [f"{name} = {value:,}" for name, value in (("a", record.a), ("b", record.b)) if value is not None]
+    made_for = f"made for    {' and '.join(values)}, {record.share:.0%} of {record.calls:,} calls"
+    cycles = [f"{side:,.0f}" for side in (record.before, record.after) if side is not None]
+    measured = f"{' -> '.join(cycles)} cycles a call" if len(cycles) == 2 else "not measured"
+    verdict = f"{record.verdict} ({record.why})" if record.why and not record.kept else record.verdict
+    taken_back = "" if record.kept else "; taken back, the version before runs again"
+    return f"{made_for}: {measured}, {verdict}{taken_back}"
 
 
 def _verified(record: Verification) -> str:

@@ -58,8 +58,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="count first how often each of its blocks runs in this guest, and use that",
     )
-    parser.add_argument("--calls", type=int, metavar="N", help="with --profile: count so many calls (1)")
-    parser.add_argument("--seconds", type=float, metavar="S", help="with --profile: count no longer than that (10)")
+    parser.add_argument(
+        "--specialise",
+        action="store_true",
+        help="count first with which arguments this guest calls it, make a version for those that most calls have, "
+        "and keep it if it measures faster",
+    )
+    parser.add_argument("--calls", type=int, metavar="N", help="count so many calls (--profile: 1, --specialise: 64)")
+    parser.add_argument(
+        "--seconds", type=float, metavar="S", help="with --profile or --specialise: count, or measure, no longer (10)"
+    )
     add_no_verify(parser)
     add_target(parser)
     parser.epilog = "Exit code 1 when it was rejected, or the new code's result is not the expected one."
@@ -99,7 +107,7 @@ def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.render.outcome import outcome
 
     recipe = _recipe(options)
-    counting = counting_of(options.profile, options.calls, options.seconds)
+    counting = counting_of(options.profile, options.calls, options.seconds, options.specialise)
     target = open_target(options.target)
     level = TIERS.index(options.tier)
     with told() as progress:
@@ -123,16 +131,21 @@ def main(options: argparse.Namespace) -> int:
     return 0 if record.right else 1
 
 
-def counting_of(profile: bool, calls: int | None, seconds: float | None) -> Counting | None:
-    """For how long its blocks are counted first; None = not at all. Raises UsageError."""
-    from bareflow_gdb.pgo.live import Counting
+def counting_of(profile: bool, calls: int | None, seconds: float | None, specialise: bool = False) -> Counting | None:
+    """For how long its blocks, or its arguments, are counted first; None = not at all. Raises UsageError."""
+    from bareflow_gdb.pgo.live import BLOCKS_USUALLY, Counting
+    from bareflow_gdb.pgo.specialised import ARGUMENTS_USUALLY
 
-    if not profile:
+    if profile and specialise:
+        raise UsageError("--profile and --specialise count different things; give one, and the other one afterwards")
+    if not profile and not specialise:
         if calls is not None or seconds is not None:
-            raise UsageError("--calls and --seconds say for how long --profile counts; give that, too")
+            raise UsageError("--calls and --seconds say for how long --profile or --specialise counts; give one, too")
         return None
-    usual = Counting()
-    counting = Counting(usual.calls if calls is None else calls, usual.seconds if seconds is None else seconds)
+    usual = ARGUMENTS_USUALLY if specialise else BLOCKS_USUALLY
+    counting = Counting(
+        usual.calls if calls is None else calls, usual.seconds if seconds is None else seconds, usual.arguments
+    )
     if counting.calls < 1 or counting.seconds <= 0:
         raise UsageError("at least one call has to be counted, in some time; give larger numbers")
     return counting
@@ -170,16 +183,23 @@ def recompiled(
 ) -> Outcome:
     """What became of one function: by the guest's mailbox, or from outside where a kernel has none.
 
-    counting: its blocks are counted first, and it is compiled by that; `progress` is told how far that is.
+    counting: its blocks or its arguments are counted first, and it is compiled by that; `progress` is told how far
+    that is.
     """
     from bareflow_gdb.cli.kernel_without_mailbox import installer, is_stock
 
     if is_stock(target):
         if counting is not None:
-            raise UsageError("a kernel without a mailbox takes no version that counts; leave --profile out")
+            raise UsageError(
+                "a kernel without a mailbox takes no version that counts; leave --profile and --specialise out"
+            )
         with installer(target, compilers, verify=verify) as install:
             return install.request(function, level, timeout, recipe, keep)
     with open_service(target, compilers=compilers, verify=verify) as service:
+        if counting is not None and counting.arguments:
+            from bareflow_gdb.pgo.specialised import specialise
+
+            return specialise(service, function, level, recipe, counting, timeout, progress, keep)
         if counting is not None:
             from bareflow_gdb.pgo.live import by_counts
 

@@ -51,6 +51,28 @@ class Verification:
     """Of processor time in the emulator; None when nothing was run."""
 
 
+@dataclass(frozen=True)
+class Specialised:
+    """The arguments that a version was made for, behind a guard, and what that was worth."""
+
+    a: int | None
+    """None = this argument may have any value."""
+    b: int | None
+    share: float
+    """Of the calls that were counted."""
+    calls: int
+    """That were counted."""
+    verdict: str
+    """Of the guest's own measurements, as in `Worth`."""
+    why: str
+    """Of a verdict that is not known."""
+    before: float | None
+    """Cycles of a call, the median; None = not measured."""
+    after: float | None
+    kept: bool
+    """Not kept = the version before it was put back, for it was not faster."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """The request, and the version that came of it."""
@@ -90,6 +112,8 @@ class Outcome:
     """It was compiled before, and kept."""
     verification: Verification | None = None
     """None when it was not asked for, another process served, or it did not come to that."""
+    specialised: Specialised | None = None
+    """None = it was made for any arguments."""
 
     @property
     def installed(self) -> bool:
@@ -98,8 +122,9 @@ class Outcome:
 
     @property
     def right(self) -> bool:
-        """Whether it is installed, and its first call returned what was expected, as far as that is known."""
-        return self.installed and self.correct is not False
+        """Whether it is installed, stays, and its first call returned what was expected, as far as that is known."""
+        stays = self.specialised is None or self.specialised.kept
+        return self.installed and stays and self.correct is not False
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Outcome:
@@ -116,5 +141,6 @@ class Outcome:
                 "passes": tuple((str(name), float(spent)) for name, spent in record["passes"]),
                 "notes": tuple(record["notes"]),
                 "verification": Verification(**record["verification"]) if record["verification"] else None,
+                "specialised": Specialised(**record["specialised"]) if record["specialised"] else None,
             }
         )

@@ -135,10 +135,11 @@ def list_swaps(
         stories[event.id].add(event)
     found: list[Swap] = []
     for function in tables.functions:
-        previous: _Publication | None = None
         story = stories[function.index]
+        whole = len(tables.versions) == tables.counters.version_count
+        previous = _registered(function.index, versions[function.index]) if whole else None
         for publication in _publications(function.index, versions[function.index], story):
-            if previous is not None or publication.reason != "initial":
+            if publication.reason != "initial" or (previous is not None and previous.version != publication.version):
                 swap = _swap(function, previous, publication, by_number, story, tsc_hz)
                 found.append(swap if costs is None else replace(swap, worth=_worth(swap, by_number, costs)))
             previous = publication
@@ -159,6 +160,14 @@ def _worth(swap: Swap, by_number: dict[int, Version], costs: Costs) -> Worth:
     by_host = version is None or version.provider == "host"
     made = None if by_host or swap.tsc_threshold is None else swap.tsc - swap.tsc_threshold
     return judge(costs.get(swap.from_version or 0), costs.get(swap.to_version), made)
+
+
+def _registered(function: int, versions: Sequence[Version]) -> _Publication | None:
+    """How a function's first version came to be published. When it was put back later, its record tells only that."""
+    first = next((version for version in versions if version.reason == "initial"), None)
+    if first is None:
+        return None
+    return _Publication(0, function, first.number, first.level, first.reason, None, first.entry)
 
 
 def _publications(function: int, versions: Sequence[Version], story: _Story) -> list[_Publication]:
@@ -199,7 +208,8 @@ def _swap(
         to_level=now.level,
         from_version=previous.version if previous else None,
         to_version=now.version,
-        reason=now.reason,
+        # What a function was registered with can only be published again by putting it back.
+        reason="rollback" if now.reason == "initial" else now.reason,
         call=asked.call if asked else None,
         old_code=Address(old),
         new_code=Address(now.new),
