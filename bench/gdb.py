@@ -21,6 +21,7 @@ from bareflow_gdb.guest.boot.wait import release, wait_for_stage
 from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
+from bench.row import Row, row
 from tests.gdb.gdb_harness import QUESTIONS
 from tests.gdb.mi_gdb import MiGdb
 from tests.gdb.rsp_proxy import RspProxy
@@ -36,8 +37,6 @@ TIMED = (*QUESTIONS, "jitsym", "fat cat TEST.TXT", "reload")
 BOOT_SECONDS = 120.0
 RATE_SECONDS = 3.0
 
-Row = dict[str, Any]
-
 
 def measure(image: Path) -> list[Row]:
     """The rows; each value is that of the worse gdb, the breakpoint rate that of the faster one."""
@@ -47,26 +46,12 @@ def measure(image: Path) -> list[Row]:
         steps = max(_packets_added_per_step(gdb, image, folder) for gdb in GDBS)
     slowest, command = max(_slowest_command(gdb, image) for gdb in GDBS)
     return [
-        _row("gdb_start_added_ms", max(map(_start_added_ms, GDBS)), "ms", 150, "lower"),
-        {**_row("command_max_ms", slowest, "ms", 100, "lower"), "peer": f"the slowest: bf {command}"},
-        _row("packets_max_per_command", packets, "packets", 10, "lower"),
-        _row("packets_added_per_step", steps, "packets", 0, "lower"),
-        _row("breakpoint_events_per_s", max(_breakpoint_rate(gdb, image) for gdb in GDBS), "events/s"),
+        row("gdb_start_added_ms", max(map(_start_added_ms, GDBS)), "ms", 150, "lower"),
+        {**row("command_max_ms", slowest, "ms", 100, "lower"), "peer": f"the slowest: bf {command}"},
+        row("packets_max_per_command", packets, "packets", 10, "lower"),
+        row("packets_added_per_step", steps, "packets", 0, "lower"),
+        row("breakpoint_events_per_s", max(_breakpoint_rate(gdb, image) for gdb in GDBS), "events/s"),
     ]
-
-
-def _row(name: str, value: float, unit: str, goal: float | None = None, better: str = "higher") -> Row:
-    met = goal is None or (value <= goal if better == "lower" else value >= goal)
-    return {
-        "name": name,
-        "value": value,
-        "unit": unit,
-        "goal": goal,
-        "better": better,
-        "met": met,
-        "peer": None,
-        "peer_value": None,
-    }
 
 
 def _start_added_ms(gdb: Path) -> float:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from bareflow_gdb.build.fat_image import parse_file, write_image
 from bareflow_gdb.errors import BareflowError
@@ -29,6 +28,7 @@ from bareflow_gdb.model.packed_file import SMALL
 from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
+from bench.row import Row, row
 
 LARGE = Path(__file__).resolve().parent.parent / "build/models/smollm2.bfm"
 PROMPT = "Once upon a time"
@@ -41,11 +41,11 @@ GOALS = {"max": 10.0, "qemu32": 3.5}
 TOKENS_PER_SECOND = 6.0
 
 
-def measure(image: Path) -> list[dict[str, Any]]:
+def measure(image: Path) -> list[Row]:
     """For each model and CPU NAME_CPU_speedup, NAME_CPU_tokens_per_s and NAME_CPU_same (1 = each answer's logits are
     alike)."""
     firmware = image.parent
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for name, model, tokens in (("small", SMALL, 200), ("smollm2", LARGE, 24)):
         if not model.is_file():
             continue
@@ -55,14 +55,14 @@ def measure(image: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _of(name: str, answers: list[Inference], speedup: float | None, speed: float | None) -> list[dict[str, Any]]:
+def _of(name: str, answers: list[Inference], speedup: float | None, speed: float | None) -> list[Row]:
     first = _speeds(answers[0]).get(FIRST, 0.0)
     last = _speeds(answers[-1]).get(LAST, 0.0)
     same = len({(one.answer_tokens, one.logits_crc) for one in answers}) == 1
     return [
-        _row(f"{name}_speedup", last / first if first else 0.0, "x", speedup),
-        _row(f"{name}_tokens_per_s", last, "tokens/s", speed, "at O0", first),
-        _row(f"{name}_same", float(same), "", 1),
+        row(f"{name}_speedup", last / first if first else 0.0, "x", speedup),
+        row(f"{name}_tokens_per_s", last, "tokens/s", speed, peer="at O0", peer_value=first),
+        row(f"{name}_same", float(same), "", 1),
     ]
 
 
@@ -119,10 +119,3 @@ def _machine(firmware: Path, model: Path, cpu: str) -> Iterator[Machine]:
             host.kill()
             host.wait()
             machine.stop()
-
-
-def _row(
-    name: str, value: float, unit: str, goal: float | None, peer: str | None = None, peer_value: float | None = None
-) -> dict[str, Any]:
-    told = {"name": name, "value": round(value, 3), "unit": unit, "goal": goal, "better": "higher"}
-    return {**told, "met": goal is None or value >= goal, "peer": peer, "peer_value": peer_value}

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 from bareflow_gdb.pgo.firmware import Firmware
 from bareflow_gdb.pgo.iterate import Workshop, iterate
 from bareflow_gdb.pgo.plan import Thresholds
+from bench.row import Row, row
 
 OVER_O0, OVER_O2 = 3.0, 1.10
 MOST_SLOWER = 1.01
 MOST_ROUNDS, MOST_SECONDS = 3, 60.0
 
 
-def measure(image: Path) -> list[dict[str, Any]]:
+def measure(image: Path) -> list[Row]:
     """The rows pgo_over_o0, pgo_over_o2, pgo_slowest (against its O2), pgo_rounds, pgo_s; pgo_counting has no goal."""
     started = time.monotonic()
     with Workshop(Firmware.of(image)) as workshop:
@@ -30,24 +30,10 @@ def measure(image: Path) -> list[dict[str, Any]]:
     at_o3 = report.factor("O3")
     over_o0, over_o2 = report.factor("O0"), report.factor("O2")
     return [
-        _row("pgo_over_o0", over_o0, "x", OVER_O0, "higher", "all at O3", over_o0 / at_o3),
-        _row("pgo_over_o2", over_o2, "x", OVER_O2, "higher", "all at O3", over_o2 / at_o3),
-        _row("pgo_slowest", slowest, "x", MOST_SLOWER, "lower"),
-        _row("pgo_rounds", len(report.rounds), "rounds", MOST_ROUNDS, "lower"),
-        _row("pgo_s", seconds, "s", MOST_SECONDS, "lower"),
-        _row("pgo_counting", counting, "x", None, "lower"),
+        row("pgo_over_o0", over_o0, "x", OVER_O0, "higher", "all at O3", over_o0 / at_o3),
+        row("pgo_over_o2", over_o2, "x", OVER_O2, "higher", "all at O3", over_o2 / at_o3),
+        row("pgo_slowest", slowest, "x", MOST_SLOWER, "lower"),
+        row("pgo_rounds", len(report.rounds), "rounds", MOST_ROUNDS, "lower"),
+        row("pgo_s", seconds, "s", MOST_SECONDS, "lower"),
+        row("pgo_counting", counting, "x", None, "lower"),
     ]
-
-
-def _row(
-    name: str,
-    value: float,
-    unit: str,
-    goal: float | None,
-    better: str,
-    peer: str | None = None,
-    peer_value: float | None = None,
-) -> dict[str, Any]:
-    met = goal is None or (value >= goal if better == "higher" else value <= goal)
-    told = {"name": name, "value": round(value, 3), "unit": unit, "goal": goal, "better": better, "met": met}
-    return {**told, "peer": peer, "peer_value": peer_value}

@@ -22,6 +22,7 @@ from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.tracing.events import Batch
 from bareflow_gdb.tracing.ring import Rings
+from bench.row import Row, row
 
 FLOOD_SECONDS = 10.0
 BOOT_SECONDS = 120.0
@@ -30,28 +31,14 @@ MULTIPLIER, INCREMENT = np.uint32(1664525), np.uint32(1013904223)
 _MARK = layouts.const("BF_EVENT_MARK")
 
 
-def measure(image: Path) -> list[dict[str, Any]]:
+def measure(image: Path) -> list[Row]:
     """The rows ring_event_ns, ring_off_ns and lossless_events_per_s."""
     event, off = event_cost(image)
     return [
-        _row("ring_event_ns", event, "ns", 35, "lower"),
-        _row("ring_off_ns", off, "ns", 3, "lower"),
-        _row("lossless_events_per_s", lossless_rate(image), "events/s", 2_000_000, "higher"),
+        row("ring_event_ns", event, "ns", 30, "lower"),
+        row("ring_off_ns", off, "ns", 3, "lower"),
+        row("lossless_events_per_s", lossless_rate(image), "events/s", 10_000_000),
     ]
-
-
-def _row(name: str, value: float, unit: str, goal: float, better: str) -> dict[str, Any]:
-    met = value >= goal if better == "higher" else value <= goal
-    return {
-        "name": name,
-        "value": value,
-        "unit": unit,
-        "goal": goal,
-        "better": better,
-        "met": met,
-        "peer": None,
-        "peer_value": None,
-    }
 
 
 def event_cost(image: Path) -> tuple[float, float]:

@@ -41,7 +41,7 @@ def answer(trace: Trace, query: str) -> Iterator[Any]:
 
     Tables: `events` (columns of the segments, in the order of time within each), `types` (number, name), `functions`
     and `modules` (number, name), `sources` (ring, name, kind, clock, confidence, events,
-    lost, missed). Columns of one name are told apart, as `a`, `a_1`. Raises UsageError with DuckDB's
+    left_out, lost, missed). Columns of one name are told apart, as `a`, `a_1`. Raises UsageError with DuckDB's
     sentence, also when the rows are taken, BadData when the trace is damaged.
     """
     import duckdb
