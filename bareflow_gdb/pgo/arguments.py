@@ -30,7 +30,7 @@ _SLOT = struct.Struct("<iiQ")
 _TABLE = "bf_counters_arguments"
 _INNER = "bf_inner"
 _DEFINITION = r"^define (?P<before>[^@\n]*)@{entry}\((?P<parameters>[^\n]*)\)(?P<after>[^\n{{)]*)\{{$"
-# An internal function has neither.
+# An internal function has none of these.
 _OUTSIDE = re.compile(r"\b(?:dso_local|dso_preemptable|hidden|protected|default|unnamed_addr|local_unnamed_addr)\b ?")
 _ATTRIBUTES = re.compile(r"#\d+\b")
 _QUOTED = re.compile(r'("(?:[^"\\]|\\.)*")')
@@ -118,7 +118,7 @@ class Constants:
 
 def constants(seen: Arguments) -> Constants | None:
     """The arguments that more than SHARE of the calls had: both, else one; None where there are none such."""
-    if not seen.total:
+    if not seen.calls:
         return None
     first, second = Counter[int](), Counter[int]()
     for (a, b), calls in seen.calls.items():
@@ -126,9 +126,9 @@ def constants(seen: Arguments) -> Constants | None:
         second[b] += calls
     pair, both = max(seen.calls.items(), key=lambda one: one[1])
     (a, of_a), (b, of_b) = first.most_common(1)[0], second.most_common(1)[0]
-    found = (Constants(*pair, both / seen.total), Constants(a, None, of_a / seen.total))
-    candidates = sorted((*found[1:], Constants(None, b, of_b / seen.total)), key=lambda one: -one.share)
-    return next((one for one in (found[0], *candidates) if one.share > SHARE), None)
+    alone = Constants(a, None, of_a / seen.total), Constants(None, b, of_b / seen.total)
+    found = Constants(*pair, both / seen.total), max(alone, key=lambda one: one.share)
+    return next((one for one in found if one.share > SHARE), None)
 
 
 def counting(bitcode: Wrapped) -> bytes:

@@ -71,12 +71,15 @@ def specialise(
     version = outcome.version
     if not outcome.installed or version is None:
         return outcome
-    measure.until(lambda: measure.worth(before, version).verdict != UNKNOWN, f"measuring it for {made_for}")
-    worth = measure.worth(before, version)
-    # Also one that came too late to be measured is not kept.
-    kept = worth.verdict == FASTER
-    if not kept:
-        put_back(service, name, before, f"for {made_for}")
+    kept = False
+    try:
+        measure.until(lambda: measure.worth(before, version).verdict != UNKNOWN, f"measuring it for {made_for}")
+        worth = measure.worth(before, version)
+        kept = worth.verdict == FASTER
+    finally:
+        # Also one that nobody waited for, or that was called too seldom to be measured.
+        if not kept:
+            put_back(service, name, before, f"for {made_for}")
     return replace(outcome, specialised=_told(made_for, seen, worth, kept))
 
 
@@ -98,7 +101,7 @@ def counted(
 
 
 def _nothing_constant(name: str, seen: Arguments) -> str:
-    if not seen.total:
+    if not seen.calls:
         return f"{name} was not called while its arguments were counted; ask while the guest calls it, or count longer"
     (a, b), most = max(seen.calls.items(), key=lambda one: one[1])
     return (

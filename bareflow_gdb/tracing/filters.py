@@ -197,8 +197,9 @@ class Filtered:
 
     def unmet(self) -> tuple[str, ...]:
         """What was asked for and did not come, in sentences."""
-        parts = self._after, self._functions
-        return tuple(sentence for part in parts if part is not None for sentence in part.unmet())
+        # Where the call did not come, nothing was looked at for its name.
+        sentences = self._after.unmet() if self._after is not None else ()
+        return sentences or (self._functions.unmet() if self._functions is not None else ())
 
 
 _NONE: Events = np.empty(0, EVENT_DTYPE)
@@ -277,14 +278,13 @@ class _After:
             self._reached = self._seen is not None and self._seen >= self._calls
         return self._reached
 
-    def unmet(self) -> Iterable[str]:
-        if self._reached:
-            return
+    def unmet(self) -> tuple[str, ...]:
         nothing = "nothing was kept but exceptions"
+        if self._reached:
+            return ()
         if self._seen is None:
-            yield f"no function {self._function} was counted: {nothing}"
-        else:
-            yield f"{self._function} was called {self._seen:,} times, not {self._calls:,}: {nothing}"
+            return (f"no function {self._function} was counted: {nothing}",)
+        return (f"{self._function} was called {self._seen:,} times, not {self._calls:,}: {nothing}",)
 
 
 class _OfFunctions:
@@ -328,8 +328,9 @@ class _OfFunctions:
         self._ids[kind] = np.zeros(_IDS, np.bool_)
         self._ids[kind][[number for number, name in enumerate(names[:_IDS]) if name in self._wanted]] = True
 
-    def unmet(self) -> Iterable[str]:
+    def unmet(self) -> tuple[str, ...]:
         missing = [name for name in self._wanted if name not in self._ever]
-        if missing:
-            there = ", ".join(sorted(self._ever)) or "none"
-            yield f"no function or module {', '.join(missing)} was seen; there are: {there}"
+        if not missing:
+            return ()
+        there = ", ".join(sorted(self._ever)) or "none"
+        return (f"no function or module {', '.join(missing)} was seen; there are: {there}",)

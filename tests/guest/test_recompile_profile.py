@@ -83,7 +83,7 @@ def test_what_cannot_be_counted_is_one_sentence(
     for words, said in (
         (("--profile", "--tier", "O0"), "O0 takes no notice of counts"),
         (("--profile", "--from", str(source)), "counted is the function's own bitcode"),
-        (("--calls", "3"), "--calls and --seconds say for how long --profile counts"),
+        (("--calls", "3"), "--calls and --seconds say for how long --profile or --specialise counts"),
         (("--profile", "--calls", "0"), "at least one call has to be counted"),
     ):
         assert bareflow(["recompile", "primes", *words, idle_machine.name]) == 2

@@ -163,8 +163,8 @@ def test_a_tier_that_the_guest_asks_the_host_for_waits_for_the_host(booted: Boot
     record = kernel.need_interface("").function_table + index * layouts.size("bf_function")
     host = struct.pack("<I", layouts.const("BF_PROVIDER_HOST"))
     memory.write(record + layouts.offset("bf_function", "provider"), host, "provider")
-    code, text = said(machine, "force", "primes", "O2", "--timeout", "0.5")
-    assert code == 2 and "asks the host for it, which did not answer within 0.5 s: `bareflow serve` does" in text
+    code, text = said(machine, "force", "primes", "O2", "--timeout", "3")
+    assert code == 2 and "asks the host for it, which did not answer within 3 s: `bareflow serve` does" in text
     code, text = said(machine, "force", "primes", "O1")
     assert code == 1 and "another request of this function is open in the mailbox" in text
     done = threading.Event()
