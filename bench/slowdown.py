@@ -41,6 +41,7 @@ from bareflow_gdb.qemu.machine import Machine
 machine = Machine.find(sys.argv[1])
 while True:
     registry.run(Subject(Guest.attach(machine.memory()).kernel, machine=machine, serial=machine.serial))
+    print("looked", flush=True)
     time.sleep({LOOKS_APART})
 """
 
@@ -100,15 +101,19 @@ def _alone() -> Iterator[None]:
 
 @contextmanager
 def _looked_at(machine: Machine) -> Iterator[None]:
-    looking = subprocess.Popen([sys.executable, "-c", LOOKING, machine.name], stderr=subprocess.DEVNULL)
+    words = [sys.executable, "-c", LOOKING, machine.name]
+    looking = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert looking.stdout is not None
     try:
-        time.sleep(1)
+        # The first look loads everything. A pipe holds the lines of some hours.
+        looking.stdout.readline()
         yield
         if looking.poll() is not None:
             raise BareflowError("the checks ended while the guest ran; `bareflow checks` says why")
     finally:
         looking.kill()
         looking.wait()
+        looking.stdout.close()
 
 
 def _ring_off(machine: Machine) -> None:

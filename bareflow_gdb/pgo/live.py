@@ -105,9 +105,12 @@ def count(
 
 def bitcode_to_count(service: Service, name: str, recipe: Recipe) -> tuple[Function, Wrapped]:
     """A function and its own bitcode. Raises UsageError where that is not what is to be compiled, BadBitcode."""
-    index = service.find(name).index
+    known = service.find(name)
     # Its version as it is now: that is the one to be put back.
-    function = read_functions(service.memory, service.root, read_counters(service.memory, service.root), [])[index]
+    now = read_functions(service.memory, service.root, read_counters(service.memory, service.root), [])
+    function = next((one for one in now if (one.index, one.name) == (known.index, name)), None)
+    if function is None:
+        raise BareflowError(f"{name} is gone: the guest was restarted; ask again")
     if recipe.source is not None:
         raise UsageError("counted is the function's own bitcode; leave either the file or the profile out")
     if not function.bitcode:
