@@ -140,18 +140,18 @@ def answer(memory: Memory, root: Root, order: Order) -> Obeyed | None:
         return None if rung else stands(memory, root, order)
     if slot.control == order.action:
         return None
-    # The word is the guest's last store: what it did is in its tables by now.
+    # Each is the guest's last store: the word, and, where it asks the host, the slot's state after that. What it did is
+    # in its tables by then, so they are read when both have been seen, never before.
+    memory.invalidate()
+    slot = _slot(memory, root, functions, order.function)
+    if _is_open_at_host(order, slot):
+        return None
     memory.invalidate()
     functions = read_functions(memory, root, read_counters(memory, root), [])
-    slot = _slot(memory, root, functions, order.function)
     now = functions[slot.index]
     if _reached(order, now):
         return _obeyed(order, now, slot.control, done=True, message=_afterwards(order))
-    reason = slot.refusal
-    if _asks_host(order, slot):
-        if slot.done_request != slot.request:
-            return None
-        reason = slot.done_reason
+    reason = slot.done_reason if _asks_host(order, slot) else slot.refusal
     _set(memory, order, order.slot.control)
     said = "it does not say why; `log` shows what it did" if reason == "none" else _why(reason)
     return _obeyed(order, now, order.slot.control, done=False, reason=reason, message=f"the guest refused: {said}")
@@ -181,7 +181,7 @@ def open_at_host(memory: Memory, root: Root, order: Order) -> bool:
     memory.invalidate()
     functions = read_functions(memory, root, read_counters(memory, root), [])
     slot = _slot(memory, root, functions, order.function)
-    return _asks_host(order, slot) and slot.done_request != slot.request
+    return _is_open_at_host(order, slot)
 
 
 def left_under_way(memory: Memory, root: Root, order: Order, why: str) -> Obeyed | None:
@@ -211,6 +211,10 @@ def _reached(order: Order, now: Function) -> bool:
 
 def _asks_host(order: Order, slot: MailSlot) -> bool:
     return order.action == FORCE and slot.request != order.slot.request and slot.requested_by == "forced"
+
+
+def _is_open_at_host(order: Order, slot: MailSlot) -> bool:
+    return _asks_host(order, slot) and not (slot.settled and slot.done_request == slot.request)
 
 
 def _afterwards(order: Order) -> str:

@@ -113,9 +113,7 @@ class Follower:
 
     def follow(self, job: Job, slot: MailSlot) -> Outcome | None:
         """The outcome once the guest has ended the request and called the new code, None before that."""
-        # The guest writes the done_* words one by one and then leaves the state: that is what counts.
-        settled = slot.state in ("idle", "installed") or slot.request != slot.done_request
-        if job.ended is None and settled and job.has_ended(slot):
+        if job.ended is None and slot.settled and job.has_ended(slot):
             job.ended = slot
         if job.ended is None:
             return None

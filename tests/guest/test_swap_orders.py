@@ -22,7 +22,7 @@ from bareflow_gdb.guest import orders
 from bareflow_gdb.guest.boot.wait import release, wait_for_stage
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.obeying import carried_out
-from bareflow_gdb.memory.protocol import Memory
+from bareflow_gdb.memory.protocol import CheckedMemory, Memory
 from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.recompile.service import Service
@@ -177,6 +177,61 @@ def test_a_tier_that_the_guest_asks_the_host_for_waits_for_the_host(booted: Boot
         assert (record["done"], record["level"]) == (True, 1), record
         done.set()
         serving.join()
+
+
+class BetweenTwoReads(CheckedMemory):
+    """A machine's memory in which `happens` comes to its end just before the `nth` read of what is at `address`."""
+
+    def __init__(self, memory: Memory, address: int, nth: int, happens: Callable[[], None]) -> None:
+        super().__init__(memory.ranges)
+        self._memory, self._address, self._reads_left, self._happens = memory, address, nth, happens
+
+    def _fetch(self, address: int, size: int) -> bytes:
+        if address <= self._address < address + size:
+            self._reads_left -= 1
+            if self._reads_left == 0:
+                self._happens()
+        return self._memory.read(address, size, "what is looked at")
+
+    def _store(self, address: int, data: bytes) -> None:
+        self._memory.write(address, data, "what is written")
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_what_the_guest_does_between_two_reads_of_one_look_is_not_a_refusal(booted: Boot, nth: int) -> None:
+    machine = booted()
+    memory = machine.memory()
+    root = Guest.attach(memory).root()
+    made = orders.order(memory, root, "force", "compute", "O1")
+    assert isinstance(made, orders.Order)
+    record = root.function_table + made.function.index * layouts.size("bf_function")
+    host = struct.pack("<I", layouts.const("BF_PROVIDER_HOST"))
+    memory.write(record + layouts.offset("bf_function", "provider"), host, "provider")
+    orders.give(memory, made)
+    wait_for(lambda: orders.open_at_host(memory, root, made), "the guest's request")
+    assert orders.answer(memory, root, made) is None
+
+    def host_answers() -> None:
+        done = threading.Event()
+        with Service(memory, machine.directory) as service:
+            serving = threading.Thread(target=lambda: list(service.serve(done.is_set)), daemon=True)
+            serving.start()
+            wait_for(lambda: not orders.open_at_host(memory, root, made), "the host's answer in the guest")
+            done.set()
+            serving.join()
+
+    late = BetweenTwoReads(memory, made.slot.address, nth, host_answers)
+    obeyed = orders.answer(late, root, made) or orders.answer(memory, root, made)
+    assert obeyed is not None and (obeyed.done, obeyed.level) == (True, 1), obeyed
+
+
+@pytest.mark.parametrize("state", ["requested", "compiling", "ready", "rejected"])
+def test_a_request_is_answered_when_the_guest_has_left_its_state(idle_machine: Machine, state: str) -> None:
+    memory = idle_machine.memory()
+    slot = next(slot for slot in Guest.attach(memory).kernel().mailbox().slots if slot.function == "compute")
+    assert not replace(slot, request=7, done_request=7, state=state).settled
+    assert replace(slot, request=7, done_request=7, state="idle").settled
+    assert replace(slot, request=7, done_request=6, state=state).settled
 
 
 def test_an_application_obeys_too_until_it_is_done(firmware: Path, launched: Boot) -> None:

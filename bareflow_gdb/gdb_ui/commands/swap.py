@@ -85,7 +85,7 @@ def _run_until_obeyed(session: Session, root: Root, order: Order, timeout: float
     from bareflow_gdb.guest import obeying, orders
 
     orders.give(session.memory, order)
-    ended = order.slot.address + layouts.offset("bf_mail_slot", "done_request")
+    ended = order.slot.address + layouts.offset("bf_mail_slot", "state")
     with (
         running.internal_watchpoint(order.word) as obeyed,
         running.internal_watchpoint(ended) as answered,

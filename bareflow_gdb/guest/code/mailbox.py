@@ -72,6 +72,11 @@ class MailSlot:
     refusal: str
     """Why the last swap came to nothing; "none" before interface 1.3."""
 
+    @property
+    def settled(self) -> bool:
+        """Do the done_* words belong together? The guest writes them one by one, and then leaves the state."""
+        return self.state in ("idle", "installed") or self.request != self.done_request
+
 
 @dataclass(frozen=True)
 class Mailbox:
