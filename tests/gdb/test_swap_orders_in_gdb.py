@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +14,12 @@ from machines import wait_for
 from mi_gdb import MiError, MiGdb
 from rsp_proxy import RspProxy
 
+from bareflow_gdb.abi import layouts
+from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.qemu.machine import Machine
+from bareflow_gdb.recompile.service import Service
 
 Boot = Callable[..., Machine]
 
@@ -74,6 +79,30 @@ def test_a_breakpoint_in_the_middle_of_it_is_told_and_continue_ends_it(gdb: Gdb,
         session.run("delete")
         session.run("continue &")
         wait_for(lambda: levels(held)["primes"] == 1, "what the guest had begun")
+
+
+def test_what_the_host_answers_meanwhile_is_told_with_its_reason(gdb: Gdb, held: Machine) -> None:
+    memory = held.memory()
+    kernel = Guest.attach(memory).kernel()
+    for function in kernel.functions():
+        if function.name in ("compute", "primes"):
+            record = kernel.need_interface("").function_table + function.index * layouts.size("bf_function")
+            host = struct.pack("<I", layouts.const("BF_PROVIDER_HOST"))
+            memory.write(record + layouts.offset("bf_function", "provider"), host, "provider")
+        if function.name == "primes":
+            bitcode = Address(function.bitcode + layouts.size("bitcode_header"))
+            memory.write(bitcode, b"garbage!", "bitcode")
+    done = threading.Event()
+    with Service(memory, held.directory) as service:
+        serving = threading.Thread(target=lambda: list(service.serve(done.is_set)), daemon=True)
+        serving.start()
+        good = gdb.run(f"bf attach {held.name}", "bf swap force compute O1 --json", "detach")
+        bad = gdb.run(f"bf attach {held.name}", "bf swap force primes O2 --json", "detach")
+        done.set()
+        serving.join()
+    record = good.json()
+    assert (record["done"], record["level"]) == (True, 1), record
+    assert "bad_bitcode" in bad.out and "bad bitcode" in bad.out, bad
 
 
 def test_a_running_guest_answers_without_being_stopped(gdb: Gdb, booted: Boot) -> None:
