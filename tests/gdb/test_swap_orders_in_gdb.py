@@ -96,8 +96,8 @@ def test_what_the_host_answers_meanwhile_is_told_with_its_reason(gdb: Gdb, held:
     with Service(memory, held.directory) as service:
         serving = threading.Thread(target=lambda: list(service.serve(done.is_set)), daemon=True)
         serving.start()
-        good = gdb.run(f"bf attach {held.name}", "bf swap force compute O1 --json", "detach")
-        bad = gdb.run(f"bf attach {held.name}", "bf swap force primes O2 --json", "detach")
+        good = gdb.run(f"bf attach {held.name}", "bf swap force compute O1 --timeout 600 --json", "detach")
+        bad = gdb.run(f"bf attach {held.name}", "bf swap force primes O2 --timeout 600 --json", "detach")
         done.set()
         serving.join()
     record = good.json()
