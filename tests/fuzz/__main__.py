@@ -45,12 +45,21 @@ def main() -> int:
     seconds = options.seconds or (None if options.inputs else SECONDS)
     deadline = None if seconds is None else time.monotonic() + seconds
     seed = options.seed
-    jobs = campaign.planned(options.inputs, seed, names) if options.inputs else _endless(seed, names)
     failures = PLACE / "failures"
     show = _Progress()
+    jobs = _until(options.inputs, show, seed, names) if options.inputs else _endless(seed, names)
     tallies = campaign.run(jobs, seeds, failures, workers=options.jobs, deadline=deadline, progress=show)
     print(f"\n{table(tallies)}")
     return 1 if any(tally.bad for tally in tallies) else 0
+
+
+def _until(inputs: int, shown: _Progress, seed: int, names: list[str]) -> Iterator[Job]:
+    """So many inputs at least: where rounds had fewer than their share was planned for, some more follow."""
+    yield from campaign.planned(inputs, seed, names)
+    for more in itertools.count(seed + 1):
+        if shown.inputs >= inputs:
+            return
+        yield from campaign.planned(inputs - shown.inputs, more, names)
 
 
 def _endless(seed: int, names: list[str]) -> Iterator[Job]:
@@ -60,10 +69,11 @@ def _endless(seed: int, names: list[str]) -> Iterator[Job]:
 class _Progress:
     def __init__(self) -> None:
         self._line = ProgressLine(on_terminal=1, in_log=30)
+        self.inputs = 0
 
     def __call__(self, tallies: list[Tally]) -> None:
-        inputs, bad = sum(t.inputs for t in tallies), sum(t.bad for t in tallies)
-        self._line.tell(f"{inputs:>11,} inputs  {bad} bad")
+        self.inputs, bad = sum(t.inputs for t in tallies), sum(t.bad for t in tallies)
+        self._line.tell(f"{self.inputs:>11,} inputs  {bad} bad")
 
 
 def replay(kept: Path, seeds: Path) -> int:
