@@ -16,9 +16,8 @@ import pyarrow as pa
 
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.tracing import journal, segments
-from bareflow_gdb.tracing.events import to_trace
 
-_MAX_FILES = 10_000
+_MAX_FILES = 20_000
 
 
 # Gives these columns of a block's events, of all or those of the wanted types, as small tables.
@@ -90,7 +89,7 @@ def journalled(directory: Path, number: str) -> Any | None:
     Raises BadData.
     """
     try:
-        return segments.to_table(to_trace(journal.read_journal(directory / f"journal-{number}.raw")))
+        return segments.merged(journal.read_journal(directory / f"journal-{number}.raw"))
     except BadData:
         if segment(directory, number).exists():
             return None

@@ -6,7 +6,7 @@ ring that an event came from and the sequence number extended to 64 bits (`TRACE
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,22 +33,6 @@ class Batch:
     events: Events
     first: int
     lost: int
-
-
-def to_trace(batches: Iterable[Batch]) -> Events:
-    """The batches' events as `TRACE_DTYPE`, ordered by TSC; equal TSCs keep the order of the ring."""
-    batches = list(batches)
-    merged = np.empty(sum(len(batch.events) for batch in batches), TRACE_DTYPE)
-    position = 0
-    for batch in batches:
-        part = merged[position : position + len(batch.events)]
-        for name in ("tsc", "type", "cpu", "id", "arg"):
-            part[name] = batch.events[name]
-        part["ring"] = batch.ring
-        part["seq"] = np.arange(batch.first, batch.first + len(part), dtype=np.uint64)
-        position += len(part)
-    tsc = merged["tsc"]
-    return merged if bool(np.all(tsc[1:] >= tsc[:-1])) else merged[np.argsort(tsc, kind="stable")]
 
 
 def decode(events: Events) -> Iterator[Event]:

@@ -1,8 +1,9 @@
 """How is a running guest recorded into a trace directory?
 
 Drains a source of events while the guest runs and journals what it takes; a second thread turns closed journals
-into Parquet. The guest may die at any time: its last moment is saved from the RAM that is still mapped here. The
-event rings and the tables are read without a stop; watchpoints stop it at each swap.
+into Parquet, a third saves now and then what the guest's tables say. The guest may die at any time: its last moment
+is saved from the RAM that is still mapped here. The event rings and the tables are read without a stop; watchpoints
+stop it at each swap.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from bareflow_gdb.memory.qemu_ram import QemuRam
 from bareflow_gdb.qemu.machine import Machine
 from bareflow_gdb.tracing import manifest, segments
 from bareflow_gdb.tracing.codes import CodeStore
+from bareflow_gdb.tracing.conversion import Conversion
 from bareflow_gdb.tracing.events import Batch
 from bareflow_gdb.tracing.filters import EVERYTHING, Filter, Filtered, GuestNames
 from bareflow_gdb.tracing.journal import JournalWriter, journal_path
@@ -47,7 +49,7 @@ from bareflow_gdb.tracing.store import MAX_SERIAL
 from bareflow_gdb.tracing.tables import Tables
 from bareflow_gdb.tracing.watch import Watch, names_of
 
-SEGMENT_RECORDS = 2_000_000
+SEGMENT_RECORDS = 8 * segments.BATCH_ROWS
 LOOK_SECONDS = 0.05
 SNAPSHOT_SECONDS = 5.0
 NAP_SECONDS = 0.001
@@ -121,7 +123,6 @@ class Recorder:
         self.machine = machine
         self._segment_records = segment_records
         self._segment = 0
-        self._pending: list[Future[object]] = []
         self._seconds = 0.0
         self._snapshot: Future[object] | None = None
         self._swaps = 0
@@ -156,8 +157,9 @@ class Recorder:
             self._codes = CodeStore(directory, code_limits)
             self._journal = JournalWriter(journal_path(directory, 0))
             begun.callback(lambda: self._journal.close())
-            self._worker = ThreadPoolExecutor(1, "trace segments")
-            begun.callback(self._worker.shutdown, cancel_futures=True)
+            self._conversion = begun.enter_context(Conversion())
+            self._moments = ThreadPoolExecutor(1, "trace moments")
+            begun.callback(self._moments.shutdown, cancel_futures=True)
             self._begun = begun.pop_all()
 
     def __enter__(self) -> Recorder:
@@ -275,7 +277,7 @@ class Recorder:
                 progress(self.progress())
             if now >= next_snapshot:
                 next_snapshot = now + SNAPSHOT_SECONDS
-                self._snapshot = self._in_background(self._refresh)
+                self._refresh_in_background()
         return self._ended
 
     def _reason_to_end(self, until_idle: bool, deadline: float | None, stopped: Callable[[], bool]) -> str:
@@ -325,19 +327,17 @@ class Recorder:
     def _next_segment(self) -> None:
         self._journal.close()
         journal = self._journal.path
-        segment = segments.segment_path(self.directory, self._segment)
-        self._in_background(lambda: segments.convert_journal(journal, segment))
+        self._conversion.add(journal, segments.segment_path(self.directory, self._segment))
         self._segment += 1
         self._journal = JournalWriter(journal_path(self.directory, self._segment))
 
-    def _in_background(self, work: Callable[[], object]) -> Future[object]:
-        """Queues work for the second thread; raises what earlier work has raised."""
-        for done in [future for future in self._pending if future.done()]:
-            self._pending.remove(done)
-            done.result()
-        future = self._worker.submit(work)
-        self._pending.append(future)
-        return future
+    def _refresh_in_background(self) -> None:
+        """Raises what the refresh before has raised; none is begun while that still runs."""
+        if self._snapshot is not None:
+            if not self._snapshot.done():
+                return
+            self._snapshot.result()
+        self._snapshot = self._moments.submit(self._refresh)
 
     def _refresh(self) -> None:
         self._save_moment()
@@ -385,10 +385,7 @@ class Recorder:
             self._snapshot.result()
         # Before the journals are converted, which may take a while: the guest runs on.
         self._save_moment()
-        for done, future in enumerate(self._pending):
-            waiting(len(self._pending) - done)
-            if not future.cancelled():
-                future.result()
+        self._conversion.finish(waiting)
         (self.directory / RESERVE).unlink()
         return self._save_manifest(self._ended or "interrupted", sources, complete=True)
 

@@ -1,14 +1,15 @@
 """How do events become Parquet files, and how are these read back?
 
 A segment `events-NNN.parquet` is complete on its own: sorted by TSC, zstd, the schema's version in its
-metadata.
+metadata. Times and sequence numbers are written as differences, and so are arguments that are hardly ever the same
+twice, such as counters; a dictionary of those would only cost time and space.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.files import replacing
-from bareflow_gdb.tracing.events import TRACE_DTYPE, Events, to_trace
+from bareflow_gdb.tracing.events import TRACE_DTYPE, Batch, Events
 from bareflow_gdb.tracing.journal import read_journal
 
 NAME = re.compile(r"events-([0-9]+)\.parquet")
@@ -39,6 +40,7 @@ SCHEMA = pa.schema(
 BATCH_ROWS = 1 << 17
 """Events are read, and compressed, by so many at a time."""
 _DELTAS = ("tsc", "seq")
+_SAMPLE_ROWS = 4096
 _MOST_ROWS = 8 << 20
 
 
@@ -52,6 +54,25 @@ def to_table(events: Events) -> Any:
     columns = [np.ascontiguousarray(events[name]) for name in SCHEMA.names[:6]]
     columns += [np.ascontiguousarray(events["arg"][:, index]) for index in range(len(ARGUMENTS))]
     return pa.table(columns, schema=SCHEMA)
+
+
+def merged(batches: Iterable[Batch]) -> Any:
+    """The batches' events as an Arrow table, ordered by TSC; equal TSCs keep the order of the ring."""
+    batches = list(batches)
+    count = sum(len(batch.events) for batch in batches)
+    columns = {field.name: np.empty(count, field.type.to_pandas_dtype()) for field in SCHEMA}
+    end = 0
+    for batch in batches:
+        start, end = end, end + len(batch.events)
+        for name in ("tsc", "type", "cpu", "id"):
+            columns[name][start:end] = batch.events[name]
+        for index, name in enumerate(ARGUMENTS):
+            columns[name][start:end] = batch.events["arg"][:, index]
+        columns["ring"][start:end] = batch.ring
+        columns["seq"][start:end] = np.arange(batch.first, batch.first + end - start, dtype=np.uint64)
+    table = pa.table(list(columns.values()), schema=SCHEMA)
+    tsc = columns["tsc"]
+    return table if bool(np.all(tsc[1:] >= tsc[:-1])) else table.take(np.argsort(tsc, kind="stable"))
 
 
 def to_events(table: Any) -> Events:
@@ -69,7 +90,7 @@ def convert_journal(journal: Path, segment: Path) -> int:
 
     Raises CannotWrite, and the journal stays.
     """
-    table = to_table(to_trace(read_journal(journal)))
+    table = merged(read_journal(journal))
     write_segment(table, segment)
     journal.unlink()
     return int(table.num_rows)
@@ -77,6 +98,7 @@ def convert_journal(journal: Path, segment: Path) -> int:
 
 def write_segment(table: Any, segment: Path) -> None:
     """Writes events, which are in the order of time, as a segment. Raises CannotWrite."""
+    deltas = (*_DELTAS, *(name for name in ARGUMENTS if _differs(table.column(name))))
     # Arrow takes a name that is not UTF-8 as bytes only.
     with replacing(segment) as partial, pa.OSFile(os.fsencode(partial), "wb") as file:
         pq.write_table(
@@ -84,9 +106,15 @@ def write_segment(table: Any, segment: Path) -> None:
             file,
             row_group_size=BATCH_ROWS,
             compression="zstd",
-            use_dictionary=[name for name in SCHEMA.names if name not in _DELTAS],
-            column_encoding=dict.fromkeys(_DELTAS, "DELTA_BINARY_PACKED"),
+            use_dictionary=[name for name in SCHEMA.names if name not in deltas],
+            column_encoding=dict.fromkeys(deltas, "DELTA_BINARY_PACKED"),
         )
+
+
+def _differs(column: Any) -> bool:
+    """Is nearly every value of it another one, as far as a sample tells?"""
+    sample = column.to_numpy()[:: max(1, len(column) // _SAMPLE_ROWS)]
+    return 2 * len(np.unique(sample)) > len(sample)
 
 
 def open_segment(path: Path) -> Any:

@@ -14,8 +14,9 @@ from machines import wait_for
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.errors import BareflowError, UsageError
 from bareflow_gdb.memory.qemu_ram import QemuRam
-from bareflow_gdb.tracing.events import Batch, to_trace
+from bareflow_gdb.tracing.events import Batch
 from bareflow_gdb.tracing.ring import MODE_FLIGHT, MODE_LOSSLESS, Asked, RingReader, Rings
+from bareflow_gdb.tracing.segments import merged, to_events
 
 CAPACITY = 4096
 RECORDS = 0x1000
@@ -204,10 +205,10 @@ def test_rings_are_merged_in_the_order_of_time() -> None:
         events["tsc"] = times
         return Batch(ring, events, 100 * ring, 0)
 
-    merged = to_trace([batch(1, 5, 6, 30), batch(0, 1, 5, 40)])
-    assert merged["tsc"].tolist() == [1, 5, 5, 6, 30, 40]
-    assert merged["ring"].tolist() == [0, 1, 0, 1, 1, 0]
-    assert merged["seq"].tolist() == [0, 100, 1, 101, 102, 2]
+    events = to_events(merged([batch(1, 5, 6, 30), batch(0, 1, 5, 40)]))
+    assert events["tsc"].tolist() == [1, 5, 5, 6, 30, 40]
+    assert events["ring"].tolist() == [0, 1, 0, 1, 1, 0]
+    assert events["seq"].tolist() == [0, 100, 1, 101, 102, 2]
 
 
 def test_a_second_reader_is_refused_but_not_after_the_first_was_killed(guest: Guest) -> None:

@@ -9,7 +9,8 @@ from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.code.events import Event
 from bareflow_gdb.guest.guest import Guest
 from bareflow_gdb.guest.pointers import Pointers
-from bareflow_gdb.tracing.events import decode, to_trace
+from bareflow_gdb.tracing.events import decode
+from bareflow_gdb.tracing.segments import merged, to_events
 from bareflow_gdb.tracing.source import Seen
 
 STEP = layouts.size("jit_function_entry")
@@ -39,7 +40,7 @@ class Watched:
         return code
 
     def events(self) -> list[Event]:
-        return list(decode(to_trace(self.seen.batch())))
+        return list(decode(to_events(merged(self.seen.batch()))))
 
 
 @pytest.fixture
