@@ -276,7 +276,7 @@ struct bf_inference {
 #define BF_ROOT_MAGIC2 0x6F6F7220
 #define BF_ROOT_MAGIC3 0x1A0A0D74
 #define BF_ABI_MAJOR 1
-#define BF_ABI_MINOR 5
+#define BF_ABI_MINOR 6
 
 enum bf_variant {
     BF_VARIANT_KERNEL = 0,
@@ -322,7 +322,8 @@ enum bf_scenario {
     BF_SCENARIO_RING_FLOOD = 2, /* computes and emits MARK events until bf_root.scenario_stop is set */
     BF_SCENARIO_CALL_COST = 3,  /* measures a profiled call against the bare call, then idle */
     BF_SCENARIO_MODULE_LIFE = 4, /* loads, replaces, refuses and unloads modules, then idle */
-    BF_SCENARIO_SWAP_STORM = 5  /* swaps all functions run_calls times (100,000) while they run, idle; since 1.5 */
+    BF_SCENARIO_SWAP_STORM = 5, /* swaps all functions run_calls times (100,000) while they run, idle; since 1.5 */
+    BF_SCENARIO_CALLS = 6       /* calls every function in its turn until scenario_stop is set, idle; since 1.6 */
 };
 
 /*
@@ -385,12 +386,12 @@ struct bf_status {
     uint32_t swap_count;        /* publishing stores ever made */
     uint32_t irq_count;         /* timer ticks */
     uint32_t idle_loops;        /* turns of the idle loop, each a safe point */
-    uint32_t bench_iterations;  /* BF_SCENARIO_RING_COST: turns of each loop; …_SWAP_STORM: calls */
+    uint32_t bench_iterations;  /* BF_SCENARIO_RING_COST: turns of each loop; …_SWAP_STORM, …_CALLS: calls */
     uint64_t bench_empty_tsc;   /* TSC ticks of the loop with no call site */
     uint64_t bench_off_tsc;     /* … with a call site whose type is masked off */
     uint64_t bench_on_tsc;      /* … with an event written each turn */
     uint32_t bench_emitted;     /* BF_SCENARIO_RING_FLOOD: events emitted */
-    uint32_t bench_result;      /* what the guest computed meanwhile; …_SWAP_STORM: results that were wrong */
+    uint32_t bench_result;      /* what the guest computed meanwhile; …_SWAP_STORM, …_CALLS: results that were wrong */
     uint32_t com1_divisor;      /* of COM1's UART, read back after it was set; since 1.1 */
     bf_ptr version_costs;       /* struct bf_version_cost[BF_MAX_VERSIONS], index as in version_table; since 1.3 */
     uint32_t cpu_features;      /* enum bf_feature bits that the code of versions may need; since 1.4 */

@@ -1,7 +1,7 @@
 """Which scenario does a guest's run follow, and how is one chosen before the run, or ended?
 
-The word is read once, when the run begins. `ring-flood` goes on until it is told to stop, and `swap-storm` ends early
-then; the others end by themselves.
+The word is read once, when the run begins. `ring-flood` and `calls` go on until they are told to stop, and `swap-storm`
+ends early then; the others end by themselves.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from bareflow_gdb.guest.base.values import word
 from bareflow_gdb.guest.boot.boot import stage_of
 from bareflow_gdb.memory.protocol import Memory
 
-NAMES = ("run", "ring-cost", "ring-flood", "call-cost", "module-life", "swap-storm")
+NAMES = ("run", "ring-cost", "ring-flood", "call-cost", "module-life", "swap-storm", "calls")
 """The scenarios, in the order of the contract's numbers, which gdb need not read for the words of a command."""
+_SINCE = {"swap-storm": 5, "calls": 6}
+"""Debug interface 1.x; before it the kernel takes the word for "run"."""
 STOP = "stop"
-STOPPABLE = ("ring-flood", "swap-storm")
+STOPPABLE = ("ring-flood", "swap-storm", "calls")
 WAIT_SECONDS = 15.0
 POLL_SECONDS = 0.005
 
@@ -47,6 +49,10 @@ def number(name: str) -> int:
 def choose(memory: Memory, root: Root, name: str) -> Scenario:
     """Writes the word, when the guest is still to read it. Raises UsageError, ReadError."""
     _need_scenarios(root)
+    if not root.tells(_SINCE.get(name, 0)):
+        raise UsageError(
+            f"this kernel (debug interface {root.abi}) has no scenario {name}; build one with 1.{_SINCE[name]}"
+        )
     memory.invalidate()
     if _has_begun(memory):
         late = "the run has begun, and reads the word once; `bareflow run --scenario` is in time"
@@ -65,10 +71,7 @@ def stop(memory: Memory, root: Root, wait: Callable[[], bool]) -> Scenario:
     memory.invalidate()
     if not _is_running(memory) or _now(memory, root) not in STOPPABLE:
         return _told(
-            memory,
-            root,
-            False,
-            f"there is nothing to stop: only {' and '.join(STOPPABLE)} look for that, while they run",
+            memory, root, False, f"there is nothing to stop: only {', '.join(STOPPABLE)} look for that, while they run"
         )
     _write(memory, root, "scenario_stop", 1)
     deadline = time.monotonic() + WAIT_SECONDS

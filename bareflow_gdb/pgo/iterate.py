@@ -3,7 +3,7 @@
 Each round compiles every module in one more way: by its class, then at the highest tier by the counts of its blocks,
 with its loops unrolled and without. What costs more than the best so far is put back, and named; where both cost the
 same, the smaller image stays. What needs fewer instructions and yet more cycles than the reference is put back at the
-end.
+end. Cycles are compared in one boot, the versions of each module in turn.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from bareflow_gdb.errors import UsageError
-from bareflow_gdb.pgo import kernel, measure, plan
+from bareflow_gdb.pgo import interleaved, kernel, measure, plan
 from bareflow_gdb.pgo.compiling import Compiler
 from bareflow_gdb.pgo.counts import FunctionCounts
 from bareflow_gdb.pgo.firmware import Firmware
 from bareflow_gdb.pgo.instrumented import instrument
+from bareflow_gdb.pgo.interleaved import AGAIN
 from bareflow_gdb.pgo.measure import Span, geometric_mean
 from bareflow_gdb.pgo.plan import Choice, Plan, Thresholds
 from bareflow_gdb.pgo.profile import CYCLES, INSTRUCTIONS, Profile
@@ -88,6 +89,10 @@ class Report:
     """Instructions of the kernel that counts its blocks; empty when none was built."""
     cycles: dict[str, dict[str, Span]]
     """Of the baselines and of BEST; what was put back at the end has those of REFERENCE."""
+    noise: dict[str, float]
+    """By which share of its cycles two versions of a module differed that are equal."""
+    turns: int
+    """How often each version was measured in its turn; 0 = cycles were not."""
     calls: int = measure.CALLS
 
     def factor(self, over: str) -> float:
@@ -143,6 +148,15 @@ class Workshop(AbstractContextManager["Workshop"]):
         """Bytes of their images."""
         return {choice.name: len(self.compiler.image(choice)) for choice in choices}
 
+    def compare(
+        self, ways: Mapping[str, list[Choice]], turns: int
+    ) -> tuple[dict[str, dict[str, Span]], dict[str, float]]:
+        """Cycles of a call, by way and module; and by which share of it two equal versions differed, by module."""
+        images = {label: {one.name: self.compiler.image(one) for one in choices} for label, choices in ways.items()}
+        found = interleaved.compare(self.firmware.image, images, REFERENCE, turns)
+        again, first = found.pop(AGAIN), found[REFERENCE]
+        return found, {name: abs(span.median / first[name].median - 1) for name, span in again.items()}
+
     def count_blocks(self, names: Iterable[str]) -> tuple[dict[str, tuple[FunctionCounts, ...]], dict[str, int]]:
         """How often the blocks of these modules ran, and what a call cost while they were counted."""
         built = {name: instrument(self.firmware, name) for name in names}
@@ -166,15 +180,15 @@ def iterate(
     rounds: int = ROUNDS,
     least_gain: float = LEAST_GAIN,
     counters: bool = True,
-    boots: int = 0,
+    turns: int = 0,
 ) -> Report:
-    """`only`: these modules (default all). `boots`: of each kernel, to compare cycles. Raises BareflowError."""
-    if rounds < 1 or (by == CYCLES and boots < 2):
-        raise UsageError("--rounds takes 1 or more, and --by cycles 2 --boots or more")
+    """`only`: these modules (default all). `turns`: of all versions, to compare cycles. Raises BareflowError."""
+    if rounds < 1 or (by == CYCLES and turns < 1):
+        raise UsageError("--rounds takes 1 or more, and so does --turns with --by cycles")
     told("the baselines: all modules at O0, O2 and O3")
     names = _asked(workshop.firmware, only)
-    kernels = {level: workshop.of_plan(_all_at(level, names)) for level in BASELINES}
-    runs = {level: measure.count(image) for level, image in kernels.items()}
+    at_level = {level: _all_at(level, names) for level in BASELINES}
+    runs = {level: measure.count(workshop.of_plan(choices)) for level, choices in at_level.items()}
     baselines = {level: run.per_call(names) for level, run in runs.items()}
     profile = signed(runs["O0"].modules, workshop.firmware).of(names)
     counting: dict[str, int] = {}
@@ -183,8 +197,8 @@ def iterate(
         blocks, counting = workshop.count_blocks(names)
         profile = profile.counted(blocks)
 
-    reference = _all_at(REFERENCE, names)
-    compare = boots if by == CYCLES else 0
+    reference = at_level[REFERENCE]
+    compare = turns if by == CYCLES else 0
     search = _Search(workshop, plan.make(profile, thresholds), profile, reference, baselines[REFERENCE], compare)
     ways = [CLASSES, *(way for way, (by_counts, _) in HIGHEST.items() if counters or not by_counts)]
     tried: list[Round] = []
@@ -197,15 +211,16 @@ def iterate(
     converged = len(tried) == len(ways) or (len(tried) > 1 and tried[-1].gain < least_gain)
 
     cycles: dict[str, dict[str, Span]] = {}
+    noise: dict[str, float] = {}
     put_back: tuple[str, ...] = ()
-    if boots:
-        told(f"cycles: {boots} boots of each of {len(kernels) + 1} kernels in turn")
-        cycles = measure.compare_cycles({**kernels, BEST: workshop.of_plan(search.best.values())}, names, boots)
-        put_back = search.put_back(cycles)
+    if turns:
+        told(f"cycles: in one boot, {len(at_level) + 1} versions of each module in turn, {turns} times")
+        cycles, noise = workshop.compare({**at_level, BEST: list(search.best.values())}, turns)
+        put_back = search.put_back(cycles, noise)
     final = search.best_plan(tried)
     told("the best of all, twice")
-    kernels[BEST] = workshop.of_plan(final.choices)
-    first, second = (measure.count(kernels[BEST]).per_call(names) for _ in range(2))
+    best = workshop.of_plan(final.choices)
+    first, second = (measure.count(best).per_call(names) for _ in range(2))
     return Report(
         by=by,
         profile=profile,
@@ -220,6 +235,8 @@ def iterate(
         reference_images=workshop.sizes(reference),
         counting=counting,
         cycles=cycles,
+        noise=noise,
+        turns=turns,
     )
 
 
@@ -234,7 +251,7 @@ class _Search:
     """Where it begins."""
     begin_with: InitVar[Mapping[str, int]]
     """Instructions of a call, of these."""
-    boots: int
+    turns: int
     """In which cycles are compared; 0 = instructions are."""
     best: dict[str, Choice] = field(init=False)
     returned: dict[str, str] = field(default_factory=dict)
@@ -246,18 +263,19 @@ class _Search:
         self.counts = {cost.name: cost.counters for cost in profile.costs}
         self.began = _spans(begin_with)
         self.now = dict(self.began)
+        self.noise: dict[str, float] = {}
 
     def round(self, way: str) -> Round:
         """Compiles, measures, keeps what is better. Raises BareflowError."""
         self.number += 1
         proposed = self.plan.with_choices(self._tried(choice, way) for choice in self.plan.choices)
-        seen = self._measured(self.workshop.of_plan(proposed.choices))
+        seen = self._measured(proposed.choices)
         before, put_back = dict(self.now), []
         for choice in proposed.choices:
             name, now = choice.name, self.now[choice.name]
             if self._is_better(choice, seen[name]):
                 self.best[name], self.now[name] = choice, seen[name]
-            elif now.better_than(seen[name], SAME):
+            elif now.better_than(seen[name], self._same(name)):
                 more = seen[name].median / now.median - 1
                 put_back.append(f"{name} ({more:+.1%} at {choice.how}) to {self.best[name].how}")
         return Round(
@@ -270,21 +288,24 @@ class _Search:
             gain=_times(before, self.now) - 1,
         )
 
-    def _measured(self, image: Path) -> dict[str, Span]:
+    def _measured(self, tried: Iterable[Choice]) -> dict[str, Span]:
         """What is tried. In cycles the best and the reference are measured in the same turns: the host changes."""
-        if not self.boots:
-            return _spans(measure.count(image).per_call(self.best))
-        kernels = {"reference": self.workshop.of_plan(self.reference), "tried": image}
-        kernels[BEST] = self.workshop.of_plan(self.best.values())
-        found = measure.compare_cycles(kernels, self.best, self.boots)
-        self.began, self.now = found["reference"], found[BEST]
+        if not self.turns:
+            return _spans(measure.count(self.workshop.of_plan(tried)).per_call(self.best))
+        ways = {REFERENCE: self.reference, "tried": list(tried), BEST: list(self.best.values())}
+        found, self.noise = self.workshop.compare(ways, self.turns)
+        self.began, self.now = found[REFERENCE], found[BEST]
         return found["tried"]
 
-    def put_back(self, cycles: dict[str, dict[str, Span]]) -> tuple[str, ...]:
+    def _same(self, name: str) -> float:
+        """Within which share of a call two versions of a module cost the same."""
+        return max(SAME, self.noise.get(name, 0.0))
+
+    def put_back(self, cycles: dict[str, dict[str, Span]], noise: Mapping[str, float]) -> tuple[str, ...]:
         """Takes the reference again, and its cycles, for what needs more than it for certain; says which."""
         for choice in self.reference:
             base, best = cycles[REFERENCE][choice.name], cycles[BEST][choice.name]
-            if base.better_than(best):
+            if base.better_than(best, noise[choice.name]):
                 more, how = best.median / base.median - 1, self.best[choice.name].how
                 self.returned[choice.name] = f"{more:+.1%} cycles at {how}"
                 self.best[choice.name], cycles[BEST][choice.name] = choice, base
@@ -306,14 +327,15 @@ class _Search:
         best = self.best[planned.name]
         seen = {_how(one, best.name): one.cost[best.name] for one in tried}
         measured = ", ".join(f"{how} {cost:,}" for how, cost in seen.items())
-        reason = f"{planned.reason}; {CYCLES if self.boots else INSTRUCTIONS} a call: {measured}"
+        reason = f"{planned.reason}; {CYCLES if self.turns else INSTRUCTIONS} a call: {measured}"
         if best.name in self.returned:
             reason += f"; put back, {self.returned[best.name]}"
         return replace(planned, level=best.level, counters=best.counters, unroll=best.unroll, reason=reason)
 
     def _is_better(self, choice: Choice, seen: Span) -> bool:
         now = self.now[choice.name]
-        if seen.better_than(now, SAME) or now.better_than(seen, SAME):
+        same = self._same(choice.name)
+        if seen.better_than(now, same) or now.better_than(seen, same):
             return seen.median < now.median
         best = self.best[choice.name]
         return self.workshop.sizes((choice,))[choice.name] < self.workshop.sizes((best,))[choice.name]

@@ -1,8 +1,8 @@
 """What does a kernel's every module cost? Measured by the guest itself, in instructions or in cycles.
 
 Instructions: QEMU's -icount, under which the time stamp counter counts them; two runs of one kernel are equal. The
-least call is taken: no interrupt was served in it. Cycles: boots of all kernels that are compared, in turn, the least
-call of each boot; the median of the boots lies between the least and the greatest with 1 - 2 / 2^boots.
+least call is taken: no interrupt was served in it. Cycles are those of the host's clock; to compare them see
+`interleaved`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 
 from bareflow_gdb.errors import BadData, BareflowError
@@ -33,9 +32,9 @@ from bareflow_gdb.qemu.machine import Machine
 CALLS = 20
 """Of each module, in a run that counts instructions."""
 CYCLE_CALLS = 200
-_SECONDS = 240.0
+SECONDS = 240.0
 _TAKEN = re.compile(r"^\[CACHE\] (?:Replaced embedded|Added) module '([^']+)'", re.MULTILINE)
-_NEVER = (1 << 30, (1 << 30) + 1, (1 << 30) + 2)
+NEVER = (1 << 30, (1 << 30) + 1, (1 << 30) + 2)
 """Thresholds: what was built is what runs."""
 
 
@@ -61,17 +60,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Span:
-    """What a call costs, over several boots."""
+    """What a call costs: the median of so many samples, and between which it lies, with worth.CONFIDENCE."""
 
     median: float
     low: int
     high: int
-    boots: int
-
-    @property
-    def confidence(self) -> float:
-        """That the median lies between `low` and `high`."""
-        return 1.0 - 2.0 ** (1 - self.boots)
+    samples: int
 
     def better_than(self, other: Span, by: float = 0.0) -> bool:
         """Is it, for certain, cheaper by more than this share?"""
@@ -94,17 +88,6 @@ def profile_of(image: Path, of: str, *, cycles: bool = False) -> Profile:
     """A kernel's own profile. Raises BareflowError."""
     run = time(image) if cycles else count(image)
     return run.modules if of == profile.MODULES else run.functions
-
-
-def compare_cycles(kernels: Mapping[str, Path], names: Collection[str], boots: int) -> dict[str, dict[str, Span]]:
-    """Of each kernel, of each of these modules: boots of all of them in turn."""
-    least: dict[str, list[dict[str, int]]] = {label: [] for label in kernels}
-    for _ in range(boots):
-        for label, image in kernels.items():
-            least[label].append(time(image).per_call(names))
-    return {
-        label: {name: _span([one[name] for one in every]) for name in names} for label, every in least.items() if every
-    }
 
 
 def counts(image: Path, built: Mapping[str, Instrumented]) -> tuple[dict[str, tuple[FunctionCounts, ...]], Run]:
@@ -132,14 +115,17 @@ def geometric_mean(factors: Iterable[float]) -> float:
     return math.exp(sum(logs) / len(logs)) if logs else 1.0
 
 
-def _span(samples: list[int]) -> Span:
-    return Span(float(median(samples)), min(samples), max(samples), len(samples))
-
-
 @contextmanager
 def _ran(image: Path, calls: int, icount: int | None = None) -> Iterator[Machine]:
     """A machine whose run is over, every function as it was built."""
-    settings = RootSettings(thresholds=_NEVER, run_calls=calls)
+    with booted(image, RootSettings(thresholds=NEVER, run_calls=calls), "idle", icount) as machine:
+        check_results(machine)
+        yield machine
+
+
+@contextmanager
+def booted(image: Path, settings: RootSettings, stage: str, icount: int | None = None) -> Iterator[Machine]:
+    """A machine of our own that has come to a boot stage; it goes at the end. Raises BareflowError."""
     with TemporaryDirectory(prefix="bfp-") as folder:
         machine = launch(
             image,
@@ -150,14 +136,14 @@ def _ran(image: Path, calls: int, icount: int | None = None) -> Iterator[Machine
             with_disk=False,
         )
         try:
-            wait_for_stage(machine, "idle", _SECONDS)
-            _check_results(machine)
+            wait_for_stage(machine, stage, SECONDS)
             yield machine
         finally:
             machine.stop()
 
 
-def _check_results(machine: Machine) -> None:
+def check_results(machine: Machine) -> None:
+    """Raises BareflowError when a function's last result was wrong."""
     memory = machine.memory()
     for function in function_table(memory, find_root(memory).root):
         if function.last_result != function.expected:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from bareflow_gdb.guest.code.worth import CONFIDENCE
 from bareflow_gdb.render.view import Cell, Value, View, facts, number, table
 
 if TYPE_CHECKING:
@@ -115,10 +116,8 @@ def _rounds(report: Report) -> View:
 def _cycles(report: Report) -> View:
     labels = [label for label in report.cycles if label != "best"]
     rows: list[tuple[Value | None, ...]] = []
-    boots = 0
     for choice in report.plan.choices:
         best = report.cycles["best"][choice.name]
-        boots = best.boots
         others = [report.cycles[label][choice.name] for label in labels]
         shown = [f"{one.median:,.0f} ({one.low:,}-{one.high:,})" for one in (*others, best)]
         rows.append((choice.name, *shown, *(_factor(one.median / best.median) for one in others)))
@@ -126,19 +125,21 @@ def _cycles(report: Report) -> View:
     rows.append((Cell("geometric mean", "strong"), *("" for _ in labels), "", *means))
     heads = ("module", *(f">all {label}" for label in labels), ">optimised", *(f">over {label}" for label in labels))
     columns = "|".join(heads)
-    sure = report.cycles["best"][report.plan.choices[0].name].confidence
-    note = (
-        f"Least call of each of {boots} boots, the kernels in turn: median, and where it lies with {sure:.0%}. "
-        "The host's clock under emulation, so other work on the host is in it. "
-        + ("What was put back has the figures of O2." if report.put_back else "")
+    worst = max(report.noise, key=lambda name: report.noise[name])
+    notes = (
+        f"In one boot, each module's versions in turn, {report.turns} times, each time in another order: the median "
+        f"of up to 32 calls of each, and where it lies with {CONFIDENCE:.0%}.",
+        f"Two versions of equal code differ by {median(report.noise.values()):.1%} (median), at most by "
+        f"{report.noise[worst]:.1%} ({worst}). It is the host's clock under emulation.",
+        *(("What was put back has the figures of O2.",) if report.put_back else ()),
     )
-    return View("The same in cycles", parts=(table(columns, rows),), notes=(note,))
+    return View("The same in cycles", parts=(table(columns, rows),), notes=notes)
 
 
 def report_record(report: Report) -> dict[str, Any]:
     """As report.json has it."""
     return {
-        "report_version": 1,
+        "report_version": 2,
         "by": report.by,
         "put_back": list(report.put_back),
         "converged": report.converged,
@@ -160,10 +161,12 @@ def report_record(report: Report) -> dict[str, Any]:
         ],
         "cycles": {
             label: {
-                name: {"median": c.median, "low": c.low, "high": c.high, "boots": c.boots} for name, c in of.items()
+                name: {"median": c.median, "low": c.low, "high": c.high, "samples": c.samples} for name, c in of.items()
             }
             for label, of in report.cycles.items()
         },
+        "noise": {name: round(share, 5) for name, share in report.noise.items()},
+        "turns": report.turns,
         "plan": report.plan.to_json(),
     }
 

@@ -208,4 +208,5 @@ void bench_ring_flood(void);
 void bench_call_cost(void);
 
 /* storm.c */
+void calls_until_stopped(void);
 void swap_storm(void);

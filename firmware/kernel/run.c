@@ -130,6 +130,8 @@ _Noreturn void bareflow_run(void) {
         module_test_life();
     else if (SETTING(scenario) == BF_SCENARIO_SWAP_STORM)
         swap_storm();
+    else if (SETTING(scenario) == BF_SCENARIO_CALLS)
+        calls_until_stopped();
     else
         run_functions();
     idle();

@@ -1,6 +1,7 @@
 /*
- * A storm of swaps: every function is given another tier again and again, as a host orders it, while all of them run, and
- * each result is compared with the right one. The log is silent meanwhile, for it would be most of the work.
+ * All functions at work, each result compared with the right one: until the host ends it, or in a storm of swaps, in
+ * which each is given another tier again and again, as a host orders it. In the storm the log is silent, for it would be
+ * most of the work.
  */
 #include "defs.h"
 
@@ -22,6 +23,19 @@ static void call(uint32_t function) {
         bareflow_status.bench_result++;
 }
 
+static void tell_calls(void) {
+    kprintf("%u calls, %u wrong  %s\n", bareflow_status.bench_iterations, bareflow_status.bench_result,
+            bareflow_status.bench_result == 0 ? "[OK]" : "[FAILED]");
+}
+
+void calls_until_stopped(void) {
+    while (!SETTING(scenario_stop) && bareflow_status.function_count != 0)
+        for (uint32_t function = 0; function < bareflow_status.function_count; function++)
+            call(function);
+    kprintf("[CALLS] ");
+    tell_calls();
+}
+
 void swap_storm(void) {
     uint32_t swaps = SETTING(run_calls) != 0 ? SETTING(run_calls) : SWAPS;
     uint32_t functions = bareflow_status.function_count;
@@ -34,6 +48,6 @@ void swap_storm(void) {
         call(turn * 7 % functions);    /* 7: each in its turn, and not the one beside it */
     }
     log_silent = false;
-    kprintf("[STORM] %u swaps, %u calls, %u wrong  %s\n", bareflow_status.swap_count, bareflow_status.bench_iterations,
-            bareflow_status.bench_result, bareflow_status.bench_result == 0 ? "[OK]" : "[FAILED]");
+    kprintf("[STORM] %u swaps, ", bareflow_status.swap_count);
+    tell_calls();
 }

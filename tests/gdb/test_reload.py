@@ -15,6 +15,7 @@ from machines import wait_for
 from mi_gdb import MiError, MiGdb
 from rsp_proxy import RspProxy
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.qemu.machine import Machine
 
@@ -109,7 +110,7 @@ def test_two_kernels_in_one_gdb_are_told_apart(gdb: Gdb, booted: Boot, firmware:
     with MiGdb(gdb.path, script=SCRIPT) as session:
         for _ in range(2):
             session.run(f"bf attach {ours.name}")
-            assert '"abi": "1.5"' in session.run("bf status --json")
+            assert f'"abi": "1.{layouts.const("BF_ABI_MINOR")}"' in session.run("bf status --json")
             session.run("disconnect")
             session.run(f"bf attach {stock.name}")
             assert '"abi": ""' in session.run("bf status --json")

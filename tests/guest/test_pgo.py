@@ -37,7 +37,7 @@ class Made:
 def made(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("pgo")
     out, place = folder / "out", folder / "cache/i686/test"
-    words = ["pgo", "iterate", *MODULES, "--image", image, "--rounds", 2, "--boots", 0, "--out", out, "--cache", place]
+    words = ["pgo", "iterate", *MODULES, "--image", image, "--rounds", 2, "--turns", 0, "--out", out, "--cache", place]
     assert cli.main(list(map(str, words))) == 0
     return Made(out, place, json.loads((out / "report.json").read_text()))
 

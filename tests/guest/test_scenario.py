@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import program
+import pytest
 from machines import wait_for
 
+from bareflow_gdb.errors import UsageError
 from bareflow_gdb.guest.boot.wait import release, wait_for_stage
 from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.guest.scenario import choose, number
 from bareflow_gdb.qemu.machine import Machine
 
 Boot = Callable[..., Machine]
@@ -38,6 +43,30 @@ def test_a_flood_goes_on_until_it_is_stopped_and_the_answer_waits_for_its_end(bo
     record = scenario(machine, "stop")
     assert (record["stage"], record["done"]) == ("idle", True)
     assert " events, result 0x" in machine.serial()
+
+
+def test_every_function_is_called_in_its_turn_until_that_is_stopped(booted: Boot) -> None:
+    machine = booted("running", scenario=number("calls"))
+    kernel = Guest.attach(machine.memory()).kernel
+
+    def calls() -> dict[str, int]:
+        return {one.name: one.calls for one in kernel().profile().functions}
+
+    wait_for(lambda: min(calls().values()) > 10_100, "calls beyond the last threshold")
+    assert {function.level for function in kernel().functions()} == {3}
+    assert max(calls().values()) - min(calls().values()) <= 100, "one after the other"
+    record = scenario(machine, "stop")
+    assert (record["stage"], record["done"]) == ("idle", True)
+    counted = re.search(r"\[CALLS\] (\d+) calls, 0 wrong  \[OK\]", machine.serial())
+    assert counted is not None and int(counted[1]) == sum(calls().values())
+
+
+def test_a_kernel_that_has_no_such_scenario_is_not_told_to_run_it(booted: Boot) -> None:
+    machine = booted("registered", hold=1)
+    memory = machine.memory()
+    root = replace(Guest.attach(memory).root(), abi="1.5")
+    with pytest.raises(UsageError, match="has no scenario calls; build one with"):
+        choose(memory, root, "calls")
 
 
 def test_a_run_that_has_begun_reads_the_word_no_more(idle_machine: Machine) -> None:

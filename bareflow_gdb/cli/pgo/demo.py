@@ -37,7 +37,7 @@ def main(options: argparse.Namespace) -> int:
         ("They go onto a disk, too", "sync", str(out / "fat16.img"), *image, "--cache", cache),
         (
             "And again, by the counts of blocks, until little is gained; measured against O0, O2 and O3",
-            *("iterate", *image, "--boots", "0", "--cache", cache, "--out", str(out)),
+            *("iterate", *image, "--turns", "0", "--cache", cache, "--out", str(out)),
         ),
     )
     tell = sys.stderr if options.json else sys.stdout

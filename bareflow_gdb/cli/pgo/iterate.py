@@ -11,7 +11,7 @@ from bareflow_gdb.errors import UsageError
 
 HELP = "profile, plan, compile and measure in rounds, until little is gained"
 OUT = Path("pgo")
-ROUNDS, BOOTS, GAIN = 5, 6, 2.0
+ROUNDS, TURNS, GAIN = 5, 10, 2.0
 REPORT, PAGE = "report.json", "report.html"
 
 
@@ -25,8 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     text = "what the rounds compare (default instructions); cycles are the host's, under emulation"
     parser.add_argument("--by", choices=("instructions", "cycles"), default="instructions", help=text)
     parser.add_argument("--no-counters", action="store_true", help="by classes alone, not by the counts of blocks")
-    text = f"boots of each kernel to compare cycles ({BOOTS}; 0: instructions only)"
-    parser.add_argument("--boots", type=count, default=BOOTS, metavar="N", help=text)
+    text = f"how often each version is measured in its turn, to compare cycles ({TURNS}; 0: instructions only)"
+    parser.add_argument("--turns", type=count, default=TURNS, metavar="N", help=text)
     parser.add_argument("--cache", type=Path, default=words.CACHE, metavar="DIR", help=f"the best: ({words.CACHE})")
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help=f"for {REPORT}, {PAGE} ({OUT})")
 
@@ -55,7 +55,7 @@ def main(options: argparse.Namespace) -> int:
             rounds=options.rounds,
             least_gain=options.gain / 100,
             counters=not options.no_counters,
-            boots=options.boots,
+            turns=options.turns,
         )
         images = {choice.name: workshop.compiler.image(choice) for choice in report.plan.choices}
         cache.write(options.cache, report.plan, images, workshop.compiler)

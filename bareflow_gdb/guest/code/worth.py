@@ -69,7 +69,7 @@ def judge(before: VersionCost | None, after: VersionCost | None, made: int | Non
     if before is None or after is None:
         which = "before" if before is None else "after"
         return Worth(UNKNOWN, made=made, why=f"the kernel has no record of the version that ran {which} it")
-    sides = _measured(before), _measured(after)
+    sides = measured(before), measured(after)
     short = min(len(before.cycles), len(after.cycles))
     if short < FEWEST:
         few = "before" if len(before.cycles) < FEWEST else "after"
@@ -91,7 +91,8 @@ def judge(before: VersionCost | None, after: VersionCost | None, made: int | Non
     return Worth(verdict, *sides, saved, low, high, made, even, net, why)
 
 
-def _measured(cost: VersionCost) -> Measured | None:
+def measured(cost: VersionCost) -> Measured | None:
+    """None without samples."""
     samples = sorted(cost.cycles)
     if not samples:
         return None
