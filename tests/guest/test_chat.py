@@ -18,6 +18,7 @@ from program import bareflow
 
 from bareflow_gdb.build.fat_image import parse_file, write_image
 from bareflow_gdb.cli.verbs import chat
+from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.model.packed_file import SMALL
 from bareflow_gdb.qemu.com1_input import com1_input
 from bareflow_gdb.qemu.machine import Machine
@@ -165,9 +166,10 @@ def test_notes_of_the_kernel_are_told_from_the_models_words_however_they_come(
         log.write_bytes(b"")
         left = [whole[at : at + size] for at in range(0, len(whole), size)]
 
-        def written(left: list[bytes] = left) -> None:
+        def written(left: list[bytes] = left) -> bool:
             with log.open("ab") as file:
                 file.write(left.pop(0))
+            return not left
 
         monkeypatch.setattr(chat, "_QUIET_SECONDS", 0)
         monkeypatch.setattr(chat, "_POLL_SECONDS", 0)
@@ -175,3 +177,23 @@ def test_notes_of_the_kernel_are_told_from_the_models_words_however_they_come(
         told = list(chat._spoken(machine, 0, "Hi", written))
         assert "".join(part for part, _ in told) == "A [story] of caf\u00e9s.\n"
         assert [note for _, note in told if note][:2] == ["[RECOMPILE] matmul: O0 -> O1", "[ATOMIC-SWAP] x"]
+
+
+def test_an_end_that_comes_while_it_is_asked_for_is_the_end_and_none_at_all_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat, "_QUIET_SECONDS", 0)
+    monkeypatch.setattr(chat, "_POLL_SECONDS", 0)
+    log = tmp_path / "serial.log"
+    machine = SimpleNamespace(serial_path=log)
+    log.write_bytes(b"[llama] > Hi\nwords\n")
+
+    def ends() -> bool:
+        with log.open("ab") as file:
+            file.write(b"[llama] 1 tokens after 1: the end of the text; logits CRC 0x00000000\n[llama] tokens: 1\n")
+        return True
+
+    assert any("1 tokens" in note for _, note in chat._spoken(machine, 0, "Hi", ends))
+    log.write_bytes(b"[llama] > Hi\nwords\n")
+    with pytest.raises(BareflowError, match="does not tell how it ended"):
+        list(chat._spoken(machine, 0, "Hi", lambda: True))

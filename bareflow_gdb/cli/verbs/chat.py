@@ -103,7 +103,7 @@ def _answer(machine: Machine, text: str, options: argparse.Namespace, sampling: 
                 line.enter_context(com1_input(machine, _line(text)))
             else:
                 conversation.ask(memory, text, options.tokens, chat=not options.plain, sampling=sampling)
-            for part, note in _spoken(machine, begin, text, lambda: _check_answers(machine, memory)):
+            for part, note in _spoken(machine, begin, text, lambda: _is_over(machine, memory)):
                 said.append(part)
                 notes.append(note)
                 swap = _SWAP.fullmatch(note)
@@ -161,13 +161,12 @@ def _check_goes_on(machine: Machine, memory: Memory) -> None:
         raise BareflowError(f"machine {machine.name} answers nothing: {why}")
 
 
-def _check_answers(machine: Machine, memory: Memory) -> None:
-    """The same, and when the answer is over although its end was not seen."""
+def _is_over(machine: Machine, memory: Memory) -> bool:
+    """Has the guest ended its answer? Raises as `_check_goes_on`."""
     from bareflow_gdb.guest.model import conversation
 
     _check_goes_on(machine, memory)
-    if not conversation.is_answering(memory):
-        raise BareflowError(_NO_END)
+    return not conversation.is_answering(memory)
 
 
 @contextmanager
@@ -186,14 +185,14 @@ def _interrupting(memory: Memory) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _spoken(machine: Machine, begin: int, text: str, check: Callable[[], None]) -> Iterator[tuple[str, str]]:
+def _spoken(machine: Machine, begin: int, text: str, is_over: Callable[[], bool]) -> Iterator[tuple[str, str]]:
     """What the model says, as it comes, and the kernel's notes between: from byte `begin` of the serial log on.
 
-    `check` is asked when nothing comes for a while.
+    `is_over` is asked when nothing comes for a while. Raises BareflowError when the answer is over without its end.
     """
     echo = f"[llama] > {printable(text, keep=_KEPT)}\n"
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    pending, echoed, last = "", False, time.monotonic()
+    pending, echoed, last, over = "", False, time.monotonic(), False
     with machine.serial_path.open("rb") as log:
         log.seek(begin)
         while True:
@@ -211,10 +210,12 @@ def _spoken(machine: Machine, begin: int, text: str, check: Callable[[], None]) 
                 yield pending[:whole], ""
                 pending = pending[whole:]
             if data:
-                last = time.monotonic()
+                last, over = time.monotonic(), False
             elif time.monotonic() - last > _QUIET_SECONDS:
-                check()
-                last = time.monotonic()
+                if over:
+                    raise BareflowError(_NO_END)
+                # What it said at its end may have come since the log was read.
+                over, last = is_over(), time.monotonic()
             time.sleep(_POLL_SECONDS)
 
 
