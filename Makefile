@@ -19,7 +19,8 @@ help:
 #: make model     get SmolLM2-135M-Instruct (98 MB, once) and pack it for the guest into build/models/
 #: make llama     the guest writes with SmolLM2, and gets faster in mid-sentence; leaves the machine `llama` running
 #: make talk      SmolLM2 on this terminal, without a host compiler: type a question; DISPLAY_OPTION=gtk: at the guest's keyboard
-#: make fuzz      damaged inputs for every reader, an hour; INPUTS=N or SECONDS=N, SEED=N, TARGET=NAME, REPLAY=DIR
+#: make fuzz      damaged inputs for every reader, an hour; INPUTS=N or SECONDS=N, SEED=N, TARGET=NAME, REPLAY=DIR;
+#:                GUIDED=1: led by atheris to code that no input has reached yet, KEEP=1: and the repository keeps some
 #: make soak      kills, fills and slows what the suite works with, at random, 10 minutes; SECONDS=N, SEED=N, FAULT=NAME, ROUND=N
 #: make mutations proves the swap sanitizer at length: 1,000 flipped bits, 10,000 swaps; MUTATIONS=N, SWAPS=N, SEED=N
 #: make museum    makes every defect of the museum and diagnoses it; writes docs/museum.md; DEFECT="PART OF A NAME"
@@ -102,8 +103,13 @@ guest: firmware
 test: lint types firmware
 	$(VENV)/bin/pytest -q $(SHARED) tests
 
-fuzz: firmware
-	@PYTHONPATH=tests:tests/support $(PY) -m fuzz $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SECONDS),--seconds $(SECONDS)) \
+build/guided/.installed: requirements-guided.txt $(VENV)/.installed
+	@rm -rf build/guided
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --target build/guided -r requirements-guided.txt
+	@touch $@
+
+fuzz: firmware $(if $(GUIDED),build/guided/.installed)
+	@PYTHONPATH=tests:tests/support$(if $(GUIDED),:build/guided) $(PY) -m fuzz $(if $(GUIDED),--guided) $(if $(KEEP),--keep) $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SECONDS),--seconds $(SECONDS)) \
 	    $(if $(SEED),--seed $(SEED)) $(if $(TARGET),--target "$(TARGET)") $(if $(REPLAY),--replay "$(REPLAY)")
 
 MUTATIONS ?= 1000

@@ -9,12 +9,12 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from progress_line import ProgressLine
 
-from fuzz import campaign
+from fuzz import campaign, corpus
 from fuzz.campaign import Job, Tally
 from fuzz.seeds import FIRMWARE, collect
 from fuzz.table import table
@@ -25,6 +25,8 @@ PLACE = FIRMWARE.parent / "fuzz"
 SECONDS = 3600.0
 BATCH = 100_000
 """Inputs that are planned at a time when their number is not given."""
+Planned = Callable[[int, int], Iterator[Job]]
+"""So many inputs with that seed."""
 
 
 def main() -> int:
@@ -36,6 +38,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="another one, other damage (default 1)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: one for each processor)")
     parser.add_argument("--target", action="append", help=f"only these: {', '.join(TARGETS)}")
+    parser.add_argument("--guided", action="store_true", help="led by atheris to code that no input has reached yet")
+    parser.add_argument("--keep", action="store_true", help=f"with --guided: the last new ones into {corpus.KEPT.name}")
     parser.add_argument("--replay", type=Path, metavar="DIR", help="a failing input that was kept")
     options = parser.parse_args()
     seeds = collect(PLACE / "seeds")
@@ -47,23 +51,33 @@ def main() -> int:
     seed = options.seed
     failures = PLACE / "failures"
     show = _Progress()
-    jobs = _until(options.inputs, show, seed, names) if options.inputs else _endless(seed, names)
-    tallies = campaign.run(jobs, seeds, failures, workers=options.jobs, deadline=deadline, progress=show)
+    found = PLACE / "corpus"
+    if options.guided:
+        corpus.lay_out(found)
+
+    def planned(inputs: int, seed: int) -> Iterator[Job]:
+        return campaign.guided(inputs, seed, names, found) if options.guided else campaign.planned(inputs, seed, names)
+
+    jobs = _until(options.inputs, show, seed, planned) if options.inputs else _endless(seed, planned)
+    module = "fuzz.guided" if options.guided else "fuzz.worker"
+    tallies = campaign.run(jobs, seeds, failures, workers=options.jobs, deadline=deadline, module=module, progress=show)
+    if options.keep:
+        corpus.keep(found, names)
     print(f"\n{table(tallies)}")
     return 1 if any(tally.bad for tally in tallies) else 0
 
 
-def _until(inputs: int, shown: _Progress, seed: int, names: list[str]) -> Iterator[Job]:
+def _until(inputs: int, shown: _Progress, seed: int, planned: Planned) -> Iterator[Job]:
     """So many inputs at least: where rounds had fewer than their share was planned for, some more follow."""
-    yield from campaign.planned(inputs, seed, names)
+    yield from planned(inputs, seed)
     for more in itertools.count(seed + 1):
         if shown.inputs >= inputs:
             return
-        yield from campaign.planned(inputs - shown.inputs, more, names)
+        yield from planned(inputs - shown.inputs, more)
 
 
-def _endless(seed: int, names: list[str]) -> Iterator[Job]:
-    return itertools.chain.from_iterable(campaign.planned(BATCH, seed + number, names) for number in itertools.count())
+def _endless(seed: int, planned: Planned) -> Iterator[Job]:
+    return itertools.chain.from_iterable(planned(BATCH, seed + number) for number in itertools.count())
 
 
 class _Progress:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
+import re
 import selectors
 import shutil
 import subprocess
@@ -16,7 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fuzz.target import CONTROL, CRASH, LARGE, SLOW, Verdict
+from fuzz.corpus import folder as corpus_of
+from fuzz.target import CONTROL, CRASH, LARGE, SLOW, Verdict, inputs_of
 from fuzz.targets import ALL, TARGETS
 from fuzz.worker import NOW_BYTES, keep
 
@@ -24,6 +28,10 @@ HANG_SECONDS = 60.0
 """Of the clock, for one input: far above SLOW_SECONDS, because the machine may be busy with other things."""
 LOOK_SECONDS = 0.2
 JOB_INPUTS = 200
+GUIDED_INPUTS = 20_000
+LEAST_GUIDED = 300
+"""Of a target: with less the fuzzer comes no further than to its first damage."""
+_EXCEPTION = re.compile(r"\w+(Error|Exception|Interrupt): ")
 TESTS = Path(__file__).parents[1]
 BAD = (CRASH, SLOW, LARGE, CONTROL)
 
@@ -37,10 +45,14 @@ class Tally:
     kinds: dict[str, dict[str, Any]] = field(default_factory=dict)
     seconds: float = 0.0
     mb: float = 0.0
+    edges: int = 0
+    """Of the suite's code, reached; 0 = nobody counted."""
+    corpus: int = 0
+    """Choices that led to new ones."""
 
     @property
     def inputs(self) -> int:
-        return sum(self.found[word] for word in ("answered", "refused", CRASH))
+        return inputs_of(self.found)
 
     @property
     def bad(self) -> int:
@@ -49,6 +61,7 @@ class Tally:
     def add(self, answer: dict[str, Any]) -> None:
         self.found.update(answer["found"])
         self.seconds, self.mb = max(self.seconds, answer["seconds"]), max(self.mb, answer["mb"])
+        self.edges, self.corpus = max(self.edges, answer.get("edges", 0)), answer.get("corpus", self.corpus)
         for kind, about in answer["kinds"].items():
             known = self.kinds.setdefault(kind, {"count": 0, "findings": about["findings"], "kept": ""})
             known["count"] += about["count"]
@@ -57,15 +70,37 @@ class Tally:
 
 @dataclass(frozen=True)
 class Job:
-    """Rounds of a target."""
+    """What a worker does of one target."""
 
     target: str
+
+    def line(self) -> bytes:
+        return json.dumps(vars(self)).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class Rounds(Job):
+    """Rounds of a target, each with a seed of its own."""
+
     first: int
     last: int
     seed: int
 
-    def line(self) -> bytes:
-        return json.dumps(vars(self)).encode() + b"\n"
+
+@dataclass(frozen=True)
+class Known(Job):
+    """Rounds that were kept, in hex."""
+
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Guided(Job):
+    """Inputs that lead to new code, as far as they do; `fuzz.guided` takes it."""
+
+    inputs: int
+    seed: int
+    corpus: str
 
 
 def planned(inputs: int, seed: int, names: Iterable[str]) -> Iterator[Job]:
@@ -77,23 +112,37 @@ def planned(inputs: int, seed: int, names: Iterable[str]) -> Iterator[Job]:
         rounds = max(1, round(inputs * kind.share / whole / kind.round))
         step = max(1, JOB_INPUTS // kind.round)
         for first in range(0, rounds, step):
-            jobs.append((first / rounds, Job(name, first, min(first + step, rounds), seed)))
+            jobs.append((first / rounds, Rounds(name, first, min(first + step, rounds), seed)))
     return (job for _, job in sorted(jobs, key=lambda item: item[0]))
+
+
+def guided(inputs: int, seed: int, names: Iterable[str], corpus: Path) -> Iterator[Job]:
+    """The same for `fuzz.guided`, in jobs that are long enough to look through what was found before."""
+    chosen = {name: TARGETS[name] for name in names}
+    whole = sum(kind.share for kind in chosen.values())
+    left = {name: max(LEAST_GUIDED, round(inputs * kind.share / whole)) for name, kind in chosen.items()}
+    for number in itertools.count():
+        for name in [name for name, count in left.items() if count > 0]:
+            share = min(left[name], GUIDED_INPUTS)
+            left[name] -= share
+            yield Guided(name, share, seed + number, str(corpus_of(corpus, name)))
+        if not any(count > 0 for count in left.values()):
+            return
 
 
 class _Child:
     """A worker, and what it does at the moment."""
 
-    def __init__(self, seeds: Path, failures: Path) -> None:
+    def __init__(self, seeds: Path, failures: Path, module: str, deadline: float | None) -> None:
         place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.folder = Path(tempfile.mkdtemp(prefix="bff-", dir=place))
         self.job: Job | None = None
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "fuzz.worker", str(seeds), str(self.folder), str(failures)],
+            [sys.executable, "-m", module, str(seeds), str(self.folder), str(failures), str(deadline or math.inf)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=(self.folder / ".stderr").open("wb"),
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS / "support")])},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS / "support"), *_also()])},
         )
 
     def give(self, job: Job) -> None:
@@ -125,6 +174,7 @@ def run(
     *,
     workers: int,
     deadline: float | None = None,
+    module: str = "fuzz.worker",
     progress: Callable[[list[Tally]], None] = lambda _: None,
 ) -> list[Tally]:
     """Does the jobs, or those that are begun before `deadline`; the tallies by target."""
@@ -135,7 +185,7 @@ def run(
         return None if deadline is not None and time.monotonic() > deadline else next(jobs, None)
 
     def start(job: Job) -> None:
-        child = _Child(seeds, failures)
+        child = _Child(seeds, failures, module, deadline)
         children.append(child)
         watch.register(child.process.stdout, selectors.EVENT_READ, child)  # type: ignore[arg-type] # a pipe
         child.give(job)
@@ -158,6 +208,8 @@ def run(
                     if line:
                         answer = json.loads(line)
                         tallies[answer["target"]].add(answer)
+                        if answer.get("more"):
+                            continue
                         weary = answer["weary"]
                     else:
                         _died(child, tallies, failures)
@@ -180,11 +232,18 @@ def run(
     return [tally for tally in tallies.values() if tally.inputs or tally.bad]
 
 
+def _also() -> list[str]:
+    """Where atheris is, which is not among the packages of the suite."""
+    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+
+
 def _died(child: _Child, tallies: dict[str, Tally], failures: Path) -> None:
     """The worker is gone, with the rest of its rounds: its last words, or the signal."""
     code = child.process.wait()
     said = (child.folder / ".stderr").read_text(errors="replace").strip().splitlines()
-    _charge(child, tallies, failures, CRASH, f"process ended ({code}) {said[-1] if said else ''}")
+    # A fuzzer goes on talking after the exception.
+    last = next((line for line in reversed(said) if _EXCEPTION.match(line)), said[-1] if said else "")
+    _charge(child, tallies, failures, CRASH, f"process ended ({code}) {last}")
 
 
 def _hangs(child: _Child, tallies: dict[str, Tally], failures: Path) -> None:

@@ -8,17 +8,22 @@ from fuzz.campaign import Tally
 from fuzz.target import CONTROL, CRASH, LARGE, SLOW
 
 HEADS = ("target", "inputs", "answered / refused", "crashes", "> 5 s", "> 500 MB", "control", "worst s", "worst MB")
+GUIDED_HEADS = ("edges", "corpus")
+"""Where atheris counted them."""
 
 
 def table(tallies: Sequence[Tally]) -> str:
     """A line for each target, their sum, then what is wrong by kind, with the command that shows it again."""
-    rows = [HEADS, *(_row(tally) for tally in tallies)]
+    rows: list[tuple[str, ...]] = [HEADS, *(_row(tally) for tally in tallies)]
     whole = Tally("sum")
     for tally in tallies:
         whole.found.update(tally.found)
         whole.seconds, whole.mb = max(whole.seconds, tally.seconds), max(whole.mb, tally.mb)
     rows.append(_row(whole, sum(_kinds(tally) for tally in tallies)))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
+    if any(tally.edges for tally in tallies):
+        guided = [GUIDED_HEADS, *((f"{tally.edges:,}", f"{tally.corpus:,}") for tally in tallies), ("", "")]
+        rows = [(*row, *more) for row, more in zip(rows, guided, strict=True)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for first, *rest in rows:
         cells = (cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))

@@ -8,7 +8,7 @@ import shutil
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -100,9 +100,18 @@ def judge(target: Target, folder: Path, words: str) -> Verdict:
     return Verdict(tuple(findings), kind or " ".join(findings), seconds, mb)
 
 
+def inputs_of(found: Mapping[str, int]) -> int:
+    """How many inputs a count of findings is of: one that was slow or large has another finding, too."""
+    return sum(found.get(word, 0) for word in (ANSWERED, REFUSED, CRASH))
+
+
 def copy_tree(source: Path, target: Path) -> Path:
-    """Copies what a reader got as it is, with symbolic links and FIFOs."""
-    return Path(shutil.copytree(source, target, symlinks=True, copy_function=_copy))
+    """Copies what a reader got as it is, with symbolic links and FIFOs; sockets are made anew for each question."""
+    return Path(shutil.copytree(source, target, symlinks=True, copy_function=_copy, ignore=_sockets))
+
+
+def _sockets(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if Path(folder, name).is_socket()]
 
 
 def _copy(source: str, target: str) -> None:

@@ -9,13 +9,14 @@ import pytest
 
 from bareflow_gdb.questions import registry
 from fuzz import campaign
-from fuzz.campaign import Job, Tally
+from fuzz.campaign import Job, Known, Rounds, Tally
+from fuzz.corpus import kept
 from fuzz.questions import every_question
 from fuzz.seeds import collect
 from fuzz.table import table
 from fuzz.targets import TARGETS
 
-INPUTS = 4000
+INPUTS = 3000
 SEED = 20260101
 WORKERS = 2
 
@@ -39,6 +40,14 @@ def test_damaged_inputs_are_answered_or_refused(seeds: Path, tmp_path: Path) -> 
     assert all(tally.found["answered"] for tally in tallies), f"\n{table(tallies)}"
 
 
+def test_what_a_guided_campaign_kept_is_answered_or_refused(seeds: Path, tmp_path: Path) -> None:
+    choices = kept()
+    assert set(choices) == set(TARGETS), "`make fuzz GUIDED=1 KEEP=1` keeps some of each"
+    tallies = run([Known(name, tuple(some)) for name, some in choices.items()], seeds, tmp_path)
+    assert not any(tally.bad for tally in tallies), f"\n{table(tallies)}"
+    assert {tally.name for tally in tallies} == set(TARGETS)
+
+
 @pytest.mark.parametrize(
     ("fault", "finding"),
     [("crash", "crash"), ("control", "control"), ("large", "large"), ("ends", "crash"), ("hangs", "slow")],
@@ -49,7 +58,7 @@ def test_each_fault_is_found_and_its_input_kept(
     if fault == "hangs":
         monkeypatch.setattr(campaign, "HANG_SECONDS", 2.0)
     name = f"faulty: {fault}"
-    (tally,) = run([Job(name, 0, 1, SEED)], tmp_path, tmp_path / "failures")
+    (tally,) = run([Rounds(name, 0, 1, SEED)], tmp_path, tmp_path / "failures")
     assert tally.found[finding] == tally.bad == 1, table([tally])
     (kept,) = (tmp_path / "failures").iterdir()
     case = json.loads((kept / "case.json").read_text())

@@ -18,11 +18,13 @@ import resource
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from fuzz.target import Target, Verdict, copy_tree, judge
+from fuzz.choices import Choices
+from fuzz.target import Target, Verdict, copy_tree, inputs_of, judge
 from fuzz.targets import ALL
 
 NOW_BYTES = 4096
@@ -34,7 +36,7 @@ KEPT = 3
 
 
 class Worker:
-    """Runs rounds of any target."""
+    """Runs rounds of any target, and keeps the account of them."""
 
     def __init__(self, seeds: Path, folder: Path, failures: Path) -> None:
         self._seeds, self._folder, self._failures = seeds, folder, failures
@@ -43,34 +45,56 @@ class Worker:
         now.write_bytes(bytes(NOW_BYTES))
         with now.open("r+b") as file:
             self._now = mmap.mmap(file.fileno(), NOW_BYTES)
+        self._begin()
 
     def run(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Rounds `first` to `last` of a target, each with its own seed."""
+        """Rounds `first` to `last` of a target, each with its own seed, or those that `choices` stand for, in hex."""
         name = job["target"]
+        if "choices" in job:
+            chances: Iterable[Random] = (Choices(bytes.fromhex(one)) for one in job["choices"])
+        else:
+            chances = (Random(f"{job['seed']} {name} {number}") for number in range(job["first"], job["last"]))
+        for chance in chances:
+            self.round(name, chance)
+        return self.account(name)
+
+    def round(self, name: str, chance: Random) -> None:
+        """One damage, and the questions about it."""
         target = self._target(name)
-        found: Counter[str] = Counter()
-        kinds: dict[str, dict[str, Any]] = {}
-        worst_seconds = worst_mb = 0.0
-        for number in range(job["first"], job["last"]):
-            for words in target.inputs(Random(f"{job['seed']} {name} {number}")):
-                self._tell(words)
-                verdict = judge(target, target.folder, words)
-                found.update(verdict.findings)
-                worst_seconds, worst_mb = max(worst_seconds, verdict.seconds), max(worst_mb, verdict.mb)
-                if verdict.bad:
-                    kept = kinds.setdefault(verdict.kind, {"count": 0, "findings": verdict.findings})
-                    kept["count"] += 1
-                    if kept["count"] == 1:
-                        kept["kept"] = str(keep(self._failures, target.folder, name, words, verdict) or "")
+        for words in target.inputs(chance):
+            self._tell(words)
+            verdict = judge(target, target.folder, words)
+            self._found.update(verdict.findings)
+            self._seconds, self._mb = max(self._seconds, verdict.seconds), max(self._mb, verdict.mb)
+            if verdict.bad:
+                kept = self._kinds.setdefault(verdict.kind, {"count": 0, "findings": verdict.findings})
+                kept["count"] += 1
+                if kept["count"] == 1:
+                    kept["kept"] = str(keep(self._failures, target.folder, name, words, verdict) or "")
         self._tell("")
-        return {
+
+    @property
+    def inputs(self) -> int:
+        """Of which there is no account yet."""
+        return inputs_of(self._found)
+
+    def account(self, name: str) -> dict[str, Any]:
+        """What came of the rounds since the last one."""
+        answer = {
             "target": name,
-            "found": found,
-            "kinds": kinds,
-            "seconds": worst_seconds,
-            "mb": worst_mb,
-            "weary": worst_mb > WEARY_MB,
+            "found": self._found,
+            "kinds": self._kinds,
+            "seconds": self._seconds,
+            "mb": self._mb,
+            "weary": self._mb > WEARY_MB,
         }
+        self._begin()
+        return answer
+
+    def _begin(self) -> None:
+        self._found: Counter[str] = Counter()
+        self._kinds: dict[str, dict[str, Any]] = {}
+        self._seconds = self._mb = 0.0
 
     def _target(self, name: str) -> Target:
         if name not in self._targets:
@@ -103,10 +127,15 @@ def keep(failures: Path, folder: Path, name: str, words: str, verdict: Verdict) 
     return None
 
 
-def main() -> None:
-    seeds, folder, failures = map(Path, sys.argv[1:4])
+def bounded() -> None:
+    """Sets this process's limits."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main() -> None:
+    seeds, folder, failures = map(Path, sys.argv[1:4])
+    bounded()
     answers = os.fdopen(os.dup(1), "w")
     with contextlib.redirect_stdout(io.StringIO()):
         worker = Worker(seeds, folder, failures)
