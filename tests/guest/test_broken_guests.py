@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from machines import QUICK, wait_for
 from program import bareflow
 from workshop import Workshop, defects
 
+from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.boot.wait import release as let_go
 from bareflow_gdb.guest.boot.wait import wait_for_serial, wait_for_stage
 from bareflow_gdb.guest.guest import Guest
@@ -126,9 +128,6 @@ BUILT = {
         "compiled_for_the_host",
         r"compiled with SSE, and SSE is off|an interrupt handler changes x87 and vector state",
         "any",
-    ),
-    "the expected value of primes is 169": Broken(
-        "modules/modules.mk", "primes:1000:0:168", "primes:1000:0:169", r"primes returned 168 last"
     ),
 }
 
@@ -253,14 +252,20 @@ def test_a_damaged_disk_is_named_by_its_file(firmware: Path, tmp_path: Path, nam
     assert re.search(said, problems, re.DOTALL), problems
 
 
-def test_a_byte_of_published_code_that_was_changed_is_named(firmware: Path) -> None:
+def test_an_expected_value_and_a_byte_of_published_code_that_were_changed_are_named(firmware: Path) -> None:
     with running(firmware / "fluid.img", firmware / "fat16.img", RootSettings(thresholds=QUICK)) as machine:
         reached(machine, "idle")
         assert status_of(machine) == (0, "")
-        code = next(one for one in Guest.attach(machine.memory()).kernel().jit_code() if one.name == "matrix_mul@O3")
-        machine.memory().write(code.code + 20, b"\x90", "code")
+        root, functions = Guest.attach(machine.memory()).root(), Guest.attach(machine.memory()).kernel().functions()
+        primes = next(one for one in functions if one.name == "primes")
+        record = root.function_table + primes.index * layouts.size("bf_function")
+        machine.memory().write(record + layouts.offset("bf_function", "expected"), struct.pack("<i", 169), "expected")
+        code, problems = status_of(machine)
+        assert code == 1 and "primes returned 168 last" in problems and problems.count("\n") == 0
+        emitted = next(one for one in Guest.attach(machine.memory()).kernel().jit_code() if one.name == "matrix_mul@O3")
+        machine.memory().write(emitted.code + 20, b"\x90", "code")
         assert status_of(machine)[0] == 1
-        assert f"the code of {code.title} was changed after it was emitted" in status_of(machine)[1]
+        assert f"the code of {emitted.title} was changed after it was emitted" in status_of(machine)[1]
 
 
 def test_a_call_that_an_exception_ended_is_no_finding_of_its_own(firmware: Path) -> None:
@@ -302,6 +307,7 @@ HEALTHY = {
     "the kernel at other thresholds": ("fluid.img", RootSettings(thresholds=(10, 20, 30))),
     "held": ("fluid.img", RootSettings(hold=1)),
     "module life": ("fluid.img", RootSettings(scenario=4)),
+    "called for ever": ("fluid.img", RootSettings(scenario=6, thresholds=QUICK)),
     "an event's cost": ("fluid.img", RootSettings(scenario=1)),
     "TinyLlama": ("tinyllama.img", None),
     "TinyLlama held": ("tinyllama.img", RootSettings(hold=1)),
@@ -320,9 +326,8 @@ def test_a_healthy_guest_has_no_finding(firmware: Path, name: str) -> None:
         if image in ENDS:
             wait_for_serial(machine, ENDS[image], SECONDS)
         else:
-            reached(
-                machine, "registered" if name.endswith("held") else "halted" if image == "tinyllama.img" else "idle"
-            )
+            ends = "running" if name == "called for ever" else "halted" if image == "tinyllama.img" else "idle"
+            reached(machine, "registered" if name.endswith("held") else ends)
         done = bareflow("checks", machine.name)
         assert done.returncode == 0, done.stdout
         assert "could not look" not in done.stdout or image in ENDS
