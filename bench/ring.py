@@ -47,7 +47,7 @@ def event_cost(image: Path) -> tuple[float, float]:
     machine = launch(image, settings=settings)
     try:
         wait_for_stage(machine, "idle", BOOT_SECONDS)
-        status = _status(machine.memory())
+        status = status_of(machine.memory())
     finally:
         machine.stop()
     if not status.tsc_hz or not status.bench_iterations:
@@ -83,7 +83,7 @@ def lossless_rate(image: Path, seconds: float = FLOOD_SECONDS) -> float:
                     check.take(batch)
             rings.drain_all(check.take)
             lost = sum(count.lost for count in rings.counts())
-        check.finish(_status(ram), lost)
+        check.finish(status_of(ram), lost)
         return rate
     finally:
         machine.stop()
@@ -117,7 +117,7 @@ class FloodCheck:
             raise BareflowError(f"the guest emitted {status.bench_emitted} events, {self.events} were taken")
 
 
-def _status(ram: QemuRam) -> Any:
+def status_of(ram: QemuRam) -> Any:
     root = find_root(ram).root
     return layouts.unpack("bf_status", ram.read(root.status, layouts.size("bf_status"), "status record"))
 
