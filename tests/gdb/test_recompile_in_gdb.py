@@ -20,6 +20,7 @@ from rsp_proxy import OneStep
 
 from bareflow_gdb.abi import layouts
 from bareflow_gdb.guest.guest import Guest
+from bareflow_gdb.guest.scenario import number
 from bareflow_gdb.qemu import directory as places
 from bareflow_gdb.qemu.machine import Machine
 
@@ -242,10 +243,22 @@ def test_a_stopped_guest_counts_its_blocks_first_and_is_stopped_again(gdb: Gdb, 
     result = gdb.run(
         f"bf attach {idle.name}", "bf recompile primes --profile --stop", "bf recompile primes --profile --json"
     )
-    assert "with --profile the guest runs a version that counts first: leave --stop out" in result.err
+    assert "with --profile or --specialise the guest runs a version that counts first: leave --stop out" in result.err
     outcome = result.json()
     assert (outcome["state"], outcome["result"], outcome["correct"]) == ("installed", 168, True)
     # One version that counted, and the one that was compiled by that.
     published = next(f for f in Guest.attach(idle.memory()).kernel().functions() if f.name == "primes")
     assert published.version == outcome["version"]
     assert "program is running" not in result.err
+
+
+def test_a_guest_that_goes_on_gets_a_version_for_its_arguments_if_that_is_faster(gdb: Gdb, booted: Boot) -> None:
+    machine = booted(stage="running", scenario=number("calls"))
+    wait_for(lambda: min(one.level for one in Guest.attach(machine.memory()).kernel().functions()) == 3, "O3")
+    result = gdb.run(f"bf attach {machine.name}", "bf recompile primes --specialise --json", "detach")
+    outcome = result.json()
+    told = outcome["specialised"]
+    assert (told["a"], told["b"], told["share"]) == (1000, 0, 1.0)
+    primes = next(one for one in Guest.attach(machine.memory()).kernel().functions() if one.name == "primes")
+    assert (primes.version == outcome["version"]) == told["kept"]
+    assert primes.last_result == 168

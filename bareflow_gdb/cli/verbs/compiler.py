@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         'A question: {"function": "primes", "level": 3}, with "called": false not to wait for the first call, and what '
         '`bareflow recompile` has as options: "verify": false, "from", "entry", "passes", "cpu", "keep", '
-        '"profile", "calls", "seconds". '
+        '"profile", "specialise", "calls", "seconds". '
         'An answer: as `bareflow recompile --json`, or {"error": "one sentence"}, with "lines" when clang said more. '
         "Ends at the end of input."
     )
@@ -64,7 +64,8 @@ def _answer(target: Target, compilers: Compilers, line: str) -> Any:
         called, verify = bool(question.get("called", True)), bool(question.get("verify", True))
         path, kept = str(question.get("from", "")), str(question.get("keep", ""))
         calls, seconds = question.get("calls"), question.get("seconds")
-        wanted = bool(question.get("profile", False)), calls and int(calls), seconds and float(seconds)
+        wanted = calls and int(calls), seconds and float(seconds)
+        counted = {what: bool(question.get(what, False)) for what in ("profile", "specialise")}
         way = {word: str(question.get(word, usual)) for word, usual in (("entry", ""), ("passes", ""), ("cpu", CPU))}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsageError(f'this is not a question ({error!r}); ask as {{"function": "primes", "level": 3}}') from error
@@ -79,6 +80,6 @@ def _answer(target: Target, compilers: Compilers, line: str) -> Any:
             verify=verify,
             compilers=compilers,
             keep=Path(kept) if kept else None,
-            counting=counting_of(*wanted),
+            counting=counting_of(*wanted, **counted),
         )
     )

@@ -107,7 +107,7 @@ def main(options: argparse.Namespace) -> int:
     from bareflow_gdb.render.outcome import outcome
 
     recipe = _recipe(options)
-    counting = counting_of(options.profile, options.calls, options.seconds, options.specialise)
+    counting = counting_of(options.calls, options.seconds, profile=options.profile, specialise=options.specialise)
     target = open_target(options.target)
     level = TIERS.index(options.tier)
     with told() as progress:
@@ -131,7 +131,7 @@ def main(options: argparse.Namespace) -> int:
     return 0 if record.right else 1
 
 
-def counting_of(profile: bool, calls: int | None, seconds: float | None, specialise: bool = False) -> Counting | None:
+def counting_of(calls: int | None, seconds: float | None, *, profile: bool, specialise: bool) -> Counting | None:
     """For how long its blocks, or its arguments, are counted first; None = not at all. Raises UsageError."""
     from bareflow_gdb.pgo.live import BLOCKS_USUALLY, Counting
     from bareflow_gdb.pgo.specialised import ARGUMENTS_USUALLY

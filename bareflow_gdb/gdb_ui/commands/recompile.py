@@ -49,8 +49,18 @@ GRACE_SECONDS = 5.0
             action="store_true",
             help="count first how often each of its blocks runs in this guest, and use that",
         ),
-        argument("--calls", type=int, metavar="N", help="with --profile: count so many calls (1)"),
-        argument("--seconds", type=float, metavar="S", help="with --profile: count no longer than that (10)"),
+        argument(
+            "--specialise",
+            action="store_true",
+            help="count first with which arguments this guest calls it; a version for those stays if it is faster",
+        ),
+        argument("--calls", type=int, metavar="N", help="count so many calls (--profile: 1, --specialise: 64)"),
+        argument(
+            "--seconds",
+            type=float,
+            metavar="S",
+            help="with --profile or --specialise: count, or measure, no longer (10)",
+        ),
         argument(
             "--no-verify",
             dest="verify",
@@ -77,8 +87,8 @@ def recompile(options: argparse.Namespace, session: Session) -> Outcome:
         return _into_stock(session, machine, options)
     kernel.need_interface("it takes no code from outside; `bf disas` shows what its own JIT has made, by tier")
     slot = slot_of(session, options.function)
-    if options.stop and options.profile:
-        raise UsageError("with --profile the guest runs a version that counts first: leave --stop out")
+    if options.stop and (options.profile or options.specialise):
+        raise UsageError("with --profile or --specialise the guest runs a version that counts first: leave --stop out")
     if options.stop and session.running:
         raise UsageError("the guest runs, and --stop begins at a stop: `interrupt` first, or leave it out")
     compiler = session.compiler(machine)
@@ -120,7 +130,8 @@ def _into_stock(session: Session, machine: Machine, options: argparse.Namespace)
 def _question(options: argparse.Namespace) -> dict[str, Any]:
     """For `bareflow compiler`, whose folder may be another one."""
     question = {"function": options.function, "level": TIERS.index(options.tier), "called": not options.stop}
-    question |= {"profile": options.profile, "calls": options.calls, "seconds": options.seconds}
+    question |= {"profile": options.profile, "specialise": options.specialise}
+    question |= {"calls": options.calls, "seconds": options.seconds}
     question |= {"verify": options.verify, "entry": options.entry, "passes": options.passes}
     if options.source is not None:
         question["from"] = str(Path(options.source).expanduser().absolute())
