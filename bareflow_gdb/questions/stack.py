@@ -30,7 +30,7 @@ QUESTION = Question(
     name="stack",
     help="who called whom by the chain of saved EBPs, JIT code by function and tier, the deepest use",
     details="Without registers (a trace, a dump) it begins with those of the last exception.",
-    example="stack --ebp 0x8ffa0",
+    example="stack --ebp 0x8ffc0",
     arguments=tuple(
         argument(
             f"--{name}", kind=ADDRESS, metavar="ADDRESS", help=f"begin with this {name.upper()} (default: the CPU's)"
