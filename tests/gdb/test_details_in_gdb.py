@@ -72,7 +72,7 @@ def test_bf_and_bareflow_say_the_same_at_one_stop(gdb: Gdb, machine: Machine, tm
 def test_text_and_completion(gdb: Gdb, machine: Machine) -> None:
     result = gdb.run(
         f"bf attach {machine.name}",
-        *(f"bf {question}" for question in (*QUESTIONS, "fat list")),
+        *(f"bf {question}" for question in (*QUESTIONS, "fat list", "stack")),
         "complete bf header pri",
         "complete bf bitcode sha",
         "complete bf fat cat READ",
