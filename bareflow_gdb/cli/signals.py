@@ -7,9 +7,8 @@ in the background has SIGINT ignored too, and a verb that runs until Ctrl-C list
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from threading import Event
 from types import FrameType
 
 # SIGKILL is the way out that is left.
@@ -36,20 +35,22 @@ def tidy_up() -> None:
 
 
 @contextmanager
-def noted() -> Iterator[Callable[[], bool]]:
-    """Inside the block an ending signal interrupts nothing; what the block gets tells whether there was one."""
-    seen = Event()
+def noted(numbers: Iterable[int] = ENDING) -> Iterator[Callable[[], bool]]:
+    """Inside the block these signals interrupt nothing; what the block gets tells whether there was one."""
+    # Not an Event: its lock would wait for itself when a second signal comes while the first one is noted.
+    seen = False
 
     def note(_number: int, _frame: FrameType | None) -> None:
-        seen.set()
+        nonlocal seen
+        seen = True
 
     before = [
         (number, signal.signal(number, note))
-        for number in ENDING
+        for number in numbers
         if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN
     ]
     try:
-        yield seen.is_set
+        yield lambda: seen
     finally:
         for number, handler in before:
             signal.signal(number, handler)

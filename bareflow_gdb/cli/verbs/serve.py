@@ -6,8 +6,8 @@ import argparse
 import json
 import signal
 import sys
-import threading
 
+from bareflow_gdb.cli.signals import noted
 from bareflow_gdb.errors import BareflowError, ReadError
 
 GROUP = "do"
@@ -66,20 +66,17 @@ def main(options: argparse.Namespace) -> int:
             raise BareflowError(f"another process serves {target.description} already; end that one first")
         names = ", ".join(function.name for function in service.functions()) or "no functions yet"
         print(f"serving {target.description} ({names}); Ctrl-C ends it", file=sys.stderr, flush=True)
-        stop = threading.Event()
-        # A handler of its own: a job in the background starts with SIGINT ignored, and one interrupt must suffice.
-        before = signal.signal(signal.SIGINT, lambda *_: stop.set())
         try:
-            for record in service.serve(stop.is_set):
-                served += 1
-                tell(json.dumps(to_json(record)) if options.json else outcome(record))
+            # A job in the background starts with SIGINT ignored, and one interrupt must suffice.
+            with noted((signal.SIGINT,)) as stopped:
+                for record in service.serve(stopped):
+                    served += 1
+                    tell(json.dumps(to_json(record)) if options.json else outcome(record))
             print(_answered(served), file=sys.stderr)
         except ReadError:
             if target.machine is None or target.machine.alive():
                 raise
             print(f"{target.description} has ended; {_answered(served)}", file=sys.stderr)
-        finally:
-            signal.signal(signal.SIGINT, before)
     return 2 if answers.lost else 0
 
 
