@@ -109,7 +109,8 @@ build/guided/.installed: requirements-guided.txt $(VENV)/.installed
 	@touch $@
 
 fuzz: firmware $(if $(GUIDED),build/guided/.installed)
-	@PYTHONPATH=tests:tests/support$(if $(GUIDED),:build/guided) $(PY) -m fuzz $(if $(GUIDED),--guided) $(if $(KEEP),--keep) $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SECONDS),--seconds $(SECONDS)) \
+	@PYTHONPATH=tests:tests/support$(if $(GUIDED),:build/guided) $(PY) -m fuzz $(if $(GUIDED),--guided) $(if $(KEEP),--keep) \
+	    $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SECONDS),--seconds $(SECONDS)) \
 	    $(if $(SEED),--seed $(SEED)) $(if $(TARGET),--target "$(TARGET)") $(if $(REPLAY),--replay "$(REPLAY)")
 
 MUTATIONS ?= 1000

@@ -19,6 +19,7 @@ from bareflow_gdb.abi.events import BY_NAME
 from bareflow_gdb.errors import BareflowError
 from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.guest.scenario import number
+from bareflow_gdb.pgo.measure import NEVER
 from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.recompile.service import Service
@@ -31,7 +32,6 @@ QUIET_SECONDS = 3.0
 """Before the first request; the requests take about as long."""
 ROUNDS = 3
 LEVELS = (1, 2, 3)
-NEVER = (1 << 30, (1 << 30) + 1, (1 << 30) + 2)
 
 
 def measure(image: Path, quiet: float = QUIET_SECONDS, rounds: int = ROUNDS) -> list[Row]:

@@ -25,6 +25,8 @@ PLACE = FIRMWARE.parent / "fuzz"
 SECONDS = 3600.0
 BATCH = 100_000
 """Inputs that are planned at a time when their number is not given."""
+PASSES = 5
+"""Of the plan at most, to come to the number of inputs that was asked for."""
 Planned = Callable[[int, int], Iterator[Job]]
 """So many inputs with that seed."""
 
@@ -42,6 +44,8 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help=f"with --guided: the last new ones into {corpus.KEPT.name}")
     parser.add_argument("--replay", type=Path, metavar="DIR", help="a failing input that was kept")
     options = parser.parse_args()
+    if options.keep and not options.guided:
+        parser.error("--keep takes what --guided has found; give that, too")
     seeds = collect(PLACE / "seeds")
     if options.replay:
         return replay(options.replay, seeds)
@@ -68,12 +72,13 @@ def main() -> int:
 
 
 def _until(inputs: int, shown: _Progress, seed: int, planned: Planned) -> Iterator[Job]:
-    """So many inputs at least: where rounds had fewer than their share was planned for, some more follow."""
-    yield from planned(inputs, seed)
-    for more in itertools.count(seed + 1):
-        if shown.inputs >= inputs:
-            return
-        yield from planned(inputs - shown.inputs, more)
+    """So many inputs at least: where rounds had fewer than their share was planned for, some more follow.
+
+    A reader that ends its process again and again does not make that endless.
+    """
+    for more in range(PASSES):
+        if shown.inputs < inputs:
+            yield from planned(inputs - shown.inputs, seed + more)
 
 
 def _endless(seed: int, planned: Planned) -> Iterator[Job]:

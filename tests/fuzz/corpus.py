@@ -35,5 +35,6 @@ def keep(corpus: Path, targets: list[str]) -> None:
     found = kept() if KEPT.exists() else {}
     for target in targets:
         files = sorted(folder(corpus, target).glob("*"), key=lambda path: path.stat().st_mtime_ns)
-        found[target] = sorted({path.read_bytes().hex() for path in files[-MOST_KEPT:]})
+        if files:
+            found[target] = sorted({path.read_bytes().hex() for path in files[-MOST_KEPT:]})
     KEPT.write_text(json.dumps(found, indent=0, sort_keys=True) + "\n")
