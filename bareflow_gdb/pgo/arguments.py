@@ -1,90 +1,19 @@
-"""With which arguments is a function called, and how does its bitcode become one that is made for those?
-
-Both are LLVM text: the function itself becomes an inner one, and a new entry stands before it. One entry counts with
-what it is called; the other one has a guard, behind which the inner function is inlined with constants for arguments.
-"""
+"""With which arguments is a function called, and are most calls with the same ones?"""
 
 from __future__ import annotations
 
-import re
-import struct
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any, TypeGuard
 
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.guest.base.exports import GuestSymbol
-from bareflow_gdb.memory.protocol import Memory
-from bareflow_gdb.pgo.compiling import FLAGS
-from bareflow_gdb.recompile.objects import COUNTERS
-from bareflow_gdb.recompile.source import run_clang
-from bareflow_gdb.recompile.wrapped import Wrapped
 
 SHARE = 0.5
 """Of its calls: more of them must have the arguments that a version is made for."""
-_PAIRS = 8
+PAIRS = 8
 """So many different pairs are told apart."""
-_SLOT = struct.Struct("<iiQ")
-_TABLE = "bf_counters_arguments"
-_INNER = "bf_inner"
-_DEFINITION = r"^define (?P<before>[^@\n]*)@{entry}\((?P<parameters>[^\n]*)\)(?P<after>[^\n{{)]*)\{{$"
-# An internal function has none of these.
-_OUTSIDE = re.compile(r"\b(?:dso_local|dso_preemptable|hidden|protected|default|unnamed_addr|local_unnamed_addr)\b ?")
-_ATTRIBUTES = re.compile(r"#\d+\b")
-_QUOTED = re.compile(r'("(?:[^"\\]|\\.)*")')
-
-_COUNTING = """
-@{table} = global [{slots} x {{ i32, i32, i64 }}] zeroinitializer, section "{section}", align 8
-
-define i32 @{entry}(i32 %a, i32 %b) {attributes} {{
-enter:
-  br label %look
-look:
-  %at = phi i32 [ 0, %enter ], [ %next, %other ]
-  %slot = getelementptr [{slots} x {{ i32, i32, i64 }}], ptr @{table}, i32 0, i32 %at
-  %slot.b = getelementptr {{ i32, i32, i64 }}, ptr %slot, i32 0, i32 1
-  %slot.calls = getelementptr {{ i32, i32, i64 }}, ptr %slot, i32 0, i32 2
-  %calls = load i64, ptr %slot.calls
-  %free = icmp eq i64 %calls, 0
-  %last = icmp eq i32 %at, {pairs}
-  %ends = or i1 %free, %last
-  br i1 %ends, label %take, label %compare
-compare:
-  %was.a = load i32, ptr %slot
-  %was.b = load i32, ptr %slot.b
-  %same.a = icmp eq i32 %was.a, %a
-  %same.b = icmp eq i32 %was.b, %b
-  %same = and i1 %same.a, %same.b
-  br i1 %same, label %take, label %other
-other:
-  %next = add i32 %at, 1
-  br label %look
-take:
-  store i32 %a, ptr %slot
-  store i32 %b, ptr %slot.b
-  %more = add i64 %calls, 1
-  store i64 %more, ptr %slot.calls
-  %result = call i32 @{inner}(i32 %a, i32 %b)
-  ret i32 %result
-}}
-"""
-
-_GUARDED = """
-define i32 @{entry}(i32 %a, i32 %b) {attributes} {{
-  %is.a = icmp eq i32 %a, {a}
-  %is.b = icmp eq i32 %b, {b}
-  %is = and i1 %is.a, %is.b
-  br i1 %is, label %special, label %general
-special:
-  %fast = call i32 @{inner}(i32 {a}, i32 {b}) alwaysinline
-  ret i32 %fast
-general:
-  %usual = call i32 @{inner}(i32 %a, i32 %b) noinline
-  ret i32 %usual
-}}
-"""
+_ANEW = "take a new profile with `bareflow pgo profile --arguments`"
 
 
 @dataclass(frozen=True)
@@ -92,7 +21,7 @@ class Arguments:
     """With what a function was called."""
 
     calls: Mapping[tuple[int, int], int]
-    """How often with each pair, of the first _PAIRS that came."""
+    """How often with each pair, of the first PAIRS that came."""
     others: int
     """Calls with other pairs."""
 
@@ -100,6 +29,27 @@ class Arguments:
     def total(self) -> int:
         """All calls."""
         return sum(self.calls.values()) + self.others
+
+    def to_json(self) -> dict[str, Any]:
+        """As files have it."""
+        return {"pairs": [[a, b, calls] for (a, b), calls in self.calls.items()], "others": self.others}
+
+    @classmethod
+    def from_json(cls, made: Any, where: str) -> Arguments:
+        """Raises BadData."""
+        row = made if isinstance(made, dict) else {}
+        rows, others = row.get("pairs"), row.get("others")
+        if not isinstance(rows, list) or len(rows) > PAIRS or not _is_count(others):
+            raise BadData(f"the arguments in {where} are damaged; {_ANEW}")
+        calls: dict[tuple[int, int], int] = {}
+        for row in rows:
+            if not isinstance(row, list) or len(row) != 3 or not (_is_value(row[0]) and _is_value(row[1])):
+                raise BadData(f"a row of the arguments in {where} is not [a, b, calls]; {_ANEW}")
+            a, b, count = row
+            if not _is_count(count) or not count or (a, b) in calls:
+                raise BadData(f"the calls with {a} and {b} in {where} are damaged; {_ANEW}")
+            calls[a, b] = count
+        return cls(calls, others)
 
 
 @dataclass(frozen=True)
@@ -111,9 +61,37 @@ class Constants:
     share: float
     """Of the calls that were counted."""
 
+    def to_json(self) -> dict[str, Any]:
+        """As files have it."""
+        return {"a": self.a, "b": self.b, "share": self.share}
+
+    @classmethod
+    def from_json(cls, made: Any, where: str) -> Constants:
+        """Raises BadData."""
+        row = made if isinstance(made, dict) else {}
+        a, b, share = (row.get(word) for word in ("a", "b", "share"))
+        if not all(value is None or _is_value(value) for value in (a, b)) or a is b is None:
+            raise BadData(f"the constants in {where} are no numbers; {_ANEW}")
+        if not isinstance(share, float | int) or not 0 <= share <= 1:
+            raise BadData(f"the share of calls in {where} is not from 0 to 1; {_ANEW}")
+        return cls(a, b, share)
+
+    @property
+    def often(self) -> str:
+        """In words: in which share of the calls."""
+        return f"{self} in {self.share:.0%} of the calls"
+
     def __str__(self) -> str:
         given = [f"{name} = {value:,}" for name, value in (("a", self.a), ("b", self.b)) if value is not None]
         return " and ".join(given)
+
+
+def _is_value(value: Any) -> TypeGuard[int]:
+    return type(value) is int and -(1 << 31) <= value < 1 << 31
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < 1 << 64
 
 
 def constants(seen: Arguments) -> Constants | None:
@@ -129,54 +107,3 @@ def constants(seen: Arguments) -> Constants | None:
     alone = Constants(a, None, of_a / seen.total), Constants(None, b, of_b / seen.total)
     found = Constants(*pair, both / seen.total), max(alone, key=lambda one: one.share)
     return next((one for one in found if one.share > SHARE), None)
-
-
-def counting(bitcode: Wrapped) -> bytes:
-    """Bitcode that does the same and counts the pairs of its arguments. Raises DoesNotCompile, BadData."""
-    return _behind(bitcode, _COUNTING, table=_TABLE, slots=_PAIRS + 1, pairs=_PAIRS, section=COUNTERS)
-
-
-def guarded(bitcode: Wrapped, made_for: Constants) -> bytes:
-    """Bitcode that does the same, faster for these arguments. Raises DoesNotCompile, BadData."""
-    a, b = (name if value is None else str(value) for name, value in (("%a", made_for.a), ("%b", made_for.b)))
-    return _behind(bitcode, _GUARDED, a=a, b=b)
-
-
-def read_arguments(memory: Memory, symbols: Mapping[str, GuestSymbol], name: str) -> Arguments:
-    """What a version that counts has counted until now. Raises BadData, ReadError."""
-    table = symbols.get(_TABLE)
-    if table is None or table.size != (_PAIRS + 1) * _SLOT.size:
-        raise BadData(f"the version of {name} that was to count its arguments has no place for that; ask again")
-    slots = list(_SLOT.iter_unpack(memory.read(table.address, table.size, f"arguments of {name}")))
-    calls = Counter[tuple[int, int]]()
-    for a, b, count in slots[:_PAIRS]:
-        if count:
-            calls[a, b] += count
-    return Arguments(calls, slots[_PAIRS][2])
-
-
-def _behind(bitcode: Wrapped, entry: str, **words: object) -> bytes:
-    """The bitcode with its function behind a new entry."""
-    with TemporaryDirectory(prefix="bfa-") as folder:
-        path = Path(folder) / f"{bitcode.entry}.bc"
-        path.write_bytes(bitcode.payload)
-        as_it_is = [*FLAGS, "-Xclang", "-disable-llvm-passes", "-emit-llvm"]
-        text = run_clang(path, [*as_it_is, "-S"])[0].decode("utf-8", "replace")
-        changed = path.with_suffix(".ll")
-        changed.write_text(_with_inner(text, bitcode.entry, entry, words), encoding="utf-8")
-        return run_clang(changed, [*as_it_is, "-c"])[0]
-
-
-def _with_inner(text: str, entry: str, template: str, words: Mapping[str, object]) -> str:
-    head = re.search(_DEFINITION.format(entry=re.escape(entry)), text, re.MULTILINE)
-    inner = f"{_INNER}_{entry}"
-    if head is None or f"@{inner}" in text:
-        raise BadData(f"the bitcode does not define {entry} in a way that is known here; compile it with clang 19")
-    attributes = " ".join(_ATTRIBUTES.findall(head["after"]))
-    before, after = (_OUTSIDE.sub("", head[part]) for part in ("before", "after"))
-    hidden = f"define internal {before}@{entry}({head['parameters']}){after}{{"
-    text = text[: head.start()] + hidden + text[head.end() :]
-    # A name in quotes is one of the source, for debuggers.
-    parts = _QUOTED.split(text)
-    parts[::2] = [re.sub(rf"@{re.escape(entry)}(?![\w.$-])", f"@{inner}", part) for part in parts[::2]]
-    return "".join(parts) + template.format(entry=entry, inner=inner, attributes=attributes, **words)

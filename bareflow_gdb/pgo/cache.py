@@ -19,7 +19,8 @@ from typing import Any
 from bareflow_gdb.build.registry import read_cache
 from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.files import BY_UMASK, PARTIAL, write_atomically, writing
-from bareflow_gdb.pgo.compiling import CPU, Compiler
+from bareflow_gdb.pgo.compiling import Compiler
+from bareflow_gdb.pgo.flags import CPU
 from bareflow_gdb.pgo.plan import Plan
 from bareflow_gdb.small_files import read_json
 

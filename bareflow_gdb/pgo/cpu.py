@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bareflow_gdb.errors import Unreachable, UsageError
-from bareflow_gdb.pgo.compiling import CPU
+from bareflow_gdb.pgo.flags import CPU
 from bareflow_gdb.qemu.machine import Machine
 
 # The leaf's register, the bit: leaf 1 EDX and ECX, leaf 7 EBX, leaf 0x80000001 ECX.

@@ -19,9 +19,10 @@ from bareflow_gdb.build.module import link_module
 from bareflow_gdb.errors import BadData
 from bareflow_gdb.guest.base.exports import GuestSymbol
 from bareflow_gdb.memory.protocol import Memory
-from bareflow_gdb.pgo.compiling import FLAGS
 from bareflow_gdb.pgo.counts import MOST_COUNTERS, MOST_FUNCTIONS, FunctionCounts
+from bareflow_gdb.pgo.entries import counting_text
 from bareflow_gdb.pgo.firmware import Firmware
+from bareflow_gdb.pgo.flags import FLAGS
 from bareflow_gdb.recompile.objects import COUNTERS
 from bareflow_gdb.recompile.source import run_clang
 
@@ -57,9 +58,11 @@ class Instrumented:
     counters: tuple[Counter, ...]
 
 
-def instrument(firmware: Firmware, name: str) -> Instrumented:
-    """Raises DoesNotCompile, LinkError, BadData, UsageError."""
+def instrument(firmware: Firmware, name: str, *, arguments: bool = False) -> Instrumented:
+    """`arguments`: it counts those, too. Raises DoesNotCompile, LinkError, BadData, UsageError."""
     lowered, counters = counting(firmware.bitcode(name), name)
+    if arguments:
+        lowered = counting_text(lowered, f"{name}_main")
     flags = [*FLAGS, "-O2", "-Xclang", "-disable-llvm-passes", "-mllvm", "-enable-shrink-wrap=0", "-c"]
     return Instrumented(link_module(_compiled(lowered, name, flags), name, f"{name}_main"), counters)
 

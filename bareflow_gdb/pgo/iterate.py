@@ -18,13 +18,12 @@ from types import TracebackType
 from bareflow_gdb.errors import UsageError
 from bareflow_gdb.pgo import interleaved, kernel, measure, plan
 from bareflow_gdb.pgo.compiling import Compiler
-from bareflow_gdb.pgo.counts import FunctionCounts
 from bareflow_gdb.pgo.firmware import Firmware
 from bareflow_gdb.pgo.instrumented import instrument
 from bareflow_gdb.pgo.interleaved import AGAIN
 from bareflow_gdb.pgo.measure import Span, geometric_mean
 from bareflow_gdb.pgo.plan import Choice, Plan, Thresholds
-from bareflow_gdb.pgo.profile import CYCLES, INSTRUCTIONS, Profile
+from bareflow_gdb.pgo.profile import CYCLES, INSTRUCTIONS, Counted, Profile
 
 BASELINES = ("O0", "O2", "O3")
 BEST = "best"
@@ -32,12 +31,13 @@ REFERENCE = "O2"
 """What the system's authors built their kernels with."""
 CLASSES = "classes"
 HIGHEST = {
-    "O3+counters+unrolled": (True, True),
-    "O3+counters": (True, False),
-    "O3+unrolled": (False, True),
-    "O3": (False, False),
+    "O3+counters+constants+unrolled": (True, True, True),
+    "O3+counters+unrolled": (True, False, True),
+    "O3+counters": (True, False, False),
+    "O3+unrolled": (False, False, True),
+    "O3": (False, False, False),
 }
-"""After the classes: what is tried, whether by counts, whether with loops unrolled."""
+"""After the classes: what is tried, whether by counts, whether for frequent arguments, whether with loops unrolled."""
 SAME = 0.005
 """Of a call: within that the smaller image is the better one."""
 LEAST_GAIN = 0.02
@@ -157,11 +157,11 @@ class Workshop(AbstractContextManager["Workshop"]):
         again, first = found.pop(AGAIN), found[REFERENCE]
         return found, {name: abs(span.median / first[name].median - 1) for name, span in again.items()}
 
-    def count_blocks(self, names: Iterable[str]) -> tuple[dict[str, tuple[FunctionCounts, ...]], dict[str, int]]:
-        """How often the blocks of these modules ran, and what a call cost while they were counted."""
-        built = {name: instrument(self.firmware, name) for name in names}
+    def count(self, names: Iterable[str], *, arguments: bool = False) -> tuple[dict[str, Counted], dict[str, int]]:
+        """How often the blocks of these modules ran, on request with which arguments; and what a call cost then."""
+        built = {name: instrument(self.firmware, name, arguments=arguments) for name in names}
         image = self.build({name: one.image for name, one in built.items()})
-        counts, run = measure.counts(image, built)
+        counts, run = measure.counts(image, built, arguments=arguments)
         return counts, run.per_call(built)
 
 
@@ -180,11 +180,14 @@ def iterate(
     rounds: int = ROUNDS,
     least_gain: float = LEAST_GAIN,
     counters: bool = True,
+    arguments: bool = False,
     turns: int = 0,
 ) -> Report:
     """`only`: these modules (default all). `turns`: of all versions, to compare cycles. Raises BareflowError."""
     if rounds < 1 or (by == CYCLES and turns < 1):
         raise UsageError("--rounds takes 1 or more, and so does --turns with --by cycles")
+    if arguments and not counters:
+        raise UsageError("arguments are counted together with blocks; give one of --arguments and --no-counters")
     told("the baselines: all modules at O0, O2 and O3")
     names = _asked(workshop.firmware, only)
     at_level = {level: _all_at(level, names) for level in BASELINES}
@@ -194,13 +197,16 @@ def iterate(
     counting: dict[str, int] = {}
     if counters:
         told("the kernel that counts its blocks")
-        blocks, counting = workshop.count_blocks(names)
-        profile = profile.counted(blocks)
+        counted, counting = workshop.count(names, arguments=arguments)
+        profile = profile.counted(counted)
 
     reference = at_level[REFERENCE]
     compare = turns if by == CYCLES else 0
     search = _Search(workshop, plan.make(profile, thresholds), profile, reference, baselines[REFERENCE], compare)
-    ways = [CLASSES, *(way for way, (by_counts, _) in HIGHEST.items() if counters or not by_counts)]
+    ways = [CLASSES]
+    for way, (by_counts, constants, _) in HIGHEST.items():
+        if (counters or not by_counts) and (arguments or not constants):
+            ways.append(way)
     tried: list[Round] = []
     for way in ways[:rounds]:
         tried.append(search.round(way))
@@ -260,7 +266,7 @@ class _Search:
 
     def __post_init__(self, profile: Profile, begin_with: Mapping[str, int]) -> None:
         self.best = {choice.name: choice for choice in self.reference}
-        self.counts = {cost.name: cost.counters for cost in profile.costs}
+        self.costs = {cost.name: cost for cost in profile.costs}
         self.began = _spans(begin_with)
         self.now = dict(self.began)
         self.noise: dict[str, float] = {}
@@ -320,8 +326,10 @@ class _Search:
         """The choice of the plan, as this round has it; what never ran stays."""
         if way == CLASSES or choice.kind == plan.COLD:
             return choice
-        by_counts, unroll = HIGHEST[way]
-        return replace(choice, level=3, unroll=unroll, counters=self.counts[choice.name] if by_counts else ())
+        by_counts, constants, unroll = HIGHEST[way]
+        cost = self.costs[choice.name]
+        counters, made_for = cost.counters if by_counts else (), cost.constants if constants else None
+        return replace(choice, level=3, counters=counters, constants=made_for, unroll=unroll)
 
     def _explained(self, planned: Choice, tried: Iterable[Round]) -> Choice:
         best = self.best[planned.name]
@@ -330,7 +338,16 @@ class _Search:
         reason = f"{planned.reason}; {CYCLES if self.turns else INSTRUCTIONS} a call: {measured}"
         if best.name in self.returned:
             reason += f"; put back, {self.returned[best.name]}"
-        return replace(planned, level=best.level, counters=best.counters, unroll=best.unroll, reason=reason)
+        if best.constants is not None:
+            reason += f"; {best.constants.often}"
+        return replace(
+            planned,
+            level=best.level,
+            counters=best.counters,
+            constants=best.constants,
+            unroll=best.unroll,
+            reason=reason,
+        )
 
     def _is_better(self, choice: Choice, seen: Span) -> bool:
         now = self.now[choice.name]

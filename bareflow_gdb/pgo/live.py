@@ -24,14 +24,13 @@ from bareflow_gdb.guest.base.reading import one
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.guest.code.functions import Function, read_functions
 from bareflow_gdb.guest.code.outcome import ANSWER_SECONDS
-from bareflow_gdb.pgo.compiling import BY_COUNTS, FLAGS
-from bareflow_gdb.pgo.counts import FunctionCounts, profdata
+from bareflow_gdb.pgo.compiling import with_counts
+from bareflow_gdb.pgo.counts import FunctionCounts
 from bareflow_gdb.pgo.instrumented import counting_bitcode, read_counts
 from bareflow_gdb.recompile.jobs import Job
 from bareflow_gdb.recompile.objects import COUNTERS, read_object
 from bareflow_gdb.recompile.recipe import Recipe, Source
 from bareflow_gdb.recompile.service import Service
-from bareflow_gdb.recompile.source import run_clang
 from bareflow_gdb.recompile.wrapped import Wrapped, read_wrapped
 
 LOOK_SECONDS = 0.02
@@ -189,8 +188,6 @@ def _counters(job: Job) -> dict[str, GuestSymbol]:
 
 def _compiled(found: Counted, name: str, level: int) -> bytes:
     with TemporaryDirectory(prefix="bfp-") as folder:
-        path, counted = Path(folder) / f"{name}.bc", Path(folder) / "counts.profdata"
+        path = Path(folder) / f"{name}.bc"
         path.write_bytes(found.bitcode.payload)
-        counted.write_bytes(profdata(found.functions))
-        flags = [*FLAGS, f"-O{level}", f"-fprofile-use={counted}", *BY_COUNTS, "-emit-llvm", "-c"]
-        return run_clang(path, flags)[0]
+        return with_counts(path, level, found.functions)

@@ -22,9 +22,9 @@ from bareflow_gdb.guest.base.find import find_root
 from bareflow_gdb.guest.boot.wait import wait_for_stage
 from bareflow_gdb.guest.code.functions import function_table
 from bareflow_gdb.pgo import profile
-from bareflow_gdb.pgo.counts import FunctionCounts
+from bareflow_gdb.pgo.entries import read_arguments
 from bareflow_gdb.pgo.instrumented import Instrumented, read_counts
-from bareflow_gdb.pgo.profile import Profile
+from bareflow_gdb.pgo.profile import Counted, Profile
 from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
@@ -90,8 +90,10 @@ def profile_of(image: Path, of: str, *, cycles: bool = False) -> Profile:
     return run.modules if of == profile.MODULES else run.functions
 
 
-def counts(image: Path, built: Mapping[str, Instrumented]) -> tuple[dict[str, tuple[FunctionCounts, ...]], Run]:
-    """How often each block ran in a kernel that counts, and what that run cost. Raises BareflowError."""
+def counts(
+    image: Path, built: Mapping[str, Instrumented], *, arguments: bool = False
+) -> tuple[dict[str, Counted], Run]:
+    """What the modules of a kernel that counts have counted, and what that run cost. Raises BareflowError."""
     with _ran(image, CALLS, icount=0) as machine:
         memory = machine.memory()
         found = {}
@@ -100,7 +102,9 @@ def counts(image: Path, built: Mapping[str, Instrumented]) -> tuple[dict[str, tu
                 at, many = function.symbols, function.symbol_count
                 symbols = read_symbols(memory, at, many, f"symbols of {function.name}", [])
                 named = {symbol.name: symbol for symbol in symbols}
-                found[function.name] = read_counts(memory, named, built[function.name].counters, function.name)
+                blocks = read_counts(memory, named, built[function.name].counters, function.name)
+                seen = read_arguments(memory, named, function.name) if arguments else None
+                found[function.name] = Counted(blocks, seen)
         return found, _read(machine, profile.INSTRUCTIONS)
 
 

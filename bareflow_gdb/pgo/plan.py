@@ -3,11 +3,12 @@
     {"plan_version": 1, "unit": "instructions", "profile": "COM1, modules",
      "thresholds": {"calls": 100, "cost": 100000, "factor": 10},
      "modules": [{"name": "compute", "class": "hot", "level": 2, "unroll": false,
-                  "counters": [], "calls": 10, "total": 402120,
+                  "counters": [], "constants": null, "calls": 10, "total": 402120,
                   "bitcode_sha256": "…", "reason": "…"}]}
 
-`level` is the tier O0 to O3; `counters` are the counts of its blocks, when they are used too; `unroll` lets loops be
-unrolled of which the compiler does not know how often they run. docs/pgo.md explains it.
+`level` is the tier O0 to O3; `counters` are the counts of its blocks, when they are used too; `constants` are arguments
+that it is made for, behind a guard; `unroll` lets loops be unrolled of which the compiler does not know how often they
+run. docs/pgo.md explains it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.files import BY_UMASK, write_atomically
 from bareflow_gdb.foreign import sentence
 from bareflow_gdb.pgo import counts
+from bareflow_gdb.pgo.arguments import Constants
 from bareflow_gdb.pgo.counts import FunctionCounts
 from bareflow_gdb.pgo.profile import INSTRUCTIONS, Cost, Profile
 from bareflow_gdb.small_files import parse_json, read_small
@@ -57,6 +59,8 @@ class Choice:
     level: int
     counters: tuple[FunctionCounts, ...]
     """By which it is compiled; () = by its level alone."""
+    constants: Constants | None = field(default=None, kw_only=True)
+    """Arguments that it is made for; None = for any."""
     unroll: bool = field(default=False, kw_only=True)
     calls: int
     total: int
@@ -65,8 +69,9 @@ class Choice:
 
     @property
     def how(self) -> str:
-        """In short: O3, or O3+counters+unrolled."""
-        more = (word for word, used in (("+counters", self.counters), ("+unrolled", self.unroll)) if used)
+        """In short: O3, or O3+counters+constants+unrolled."""
+        words = (("+counters", self.counters), ("+constants", self.constants), ("+unrolled", self.unroll))
+        more = (word for word, used in words if used)
         return f"O{self.level}{''.join(more)}"
 
 
@@ -98,6 +103,7 @@ class Plan:
                     "level": choice.level,
                     "unroll": choice.unroll,
                     "counters": [one.to_json() for one in choice.counters],
+                    "constants": choice.constants.to_json() if choice.constants is not None else None,
                     "calls": choice.calls,
                     "total": choice.total,
                     "bitcode_sha256": choice.bitcode,
@@ -112,18 +118,35 @@ class Plan:
         write_atomically(path, json.dumps(self.to_json(), indent=2) + "\n", BY_UMASK)
 
 
-def make(profile: Profile, thresholds: Thresholds, *, counters: bool = False) -> Plan:
-    """`counters`: hot modules are compiled by the counts of their blocks, the loops of ultra-hot ones unrolled."""
-    choices = (_choice(cost, profile.unit, thresholds, counters) for cost in profile.costs)
+def make(profile: Profile, thresholds: Thresholds, *, counters: bool = False, arguments: bool = False) -> Plan:
+    """`counters`: hot modules are compiled by the counts of their blocks, the loops of ultra-hot ones unrolled.
+
+    `arguments`: hot modules are made for those that most calls have.
+    """
+    choices = (_choice(cost, profile.unit, thresholds, counters, arguments) for cost in profile.costs)
     ordered = sorted(choices, key=lambda choice: (-choice.total, choice.name))
     return Plan(profile.unit, profile.source, thresholds, tuple(ordered))
 
 
-def _choice(cost: Cost, unit: str, limits: Thresholds, counters: bool) -> Choice:
+def _choice(cost: Cost, unit: str, limits: Thresholds, counters: bool, arguments: bool) -> Choice:
     kind, reason = _class_of(cost, unit, limits)
-    used = cost.counters if counters and kind in (ULTRA, HOT) else ()
-    unroll = bool(used) and kind == ULTRA
-    return Choice(cost.name, kind, LEVELS[kind], used, cost.calls, cost.total, reason, cost.bitcode, unroll=unroll)
+    hot = kind in (ULTRA, HOT)
+    used = cost.counters if counters and hot else ()
+    made_for = cost.constants if arguments and hot else None
+    if made_for is not None:
+        reason += f"; {made_for.often}"
+    return Choice(
+        cost.name,
+        kind,
+        LEVELS[kind],
+        used,
+        cost.calls,
+        cost.total,
+        reason,
+        cost.bitcode,
+        constants=made_for,
+        unroll=bool(used) and kind == ULTRA,
+    )
 
 
 def _class_of(cost: Cost, unit: str, limits: Thresholds) -> tuple[str, str]:
@@ -171,6 +194,8 @@ def _read_choice(row: Any, path: Path) -> Choice:
     if type(level) is not int or level not in LEVELS.values():
         raise BadData(f"{path} gives {name} no level from 0 to 3; {_ANEW}")
     unroll = row.get("unroll", False) is True
+    made_for = row.get("constants")
+    given = None if made_for is None else Constants.from_json(made_for, f"{name} of {path}")
     kind, reason, bitcode = (sentence(str(row.get(word, "")))[:100] for word in ("class", "reason", "bitcode_sha256"))
     calls, total = (row[word] if type(row.get(word)) is int else 0 for word in ("calls", "total"))
-    return Choice(name, kind, level, counters, calls, total, reason, bitcode, unroll=unroll)
+    return Choice(name, kind, level, counters, calls, total, reason, bitcode, constants=given, unroll=unroll)

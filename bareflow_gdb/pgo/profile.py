@@ -2,7 +2,8 @@
 
 A file is the guest's own document (firmware/kernel/export.c) with words added that nobody else needs to know:
 `unit` ("instructions" under icount, else "cycles"), `source`, and of each module the SHA-256 of the bitcode
-that it was built from, by which a profile of other sources is found out, and the counts of its blocks (`counters`).
+that it was built from, by which a profile of other sources is found out, and what it counted of itself: how often its
+blocks ran (`counters`), and with which `arguments` it was called.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from bareflow_gdb.guest.code.exported import BEGIN, Exported, exported
 from bareflow_gdb.guest.code.profiler import Profile as FunctionProfile
 from bareflow_gdb.guest.modules.modules import Modules
 from bareflow_gdb.pgo import counts
+from bareflow_gdb.pgo.arguments import Arguments, Constants, constants
 from bareflow_gdb.pgo.counts import FunctionCounts
 from bareflow_gdb.small_files import parse_json, read_small
 
@@ -51,11 +53,26 @@ class Cost:
     """SHA-256 of the bitcode that was measured; "" = the profile does not say."""
     counters: tuple[FunctionCounts, ...] = ()
     """How often each block of its functions ran; () = it was not counted."""
+    arguments: Arguments | None = None
+    """With which it was called; None = they were not counted."""
 
     @property
     def mean(self) -> float:
         """Of a call."""
         return self.total / self.calls if self.calls else 0.0
+
+    @property
+    def constants(self) -> Constants | None:
+        """The arguments that most of its calls had; None where there are none such, or they were not counted."""
+        return constants(self.arguments) if self.arguments is not None else None
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a module counted of itself, as Cost has it."""
+
+    counters: tuple[FunctionCounts, ...] = ()
+    arguments: Arguments | None = None
 
 
 @dataclass(frozen=True)
@@ -74,9 +91,13 @@ class Profile:
         """Of these modules alone."""
         return replace(self, costs=tuple(cost for cost in self.costs if cost.name in names))
 
-    def counted(self, counts: Mapping[str, tuple[FunctionCounts, ...]]) -> Profile:
-        """With the counts of blocks of these modules."""
-        return replace(self, costs=tuple(replace(cost, counters=counts.get(cost.name, ())) for cost in self.costs))
+    def counted(self, counts: Mapping[str, Counted]) -> Profile:
+        """With what these modules counted of themselves."""
+        return replace(self, costs=tuple(self._counted(cost, counts.get(cost.name, Counted())) for cost in self.costs))
+
+    @staticmethod
+    def _counted(cost: Cost, found: Counted) -> Cost:
+        return replace(cost, counters=found.counters, arguments=found.arguments)
 
     def to_json(self) -> dict[str, Any]:
         """As a file has it."""
@@ -90,6 +111,7 @@ class Profile:
                 "code_size": cost.code_size,
                 "bitcode_sha256": cost.bitcode,
                 **({"counters": [one.to_json() for one in cost.counters]} if cost.counters else {}),
+                **({"arguments": cost.arguments.to_json()} if cost.arguments is not None else {}),
             }
             for cost in self.costs
         ]
@@ -187,7 +209,8 @@ def _cost(row: Any, where: str) -> Cost:
             f"the counts of {name} in {where} contradict one another ({calls} calls, {total} in all); {_ANEW}"
         )
     counted = counts.from_json(row.get("counters", []), where)
-    return Cost(name, calls, total, least, most, size, bitcode[:64], counted)
+    arguments = Arguments.from_json(row["arguments"], where) if "arguments" in row else None
+    return Cost(name, calls, total, least, most, size, bitcode[:64], counted, arguments)
 
 
 def _checked(costs: Iterable[Cost], unit: str, source: str, where: str) -> Profile:

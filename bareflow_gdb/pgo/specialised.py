@@ -17,7 +17,8 @@ from bareflow_gdb.guest.code.costs import Costs, read_costs
 from bareflow_gdb.guest.code.functions import read_tables
 from bareflow_gdb.guest.code.outcome import ANSWER_SECONDS, Outcome, Specialised
 from bareflow_gdb.guest.code.worth import FASTER, FEWEST, UNKNOWN, Worth, judge
-from bareflow_gdb.pgo.arguments import SHARE, Arguments, Constants, constants, counting, guarded, read_arguments
+from bareflow_gdb.pgo.arguments import SHARE, Arguments, Constants, constants
+from bareflow_gdb.pgo.entries import counting, guarded, read_arguments
 from bareflow_gdb.pgo.live import (
     Counting,
     bitcode_to_count,

@@ -21,15 +21,18 @@ _SLOWER = 1.01
 def profile_view(profile: Profile) -> View:
     """The costliest first."""
     costs = sorted(profile.costs, key=lambda cost: -cost.total)
-    rows = [
+    with_arguments = any(cost.arguments is not None for cost in costs)
+    rows: list[tuple[Value | None, ...]] = [
         (
             *(cost.name, cost.calls, cost.total, number(cost.mean), cost.least, cost.most),
             sum(len(one.counts) for one in cost.counters) or None,
+            *((cost.constants.often if cost.constants is not None else None,) if with_arguments else ()),
         )
         for cost in costs
     ]
     head = facts(("from", profile.source), ("unit", profile.unit))
-    return View("Profile", head, (table("module|>calls|>in all|>a call|>~least|>~most|>blocks", rows),))
+    columns = "module|>calls|>in all|>a call|>~least|>~most|>blocks" + ("|called with" if with_arguments else "")
+    return View("Profile", head, (table(columns, rows),))
 
 
 def plan_view(plan: Plan) -> View:

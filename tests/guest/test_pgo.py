@@ -12,17 +12,20 @@ import pytest
 
 from bareflow_gdb.cli import main as cli
 from bareflow_gdb.pgo import cache, cpu, measure, plan, profile
+from bareflow_gdb.pgo.arguments import Constants
 from bareflow_gdb.pgo.compiling import Compiler
 from bareflow_gdb.pgo.firmware import Firmware
+from bareflow_gdb.pgo.iterate import Workshop
+from bareflow_gdb.pgo.plan import Choice
 from bareflow_gdb.qemu.machine import Machine
 
 MODULES = ("fibonacci", "compute", "primes", "quicksort")
-ROUNDS = ("classes", "O3+counters+unrolled")
+ROUNDS = ("classes", "O3+counters+constants+unrolled", "O3+counters+unrolled")
 
 
 @dataclass(frozen=True)
 class Made:
-    """What one `pgo iterate` of two rounds left."""
+    """What one `pgo iterate` left."""
 
     out: Path
     cache: Path
@@ -37,8 +40,8 @@ class Made:
 def made(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("pgo")
     out, place = folder / "out", folder / "cache/i686/test"
-    words = ["pgo", "iterate", *MODULES, "--image", image, "--rounds", 2, "--turns", 0, "--out", out, "--cache", place]
-    assert cli.main(list(map(str, words))) == 0
+    words = ["pgo", "iterate", *MODULES, "--image", image, "--arguments", "--rounds", len(ROUNDS), "--turns", 0]
+    assert cli.main(list(map(str, [*words, "--out", out, "--cache", place]))) == 0
     return Made(out, place, json.loads((out / "report.json").read_text()))
 
 
@@ -64,8 +67,9 @@ def test_two_runs_are_equal_and_no_module_is_slower_than_at_o2(made: Made) -> No
 
 
 def test_what_got_slower_is_put_back_and_named(made: Made) -> None:
-    classes, counted = made.record["rounds"]
-    assert (classes["tried"], counted["tried"]) == ROUNDS
+    rounds = made.record["rounds"]
+    assert tuple(one["tried"] for one in rounds) == ROUNDS
+    classes = rounds[0]
     slower = {n for n, cost in classes["cost"].items() if cost > 1.005 * made.instructions("O2")[n]}
     assert slower, "O1 is slower than O2 for one of them"
     assert {line.partition(" ")[0] for line in classes["put_back"]} == slower
@@ -82,6 +86,29 @@ def test_the_counts_of_blocks_are_those_of_the_calls(made: Made) -> None:
     assert calls in counted["quicksort_main"]
     assert 5 * calls in counted["quicksort_main"], "five rounds"
     assert max(counted["sort"]) > 128 * 5 * calls
+
+
+def test_what_is_called_with_the_same_arguments_is_made_for_them(made: Made) -> None:
+    choices = {row["name"]: row for row in made.record["plan"]["modules"]}
+    assert choices["primes"]["constants"] == {"a": 1000, "b": 0, "share": 1.0}
+    by_constants, by_counts = (one["cost"]["primes"] for one in made.record["rounds"][1:])
+    assert made.instructions("optimised")["primes"] == by_constants < 0.6 * by_counts
+    assert "a = 1,000 and b = 0 in 100% of the calls" in choices["primes"]["reason"]
+
+
+def test_other_arguments_take_the_way_beside_the_guard(image: Path) -> None:
+    firmware = Firmware.of(image)
+    with Workshop(firmware) as workshop:
+        counted, _ = workshop.count(MODULES, arguments=True)
+        # Its own test calls compute ten times, the others once.
+        calls = {name: [measure.CALLS + (10 if name == "compute" else 1)] for name in MODULES}
+        seen = {name: one.arguments for name, one in counted.items() if one.arguments is not None}
+        assert {name: list(one.calls.values()) for name, one in seen.items()} == calls
+        others = Constants(3, 5, 0.6)
+        choices = [Choice(n, "", 3, counted[n].counters, 0, 0, "", constants=others, unroll=True) for n in MODULES]
+        # Raises for a wrong result.
+        measured = measure.count(workshop.of_plan(choices)).per_call(MODULES)
+    assert measured["primes"] > 10_000, "the guest calls it with 1,000 and 0"
 
 
 def test_the_page_and_the_cache_hold_what_was_best(made: Made, image: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bareflow_gdb.errors import BadData
-from bareflow_gdb.pgo.arguments import Constants, counting, guarded
+from bareflow_gdb.pgo.arguments import Constants
+from bareflow_gdb.pgo.entries import counting, guarded
 from bareflow_gdb.recompile.source import read_source, run_clang
 from bareflow_gdb.recompile.wrapped import Wrapped
 

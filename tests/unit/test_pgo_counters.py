@@ -15,6 +15,7 @@ from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.guest.base.exports import GuestSymbol
 from bareflow_gdb.guest.base.values import Address
 from bareflow_gdb.pgo import counts, cpu
+from bareflow_gdb.pgo.arguments import PAIRS
 from bareflow_gdb.pgo.firmware import Firmware
 from bareflow_gdb.pgo.instrumented import instrument, keep_counters, read_counts
 
@@ -42,6 +43,13 @@ def test_the_image_that_counts_has_the_counters_as_data_and_no_library(firmware:
     assert sizes == {"count_calls": 4, **{one.symbol: 8 * one.count for one in made.counters}}
     assert {one.function.rpartition(";")[2] for one in made.counters} == {"count_main", "twice", "never"}
     assert all(one.hash for one in made.counters)
+
+
+def test_arguments_are_counted_beside_the_blocks(firmware: Firmware) -> None:
+    plain, made = (instrument(firmware, "count", arguments=asked) for asked in (False, True))
+    assert made.counters == plain.counters
+    sizes = [{symbol.name: symbol.size for symbol in read_module(one.image).data.symbols} for one in (plain, made)]
+    assert sizes[1] == {**sizes[0], "bf_counters_arguments": 16 * (PAIRS + 1)}
 
 
 def test_what_was_counted_is_taken_by_llvm_for_the_same_functions(firmware: Firmware, tmp_path: Path) -> None:

@@ -11,12 +11,16 @@ import pytest
 
 from bareflow_gdb.errors import BadData, UsageError
 from bareflow_gdb.pgo import plan, profile
+from bareflow_gdb.pgo.arguments import Arguments, Constants
 from bareflow_gdb.pgo.counts import FunctionCounts
 from bareflow_gdb.pgo.plan import Thresholds
 from bareflow_gdb.pgo.profile import Cost, Profile
+from bareflow_gdb.render.pgo import profile_view
+from bareflow_gdb.render.text import show
 
 LIMITS = Thresholds()
 COUNTED = (FunctionCounts("modules/a.c;step", 7, (3, 0, 1)),)
+CALLED = Arguments({(16, -1): 150, (16, 7): 40}, 10)
 
 
 def cost(name: str, calls: int, each: int) -> Cost:
@@ -37,9 +41,8 @@ def printed(body: str) -> str:
 
 
 def test_a_profile_is_read_as_it_was_written(tmp_path: Path) -> None:
-    made = Profile(
-        profile.INSTRUCTIONS, "COM1, modules", (cost("a", 3, 70), replace(cost("b", 1, 9), counters=COUNTED))
-    )
+    counted = (replace(cost("b", 1, 9), counters=COUNTED), replace(cost("c", 200, 9), arguments=CALLED))
+    made = Profile(profile.INSTRUCTIONS, "COM1, modules", (cost("a", 3, 70), *counted))
     made.write(tmp_path / "p.json")
     assert profile.read(tmp_path / "p.json") == made
 
@@ -72,6 +75,11 @@ def test_the_guests_own_json_and_a_log_with_it_are_profiles(tmp_path: Path) -> N
         (document(row(), num_modules=12), "has 1 modules and says 12"),
         (document(row(), unit="parsecs"), "neither instructions nor cycles"),
         (document(row(counters=[{"function": "a\n", "hash": "1", "counts": []}])), "damaged"),
+        (document(row(arguments=[])), "arguments in .* are damaged"),
+        (document(row(arguments={"pairs": [[1, 1 << 31, 3]], "others": 0})), "is not .a, b, calls."),
+        (document(row(arguments={"pairs": [[1, 2, 0]], "others": 0})), "calls with 1 and 2 in .* are damaged"),
+        (document(row(arguments={"pairs": [[1, 2, 3]] * 2, "others": 0})), "calls with 1 and 2 in .* are damaged"),
+        (document(row(arguments={"pairs": [[1, n, 3] for n in range(9)], "others": 0})), "are damaged"),
         (document("primes"), "names no module"),
         ("[" * 100_000, "nests too deep"),
     ],
@@ -129,6 +137,26 @@ def test_a_plan_is_read_as_it_was_written_with_its_counts(tmp_path: Path) -> Non
     assert plan.read(tmp_path / "plan.json") == made
 
 
+def test_hot_modules_are_made_for_the_arguments_of_most_calls(tmp_path: Path) -> None:
+    costs = (replace(cost("a", 200, 70), arguments=CALLED), replace(cost("b", 1, 9), arguments=CALLED))
+    found = Profile("cycles", "COM1", (*costs, cost("c", 200, 70)))
+    made = plan.make(found, LIMITS, arguments=True)
+    assert {one.name: one.how for one in made.choices} == {"a": "O2+constants", "b": "O1", "c": "O2"}
+    first = next(one for one in made.choices if one.name == "a")
+    assert first.constants == Constants(16, -1, 0.75)
+    assert first.reason == "200 calls ≥ 100; a = 16 and b = -1 in 75% of the calls"
+    made.write(tmp_path / "plan.json")
+    assert plan.read(tmp_path / "plan.json") == made
+    assert all(one.constants is None for one in plan.make(found, LIMITS).choices), "nobody asked for it"
+
+
+def test_a_profile_shows_the_arguments_of_most_calls_where_they_were_counted() -> None:
+    found = replace(cost("a", 200, 70), arguments=CALLED)
+    for one, shown in ((found, True), (replace(found, arguments=None), False)):
+        text = show(profile_view(Profile("cycles", "COM1", (one,))))
+        assert ("a = 16 and b = -1 in 75% of the calls" in text) is shown is ("called with" in text)
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -139,6 +167,9 @@ def test_a_plan_is_read_as_it_was_written_with_its_counts(tmp_path: Path) -> Non
         ({"modules": [{"name": "a/b", "level": 1}]}, "names no module"),
         ({"modules": [{"name": "a", "level": 1}] * 2}, "a module twice"),
         ({"modules": [{"name": "a", "level": 1, "counters": 7}]}, "no list of counters"),
+        ({"modules": [{"name": "a", "level": 1, "constants": {"a": None, "share": 1}}]}, "are no numbers"),
+        ({"modules": [{"name": "a", "level": 1, "constants": {"a": "%b", "share": 1}}]}, "are no numbers"),
+        ({"modules": [{"name": "a", "level": 1, "constants": {"a": 7, "share": 2}}]}, "not from 0 to 1"),
     ],
 )
 def test_what_is_no_plan_is_refused_with_one_sentence(tmp_path: Path, change: dict[str, Any], why: str) -> None:

@@ -25,6 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     text = "what the rounds compare (default instructions); cycles are the host's, under emulation"
     parser.add_argument("--by", choices=("instructions", "cycles"), default="instructions", help=text)
     parser.add_argument("--no-counters", action="store_true", help="by classes alone, not by the counts of blocks")
+    text = "also try each module made for the arguments that most of its calls have"
+    parser.add_argument("--arguments", action="store_true", help=text)
     text = f"how often each version is measured in its turn, to compare cycles ({TURNS}; 0: instructions only)"
     parser.add_argument("--turns", type=count, default=TURNS, metavar="N", help=text)
     parser.add_argument("--cache", type=Path, default=words.CACHE, metavar="DIR", help=f"the best: ({words.CACHE})")
@@ -55,6 +57,7 @@ def main(options: argparse.Namespace) -> int:
             rounds=options.rounds,
             least_gain=options.gain / 100,
             counters=not options.no_counters,
+            arguments=options.arguments,
             turns=options.turns,
         )
         images = {choice.name: workshop.compiler.image(choice) for choice in report.plan.choices}

@@ -15,6 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("profile", nargs="?", type=Path, default=words.PROFILE, metavar="PROFILE", help=text)
     words.add_thresholds(parser)
     parser.add_argument("--counters", action="store_true", help="compile hot modules by the counts of their blocks")
+    parser.add_argument("--arguments", action="store_true", help="make hot modules for the arguments of most calls")
     parser.add_argument("--of", choices=("modules", "functions"), default="modules", help="in a serial log (modules)")
     parser.add_argument("--out", type=Path, default=words.PLAN, metavar="FILE", help=f"default {words.PLAN}")
 
@@ -28,7 +29,10 @@ def main(options: argparse.Namespace) -> int:
     found = profile.read(options.profile, options.of)
     if options.counters and not any(cost.counters for cost in found.costs):
         raise UsageError(f"{options.profile} has no counts of blocks; take them with `bareflow pgo profile --counters`")
-    made = plan.make(found, words.thresholds(options), counters=options.counters)
+    if options.arguments and all(cost.arguments is None for cost in found.costs):
+        again = "`bareflow pgo profile --counters --arguments`"
+        raise UsageError(f"{options.profile} has no arguments of calls; take them with {again}")
+    made = plan.make(found, words.thresholds(options), counters=options.counters, arguments=options.arguments)
     made.write(options.out)
     if options.json:
         print(dumps(made.to_json()))

@@ -34,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cycles", action="store_true", help="boot without -icount: cycles instead of instructions")
     parser.add_argument("--counters", action="store_true", help="also boot a kernel that counts the blocks of its code")
+    parser.add_argument("--arguments", action="store_true", help="with --counters: count the arguments of calls, too")
     parser.add_argument("--out", type=Path, default=words.PROFILE, metavar="FILE", help=f"default {words.PROFILE}")
 
 
@@ -57,11 +58,13 @@ def _booted(options: argparse.Namespace) -> Profile:
 
     if options.source == MEMORY:
         raise UsageError("--from memory is for a machine, a core or a trace; name one")
+    if options.arguments and not options.counters:
+        raise UsageError("arguments are counted together with blocks; give --counters, too")
     firmware = words.firmware(options)
     found = signed(measure.profile_of(firmware.image, options.of, cycles=options.cycles), firmware)
     if options.counters:
         with Workshop(firmware) as workshop:
-            found = found.counted(workshop.count_blocks(firmware.names())[0])
+            found = found.counted(workshop.count(firmware.names(), arguments=options.arguments)[0])
     return found
 
 
@@ -70,8 +73,8 @@ def _asked(options: argparse.Namespace) -> Profile:
     from bareflow_gdb.cli.targets import open_target
     from bareflow_gdb.pgo import profile
 
-    if options.cycles or options.counters:
-        raise UsageError("--cycles and --counters are for a kernel that is booted; leave TARGET out")
+    if options.cycles or options.counters or options.arguments:
+        raise UsageError("--cycles, --counters and --arguments are for a kernel that is booted; leave TARGET out")
     path = Path(options.target)
     if path.is_file() and path.suffix in (".json", ".log", ".txt"):
         return profile.read(path, options.of)
