@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,6 +26,7 @@ from bareflow_gdb.guest.machine.needed_ram import needed_mib
 from bareflow_gdb.guest.model.conversation import ask, is_answering
 from bareflow_gdb.guest.model.inference import Inference, model_record
 from bareflow_gdb.model.packed_file import SMALL
+from bareflow_gdb.pgo.measure import NEVER
 from bareflow_gdb.qemu.image import RootSettings
 from bareflow_gdb.qemu.launch import launch
 from bareflow_gdb.qemu.machine import Machine
@@ -41,23 +43,85 @@ GOALS = {"max": 10.0, "qemu32": 3.5}
 TOKENS_PER_SECOND = 6.0
 
 
+MODELS = (("small", SMALL, 200), ("smollm2", LARGE, 24))
+"""With the tokens of an answer."""
+
+
+@dataclass
+class Answering:
+    """A guest with a model, which answers PROMPT."""
+
+    machine: Machine
+    _begun: bool = False
+
+    def answer(self, tokens: int) -> Inference:
+        """The next answer, when it is complete. Raises BareflowError."""
+        memory = self.machine.memory()
+        if not self._begun:
+            # In the place of the question that is in the image.
+            memory.write(Address(model_record(memory).question), bytes(4), "question")
+        ask(memory, PROMPT, tokens, chat=False)
+        if not self._begun:
+            release_hold(memory, find_root(memory).root)
+            self._begun = True
+        until = time.monotonic() + SECONDS
+        while is_answering(memory):
+            if time.monotonic() > until:
+                raise BareflowError(
+                    f"{self.machine.name} did not end its answer within {SECONDS:g} s; see {self.machine.serial_path}"
+                )
+            time.sleep(0.05)
+        memory.invalidate()
+        found = Guest.attach(memory).kernel().inference()
+        if not isinstance(found, Inference):
+            raise BareflowError(f"no model computes in {self.machine.name}: {found.why}")
+        return found
+
+
+@contextmanager
+def answering(image: Path, model: Path, cpu: str, *, compiles: bool = True, more_mib: int = 0) -> Iterator[Answering]:
+    """A guest that waits for its first question. `compiles`: by a host of its own; else it keeps the code it has."""
+    with TemporaryDirectory(prefix="bf-bench-") as folder, ExitStack() as stack:
+        disk = Path(folder) / "model.img"
+        write_image([parse_file(f"{model}=MODEL.BFM")], disk)
+        memory, _ = needed_mib(disk)
+        settings = RootSettings(hold=1) if compiles else RootSettings(hold=1, thresholds=NEVER)
+        machine = launch(image, disk=disk, memory_mib=memory + more_mib, cpu=cpu, settings=settings)
+        stack.callback(machine.stop)
+        if compiles:
+            words = [sys.executable, "-m", "bareflow_gdb.cli.main", "serve", machine.name]
+            host = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            stack.callback(host.wait)
+            stack.callback(host.kill)
+        wait_for_stage(machine, "registered", SECONDS)
+        yield Answering(machine)
+
+
 def measure(image: Path) -> list[Row]:
     """For each model and CPU NAME_CPU_speedup, NAME_CPU_tokens_per_s and NAME_CPU_same (1 = each answer's logits are
     alike)."""
-    firmware = image.parent
     rows: list[Row] = []
-    for name, model, tokens in (("small", SMALL, 200), ("smollm2", LARGE, 24)):
+    for name, model, tokens in MODELS:
         if not model.is_file():
             continue
         for cpu, goal in GOALS.items():
             goals = (goal, TOKENS_PER_SECOND if cpu == "max" else None) if name == "smollm2" else (None, None)
-            rows += _of(f"{name}_{cpu}", _answers(firmware, model, cpu, tokens), *goals)
+            with answering(image.parent / "llama.img", model, cpu) as guest:
+                rows += _of(f"{name}_{cpu}", _answers(guest, tokens), *goals)
     return rows
 
 
+def _answers(guest: Answering, tokens: int) -> list[Inference]:
+    """To one question, again and again: the first begins at O0, the last is by the host's code alone."""
+    answers = [guest.answer(tokens)]
+    while set(speeds(answers[-1])) != {LAST} and len(answers) < MOST_ANSWERS:
+        answers.append(guest.answer(tokens))
+    return answers
+
+
 def _of(name: str, answers: list[Inference], speedup: float | None, speed: float | None) -> list[Row]:
-    first = _speeds(answers[0]).get(FIRST, 0.0)
-    last = _speeds(answers[-1]).get(LAST, 0.0)
+    first = speeds(answers[0]).get(FIRST, 0.0)
+    last = speeds(answers[-1]).get(LAST, 0.0)
     same = len({(one.answer_tokens, one.logits_crc) for one in answers}) == 1
     return [
         row(f"{name}_speedup", last / first if first else 0.0, "x", speedup),
@@ -66,56 +130,6 @@ def _of(name: str, answers: list[Inference], speedup: float | None, speed: float
     ]
 
 
-def _speeds(answer: Inference) -> dict[str, float]:
+def speeds(answer: Inference) -> dict[str, float]:
+    """Tokens a second by tier, of the tiers that an answer had."""
     return {one.tier: one.tokens_per_second or 0.0 for one in answer.speeds if one.tokens}
-
-
-def _answers(firmware: Path, model: Path, cpu: str, tokens: int) -> list[Inference]:
-    """To one question, again and again: the first begins at O0, the last is by the host's code alone."""
-    with _machine(firmware, model, cpu) as machine:
-        memory = machine.memory()
-        # In the place of the question that is in the image.
-        memory.write(Address(model_record(memory).question), bytes(4), "question")
-        ask(memory, PROMPT, tokens, chat=False)
-        release_hold(memory, find_root(memory).root)
-        answers: list[Inference] = []
-        while True:
-            _wait(machine)
-            memory.invalidate()
-            answer = Guest.attach(memory).kernel().inference()
-            if not isinstance(answer, Inference):
-                raise BareflowError(f"no model computes in {machine.name}: {answer.why}")
-            answers.append(answer)
-            if set(_speeds(answer)) == {LAST} or len(answers) == MOST_ANSWERS:
-                return answers
-            ask(memory, PROMPT, tokens, chat=False)
-
-
-def _wait(machine: Machine) -> None:
-    memory = machine.memory()
-    until = time.monotonic() + SECONDS
-    while is_answering(memory):
-        if time.monotonic() > until:
-            raise BareflowError(
-                f"{machine.name} did not end its answer within {SECONDS:g} s; see {machine.serial_path}"
-            )
-        time.sleep(0.05)
-
-
-@contextmanager
-def _machine(firmware: Path, model: Path, cpu: str) -> Iterator[Machine]:
-    """A guest with the model that waits before it answers, and a host that compiles for it."""
-    with TemporaryDirectory(prefix="bf-bench-") as folder:
-        disk = Path(folder) / "model.img"
-        write_image([parse_file(f"{model}=MODEL.BFM")], disk)
-        memory, _ = needed_mib(disk)
-        machine = launch(firmware / "llama.img", disk=disk, memory_mib=memory, cpu=cpu, settings=RootSettings(hold=1))
-        words = [sys.executable, "-m", "bareflow_gdb.cli.main", "serve", machine.name]
-        host = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            wait_for_stage(machine, "registered", SECONDS)
-            yield machine
-        finally:
-            host.kill()
-            host.wait()
-            machine.stop()

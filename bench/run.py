@@ -19,7 +19,7 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from bareflow_gdb.errors import BareflowError  # noqa: E402
-from bench import gaps, gdb, inference, pgo, recompile, recording, ring, slowdown, storm, traces  # noqa: E402
+from bench import ahead, gaps, gdb, inference, pgo, recompile, recording, ring, slowdown, storm, traces  # noqa: E402
 from bench.row import Row, row  # noqa: E402
 
 
@@ -50,7 +50,7 @@ def main() -> int:
     options = parser.parse_args()
     rows: list[Row] = []
     try:
-        for module in (ring, slowdown, gdb, recompile, gaps, storm, recording, traces, pgo, inference):
+        for module in (ring, slowdown, gdb, recompile, gaps, storm, recording, traces, pgo, inference, ahead):
             print(f"bench: {module.__name__} …", flush=True)
             rows += module.measure(options.image)
     except BareflowError as error:

@@ -17,7 +17,18 @@ $(LLAMA_OUT)/%.$(1).o: llama/kernels/%.c $(LLAMA_HEADERS) $(OUT)/mode llama/llam
 	@mkdir -p $$(@D)
 	$$(CC) $$(LLAMA_KERNEL_CFLAGS) -$(1) -DLEVEL=$(1) -c $$< -o $$@
 endef
-$(foreach level,$(LLAMA_LEVELS),$(eval $(call llama_level,$(level))))
+$(foreach level,$(filter-out $(if $(AHEAD),O0),$(LLAMA_LEVELS)),$(eval $(call llama_level,$(level))))
+
+# For comparisons: AHEAD="-O3 -march=…" has the first level compiled for one CPU ahead of time, of the source that the
+# host compiles otherwise; or of AHEAD_FROM/NAME.c where that is.
+ifdef AHEAD
+LLAMA_AHEAD := --target=i686-unknown-none-elf -std=gnu17 -ffreestanding -fno-builtin -fno-pic -fno-stack-protector -g \
+  -fno-omit-frame-pointer -ffunction-sections -Wall -Wextra -Werror -Illama -Ikernel -I$(ABI) $(LLAMA_FLOATS)
+$(LLAMA_OUT)/%.O0.o: llama/kernels/%.c $(LLAMA_HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(LLAMA_AHEAD) $(AHEAD) -c $(firstword $(wildcard $(AHEAD_FROM)/$*.c) $<) -o $@
+	$(OBJCOPY) --rename-section=.text.$*_main=jit_$*_O0 --redefine-sym=$*_main=$*_O0 $@
+endif
 
 $(LLAMA_OUT)/%.bc: llama/kernels/%.c $(LLAMA_HEADERS) llama/llama.mk
 	@mkdir -p $(@D)
