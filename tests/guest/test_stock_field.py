@@ -330,10 +330,12 @@ def test_a_load_that_was_cut_off_is_told_by_the_elf_and_by_the_disk(
 ) -> None:
     machine = booted(kernel)
     image = (firmware / "stock" / f"{kernel}.img").read_bytes()[9 * 512 :].rstrip(b"\0")
-    wait_for(lambda: machine.read_physical(0x10000, 512) == image[:512], "the kernel in memory")
     # What the loader was told to read, by its own code: mov cx, SECTORS.
     stage2 = (firmware / "stock" / f"{kernel}.img").read_bytes()[512 : 9 * 512]
     read = struct.unpack_from("<H", stage2, stage2.index(b"\x66\xb8\x09\0\0\0\xb9") + 7)[0]
+    last = 512 * (read - 1)
+    sector = image[last : last + 512]
+    wait_for(lambda: machine.read_physical(0x10000 + last, 512) == sector, "the last sector in memory")
     boot = asked(kernel, "ram", elf).kernel().loaded(machine.image)
     (problem,) = boot.problems
     assert f"the load is cut off: from 0x{0x10000 + 512 * read:08x}, in" in problem
