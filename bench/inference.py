@@ -41,8 +41,6 @@ FIRST, LAST = "O0", "host"
 GOALS = {"max": 10.0, "qemu32": 3.5}
 """The last tier over the first one, of SmolLM2."""
 TOKENS_PER_SECOND = 6.0
-
-
 MODELS = (("small", SMALL, 200), ("smollm2", LARGE, 24))
 """With the tokens of an answer."""
 
